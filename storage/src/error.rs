@@ -1,0 +1,137 @@
+//! Why the store could not do what was asked.
+
+use crate::disk::DiskError;
+use crate::model::{InvalidPartNumber, PartNumber};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No bucket of that name.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// The bucket still holds objects.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// The name is taken by a bucket the caller owns.
+    #[error("the bucket exists already and is yours")]
+    BucketAlreadyOwnedByYou,
+    /// The name is taken by a bucket of somebody else.
+    #[error("the bucket exists already")]
+    BucketAlreadyExists,
+    /// No current object under that key.
+    #[error("no such object")]
+    NoSuchKey,
+    /// The key exists, the version does not.
+    #[error("no such version")]
+    NoSuchVersion,
+    /// The current version (or the version asked for) is a delete marker.
+    #[error("a delete marker stands there")]
+    DeleteMarker {
+        /// The marker's version.
+        version: crate::model::VersionId,
+        /// True when the version was named, false when it is the current one.
+        named: bool,
+    },
+    /// No such upload, or it is finished or aborted.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A part named by a Complete is missing or has another tag or checksum.
+    #[error("part {} is missing or differs", .0.get())]
+    InvalidPart(PartNumber),
+    /// A number that names no part.
+    #[error(transparent)]
+    InvalidPartNumber(#[from] InvalidPartNumber),
+    /// The parts of a Complete are not in ascending order.
+    #[error("parts are not in ascending order")]
+    InvalidPartOrder,
+    /// A part that is not the last is smaller than 5 MiB.
+    #[error("part {} has {size} bytes, fewer than 5 MiB", .number.get())]
+    EntityTooSmall {
+        /// Which part.
+        number: PartNumber,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// More bytes than an object, a part or a field may have.
+    #[error("too large: {size} bytes, at most {most}")]
+    EntityTooLarge {
+        /// Bytes offered.
+        size: u64,
+        /// Bytes allowed.
+        most: u64,
+    },
+    /// The content does not have the digest the client claimed; nothing was stored.
+    #[error("the content does not match the {0} given")]
+    DigestMismatch(Digest),
+    /// A Complete said another object size than its parts add up to.
+    #[error("the parts add up to {actual} bytes, not {claimed}")]
+    SizeMismatch {
+        /// What the client said.
+        claimed: u64,
+        /// What the parts add up to.
+        actual: u64,
+    },
+    /// A condition does not hold.
+    #[error("a precondition does not hold")]
+    PreconditionFailed,
+    /// The client's body broke off or broke its own rules; the cause is the client's front.
+    #[error("the body could not be read")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No access key of that id.
+    #[error("no such access key")]
+    NoSuchAccessKey,
+    /// An access key of that id exists already.
+    #[error("the access key exists already")]
+    AccessKeyExists,
+    /// The bucket is being changed in a way that excludes this; try again.
+    #[error("a conflicting operation is in progress")]
+    Conflict,
+    /// The disk is too full for new blocks.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The store opened read-only because its disk lost acknowledged rows.
+    #[error("the store is read-only: {0}")]
+    ReadOnly(String),
+    /// Stored bytes do not verify; they were not served.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// The local disk failed.
+    #[error("local disk failed")]
+    Disk(#[source] DiskError),
+    /// The store is shutting down.
+    #[error("the store is shutting down")]
+    Closed,
+}
+
+/// Which digest did not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// `Content-MD5`.
+    Md5,
+    /// `x-amz-content-sha256`.
+    PayloadSha256,
+    /// An `x-amz-checksum-*`.
+    Checksum(crate::model::ChecksumAlgorithm),
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Md5 => f.write_str("Content-MD5"),
+            Self::PayloadSha256 => f.write_str("x-amz-content-sha256"),
+            Self::Checksum(algorithm) => write!(f, "x-amz-checksum-{}", algorithm.name().to_lowercase()),
+        }
+    }
+}
+
+impl From<DiskError> for StoreError {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Full { .. } => Self::DiskFull,
+            DiskError::ReadOnly(why) => Self::ReadOnly(why),
+            DiskError::Damaged(what) => Self::Damaged(what),
+            DiskError::Closed => Self::Closed,
+            other => Self::Disk(other),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Keeps objects safe on many disks: rows, blocks, sealing, and what clients do with them.
+
+pub mod disk;
+mod error;
+pub mod model;
+mod objects;
+mod seal;
+mod store;
+
+pub use error::{Digest, StoreError};
+pub use objects::*;
+pub use store::{FirstStart, Options, Store};

@@ -1,0 +1,339 @@
+//! Names and identifiers: what S3 permits, parsed once at the door.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a bucket name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidBucketName(&'static str);
+
+/// A bucket name that S3 permits: 3–63 of `a-z 0-9 . -`, not shaped like an IPv4 address.
+///
+/// Source: AWS S3 user guide, "General purpose bucket naming rules".
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BucketName(String);
+
+impl BucketName {
+    /// Checks the naming rules.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn parse(text: &str) -> Result<Self, InvalidBucketName> {
+        let bytes = text.as_bytes();
+        if !(3..=63).contains(&bytes.len()) {
+            return Err(InvalidBucketName("a bucket name has 3 to 63 characters"));
+        }
+        if !bytes
+            .iter()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+        {
+            return Err(InvalidBucketName(
+                "a bucket name has only lower-case letters, digits, dots and hyphens",
+            ));
+        }
+        let edge = |b: &u8| b.is_ascii_alphanumeric();
+        if !bytes.first().is_some_and(edge) || !bytes.last().is_some_and(edge) {
+            return Err(InvalidBucketName(
+                "a bucket name begins and ends with a letter or a digit",
+            ));
+        }
+        if text.contains("..") {
+            return Err(InvalidBucketName("a bucket name has no two dots in a row"));
+        }
+        if text.parse::<std::net::Ipv4Addr>().is_ok() {
+            return Err(InvalidBucketName("a bucket name is not an IP address"));
+        }
+        if text.starts_with("xn--") || text.ends_with("-s3alias") {
+            return Err(InvalidBucketName("this prefix or suffix is reserved"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for BucketName {
+    type Error = InvalidBucketName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<BucketName> for String {
+    fn from(name: BucketName) -> Self {
+        name.0
+    }
+}
+
+/// Why bytes are not an object key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// The key has no bytes.
+    #[error("an object key has at least one byte")]
+    Empty,
+    /// The key has more than [`ObjectKey::BYTES_MAX`] bytes.
+    #[error("an object key has at most 1024 bytes, this one has {0}")]
+    TooLong(usize),
+    /// The key is not UTF-8.
+    #[error("an object key is UTF-8")]
+    NotUtf8,
+}
+
+/// The name of an object inside its bucket: 1–1024 bytes of UTF-8, never normalised.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// The longest key S3 permits, in bytes of UTF-8.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Takes the decoded bytes of a request path.
+    ///
+    /// # Errors
+    /// Empty, longer than [`Self::BYTES_MAX`], or not UTF-8.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidKey> {
+        if bytes.len() > Self::BYTES_MAX {
+            return Err(InvalidKey::TooLong(bytes.len()));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| InvalidKey::NotUtf8)?;
+        if text.is_empty() {
+            Err(InvalidKey::Empty)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl TryFrom<String> for ObjectKey {
+    type Error = InvalidKey;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl From<ObjectKey> for String {
+    fn from(key: ObjectKey) -> Self {
+        key.0
+    }
+}
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// A fresh random identifier.
+            #[allow(clippy::new_without_default, reason = "a random value is no default")]
+            pub fn new() -> Self {
+                Self(crate::seal::random())
+            }
+
+            /// An identifier read back from a row or a wire.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The sixteen bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+random_id! {
+    /// Names a bucket in rows, so that a bucket re-created under an old name shares nothing with it.
+    BucketId
+}
+random_id! {
+    /// Names one write (a PUT, a part, a copy): the owner of the blocks it stored.
+    WriteId
+}
+random_id! {
+    /// Names a multipart upload.
+    UploadId
+}
+
+impl UploadId {
+    /// Reads the hexadecimal text a client sends; anything else is simply unknown.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+/// Why a text is not a version id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a version id is `null` or 32 hexadecimal digits")]
+pub struct InvalidVersionId;
+
+/// Names one version of an object: `null`, or one created while versioning was on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum VersionId {
+    /// The version of a bucket whose versioning is off or suspended.
+    Null,
+    /// A version created while versioning was on.
+    Random([u8; 16]),
+}
+
+impl VersionId {
+    /// Reads the text of a `versionId` parameter.
+    ///
+    /// # Errors
+    /// Neither `null` nor 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Result<Self, InvalidVersionId> {
+        if text == "null" {
+            return Ok(Self::Null);
+        }
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidVersionId)?;
+        Ok(Self::Random(bytes))
+    }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Random(bytes) => f.write_str(&hex::encode(bytes)),
+        }
+    }
+}
+
+/// Why a number does not name a part.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a part number is between 1 and 10000")]
+pub struct InvalidPartNumber;
+
+/// The number of a part of a multipart upload: 1–10000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct PartNumber(u16);
+
+impl PartNumber {
+    /// The first part; a plain PUT has only this one.
+    pub const FIRST: Self = Self(1);
+
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// Outside 1–10000.
+    pub fn new(number: u16) -> Result<Self, InvalidPartNumber> {
+        if (1..=10_000).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(InvalidPartNumber)
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for PartNumber {
+    type Error = InvalidPartNumber;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        Self::new(number)
+    }
+}
+
+impl From<PartNumber> for u16 {
+    fn from(number: PartNumber) -> Self {
+        number.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bucket_names_follow_the_rules_of_s3() {
+        for good in ["abc", "a.b-c", "0-9", &"x".repeat(63)] {
+            assert!(BucketName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "ab",
+            "Abc",
+            "-ab",
+            "ab-",
+            "a..b",
+            "a_b",
+            "10.0.0.1",
+            "xn--abc",
+            &"x".repeat(64),
+        ] {
+            assert!(BucketName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_keep_every_byte_they_were_given() {
+        for key in ["/", "//a", "a/../b", ".", "a b+c", "e\u{301}", "\u{0}x"] {
+            assert_eq!(ObjectKey::parse(key.as_bytes()).unwrap().as_str(), key);
+        }
+        assert_eq!(ObjectKey::parse(b""), Err(InvalidKey::Empty));
+        assert_eq!(ObjectKey::parse(&[b'a'; 1025]), Err(InvalidKey::TooLong(1025)));
+        assert_eq!(ObjectKey::parse(&[0xff]), Err(InvalidKey::NotUtf8));
+    }
+
+    #[test]
+    fn version_and_upload_ids_read_back_what_they_print() {
+        let upload = UploadId::new();
+        assert_eq!(UploadId::parse(&upload.to_string()), Some(upload));
+        for version in [VersionId::Null, VersionId::Random([7; 16])] {
+            assert_eq!(VersionId::parse(&version.to_string()), Ok(version));
+        }
+        assert_eq!(VersionId::parse("nul"), Err(InvalidVersionId));
+    }
+}

@@ -1,0 +1,58 @@
+//! Multipart uploads and their parts as rows.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AccessKeyId, ChecksumAlgorithm, ChecksumValue, ETag, PartNumber, StorageClass, Timestamp, WriteId,
+};
+
+/// How far an upload has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadState {
+    /// Parts may be added.
+    Open,
+    /// It became an object; kept for a while so that a retried Complete hears the same answer.
+    Completed {
+        /// The tag of the object it became.
+        etag: ETag,
+    },
+}
+
+/// The row of one multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRow {
+    /// When it was started.
+    pub started: Timestamp,
+    /// Who started it; `None` for an anonymous writer.
+    pub initiator: Option<AccessKeyId>,
+    /// Storage class of the object to be.
+    pub class: StorageClass,
+    /// Checksum the parts carry.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// True when the object is to carry a checksum over all its bytes, false for one over the parts'.
+    pub full_object: bool,
+    /// How far it has come.
+    pub state: UploadState,
+    /// Sealed CBOR of the [`ObjectHeaders`](super::ObjectHeaders) of the object to be.
+    pub headers: Bytes,
+}
+
+/// The row of one part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRow {
+    /// Its number.
+    pub number: PartNumber,
+    /// Which attempt at this part: owner of its blocks.
+    pub write: WriteId,
+    /// When it committed.
+    pub modified: Timestamp,
+    /// Bytes of content.
+    pub size: u64,
+    /// MD5 of its content.
+    pub etag: ETag,
+    /// Its checksum, when it carries one.
+    pub checksum: Option<ChecksumValue>,
+    /// Sealed CBOR of its [`Content`](super::Content).
+    pub content: Bytes,
+}

@@ -1,0 +1,2 @@
+//! Drives.
+fn main() {}
