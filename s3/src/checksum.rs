@@ -178,7 +178,7 @@ pub fn parse_content_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
 }
 
 /// The checksum `x-amz-trailer` announces.
-fn announced_trailer(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
+pub(crate) fn announced_trailer(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
     let mut announced = None;
     for value in headers.get_all("x-amz-trailer") {
         for name in value
