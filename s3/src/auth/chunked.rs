@@ -290,3 +290,6 @@ fn wrong_length(content: u64, announced: u64) -> S3Error {
         format!("The chunks hold {content} bytes, x-amz-decoded-content-length says {announced}."),
     )
 }
+
+#[cfg(test)]
+mod tests;
