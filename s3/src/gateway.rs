@@ -72,7 +72,7 @@ impl fmt::Debug for RequestId {
 }
 
 /// A request's place among those being served; given back when the response has been handed over whole.
-pub struct InFlight {
+pub(crate) struct InFlight {
     watch: Arc<Watch>,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -139,22 +139,26 @@ impl Gateway {
             .wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let id = RequestId::from_number(number);
         watch.begin(!request.body().is_end_stream());
-        let mut in_flight = InFlight {
-            watch: watch.clone(),
-            _place: None,
-        };
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
-        let answered = async {
-            in_flight._place = Some(self.place().await?);
-            self.clone().serve(request, id, watch.clone()).await
-        };
-        let mut reply = answered
-            .instrument(span)
-            .await
-            .unwrap_or_else(|refusal| refusal.reply(id, &watch));
+        let admitted = self.admit(request, id, watch.clone()).instrument(span);
+        let (answered, place) = admitted.await;
+        let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
         stamp(reply.headers_mut(), id);
-        reply.body_mut().hold(in_flight);
+        reply.body_mut().hold(InFlight { watch, _place: place });
         reply
+    }
+
+    /// Serves a request once there is a place for it; the place is given back with the response.
+    async fn admit(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        id: RequestId,
+        watch: Arc<Watch>,
+    ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
+        match self.place().await {
+            Ok(place) => (self.serve(request, id, watch).await, Some(place)),
+            Err(refusal) => (Err(refusal), None),
+        }
     }
 
     /// A place among the requests being served.

@@ -15,14 +15,14 @@ use crate::error::S3Result;
 use crate::gateway::InFlight;
 
 /// What a request is answered with.
-pub type Reply = Response<ReplyBody>;
+pub(crate) type Reply = Response<ReplyBody>;
 
 /// How often a response that waits for the store says that it is still alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// The body of a response.
 #[derive(Debug, Default)]
-pub enum ReplyBody {
+pub(crate) enum ReplyBody {
     /// Nothing (more).
     #[default]
     Empty,
@@ -36,7 +36,7 @@ pub enum ReplyBody {
 
 /// Why a response is cut off: the client must not take it for complete.
 #[derive(Debug, thiserror::Error)]
-pub enum CutOff {
+pub(crate) enum CutOff {
     /// The store could not read on.
     #[error("the content could not be read")]
     Store(#[from] StoreError),
@@ -48,7 +48,7 @@ pub enum CutOff {
 type Read = Pin<Box<dyn Future<Output = (ObjectReader, Option<Result<Bytes, StoreError>>)> + Send>>;
 
 /// The content of an object as it is read: at most one piece is held here.
-pub struct ObjectBody {
+pub(crate) struct ObjectBody {
     ready: Option<Bytes>,
     remaining: u64,
     reader: Reading,
@@ -147,7 +147,7 @@ impl ObjectBody {
 
 /// A document that is still being worked on: its declaration and then white space keep the client waiting
 /// until the rest, or the error, is known.
-pub struct SlowBody {
+pub(crate) struct SlowBody {
     begun: bool,
     work: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
     pause: Pin<Box<Sleep>>,

@@ -50,11 +50,12 @@ pub(crate) async fn delete_objects(call: &Call, bucket: &Bucket, body: RequestBo
         ));
     }
     let delete = Delete::parse(&body.document(BODY_BYTES_MAX).await?)?;
-    let outcomes: Vec<S3Result<DeleteOutcome>> = stream::iter(&delete.objects)
+    let deletes: Vec<_> = delete
+        .objects
+        .iter()
         .map(|entry| delete_one(call, bucket, entry))
-        .buffered(AT_A_TIME)
-        .collect()
-        .await;
+        .collect();
+    let outcomes: Vec<_> = stream::iter(deletes).buffered(AT_A_TIME).collect().await;
     let mut document = XmlWriter::document();
     document.root("DeleteResult", |xml| {
         for (entry, outcome) in delete.objects.iter().zip(&outcomes) {
