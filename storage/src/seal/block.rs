@@ -163,7 +163,7 @@ impl BlockOpener {
     /// The piece does not verify, or the table is not one of ours.
     pub(crate) fn new(block: &BlockRef, front: &mut [u8]) -> Result<Self, InvalidBlock> {
         let sealed_len = block.sealed as usize;
-        if sealed_len > SEALED_BYTES_MAX || sealed_len < TABLE_BYTES + TAG_BYTES {
+        if !(TABLE_BYTES + TAG_BYTES..=SEALED_BYTES_MAX).contains(&sealed_len) {
             return Err(InvalidBlock::Unverified);
         }
         let associated = associated(sealed_len.div_ceil(SEALED_PIECE_BYTES));
