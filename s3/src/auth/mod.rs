@@ -1,0 +1,23 @@
+//! Who sent a request: verifies its signature, or that it has none.
+
+mod canonical;
+mod chunk_signing;
+mod chunked;
+mod claim;
+mod credential;
+mod payload;
+mod presigned;
+mod signing_key;
+mod sigv4;
+mod verify;
+
+pub use chunk_signing::ChunkSigning;
+pub use chunked::{Chunked, ChunkedDecoder};
+pub use credential::Credential;
+pub use payload::PayloadRule;
+pub use presigned::Presigned;
+pub use sigv4::Authorization;
+pub use verify::{Authenticator, Identity, Verified};
+
+#[cfg(test)]
+mod tests;
