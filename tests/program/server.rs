@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use crate::support::{TestBox, mode};
+use rustix::process::Signal;
 
 #[test]
 fn a_box_starts_without_any_configuration_and_says_where_it_serves() {
