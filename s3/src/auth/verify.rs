@@ -1,5 +1,6 @@
 //! Verifies one request: which of its parts claims a signature, whose it is, and whether it matches.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -95,9 +96,13 @@ impl Authenticator {
             Lifetime::Now => HeaderMap::new(),
             Lifetime::Presigned(_) => presigned::hoisted(query, headers)?,
         };
+        let mut headers = Cow::Borrowed(headers);
+        if !hoisted.is_empty() {
+            headers.to_mut().extend(hoisted.clone());
+        }
         Ok(Verified {
+            payload: PayloadRule::parse(Some(claim.payload_hash), &headers, Some(seed))?,
             identity: Identity::Key(access_key),
-            payload: PayloadRule::parse(Some(claim.payload_hash), headers, Some(seed))?,
             hoisted,
         })
     }

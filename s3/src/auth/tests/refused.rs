@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::auth::{Authorization, Credential};
+use crate::auth::{Authorization, Credential, Presigned};
 
 /// The published GET with one header changed, added (`+name`) or removed (empty value).
 fn altered(name: &str, value: &str) -> Parts {
@@ -264,6 +264,27 @@ fn a_request_without_a_signature_is_anonymous() {
     ] {
         assert_eq!(put(headers).unwrap_err().code(), code, "{headers:?}");
     }
+}
+
+#[test]
+fn a_trailer_announced_in_a_presigned_url_is_not_ignored() {
+    let mut parts = request("PUT", PRESIGNED, &[VIRTUAL_HOST]);
+    let raw = format!(
+        "x-amz-trailer=x-amz-checksum-crc32&{}",
+        PRESIGNED.split_once('?').unwrap().1
+    );
+    let query = Query::parse(Some(&raw)).unwrap();
+    let claim = Presigned::parse(&query)
+        .unwrap()
+        .unwrap()
+        .claim(&parts.headers)
+        .unwrap();
+    let canonical = canonical_request(&parts, &query, &claim, PathSpelling::Canonical);
+    let key = derive(&access_key().secret, &claim.credential);
+    let signature = String::from_utf8(sign(&key, &string_to_sign(&claim, &canonical)).to_vec()).unwrap();
+    let signed = raw.replace(claim.signature, &signature);
+    parts.uri = format!("/test.txt?{signed}").parse().unwrap();
+    assert_eq!(refusal(&parts), S3Code::InvalidRequest);
 }
 
 proptest! {
