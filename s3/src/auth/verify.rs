@@ -10,7 +10,7 @@ use ring::hmac;
 use storage::model::{AccessKey, AccessKeyId, SecretKey, Timestamp};
 use subtle::ConstantTimeEq;
 
-use super::canonical::{PathSpelling, canonical_request, require_signed, string_to_sign};
+use super::canonical::{Spelling, canonical_request, require_signed, string_to_sign};
 use super::chunk_signing::{Seed, sign};
 use super::claim::{Claim, Lifetime};
 use super::payload::{self, PayloadRule};
@@ -118,11 +118,11 @@ impl Authenticator {
         let recalled = self.keys.recall(secret, &claim.credential);
         let known = recalled.is_some();
         let key = recalled.unwrap_or_else(|| derive(secret, &claim.credential));
-        let canonical = canonical_request(request, query, claim, PathSpelling::Canonical);
+        let canonical = canonical_request(request, query, claim, Spelling::Canonical);
         let signature = match matching(&key, claim, &canonical) {
             Some(signature) => signature,
             None => {
-                let as_sent = canonical_request(request, query, claim, PathSpelling::AsSent);
+                let as_sent = canonical_request(request, query, claim, Spelling::AsSent);
                 matching(&key, claim, &as_sent).ok_or_else(|| mismatch(claim, &canonical))?
             }
         };

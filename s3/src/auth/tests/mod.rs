@@ -10,7 +10,7 @@ use http::Request;
 use http::request::Parts;
 use storage::model::{AccessKey, AccessKeyId, KeyName, SecretKey, Timestamp};
 
-use super::canonical::{PathSpelling, canonical_request, string_to_sign};
+use super::canonical::{Spelling, canonical_request, string_to_sign};
 use super::chunk_signing::sign;
 use super::signing_key::derive;
 use super::{Authenticator, ChunkedDecoder, Identity, PayloadRule, Verified, sigv4};
@@ -344,10 +344,11 @@ fn parameters_of_a_presigned_put_count_as_headers() {
     );
 }
 
-/// The published GET, signed by ourselves for a path and with headers of the caller's choice.
-fn signed_here(path: &str, spelling: PathSpelling, date: (&str, &str)) -> Parts {
-    let signed = format!("{};host;x-amz-content-sha256", date.0);
-    let headers = [VIRTUAL_HOST, date, ("x-amz-content-sha256", EMPTY_SHA256)];
+/// A GET signed by ourselves, of a path and with a date of the caller's choice.
+fn signed_here(path: &str, spelling: Spelling, date: (&str, &str)) -> Parts {
+    let signed = format!("{};host;x-amz-content-sha256;x-amz-meta-note", date.0);
+    let note = ("x-amz-meta-note", "two  spaces");
+    let headers = [VIRTUAL_HOST, date, note, ("x-amz-content-sha256", EMPTY_SHA256)];
     let mut parts = request("GET", path, &headers);
     let unsigned = authorization(&signed, "");
     let claim = sigv4::claim(&unsigned, &parts.headers).unwrap();
@@ -362,9 +363,9 @@ fn signed_here(path: &str, spelling: PathSpelling, date: (&str, &str)) -> Parts 
 }
 
 #[test]
-fn a_path_verifies_as_aws_spells_it_and_as_it_was_sent() {
+fn a_request_verifies_as_aws_spells_it_and_as_it_was_sent() {
     let date = ("x-amz-date", SIGNED_AT);
-    for spelling in [PathSpelling::Canonical, PathSpelling::AsSent] {
+    for spelling in [Spelling::Canonical, Spelling::AsSent] {
         for path in ["/a%2Fb", "/(a)", "/%7ea", "/"] {
             assert!(
                 verify(&signed_here(path, spelling, date)).is_ok(),
@@ -377,7 +378,7 @@ fn a_path_verifies_as_aws_spells_it_and_as_it_was_sent() {
 #[test]
 fn a_request_may_be_dated_by_its_date_header() {
     for date in ["Fri, 24 May 2013 00:00:00 GMT", SIGNED_AT] {
-        let request = signed_here("/", PathSpelling::Canonical, ("date", date));
+        let request = signed_here("/", Spelling::Canonical, ("date", date));
         assert!(verify(&request).is_ok(), "{date}");
     }
 }

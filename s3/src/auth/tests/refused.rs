@@ -279,7 +279,7 @@ fn a_trailer_announced_in_a_presigned_url_is_not_ignored() {
         .unwrap()
         .claim(&parts.headers)
         .unwrap();
-    let canonical = canonical_request(&parts, &query, &claim, PathSpelling::Canonical);
+    let canonical = canonical_request(&parts, &query, &claim, Spelling::Canonical);
     let key = derive(&access_key().secret, &claim.credential);
     let signature = String::from_utf8(sign(&key, &string_to_sign(&claim, &canonical)).to_vec()).unwrap();
     let signed = raw.replace(claim.signature, &signature);
