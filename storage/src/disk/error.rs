@@ -59,6 +59,16 @@ pub enum DiskError {
         /// Newest format version this program reads.
         known: u32,
     },
+    /// A part of a write is larger than it may be; nothing was written.
+    #[error("{what} of {size} bytes, at most {most}")]
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// Its size in bytes.
+        size: u64,
+        /// Bytes allowed.
+        most: u64,
+    },
     /// The disk is closed.
     #[error("the disk is closed")]
     Closed,
