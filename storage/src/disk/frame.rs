@@ -17,6 +17,8 @@ pub(crate) const BODY_MAX: usize = 32 << 20;
 pub(crate) const KIND_SEGMENT: u8 = 1;
 /// Kind of the frame that only says what is durable.
 pub(crate) const KIND_MARK: u8 = 2;
+/// Kind of the frame after which a segment is removed; its body is the number of the segment.
+pub(crate) const KIND_FORGET: u8 = 3;
 /// Kinds from here on belong to whoever owns the log.
 pub(crate) const KIND_FIRST_OWN: u8 = 16;
 
