@@ -39,6 +39,8 @@ pub(super) struct Changed {
     pub(super) freed: Vec<Place>,
     /// Ids that became damaged (true) or whole (false).
     pub(super) damaged: HashMap<Id, bool>,
+    /// Bytes alive in the segments where that changed.
+    pub(super) live: Vec<(u32, u64)>,
 }
 
 impl<'a> Ledger<'a> {
@@ -204,12 +206,12 @@ impl<'a> Ledger<'a> {
         self.stamp
     }
 
-    /// Commits everything in one batch, the `number`th. `live` is brought up to date with it.
+    /// Commits everything in one batch, the `number`th. `live_before` tells how much of a segment was alive before.
     pub(super) fn commit(
         self,
         applied: Applied,
         number: u64,
-        live: &mut BTreeMap<u32, u64>,
+        live_before: impl Fn(u32) -> u64,
     ) -> Result<Changed, DiskError> {
         let mut change = self.index.change();
         for (id, entry) in &self.blocks {
@@ -227,14 +229,14 @@ impl<'a> Ledger<'a> {
         for place in &self.freed {
             change.unpunched(place, true);
         }
-        for (segment, delta) in self.live {
-            let bytes = live.entry(segment).or_default();
-            *bytes = bytes.saturating_add_signed(delta);
-            change.live(segment, Some(*bytes));
+        let live = self.live.into_iter();
+        let live: Vec<_> = live.map(|(segment, delta)| (segment, live_before(segment).saturating_add_signed(delta))).collect();
+        for (segment, bytes) in &live {
+            change.live(*segment, Some(*bytes));
         }
         change.applied(applied, number);
         change.commit()?;
-        Ok(Changed { freed: self.freed, damaged: self.damaged })
+        Ok(Changed { freed: self.freed, damaged: self.damaged, live })
     }
 }
 

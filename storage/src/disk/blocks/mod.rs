@@ -26,6 +26,8 @@ mod room;
 mod scrub;
 mod stamps;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -37,7 +39,7 @@ use decide::Ask;
 use directory::Directory;
 pub(crate) use open::{BlocksOptions, IfAbsent};
 use record::{Pages, SEALED_MAX};
-pub use record::{Id, Owner};
+pub(crate) use record::{Id, Owner};
 pub use scrub::{ScrubPosition, Scrubbed};
 use stamps::Stamps;
 

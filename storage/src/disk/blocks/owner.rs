@@ -194,16 +194,15 @@ impl Owner {
         }
         let applied = Applied { next: self.writer.end(), stamp: ledger.stamp() };
         self.batches += 1;
-        let mut live = std::mem::take(&mut shared.state().live);
-        let changed = ledger.commit(applied, self.batches, &mut live);
+        let live_before = |segment| shared.state().live.get(&segment).copied().unwrap_or(0);
+        let Changed { freed, damaged, live } = ledger.commit(applied, self.batches, live_before)?;
         let mut state = shared.state();
-        state.live = live;
+        state.live.extend(live);
         for ((_, frame), placed) in decided.writes.iter().zip(placed) {
             let end = placed.position.offset + frame.frame_len();
             let len = state.len.entry(placed.position.segment).or_default();
             *len = end.max(*len);
         }
-        let Changed { freed, damaged } = changed?;
         for damaged in damaged.values() {
             state.damaged = state.damaged.saturating_add_signed(if *damaged { 1 } else { -1 });
         }

@@ -96,6 +96,13 @@ impl Reclaimer {
     }
 }
 
+impl Drop for Reclaimer {
+    /// Without a close nobody waits, but the thread ends all the same, and with it the last sender to the owner.
+    fn drop(&mut self) {
+        self.wake.stop();
+    }
+}
+
 struct Work {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,

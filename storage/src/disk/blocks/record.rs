@@ -35,9 +35,9 @@
 use bytes::Bytes;
 
 /// Name of a block: blake3 of its sealed bytes.
-pub type Id = [u8; 32];
+pub(crate) type Id = [u8; 32];
 /// Who holds a reference.
-pub type Owner = [u8; 16];
+pub(crate) type Owner = [u8; 16];
 
 /// Bytes of body that one checksum covers.
 pub(super) const PAGE: u32 = 64 * 1024;

@@ -136,7 +136,9 @@ impl Replay<'_> {
         let fresh = Ledger::new(self.index, Mode::Replaying, stamp);
         let ledger = std::mem::replace(&mut self.ledger, fresh);
         self.batches += 1;
-        ledger.commit(Applied { next, stamp }, self.batches, &mut self.live)?;
+        let live_before = |segment| self.live.get(&segment).copied().unwrap_or(0);
+        let changed = ledger.commit(Applied { next, stamp }, self.batches, live_before)?;
+        self.live.extend(changed.live);
         Ok(())
     }
 

@@ -13,20 +13,20 @@ use crate::disk::BlockDirectory;
 use crate::disk::files;
 
 /// A node's blocks in a temporary folder.
-struct Node {
+pub(super) struct Node {
     folder: TempDir,
-    directories: Vec<BlockDirectory>,
-    segment_bytes: u64,
+    pub(super) directories: Vec<BlockDirectory>,
+    pub(super) segment_bytes: u64,
 }
 
 impl Node {
-    fn new(directories: &[&str]) -> Self {
+    pub(super) fn new(directories: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let directories = directories.iter().map(|name| BlockDirectory { path: folder.path().join(name), capacity: None });
         Self { directories: directories.collect(), segment_bytes: 1 << 20, folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -44,7 +44,7 @@ impl Node {
         })
     }
 
-    async fn open(&self) -> Blocks {
+    pub(super) async fn open(&self) -> Blocks {
         tokio::task::block_in_place(|| self.try_open()).unwrap()
     }
 
@@ -69,7 +69,7 @@ fn close(blocks: &Blocks) {
 }
 
 /// A block of `len` bytes that depend on `seed`.
-fn block(seed: u64, len: usize) -> (Id, Bytes) {
+pub(super) fn block(seed: u64, len: usize) -> (Id, Bytes) {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     (*blake3::hash(&bytes).as_bytes(), bytes.into())
@@ -83,7 +83,7 @@ fn read(blocks: &Blocks, id: Id) -> Result<Vec<u8>, DiskError> {
 }
 
 /// Waits until a condition holds that a background thread brings about.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..400 {
         if holds() {
             return;
