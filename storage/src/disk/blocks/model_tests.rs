@@ -67,7 +67,9 @@ async fn apply(blocks: &Blocks, model: &mut Model, step: &Step) {
             let added = blocks.add_references(owner(*number), ids).await;
             if seeds.iter().all(|seed| model.contains_key(seed)) {
                 added.unwrap();
-                seeds.iter().for_each(|seed| drop(model.get_mut(seed).unwrap().insert(*number)));
+                seeds.iter().for_each(|seed| {
+                    model.get_mut(seed).unwrap().insert(*number);
+                });
             } else {
                 assert!(matches!(added, Err(DiskError::NoSuchBlock)));
             }
@@ -97,9 +99,16 @@ fn check(blocks: &Blocks, model: &Model) {
     }
     let held = blocks.references(None, 1000).unwrap();
     let held: BTreeSet<_> = held.iter().map(|held| (held.id, held.owner)).collect();
-    let pairs = model.iter().flat_map(|(seed, owners)| owners.iter().map(|number| (sized_block(*seed).0, owner(*number))));
+    let pairs = model
+        .iter()
+        .flat_map(|(seed, owners)| owners.iter().map(|number| (sized_block(*seed).0, owner(*number))));
     assert_eq!(held, pairs.collect());
-    assert!(blocks.status().iter().all(|status| status.damaged == 0 && status.frames_lost == 0));
+    assert!(
+        blocks
+            .status()
+            .iter()
+            .all(|status| status.damaged == 0 && status.frames_lost == 0)
+    );
 }
 
 fn harm(node: &Node, loss: IndexLoss) {
@@ -108,7 +117,11 @@ fn harm(node: &Node, loss: IndexLoss) {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
         }
     }
     files.sort();
@@ -116,7 +129,10 @@ fn harm(node: &Node, loss: IndexLoss) {
         IndexLoss::Kept => {}
         IndexLoss::Deleted => std::fs::remove_dir_all(node.path("index")).unwrap(),
         IndexLoss::Cut(which) => {
-            let file = std::fs::File::options().write(true).open(which.get(&files)).unwrap();
+            let file = std::fs::File::options()
+                .write(true)
+                .open(which.get(&files))
+                .unwrap();
             file.set_len(file.metadata().unwrap().len() / 2).unwrap();
         }
         IndexLoss::Flipped(which) => {
