@@ -69,6 +69,20 @@ pub enum DiskError {
         /// Bytes allowed.
         most: u64,
     },
+    /// A directory of blocks that belongs elsewhere, or does not say where it belongs.
+    #[error("{} is not used: {reason}", .directory.display())]
+    Foreign {
+        /// Which directory.
+        directory: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Not here, but it may be in a directory that is missing.
+    #[error("{} is missing", .directory.display())]
+    Missing {
+        /// Which directory.
+        directory: PathBuf,
+    },
     /// The disk is closed.
     #[error("the disk is closed")]
     Closed,

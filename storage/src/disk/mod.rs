@@ -1,6 +1,6 @@
 //! One node's disk.
 
-mod blocks_in_memory;
+mod blocks;
 mod error;
 mod files;
 mod frame;
@@ -12,13 +12,19 @@ use std::ops::{Bound, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use blocks_in_memory::BlocksInMemory;
+use blocks::{Blocks, BlocksOptions, open_directory};
+pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, Scrubbed};
 use bytes::Bytes;
 pub use error::DiskError;
 use files::Directory;
 use medium::Medium;
 pub use rows::RowStatus;
 use rows::{RowOptions, Rows};
+
+/// A segment of blocks that has this many bytes is followed by another.
+const SEGMENT_BYTES: u64 = 1 << 30;
+/// Bytes a second at which segments of blocks are rewritten: an eighth of what a spinning disk gives.
+const REWRITE_PACE: u64 = 16 << 20;
 
 /// How a disk is laid out.
 #[derive(Clone, Debug)]
@@ -71,10 +77,14 @@ pub struct ScannedRow {
 /// What a disk says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct DiskStatus {
-    /// Bytes in use by blocks.
+    /// Bytes in use by blocks, in all directories that are there.
     pub used: u64,
     /// Bytes that may be used.
     pub given: u64,
+    /// Blocks known to be damaged.
+    pub damaged_blocks: u64,
+    /// The directories of blocks.
+    pub directories: Vec<DirectoryStatus>,
     /// Its rows.
     pub rows: RowStatus,
 }
@@ -85,7 +95,7 @@ pub struct Disk(Arc<Parts>);
 
 struct Parts {
     rows: Rows,
-    blocks: BlocksInMemory,
+    blocks: Blocks,
 }
 
 impl Disk {
@@ -107,10 +117,16 @@ impl Disk {
             &directory,
             &RowOptions::in_directory(&options.rows, options.accept_loss),
         )?;
-        Ok(Self(Arc::new(Parts {
-            rows,
-            blocks: BlocksInMemory::default(),
-        })))
+        let blocks = Blocks::open(BlocksOptions {
+            state: &*directory,
+            state_path: options.rows.clone(),
+            index: options.rows.join("block-index"),
+            directories: options.blocks.clone(),
+            open: &open_directory,
+            segment_bytes: SEGMENT_BYTES,
+            rewrite_pace: REWRITE_PACE,
+        })?;
+        Ok(Self(Arc::new(Parts { rows, blocks })))
     }
 
     /// Closes the disk, in this order: ends compaction, commits what is queued, marks the end of the log, joins its
@@ -121,7 +137,12 @@ impl Disk {
     /// The index could not be flushed: nothing is lost, the next start takes longer.
     pub async fn close(&self) -> Result<(), DiskError> {
         let parts = self.0.clone();
-        on_disk_thread(move || parts.rows.close()).await?
+        on_disk_thread(move || {
+            let closed = parts.rows.close();
+            parts.blocks.close();
+            closed
+        })
+        .await?
     }
 
     /// The value of a row. Blocks the thread for a lookup and a read, mostly from memory.
@@ -153,38 +174,70 @@ impl Disk {
         self.0.rows.commit(writes).await
     }
 
-    /// Stores a sealed block with its first reference, or adds the reference to a block already here.
+    /// Stores a sealed block with its first reference, or adds the reference to a block already here. `id` is the
+    /// blake3 of `sealed`, computed by whoever sealed it; scrub proves it again. At most 8 MiB.
     ///
     /// # Errors
-    /// `Full`, `ReadOnly`, `Stopped`, `Io`.
+    /// `Full`: no directory has room; nothing was stored. `TooLarge`. `Stopped`, `Io`, `Index`: the outcome is unknown.
+    ///
+    /// # Cancellation
+    /// The reference may be made although nobody waits for it.
     pub async fn put_block(&self, id: [u8; 32], owner: [u8; 16], sealed: Bytes) -> Result<(), DiskError> {
-        self.0.blocks.put(id, owner, sealed);
-        Ok(())
+        self.0.blocks.put(id, owner, sealed).await
     }
 
-    /// Adds a durable reference to each block.
+    /// Adds a durable reference to each block, or to none.
     ///
     /// # Errors
-    /// `NoSuchBlock` if one is not here: nothing was added.
+    /// `NoSuchBlock`: one is not here. `Missing`: it may be in a directory that is missing. As [`Disk::put_block`].
     pub async fn add_references(&self, owner: [u8; 16], ids: Vec<[u8; 32]>) -> Result<(), DiskError> {
-        self.0.blocks.add_references(owner, &ids)
+        self.0.blocks.add_references(owner, ids).await
     }
 
-    /// Removes references; a block without any is freed.
+    /// Removes references; a block without any is freed. References that are not held are left out. Works on a disk
+    /// that is full.
     ///
     /// # Errors
-    /// `Stopped`, `Io`.
+    /// `Stopped`, `Io`, `Index`.
     pub async fn release(&self, owner: [u8; 16], ids: Vec<[u8; 32]>) -> Result<(), DiskError> {
-        self.0.blocks.release(owner, &ids);
-        Ok(())
+        self.0.blocks.release(owner, ids).await
     }
 
-    /// Reads a range of a sealed block (clipped to its length). Blocks the thread: call it in [`Disk::run`].
+    /// Reads a range of a sealed block (clipped to its length), every byte proven. Blocks the thread: call it in
+    /// [`Disk::run`].
     ///
     /// # Errors
-    /// `NoSuchBlock`, `Damaged`, `Io`.
+    /// `NoSuchBlock`, `Missing`, `Damaged`, `Io`, `Index`.
     pub fn read_block(&self, id: [u8; 32], range: Range<u32>) -> Result<Vec<u8>, DiskError> {
         self.0.blocks.read(id, range)
+    }
+
+    /// At most `most` references in the order of (id, owner), behind `after`. Blocks the thread.
+    ///
+    /// To sweep: take [`Disk::newest_stamp`], let every write that is under way commit or fail, then page through and
+    /// spare what has a higher stamp. A sweep starts anew after a restart.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn references(
+        &self,
+        after: Option<([u8; 32], [u8; 16])>,
+        most: usize,
+    ) -> Result<Vec<HeldReference>, DiskError> {
+        self.0.blocks.references(after, most)
+    }
+
+    /// The stamp of the newest reference; every later one has a higher stamp.
+    pub fn newest_stamp(&self) -> u64 {
+        self.0.blocks.newest_stamp()
+    }
+
+    /// Verifies the blocks that lie behind `from`, about `budget` bytes of them: one step of a scrub. Blocks the thread.
+    ///
+    /// # Errors
+    /// `Io`, `Index`, `Closed`.
+    pub fn verify_blocks(&self, from: Option<ScrubPosition>, budget: u64) -> Result<Scrubbed, DiskError> {
+        self.0.blocks.verify(from, budget)
     }
 
     /// Runs work that blocks (disk, sealing, hashing) on the disk's threads: the one place where it goes.
@@ -200,9 +253,14 @@ impl Disk {
 
     /// What the disk knows of itself.
     pub fn status(&self) -> DiskStatus {
+        let directories = self.0.blocks.status();
+        let sum = |field: fn(&DirectoryStatus) -> u64| directories.iter().map(field).sum();
         DiskStatus {
+            used: sum(|directory| directory.used),
+            given: sum(|directory| directory.given),
+            damaged_blocks: sum(|directory| directory.damaged),
             rows: self.0.rows.status(),
-            ..DiskStatus::default()
+            directories,
         }
     }
 }
