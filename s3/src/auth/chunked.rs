@@ -54,11 +54,6 @@ impl Chunked {
     pub fn decoded_length(&self) -> u64 {
         self.decoded_length
     }
-
-    /// The checksum the trailer will carry.
-    pub fn trailer(&self) -> Option<ChecksumAlgorithm> {
-        self.trailer
-    }
 }
 
 /// Takes a body apart: no input or output, no copies of content, and at most one line is held back.

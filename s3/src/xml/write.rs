@@ -98,13 +98,6 @@ impl XmlWriter {
         }
     }
 
-    /// An element without content.
-    pub fn empty(&mut self, name: &str) {
-        self.out.push(b'<');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"/>");
-    }
-
     /// An element with a key, prefix, delimiter or marker.
     pub fn key(&mut self, name: &str, value: &str, encoding: KeyEncoding) {
         self.open(name);
@@ -252,7 +245,6 @@ mod tests {
                 "<N>18446744073709551615</N>",
             ),
             (written(|xml| xml.boolean("B", true)), "<B>true</B>"),
-            (written(|xml| xml.empty("E")), "<E/>"),
             (written(|xml| xml.text_if("T", None)), ""),
             (
                 written(|xml| xml.time("M", Timestamp::from_millis(1))),

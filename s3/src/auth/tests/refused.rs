@@ -305,4 +305,20 @@ proptest! {
         let _ = Authorization::parse(&format!("AWS4-HMAC-SHA256 Credential={text}"));
         let _ = Credential::parse(&text);
     }
+
+    #[test]
+    fn arbitrary_queries_never_panic(values in prop::collection::vec("[ -~]{0,40}", 7)) {
+        let names = ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Meta-A"];
+        let pair = |(name, value): (&str, &String)| format!("X-Amz-{name}={value}");
+        let raw: Vec<_> = names.into_iter().zip(&values).map(pair).collect();
+        for raw in [raw.join("&"), values.join("&")] {
+            if let Ok(query) = Query::parse(Some(&raw)) {
+                let _ = Presigned::parse(&query);
+                let mut request = request("GET", "/", &[VIRTUAL_HOST]);
+                request.uri = http::Uri::from_static("/k");
+                let lookup = |_: &AccessKeyId| Some(access_key());
+                let _ = Authenticator::new().verify(&request, &query, Timestamp::from_millis(0), lookup);
+            }
+        }
+    }
 }
