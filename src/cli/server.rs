@@ -74,7 +74,8 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         loss,
         recovery_phrase,
     };
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         tokio::select! {
             biased;
@@ -83,7 +84,10 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
                 Err(Failure::new(Exit::Error, "stopped at once by a second signal"))
             }
         }
-    })
+    });
+    // After a graceful stop nothing is left; after a second signal nobody waits for a stuck disk.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// One thread a core runs the tasks, but never fewer than two: small reads happen inline, and on a

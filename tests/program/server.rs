@@ -115,6 +115,36 @@ fn a_box_that_was_killed_starts_again() {
 }
 
 #[test]
+fn buckets_and_keys_outlive_a_restart_and_a_kill() {
+    let mut running = TestBox::serving();
+    let made = running
+        .run(&["key", "create", "laptop", "--json"])
+        .exits(0)
+        .json();
+    running
+        .run(&["bucket", "create", "photos", "--owner", "laptop"])
+        .exits(0);
+    for signal in [Signal::TERM, Signal::KILL] {
+        running.signal(signal);
+        running.ended();
+        running.start(&[]);
+        let bucket = running
+            .run(&["bucket", "info", "photos", "--json"])
+            .exits(0)
+            .json();
+        assert_eq!(bucket["owner"], made["id"]);
+        assert_eq!(bucket["keys"][0]["name"], "laptop");
+        assert_eq!(
+            running.run(&["key", "ls", "--json"]).json()["keys"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+    }
+}
+
+#[test]
 fn init_makes_a_box_that_remembers_what_it_was_told() {
     let mut new = TestBox::new();
     let init = [
