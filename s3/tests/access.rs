@@ -1,5 +1,7 @@
 //! Who may do what, over real HTTP against a real store.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use common::World;

@@ -1,5 +1,7 @@
 //! What a connection may do to the server and what it may expect, byte by byte.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use std::time::{Duration, Instant};

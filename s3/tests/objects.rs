@@ -1,5 +1,7 @@
 //! What clients do with objects, over real HTTP against a real store.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use common::World;

@@ -20,7 +20,7 @@ use warren_s3::uri::RootDomains;
 use warren_s3::{Options, Server};
 
 /// What every test server is like unless a test says otherwise.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         root_domains: RootDomains::new(["s3.example"]),
         region: "us-east-1".into(),
@@ -34,9 +34,9 @@ pub fn options() -> Options {
 }
 
 /// A running server, its store, and the key a client signs with.
-pub struct World {
-    pub store: Store,
-    pub address: SocketAddr,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) address: SocketAddr,
     key: (String, String),
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -44,14 +44,14 @@ pub struct World {
 }
 
 /// A key by the name a test calls it.
-pub struct Signer(String, String);
+pub(crate) struct Signer(String, String);
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(options()).await
     }
 
-    pub async fn start_with(options: Options) -> Self {
+    pub(crate) async fn start_with(options: Options) -> Self {
         let folder = TempDir::new().unwrap();
         let (state, blocks) = (folder.path().join("state"), folder.path().join("blocks"));
         for path in [&state, &blocks] {
@@ -89,18 +89,18 @@ impl World {
     }
 
     /// Stops the server and waits until no task is left.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.serving.await.unwrap();
     }
 
     /// Tells the server to stop without waiting for it.
-    pub fn begin_stop(&self) {
+    pub(crate) fn begin_stop(&self) {
         self.stop.cancel();
     }
 
     /// A new key with these grants on a bucket.
-    pub async fn key(&self, name: &str, bucket: &str, grants: Grants) -> Signer {
+    pub(crate) async fn key(&self, name: &str, bucket: &str, grants: Grants) -> Signer {
         let new = storage::NewKey {
             name: KeyName::parse(name).unwrap(),
             create_buckets: false,
@@ -116,34 +116,34 @@ impl World {
     }
 
     /// Sends a request signed by the owner and compares the answer.
-    pub async fn check(&self, request: &str, expected: &str) -> Answer {
+    pub(crate) async fn check(&self, request: &str, expected: &str) -> Answer {
         check(request, expected, self.send(request).await)
     }
 
     /// As [`Self::check`], signed by another key.
-    pub async fn check_as(&self, signer: &Signer, request: &str, expected: &str) -> Answer {
+    pub(crate) async fn check_as(&self, signer: &Signer, request: &str, expected: &str) -> Answer {
         let request_bytes = self.sign(request, &signer.0, &signer.1);
         check(request, expected, self.exchange(&request_bytes).await)
     }
 
     /// As [`Self::check`], signed by nobody.
-    pub async fn check_anonymous(&self, request: &str, expected: &str) -> Answer {
+    pub(crate) async fn check_anonymous(&self, request: &str, expected: &str) -> Answer {
         let (line, headers, body) = parse(request);
         let bytes = assemble(&line, &self.host(), &headers, &body);
         check(request, expected, self.exchange(&bytes).await)
     }
 
-    pub async fn send(&self, request: &str) -> Answer {
+    pub(crate) async fn send(&self, request: &str) -> Answer {
         self.exchange(&self.signed(request)).await
     }
 
     /// The bytes of a request signed by the owner.
-    pub fn signed(&self, request: &str) -> Vec<u8> {
+    pub(crate) fn signed(&self, request: &str) -> Vec<u8> {
         self.sign(request, &self.key.0, &self.key.1)
     }
 
     /// Sends bytes as they are and reads until the server closes.
-    pub async fn exchange(&self, request: &[u8]) -> Answer {
+    pub(crate) async fn exchange(&self, request: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // A server that refuses early may stop reading; its answer is what counts.
         let _ = stream.write_all(request).await;
@@ -250,19 +250,19 @@ fn assemble(line: &(String, String), host: &str, headers: &[(String, String)], b
 }
 
 /// Everything the server sent before it closed.
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The status line and headers, lower-case.
-    pub head: String,
-    pub body: Vec<u8>,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
             .filter(|(known, _)| *known == name)
@@ -271,7 +271,7 @@ impl Answer {
     }
 
     /// The text of the first element of this name.
-    pub fn element(&self, name: &str) -> String {
+    pub(crate) fn element(&self, name: &str) -> String {
         let text = self.text();
         let start = text
             .find(&format!("<{name}>"))
@@ -281,7 +281,7 @@ impl Answer {
     }
 }
 
-pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A cut connection is an answer too: what came before it is looked at.
     let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
