@@ -265,3 +265,35 @@ fn with_type(document: Bytes, content_type: &'static str) -> Reply {
     reply.headers_mut().insert(header::CONTENT_TYPE, content_type);
     reply
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn collected(work: impl Future<Output = Bytes> + Send + 'static) -> String {
+        let body = ReplyBody::Slow(Box::new(SlowBody::new(work)));
+        let bytes = body.collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_is_one_document() {
+        let declaration = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+        let done = collected(async { Bytes::from_static(b"<Done/>") }).await;
+        assert_eq!(done, format!("{declaration}<Done/>"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_is_kept_awake_by_white_space() {
+        let mut body = SlowBody::new(std::future::pending());
+        body.pause = Box::pin(sleep(Duration::from_millis(10)));
+        let mut body = ReplyBody::Slow(Box::new(body));
+        for expected in ["<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n", " "] {
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), expected);
+        }
+        assert!(!body.is_end_stream());
+    }
+}
