@@ -2,6 +2,8 @@
 
 mod blocks_in_memory;
 mod error;
+#[cfg(any(test, feature = "simulation"))]
+pub mod fault;
 mod files;
 mod frame;
 mod log;
