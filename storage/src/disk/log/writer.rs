@@ -151,11 +151,6 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// Where the log continues.
-    pub(crate) fn end(&self) -> LogEnd {
-        self.end
-    }
-
     /// How the log is laid out.
     pub(crate) fn options(&self) -> &LogOptions {
         &self.options
@@ -210,7 +205,7 @@ impl LogWriter {
     }
 
     /// Writes the frame that announces the removal of a segment; `None` for the newest, or one that is gone.
-    pub(super) fn announce_removal(&mut self, number: u32) -> Result<Option<Placed>, DiskError> {
+    pub(crate) fn announce_removal(&mut self, number: u32) -> Result<Option<Placed>, DiskError> {
         if number == self.end.position.segment || self.segments.file(number).is_err() {
             return Ok(None);
         }
@@ -219,7 +214,7 @@ impl LogWriter {
     }
 
     /// Removes a segment whose removal is announced.
-    pub(super) fn remove(&mut self, number: u32) -> Result<(), DiskError> {
+    pub(crate) fn remove(&mut self, number: u32) -> Result<(), DiskError> {
         let removed = self
             .segments
             .remove(number)
