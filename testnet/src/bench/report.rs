@@ -75,7 +75,7 @@ pub(crate) enum Fact {
     IdleRssAfterRestart,
     /// Seconds from start to the first authenticated answer, after an orderly stop.
     ReadyAfterStop,
-    /// The same after a kill under load.
+    /// The same after a kill at the end of a write load.
     ReadyAfterKill,
 }
 
@@ -223,7 +223,11 @@ fn cell_table(cells: &[&Cell], style: Style) -> String {
         let mut row = vec![
             cell.id.to_string(),
             amount(*ops_per_second),
-            amount(*mib_per_second),
+            if *mib_per_second > 0.0 {
+                amount(*mib_per_second)
+            } else {
+                "–".into()
+            },
         ];
         row.extend([p50_ms, p99_ms, cpu_us_per_op, rss_mib].map(|value| value.map_or("–".into(), amount)));
         row.extend(limits.iter().map(|limit| compared(cell, *limit)));

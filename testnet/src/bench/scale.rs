@@ -1,6 +1,7 @@
 //! Measures what a million objects change: speed beside a small bucket, memory at rest, and time to come back.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::bare::{Answers, Bare};
 use super::load::{Load, drive};
 use super::matrix::{CONNECTIONS, load};
-use super::measured::float;
+use super::measured::{float, median};
 use super::report::{CellId, Fact, Limit, Scope};
 use super::run::Run;
 use super::turns::{Contender, in_turn};
@@ -46,7 +47,9 @@ pub(crate) fn measure(run: &mut Run) -> Result<()> {
     if !facts && !cells {
         return Ok(());
     }
+    let started = Instant::now();
     let large_server = filled(run, "large", large)?;
+    run.note(Fact::Fill, float(large) / started.elapsed().as_secs_f64());
     large_server.process.settle()?;
     run.note(
         Fact::IdleRssAfterLoad,
@@ -84,7 +87,7 @@ fn work(operation: Operation, keys: u64, contents: Contents) -> Work {
 }
 
 /// A server with this many objects.
-fn filled(run: &mut Run, name: &str, objects: u64) -> Result<Warren> {
+fn filled(run: &Run, name: &str, objects: u64) -> Result<Warren> {
     let warren = Warren::start_empty(&run.binary, &run.dir.join(name), run.payload)?;
     warren.home().create_bucket(BUCKET)?;
     let started = Instant::now();
@@ -100,13 +103,14 @@ fn filled(run: &mut Run, name: &str, objects: u64) -> Result<Warren> {
             ..load
         })
         .context("fill")?;
-        eprint!("\rfilling the {name} bucket: {end} of {objects}");
+        if io::stderr().is_terminal() {
+            eprint!("\rfilling the {name} bucket: {end} of {objects} ");
+        }
     }
-    eprintln!();
-    let rate = float(objects) / started.elapsed().as_secs_f64();
-    if objects == run.settings.objects {
-        run.note(Fact::Fill, rate);
-    }
+    eprintln!(
+        "\rfilled the {name} bucket with {objects} objects in {:.1?}",
+        started.elapsed()
+    );
     Ok(warren)
 }
 
@@ -187,7 +191,7 @@ fn first_page(warren: &Warren) -> Result<Vec<u8>> {
     Ok(reply.body)
 }
 
-/// Orderly restarts, then kills under a write load.
+/// Orderly restarts, then kills, each at the end of a write load.
 fn restarts(run: &mut Run, mut warren: Warren) -> Result<()> {
     for (end, fact) in [
         (End::Stop, Fact::ReadyAfterStop),
@@ -202,8 +206,7 @@ fn restarts(run: &mut Run, mut warren: Warren) -> Result<()> {
             warren = restarted;
             ready.push(time.as_secs_f64());
         }
-        let slowest = ready.into_iter().fold(0.0, f64::max);
-        run.note(fact, slowest);
+        run.note(fact, median(ready).context("no restarts")?);
     }
     warren.process.settle()?;
     run.note(Fact::IdleRssAfterRestart, float(warren.process.rss()?) / MEGABYTE);

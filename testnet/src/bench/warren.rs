@@ -14,6 +14,7 @@ use super::process::Process;
 use crate::client::{Body, Connection, Payload, Reply, Request, Signer, Take};
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const REGION: &str = "us-east-1";
 
 /// A running server.
@@ -127,19 +128,22 @@ impl Home {
     /// Sends one request on a connection of its own.
     ///
     /// # Errors
-    /// The connection failed.
+    /// The connection failed or the answer is late.
     pub(crate) fn once(&self, request: &Request<'_>) -> Result<Reply> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("runtime")?;
-        let reply = runtime.block_on(async {
-            Connection::open(self.address, self.signer.clone())
-                .await?
-                .send(request)
+        runtime.block_on(async {
+            let exchange = async {
+                let mut connection = Connection::open(self.address, self.signer.clone()).await?;
+                connection.send(request).await
+            };
+            let reply = tokio::time::timeout(ANSWER_WITHIN, exchange)
                 .await
-        });
-        Ok(reply?)
+                .context("no answer in time")?;
+            Ok(reply?)
+        })
     }
 
     fn spawn(&self) -> Result<Process> {
