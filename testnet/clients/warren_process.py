@@ -59,9 +59,9 @@ class Server:
         assert done.returncode == 0, f"warren {' '.join(arguments)}: {done.returncode}\n{done.stderr}"
         return done.stdout
 
-    def create_key(self, name: str) -> Key:
-        """Creates an access key that may create buckets."""
-        created = json.loads(self.command("key", "create", name, "--admin", "--json"))
+    def create_key(self, name: str, admin: bool = True) -> Key:
+        """Creates an access key, that may do everything or nothing yet."""
+        created = json.loads(self.command("key", "create", name, *["--admin"] * admin, "--json"))
         return Key(created["id"], created["secret"])
 
     def logged(self, offset: int) -> str:
