@@ -91,7 +91,7 @@ impl Disk {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + 'static {
+    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + use<> {
         let rows: Vec<_> = self
             .0
             .lock()
