@@ -1,6 +1,10 @@
 //! One node's disk, in memory.
 
 mod error;
+#[allow(dead_code, unused_imports)]
+mod frame;
+#[allow(dead_code, unused_imports)]
+mod log;
 pub mod medium;
 
 use std::collections::{BTreeMap, BTreeSet};
