@@ -206,7 +206,7 @@ impl Home {
 
     fn create_key(&self) -> Result<CreatedKey> {
         let output = self
-            .command("key create bench --admin --json")
+            .command("key create bench --create-buckets --json")
             .output()
             .context("run warren key create")?;
         let said = String::from_utf8_lossy(&output.stderr);
