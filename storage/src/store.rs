@@ -1,9 +1,12 @@
 //! The store of one node: opens and closes everything below it in order.
 
+use std::fs;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,9 +14,10 @@ use tracing::{Instrument, info_span};
 
 use crate::StoreError;
 use crate::cluster::{Blocks, Directory, Partitions, Releaser};
-use crate::disk::{BlockDirectory, Disk, DiskOptions, DiskStatus};
-use crate::model::{AccessKey, KeyName};
+use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite};
+use crate::model::{AccessKey, KeyName, row_key};
 use crate::objects::NewKey;
+use crate::repair::collect;
 use crate::seal::Keyring;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
@@ -67,6 +71,7 @@ impl Store {
     /// # Errors
     /// The disk cannot be opened, is in use, or keys are missing or damaged.
     pub async fn open(options: Options) -> Result<(Self, Option<FirstStart>), StoreError> {
+        create_private(&options.state)?;
         let rows = options.state.join("rows");
         let disk = Disk::open(DiskOptions {
             rows,
@@ -84,6 +89,7 @@ impl Store {
             }
         };
         let partitions = Partitions::new(disk.clone());
+        let after_crash = !take_clean_mark(&disk).await?;
         let directory = Directory::load(&disk, &partitions, &keyring)?;
         let memory_units = (options.memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
         let store = Self(Arc::new(Inner {
@@ -98,7 +104,7 @@ impl Store {
             directory,
             partitions,
         }));
-        store.start();
+        store.start(after_crash);
         let first_start = match phrase {
             Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
             None => None,
@@ -114,7 +120,19 @@ impl Store {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        Ok(self.0.disk.close().await?)
+        // Everything that was to be freed is freed: the next start has nothing to collect.
+        let mark = RowWrite::Put {
+            key: row_key::clean_mark(),
+            summary: Vec::new(),
+            value: Bytes::from_static(b"1"),
+        };
+        let marked = self.0.disk.commit(vec![mark]).await;
+        self.0.disk.close().await?;
+        match marked {
+            // A read-only disk cannot be marked, and loses nothing by being collected again.
+            Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the disk says about itself.
@@ -130,13 +148,15 @@ impl Store {
         self.0.tasks.spawn(commit).await.map_err(|_| StoreError::Closed)?
     }
 
-    fn start(&self) {
+    fn start(&self, after_crash: bool) {
         let inner = &self.0;
         let run = inner
             .releaser
             .clone()
             .run(inner.blocks.clone(), inner.stop.clone());
         inner.tasks.spawn(run.instrument(info_span!("release")));
+        let collect = collect::run(Arc::downgrade(inner), after_crash, inner.stop.clone());
+        inner.tasks.spawn(collect.instrument(info_span!("collect")));
     }
 
     async fn first_start(&self, recovery_phrase: String) -> Result<FirstStart, StoreError> {
@@ -152,6 +172,30 @@ impl Store {
             recovery_phrase,
             owner_key,
         })
+    }
+}
+
+/// Creates the state directory, for its owner alone.
+fn create_private(state: &Path) -> Result<(), StoreError> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+    created.map_err(|source| {
+        StoreError::Disk(DiskError::Io {
+            directory: state.to_owned(),
+            action: "create state directory",
+            source,
+        })
+    })
+}
+
+/// Removes the mark that the last close left; `false` after a crash, and on the first start.
+async fn take_clean_mark(disk: &Disk) -> Result<bool, StoreError> {
+    let key = row_key::clean_mark();
+    if disk.row(&key)?.is_none() {
+        return Ok(false);
+    }
+    match disk.commit(vec![RowWrite::Drop { key }]).await {
+        Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 
