@@ -1,1 +1,16 @@
-//! lib
+//! The node as a library: where the four crates meet. The `warren` program is its command line.
+
+mod admin_client;
+pub mod cli;
+pub mod config;
+mod console;
+mod endpoint;
+mod first_start;
+mod limits;
+mod listen;
+mod logging;
+pub mod node;
+mod notify;
+mod size;
+
+pub use node::Node;

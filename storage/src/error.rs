@@ -95,6 +95,9 @@ pub enum StoreError {
     /// Stored bytes do not verify; they were not served.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// The keys of the mesh cannot be used; the cause says what to do.
+    #[error("the keys cannot be used")]
+    Keys(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The local disk failed.
     #[error("local disk failed")]
     Disk(#[source] DiskError),

@@ -1,9 +1,11 @@
 //! Keeps objects safe on many disks: rows, blocks, sealing, and what clients do with them.
 
+mod cluster;
 pub mod disk;
 mod error;
 pub mod model;
 mod objects;
+mod repair;
 mod seal;
 mod store;
 

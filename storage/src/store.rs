@@ -1,10 +1,23 @@
 //! The store of one node: opens and closes everything below it in order.
 
-use crate::StoreError;
-use crate::disk::{BlockDirectory, Disk};
-use crate::model::AccessKey;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info_span};
+
+use crate::StoreError;
+use crate::cluster::{Blocks, Directory, Partitions, Releaser};
+use crate::disk::{BlockDirectory, Disk, DiskOptions, DiskStatus};
+use crate::model::{AccessKey, KeyName};
+use crate::objects::NewKey;
+use crate::seal::Keyring;
+
+/// Bytes of memory one permit of [`Inner::memory`] stands for.
+pub(crate) const MEMORY_UNIT: usize = 64 * 1024;
 
 /// How a store is opened; already valid.
 #[derive(Clone, Debug)]
@@ -15,6 +28,10 @@ pub struct Options {
     pub blocks: Vec<BlockDirectory>,
     /// Take writes although acknowledged rows are known to be lost.
     pub accept_loss: bool,
+    /// The 24 words, when the key file of a store with data is gone.
+    pub recovery_phrase: Option<String>,
+    /// Bytes of content that all writes together may hold in memory; at least 32 MiB.
+    pub memory: usize,
 }
 
 /// What opening for the first time created; shown once, kept nowhere in the clear.
@@ -27,8 +44,21 @@ pub struct FirstStart {
 
 /// The store of one node. Cloning gives another handle.
 #[derive(Clone)]
-pub struct Store {
+pub struct Store(pub(crate) Arc<Inner>);
+
+/// Everything a store is made of.
+pub(crate) struct Inner {
     pub(crate) disk: Disk,
+    pub(crate) keyring: Keyring,
+    pub(crate) directory: Directory,
+    pub(crate) partitions: Partitions,
+    pub(crate) blocks: Blocks,
+    pub(crate) releaser: Releaser,
+    /// Content that writes hold in memory, in units of [`MEMORY_UNIT`].
+    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) memory_units: usize,
+    pub(crate) tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Store {
@@ -37,15 +67,110 @@ impl Store {
     /// # Errors
     /// The disk cannot be opened, is in use, or keys are missing or damaged.
     pub async fn open(options: Options) -> Result<(Self, Option<FirstStart>), StoreError> {
-        let _ = options;
-        unimplemented!()
+        let rows = options.state.join("rows");
+        let disk = Disk::open(DiskOptions {
+            rows,
+            blocks: options.blocks,
+            accept_loss: options.accept_loss,
+        })
+        .await?;
+        // Keys after the disk: its lock keeps two processes from both making some.
+        let opened = open_keyring(&disk, options.state, options.recovery_phrase).await;
+        let (keyring, phrase) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                disk.close().await?;
+                return Err(error);
+            }
+        };
+        let partitions = Partitions::new(disk.clone());
+        let directory = Directory::load(&disk, &partitions, &keyring)?;
+        let memory_units = (options.memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
+        let store = Self(Arc::new(Inner {
+            blocks: Blocks::new(disk.clone()),
+            releaser: Releaser::default(),
+            memory: Arc::new(Semaphore::new(memory_units)),
+            memory_units,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            disk,
+            keyring,
+            directory,
+            partitions,
+        }));
+        store.start();
+        let first_start = match phrase {
+            Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
+            None => None,
+        };
+        Ok((store, first_start))
     }
 
-    /// Finishes commits in flight, flushes and closes.
+    /// Finishes commits in flight, frees what waits to be freed, flushes and closes.
     ///
     /// # Errors
     /// The disk failed while flushing.
     pub async fn close(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        Ok(self.0.disk.close().await?)
+    }
+
+    /// What the disk says about itself.
+    pub fn disk_status(&self) -> DiskStatus {
+        self.0.disk.status()
+    }
+
+    /// Runs a commit to its end even if whoever waits for it goes away.
+    pub(crate) async fn finish<T: Send + 'static>(
+        &self,
+        commit: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.tasks.spawn(commit).await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn start(&self) {
+        let inner = &self.0;
+        let run = inner
+            .releaser
+            .clone()
+            .run(inner.blocks.clone(), inner.stop.clone());
+        inner.tasks.spawn(run.instrument(info_span!("release")));
+    }
+
+    async fn first_start(&self, recovery_phrase: String) -> Result<FirstStart, StoreError> {
+        let name = KeyName::parse("owner").map_err(StoreError::Damaged)?;
+        let owner_key = self
+            .create_key(NewKey {
+                name,
+                create_buckets: true,
+                import: None,
+            })
+            .await?;
+        Ok(FirstStart {
+            recovery_phrase,
+            owner_key,
+        })
+    }
+}
+
+async fn open_keyring(
+    disk: &Disk,
+    state: PathBuf,
+    phrase: Option<String>,
+) -> Result<(Keyring, Option<String>), StoreError> {
+    // Keys are made before the first row: rows without keys mean that the keys were lost.
+    let has_data = disk
+        .scan(Bound::Unbounded, Bound::Unbounded)
+        .next()
+        .transpose()?
+        .is_some();
+    let opened = disk
+        .run(move || Keyring::open(&state, has_data, phrase.as_deref()))
+        .await?;
+    match opened {
+        Ok((keyring, phrase)) => Ok((keyring, phrase.map(|phrase| phrase.as_str().to_owned()))),
+        Err(error) => Err(StoreError::Keys(Box::new(error))),
     }
 }

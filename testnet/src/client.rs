@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-pub(crate) use content::Content;
+pub(crate) use content::{Content, scramble};
 pub(crate) use reply::{Reply, Take};
 pub(crate) use sign::{Payload, Signer};
 

@@ -4,7 +4,35 @@
     clippy::print_stderr,
     reason = "a command-line tool prints what it finds"
 )]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod bench;
 mod client;
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Measure the server beside the physical limits of this machine
+    Bench(bench::Options),
+    /// Serve a constant answer, for the bench
+    #[command(hide = true)]
+    BenchBare(bench::BareOptions),
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().verb {
+        Verb::Bench(options) => bench::bench(&options),
+        Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
+    }
+}

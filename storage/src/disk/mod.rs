@@ -1,6 +1,10 @@
 //! One node's disk, in memory.
 
 mod error;
+#[allow(dead_code, unused_imports)]
+mod frame;
+#[allow(dead_code, unused_imports)]
+mod log;
 pub mod medium;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,7 +95,7 @@ impl Disk {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + 'static {
+    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + use<> {
         let rows: Vec<_> = self
             .0
             .lock()

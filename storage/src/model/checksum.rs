@@ -55,6 +55,20 @@ impl ChecksumAlgorithm {
         }
     }
 
+    /// Its place in [`Self::ALL`], which never changes: it is on disk.
+    pub(crate) fn index(self) -> u8 {
+        Self::ALL
+            .into_iter()
+            .zip(0..)
+            .find(|(known, _)| *known == self)
+            .map_or(0, |(_, index)| index)
+    }
+
+    /// Reads [`Self::index`].
+    pub(crate) fn from_index(index: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(index)).copied()
+    }
+
     /// Reads [`Self::name`], in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL

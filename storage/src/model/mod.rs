@@ -7,6 +7,8 @@ mod condition;
 mod etag;
 mod names;
 mod object;
+pub(crate) mod row_key;
+pub(crate) mod summary;
 mod time;
 mod upload;
 
@@ -19,6 +21,7 @@ pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, ObjectKey,
     PartNumber, UploadId, VersionId, WriteId,
 };
+pub(crate) use object::Changed;
 pub use object::{
     BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
     StorageClass, VersionDetails, VersionFacts,

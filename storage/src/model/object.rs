@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, ChecksumAlgorithm, ETag, PartNumber, Timestamp, VersionId, WriteId};
+use super::{
+    Checksum, ChecksumAlgorithm, ETag, PartNumber, Timestamp, VersionId, WriteCondition, WriteId,
+    WriteRefusal,
+};
 
 /// The blake3 of a sealed block: its name and its proof.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +59,20 @@ impl StorageClass {
             .iter()
             .find(|(class, _)| *class == self)
             .map_or("STANDARD", |(_, name)| name)
+    }
+
+    /// Its place in this list, which never changes: it is on disk.
+    pub(crate) fn index(self) -> u8 {
+        Self::NAMES
+            .iter()
+            .zip(0..)
+            .find(|((class, _), _)| *class == self)
+            .map_or(0, |(_, index)| index)
+    }
+
+    /// Reads [`Self::index`].
+    pub(crate) fn from_index(index: u8) -> Option<Self> {
+        Self::NAMES.get(usize::from(index)).map(|(class, _)| *class)
     }
 
     /// Reads [`Self::name`].
@@ -129,7 +146,63 @@ pub struct ObjectRow {
     pub versions: Vec<SealedVersion>,
 }
 
+/// A row after a change, and the versions the change displaced.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// The row to commit; without versions it is to be forgotten.
+    pub(crate) row: ObjectRow,
+    /// Versions nobody can read any more.
+    pub(crate) displaced: Vec<SealedVersion>,
+}
+
 impl ObjectRow {
+    /// Puts a version where versioning is off: it replaces the one named `null`.
+    ///
+    /// # Errors
+    /// The condition does not hold for the current version.
+    pub(crate) fn put(
+        mut self,
+        mut new: SealedVersion,
+        condition: &WriteCondition,
+    ) -> Result<Changed, WriteRefusal> {
+        condition.check(self.current().map(|current| &current.facts))?;
+        new.facts.modified = new
+            .facts
+            .modified
+            .after(self.current().map(|current| current.facts.modified));
+        let displaced = self.take(new.facts.id);
+        self.versions.insert(0, new);
+        Ok(Changed { row: self, displaced })
+    }
+
+    /// Removes the version named, or the current one. `None` when there is nothing to remove.
+    ///
+    /// # Errors
+    /// The condition does not hold for the current version.
+    pub(crate) fn remove(
+        mut self,
+        version: Option<VersionId>,
+        condition: &WriteCondition,
+    ) -> Result<Option<Changed>, WriteRefusal> {
+        let current = self.current().map(|current| &current.facts);
+        condition.check(current)?;
+        let Some(id) = version.or(current.map(|facts| facts.id)) else {
+            return Ok(None);
+        };
+        let displaced = self.take(id);
+        if displaced.is_empty() {
+            Ok(None)
+        } else {
+            Ok(Some(Changed { row: self, displaced }))
+        }
+    }
+
+    fn take(&mut self, id: VersionId) -> Vec<SealedVersion> {
+        self.versions
+            .extract_if(.., |version| version.facts.id == id)
+            .collect()
+    }
+
     /// The version a plain GET is answered with, delete marker or not.
     pub fn current(&self) -> Option<&SealedVersion> {
         self.versions.first()
@@ -201,6 +274,8 @@ pub struct BlockRef {
     pub key: [u8; 32],
     /// Bytes of content it holds: 1 byte to 4 MiB.
     pub bytes: u32,
+    /// Bytes of the sealed block.
+    pub sealed: u32,
 }
 
 impl std::fmt::Debug for BlockRef {
@@ -218,6 +293,77 @@ pub struct PartInfo {
     pub size: u64,
     /// Its checksum, when the object carries one.
     pub checksum: Option<super::ChecksumValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(tag: u8, millis: u64) -> SealedVersion {
+        let facts = VersionFacts {
+            etag: ETag::Md5([tag; 16]),
+            modified: Timestamp::from_millis(millis),
+            delete_marker: false,
+            ..VersionFacts::marker_for_tests()
+        };
+        SealedVersion {
+            facts,
+            write: WriteId::new(),
+            extents: Vec::new(),
+            details: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_put_displaces_the_null_version_and_time_never_goes_back() {
+        let first = ObjectRow::default()
+            .put(version(1, 100), &WriteCondition::None)
+            .unwrap();
+        assert!(first.displaced.is_empty());
+        let second = first
+            .row
+            .clone()
+            .put(version(2, 50), &WriteCondition::None)
+            .unwrap();
+        assert_eq!(second.displaced, first.row.versions);
+        assert_eq!(second.row.versions.len(), 1);
+        assert_eq!(
+            second.row.current().unwrap().facts.modified,
+            Timestamp::from_millis(101)
+        );
+    }
+
+    #[test]
+    fn a_refused_condition_changes_nothing() {
+        let row = ObjectRow::default()
+            .put(version(1, 100), &WriteCondition::None)
+            .unwrap()
+            .row;
+        assert_eq!(
+            row.clone().put(version(2, 200), &WriteCondition::Absent),
+            Err(WriteRefusal::PreconditionFailed)
+        );
+        assert_eq!(
+            row.remove(None, &WriteCondition::Tag(None)),
+            Err(WriteRefusal::PreconditionFailed)
+        );
+    }
+
+    #[test]
+    fn removing_what_is_not_there_does_nothing() {
+        assert_eq!(ObjectRow::default().remove(None, &WriteCondition::None), Ok(None));
+        let row = ObjectRow::default()
+            .put(version(1, 100), &WriteCondition::None)
+            .unwrap()
+            .row;
+        assert_eq!(
+            row.clone()
+                .remove(Some(VersionId::Random([1; 16])), &WriteCondition::None),
+            Ok(None)
+        );
+        let removed = row.remove(None, &WriteCondition::None).unwrap().unwrap();
+        assert!(removed.row.versions.is_empty() && removed.displaced.len() == 1);
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKeyId, ChecksumAlgorithm, ChecksumValue, ETag, PartNumber, StorageClass, Timestamp, WriteId,
+    AccessKeyId, Checksum, ChecksumAlgorithm, ChecksumValue, ETag, PartNumber, StorageClass, Timestamp,
+    WriteId,
 };
 
 /// How far an upload has come.
@@ -16,6 +17,12 @@ pub enum UploadState {
     Completed {
         /// The tag of the object it became.
         etag: ETag,
+        /// Its checksum.
+        checksum: Option<Checksum>,
+        /// Its size in bytes.
+        size: u64,
+        /// When it committed.
+        modified: Timestamp,
     },
 }
 

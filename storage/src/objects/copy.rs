@@ -1,7 +1,15 @@
 //! Copies an object by referring to its blocks: no bytes move.
 
-use crate::model::{Bucket, ChecksumAlgorithm, ObjectHeaders, ObjectKey, StorageClass, WriteCondition};
-use crate::{Object, PutOutcome, Store, StoreError};
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
+use crate::model::{
+    Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Manifest, ObjectHeaders, ObjectKey,
+    StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition,
+};
+use crate::{Object, ObjectReader, PutOutcome, Store, StoreError};
 
 /// How to copy.
 #[derive(Clone, Debug)]
@@ -30,7 +38,140 @@ impl Store {
         key: &ObjectKey,
         copy: CopyObject,
     ) -> Result<PutOutcome, StoreError> {
-        let _ = (source, bucket, key, copy);
-        unimplemented!()
+        let info = source.info();
+        if info.size > PUT_BYTES_MAX {
+            return Err(StoreError::EntityTooLarge {
+                size: info.size,
+                most: PUT_BYTES_MAX,
+            });
+        }
+        let mut headers = copy.headers.clone().unwrap_or_else(|| info.headers.clone());
+        headers.tags = copy.tags.clone().unwrap_or_else(|| info.headers.tags.clone());
+        let kept = info
+            .checksum
+            .filter(|checksum| checksum.kind == ChecksumKind::FullObject);
+        let keeps = copy
+            .checksum
+            .is_none_or(|wanted| kept.is_some_and(|kept| kept.value.algorithm() == wanted));
+        if keeps
+            && let Some(outcome) = self
+                .copy_by_reference(source, bucket, key, &copy, &headers)
+                .await?
+        {
+            return Ok(outcome);
+        }
+        let new = NewObject {
+            headers,
+            class: copy.class,
+            condition: copy.condition,
+        };
+        self.put_object(
+            bucket,
+            key,
+            new,
+            CopyBody::new(source, 0..info.size, copy.checksum),
+        )
+        .await
+    }
+
+    /// Refers to the source's blocks; `None` when one of them is gone, which only a damaged store shows.
+    async fn copy_by_reference(
+        &self,
+        source: &Object,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        copy: &CopyObject,
+        headers: &ObjectHeaders,
+    ) -> Result<Option<PutOutcome>, StoreError> {
+        let info = source.info();
+        let entry = self.0.directory.entry(bucket.id)?;
+        self.check_early(bucket, key, &copy.condition)?;
+        let lease = self.0.lease(bucket, key);
+        let content = match &source.opened.content {
+            Content::Inline(bytes) => Content::Inline(bytes.clone()),
+            Content::Blocks(_) | Content::Long { .. } => {
+                let manifest = source.opened.manifest().await?;
+                let blocks: Vec<_> = manifest
+                    .extents
+                    .iter()
+                    .flat_map(|extent| extent.blocks.clone())
+                    .collect();
+                lease.note(blocks.iter().map(|block| block.id));
+                if !self
+                    .0
+                    .blocks
+                    .share(lease.owner(), blocks.iter().map(|block| block.id).collect())
+                    .await?
+                {
+                    return Ok(None);
+                }
+                let extents = vec![Extent {
+                    write: lease.write(),
+                    blocks,
+                }];
+                Content::Blocks(Manifest {
+                    extents,
+                    parts: manifest.parts.clone(),
+                })
+            }
+        };
+        let facts = VersionFacts {
+            id: VersionId::Null,
+            modified: Timestamp::now(),
+            size: info.size,
+            etag: info.etag,
+            class: copy.class,
+            checksum: info.checksum.map(|checksum| checksum.value.algorithm()),
+            delete_marker: false,
+        };
+        let details = VersionDetails {
+            headers: headers.clone(),
+            checksum: info.checksum,
+            content,
+        };
+        let ready = self.ready(&entry, key, facts, details, lease).await?;
+        let facts = self
+            .commit_version(entry, key.clone(), ready, copy.condition)
+            .await?;
+        Ok(Some(PutOutcome::new(&facts, info.checksum)))
+    }
+}
+
+/// A range of an object as the body of a new one.
+pub(super) struct CopyBody {
+    reader: ObjectReader,
+    size: u64,
+    checksum: Option<ChecksumAlgorithm>,
+}
+
+impl CopyBody {
+    pub(super) fn new(source: &Object, range: Range<u64>, checksum: Option<ChecksumAlgorithm>) -> Self {
+        Self {
+            size: range.end - range.start,
+            reader: source.read(range),
+            checksum,
+        }
+    }
+}
+
+impl ObjectBody for CopyBody {
+    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
+        self.reader.next().await.map(|piece| piece.map_err(Into::into))
+    }
+
+    fn size_hint(&self) -> Option<u64> {
+        Some(self.size)
+    }
+
+    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        self.checksum
+    }
+
+    fn claims_sha256(&self) -> bool {
+        false
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::default()
     }
 }

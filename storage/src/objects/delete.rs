@@ -1,6 +1,7 @@
 //! Deletes objects.
 
-use crate::model::{Bucket, ObjectKey, VersionId, WriteCondition};
+use crate::cluster::Writes;
+use crate::model::{Bucket, ObjectKey, VersionId, WriteCondition, row_key, summary};
 use crate::{Store, StoreError};
 
 /// What to delete.
@@ -33,7 +34,29 @@ impl Store {
         bucket: &Bucket,
         target: DeleteTarget,
     ) -> Result<DeleteOutcome, StoreError> {
-        let _ = (bucket, target);
-        unimplemented!()
+        let entry = self.0.directory.entry(bucket.id)?;
+        let store = self.clone();
+        self.finish(async move {
+            let _writer = entry.enter().await?;
+            let claim = store.0.partitions.claim(entry.bucket.id, &target.key).await?;
+            let row = store
+                .0
+                .object_row(&entry.bucket, &target.key)?
+                .unwrap_or_default();
+            let Some(changed) = row.remove(target.version, &target.condition)? else {
+                return Ok(DeleteOutcome::default());
+            };
+            let row_key = row_key::object(entry.bucket.id, target.key.as_str());
+            let mut writes = Writes::default();
+            if changed.row.versions.is_empty() {
+                writes.remove(row_key);
+            } else {
+                writes.put(row_key, summary::encode(&changed.row), &changed.row);
+            }
+            store.0.partitions.commit(&claim, writes).await?;
+            store.displace(&entry, &target.key, changed.displaced).await;
+            Ok(DeleteOutcome::default())
+        })
+        .await
     }
 }

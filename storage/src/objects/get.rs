@@ -1,11 +1,17 @@
-//! Reads an object: facts at once, content as a stream of verified pieces.
+//! Opens an object: facts at once, content to be read.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::read::ObjectReader;
+use crate::cluster::Pins;
 use crate::model::{
-    Bucket, Checksum, ETag, ObjectHeaders, ObjectKey, PartInfo, StorageClass, Timestamp, VersionId,
+    Bucket, Checksum, Content, ETag, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo, SealedVersion,
+    StorageClass, Timestamp, VersionDetails, VersionId, row_key,
 };
 use crate::{Store, StoreError};
-use bytes::Bytes;
-use std::ops::Range;
 
 /// Everything about one version but its bytes.
 #[derive(Clone, Debug)]
@@ -29,8 +35,18 @@ pub struct ObjectInfo {
 }
 
 /// One version of an object, opened. Its content stays readable while this lives, even if it is overwritten.
+#[derive(Clone)]
 pub struct Object {
-    info: ObjectInfo,
+    info: Arc<ObjectInfo>,
+    pub(super) opened: Arc<OpenedContent>,
+}
+
+/// The content of an opened version.
+pub(super) struct OpenedContent {
+    pub(super) store: Store,
+    pub(super) content: Content,
+    manifest: OnceCell<Arc<Manifest>>,
+    _pins: Pins,
 }
 
 impl Object {
@@ -44,26 +60,30 @@ impl Object {
     /// # Errors
     /// The manifest cannot be read.
     pub async fn parts(&self) -> Result<Vec<PartInfo>, StoreError> {
-        unimplemented!()
+        Ok(self.opened.manifest().await?.parts.clone())
     }
 
-    /// The bytes of a range within the content.
+    /// The bytes of a range within the content; what lies outside of it is left out.
     pub fn read(&self, range: Range<u64>) -> ObjectReader {
-        let _ = range;
-        unimplemented!()
+        let end = range.end.min(self.info.size);
+        ObjectReader::new(self.opened.clone(), range.start.min(end)..end)
     }
 }
 
-/// A range of an object's content as verified pieces of at most 4 MiB, read ahead by one block.
-pub struct ObjectReader {}
-
-impl ObjectReader {
-    /// The next bytes; `None` after the last. After an error the response must be cut off.
-    ///
-    /// # Errors
-    /// A block is missing or damaged.
-    pub async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
-        unimplemented!()
+impl OpenedContent {
+    /// Where the content is; fetched once when it is long.
+    pub(super) async fn manifest(self: &Arc<Self>) -> Result<Arc<Manifest>, StoreError> {
+        let fetch = async || {
+            let this = self.clone();
+            let manifest = self
+                .store
+                .0
+                .disk
+                .run(move || this.store.0.manifest(&this.content))
+                .await??;
+            Ok(Arc::new(manifest))
+        };
+        self.manifest.get_or_try_init(fetch).await.cloned()
     }
 }
 
@@ -78,7 +98,74 @@ impl Store {
         key: &ObjectKey,
         version: Option<VersionId>,
     ) -> Result<Object, StoreError> {
-        let _ = (bucket, key, version);
-        unimplemented!()
+        let entry = self.0.directory.entry(bucket.id)?;
+        let row_key = row_key::object(bucket.id, key.as_str());
+        loop {
+            let row: ObjectRow = self.0.partitions.read(&row_key)?.ok_or(StoreError::NoSuchKey)?;
+            let versioned = row
+                .versions
+                .iter()
+                .any(|version| version.facts.id != VersionId::Null);
+            let chosen = choose(row, version)?;
+            let pins = self.0.releaser.pin(chosen.extents.clone());
+            // Blocks may have been freed between reading the row and pinning them: only if the version is still there
+            // did the pin come in time.
+            if !chosen.extents.is_empty() && !self.still_there(&row_key, &chosen)? {
+                continue;
+            }
+            let details = self.0.details(&entry, key, &chosen)?;
+            return Ok(self.opened(chosen, details, versioned, pins));
+        }
     }
+
+    fn still_there(&self, row_key: &[u8], version: &SealedVersion) -> Result<bool, StoreError> {
+        let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
+        Ok(row.is_some_and(|row| row.versions.iter().any(|there| there.write == version.write)))
+    }
+
+    fn opened(&self, version: SealedVersion, details: VersionDetails, versioned: bool, pins: Pins) -> Object {
+        let facts = version.facts;
+        let info = ObjectInfo {
+            version: facts.id,
+            versioned,
+            modified: facts.modified,
+            size: facts.size,
+            etag: facts.etag,
+            class: facts.class,
+            checksum: details.checksum,
+            headers: details.headers,
+        };
+        let opened = OpenedContent {
+            store: self.clone(),
+            content: details.content,
+            manifest: OnceCell::new(),
+            _pins: pins,
+        };
+        Object {
+            info: Arc::new(info),
+            opened: Arc::new(opened),
+        }
+    }
+}
+
+fn choose(mut row: ObjectRow, version: Option<VersionId>) -> Result<SealedVersion, StoreError> {
+    let place = match version {
+        Some(id) => row
+            .versions
+            .iter()
+            .position(|there| there.facts.id == id)
+            .ok_or(StoreError::NoSuchVersion)?,
+        None => 0,
+    };
+    if place >= row.versions.len() {
+        return Err(StoreError::NoSuchKey);
+    }
+    let chosen = row.versions.swap_remove(place);
+    if chosen.facts.delete_marker {
+        return Err(StoreError::DeleteMarker {
+            version: chosen.facts.id,
+            named: version.is_some(),
+        });
+    }
+    Ok(chosen)
 }

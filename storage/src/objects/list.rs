@@ -1,9 +1,12 @@
-//! Lists objects, versions and uploads in UTF-8 byte order, a page at a time.
+//! Lists current objects in UTF-8 byte order, a page at a time.
 
+use crate::disk::ScannedRow;
 use crate::model::{
-    AccessKeyId, Bucket, ChecksumAlgorithm, ETag, ObjectKey, StorageClass, Timestamp, UploadId, VersionId,
+    Bucket, BucketId, ChecksumAlgorithm, ETag, ObjectKey, StorageClass, Timestamp, row_key, summary,
 };
 use crate::{Store, StoreError};
+
+use super::roll_up::{Query, Table, roll_up};
 
 /// Which objects to list.
 #[derive(Clone, Debug, Default)]
@@ -46,119 +49,73 @@ pub struct ObjectPage {
     pub next: Option<String>,
 }
 
-/// Which versions to list.
-#[derive(Clone, Debug, Default)]
-pub struct ListVersions {
-    /// Only keys that begin so.
-    pub prefix: String,
-    /// As in [`ListObjects`].
-    pub delimiter: Option<String>,
-    /// Only keys after this (or from this key, with `after_version`).
-    pub after: Option<String>,
-    /// Only versions of the key `after` that are older than this one.
-    pub after_version: Option<VersionId>,
-    /// At most: 0–1000.
-    pub max: usize,
-}
-
-/// A listed version or delete marker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedVersion {
-    /// The object; meaningless but for key and time when `delete_marker`.
-    pub object: ListedObject,
-    /// Which version.
-    pub version: VersionId,
-    /// Whether it is the current one.
-    pub latest: bool,
-    /// Whether it is a delete marker.
-    pub delete_marker: bool,
-}
-
-/// A page of versions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VersionPage {
-    /// In byte order of the key, newest first within it.
-    pub versions: Vec<ListedVersion>,
-    /// Common prefixes, in byte order.
-    pub prefixes: Vec<String>,
-    /// Set when another entry exists: key and version to give as markers for the next page.
-    pub next: Option<(String, Option<VersionId>)>,
-}
-
-/// Which unfinished uploads to list.
-#[derive(Clone, Debug, Default)]
-pub struct ListUploads {
-    /// Only keys that begin so.
-    pub prefix: String,
-    /// As in [`ListObjects`].
-    pub delimiter: Option<String>,
-    /// Only keys after this (or from this key, with `after_upload`).
-    pub after: Option<String>,
-    /// Only uploads of the key `after` that come after this one.
-    pub after_upload: Option<UploadId>,
-    /// At most: 0–1000.
-    pub max: usize,
-}
-
-/// A listed upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedUpload {
-    /// Key of the object to be.
-    pub key: ObjectKey,
-    /// Its id.
-    pub upload: UploadId,
-    /// When it was started.
-    pub started: Timestamp,
-    /// Who started it.
-    pub initiator: Option<AccessKeyId>,
-    /// Storage class of the object to be.
-    pub class: StorageClass,
-    /// Checksum its parts carry.
-    pub checksum: Option<ChecksumAlgorithm>,
-    /// As in `NewUpload`.
-    pub full_object: bool,
-}
-
-/// A page of uploads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UploadPage {
-    /// In byte order of the key, then of the id.
-    pub uploads: Vec<ListedUpload>,
-    /// Common prefixes, in byte order.
-    pub prefixes: Vec<String>,
-    /// Set when another entry exists: markers for the next page.
-    pub next: Option<(String, Option<UploadId>)>,
-}
-
 impl Store {
     /// A page of current objects.
     ///
     /// # Errors
     /// The disk fails.
     pub async fn list_objects(&self, bucket: &Bucket, list: ListObjects) -> Result<ObjectPage, StoreError> {
-        let _ = (bucket, list);
-        unimplemented!()
+        let (disk, bucket) = (self.0.disk.clone(), bucket.id);
+        let page = move || {
+            let query = Query {
+                prefix: &list.prefix,
+                delimiter: list.delimiter.as_deref(),
+                max: list.max,
+            };
+            let from = query.start(&Objects(bucket), list.after.as_deref());
+            let page = roll_up(&disk, &Objects(bucket), &query, from)?;
+            let next = page.next(|object| object.key.as_str().to_owned());
+            Ok(ObjectPage {
+                objects: page.items,
+                prefixes: page.prefixes,
+                next,
+            })
+        };
+        self.0.disk.run(page).await?
+    }
+}
+
+/// The objects of a bucket, by their summaries.
+struct Objects(BucketId);
+
+impl Table for Objects {
+    type Item = ListedObject;
+
+    fn rows_with(&self, prefix: &str) -> Vec<u8> {
+        row_key::object(self.0, prefix)
     }
 
-    /// A page of versions (`null` versions where versioning is off).
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub async fn list_versions(
-        &self,
-        bucket: &Bucket,
-        list: ListVersions,
-    ) -> Result<VersionPage, StoreError> {
-        let _ = (bucket, list);
-        unimplemented!()
+    fn key<'a>(&self, row: &'a ScannedRow) -> Option<std::borrow::Cow<'a, str>> {
+        object_key(row)
     }
 
-    /// A page of unfinished uploads.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub async fn list_uploads(&self, bucket: &Bucket, list: ListUploads) -> Result<UploadPage, StoreError> {
-        let _ = (bucket, list);
-        unimplemented!()
+    fn items(&self, row: &ScannedRow, key: &str, items: &mut Vec<ListedObject>) -> Result<(), StoreError> {
+        let summary = decode_summary(row)?;
+        if !summary.delete_marker {
+            items.push(listed(key, &summary)?);
+        }
+        Ok(())
     }
+}
+
+pub(super) fn object_key(row: &ScannedRow) -> Option<std::borrow::Cow<'_, str>> {
+    std::str::from_utf8(row.key.get(row_key::OBJECT_KEY_AT..)?)
+        .ok()
+        .map(Into::into)
+}
+
+pub(super) fn decode_summary(row: &ScannedRow) -> Result<summary::Summary, StoreError> {
+    summary::decode(&row.summary).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
+}
+
+pub(super) fn listed(key: &str, summary: &summary::Summary) -> Result<ListedObject, StoreError> {
+    let key = ObjectKey::parse(key.as_bytes()).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(ListedObject {
+        key,
+        size: summary.size,
+        etag: summary.etag,
+        modified: summary.modified,
+        class: summary.class,
+        checksum: summary.checksum,
+    })
 }

@@ -2,24 +2,36 @@
 
 mod body;
 mod buckets;
+mod commit;
+mod complete;
 mod copy;
 mod delete;
+mod digest;
 mod get;
+mod ingest;
 mod keys;
 mod list;
+mod list_uploads;
+mod list_versions;
 mod multipart;
 mod put;
+mod read;
+mod roll_up;
 
 pub use body::{Claims, ObjectBody};
+pub use complete::{CompleteUpload, CompletedPart};
 pub use copy::CopyObject;
 pub use delete::{DeleteOutcome, DeleteTarget};
-pub use get::{Object, ObjectInfo, ObjectReader};
+pub use get::{Object, ObjectInfo};
 pub use keys::NewKey;
-pub use list::{
-    ListObjects, ListUploads, ListVersions, ListedObject, ListedUpload, ListedVersion, ObjectPage,
-    UploadPage, VersionPage,
-};
-pub use multipart::{
-    CompleteUpload, CompletedPart, ListedPart, NewUpload, PartOutcome, PartPage, UploadInfo,
-};
+pub use list::{ListObjects, ListedObject, ObjectPage};
+pub use list_uploads::{ListUploads, ListedUpload, UploadPage};
+pub use list_versions::{ListVersions, ListedVersion, VersionPage};
+pub use multipart::{ListedPart, NewUpload, PartOutcome, PartPage, UploadInfo};
 pub use put::{NewObject, PutOutcome};
+pub use read::ObjectReader;
+
+/// The largest object one PUT, one part or one copy makes: 5 GiB.
+pub(crate) const PUT_BYTES_MAX: u64 = 5 << 30;
+/// The most content a row carries itself.
+pub(crate) const INLINE_BYTES_MAX: usize = 4096;

@@ -1,11 +1,17 @@
-//! Multipart uploads: start, parts, complete, abort, list parts.
+//! Multipart uploads until they complete: start, parts, list parts, abort.
+
+use std::ops::Bound::{Excluded, Included};
+use std::sync::Arc;
 
 use super::ObjectBody;
+use super::ingest::{Inline, ingest};
+use crate::cluster::{BucketEntry, Displaced, Writes};
 use crate::model::{
-    AccessKeyId, Bucket, Checksum, ChecksumAlgorithm, ChecksumValue, ETag, ObjectHeaders, ObjectKey,
-    PartNumber, StorageClass, Timestamp, UploadId, WriteCondition,
+    AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ChecksumValue, Content, ETag, ObjectHeaders, ObjectKey,
+    PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState, WriteId, row_key,
 };
-use crate::{PutOutcome, Store, StoreError};
+use crate::store::Inner;
+use crate::{Store, StoreError};
 
 /// A new upload.
 #[derive(Clone, Debug)]
@@ -48,30 +54,6 @@ pub struct PartOutcome {
     pub modified: Timestamp,
 }
 
-/// A part a client names in its Complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompletedPart {
-    /// Its number.
-    pub number: PartNumber,
-    /// The tag the client was given; `None` is a tag no part has.
-    pub etag: Option<ETag>,
-    /// The checksum the client claims.
-    pub checksum: Option<ChecksumValue>,
-}
-
-/// How to complete.
-#[derive(Clone, Debug)]
-pub struct CompleteUpload {
-    /// In the client's order.
-    pub parts: Vec<CompletedPart>,
-    /// What must hold at commit for the object.
-    pub condition: WriteCondition,
-    /// The whole object's checksum the client claims, if any.
-    pub checksum: Option<ChecksumValue>,
-    /// The whole object's size the client claims, if any.
-    pub size: Option<u64>,
-}
-
 /// A listed part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPart {
@@ -109,8 +91,27 @@ impl Store {
         key: &ObjectKey,
         new: NewUpload,
     ) -> Result<UploadId, StoreError> {
-        let _ = (bucket, key, new);
-        unimplemented!()
+        let entry = self.0.directory.entry(bucket.id)?;
+        let upload = UploadId::new();
+        let row = UploadRow {
+            started: Timestamp::now(),
+            initiator: new.initiator,
+            class: new.class,
+            checksum: new.checksum,
+            full_object: new.full_object,
+            state: UploadState::Open,
+            headers: entry.key.rows().seal(&upload_context(key, &upload), &new.headers),
+        };
+        let (store, key) = (self.clone(), key.clone());
+        self.finish(async move {
+            let _writer = entry.enter().await?;
+            let claim = store.0.partitions.claim(entry.bucket.id, &key).await?;
+            let mut writes = Writes::default();
+            writes.put(row_key::upload(entry.bucket.id, &key, upload), Vec::new(), &row);
+            store.0.partitions.commit(&claim, writes).await?;
+            Ok(upload)
+        })
+        .await
     }
 
     /// What is known of an open upload, before its parts' bodies are read.
@@ -123,8 +124,7 @@ impl Store {
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<UploadInfo, StoreError> {
-        let _ = (bucket, key, upload);
-        unimplemented!()
+        Ok(UploadInfo::from(&self.0.open_upload(bucket.id, key, upload)?))
     }
 
     /// Stores a part, streaming; replaces an earlier part of that number.
@@ -139,24 +139,48 @@ impl Store {
         number: PartNumber,
         body: B,
     ) -> Result<PartOutcome, StoreError> {
-        let _ = (bucket, key, upload, number, body);
-        unimplemented!()
-    }
-
-    /// Makes the named parts the object. A repeated call hears the same answer.
-    ///
-    /// # Errors
-    /// `InvalidPartOrder`, `InvalidPart`, `EntityTooSmall`, `NoSuchUpload`, `PreconditionFailed`, `NoSuchKey`,
-    /// `DigestMismatch`, `SizeMismatch`.
-    pub async fn complete_upload(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        upload: UploadId,
-        complete: CompleteUpload,
-    ) -> Result<PutOutcome, StoreError> {
-        let _ = (bucket, key, upload, complete);
-        unimplemented!()
+        let entry = self.0.directory.entry(bucket.id)?;
+        self.0.open_upload(bucket.id, key, upload)?;
+        let lease = self.0.lease(bucket, key);
+        let write = lease.write();
+        // Parts are never inline: an object's manifest names blocks only.
+        let taken = ingest(self, &lease, body, Inline::Never).await?;
+        let content = taken.content.into_content(write);
+        let row = PartRow {
+            number,
+            write,
+            modified: Timestamp::now(),
+            size: taken.size,
+            etag: ETag::Md5(taken.digested.md5),
+            checksum: taken.digested.checksum,
+            content: entry.key.rows().seal(&part_context(key, &write), &content),
+        };
+        let outcome = PartOutcome {
+            etag: row.etag,
+            checksum: row.checksum,
+            modified: row.modified,
+        };
+        let (store, key) = (self.clone(), key.clone());
+        self.finish(async move {
+            let _writer = entry.enter().await?;
+            let inner = &store.0;
+            let claim = inner.partitions.claim(entry.bucket.id, &key).await?;
+            // Under the claim: an upload that ended meanwhile must not get another part.
+            inner.open_upload(entry.bucket.id, &key, upload)?;
+            let row_key = row_key::part(entry.bucket.id, upload, number);
+            let replaced: Option<PartRow> = inner.partitions.read(&row_key)?;
+            let mut writes = Writes::default();
+            writes.put(row_key, Vec::new(), &row);
+            lease.keep();
+            inner.partitions.commit(&claim, writes).await?;
+            if let Some(replaced) = replaced {
+                inner
+                    .releaser
+                    .displace(inner.blocks_of_part(&entry, &key, &replaced));
+            }
+            Ok(outcome)
+        })
+        .await
     }
 
     /// Ends an upload and frees its parts.
@@ -169,8 +193,14 @@ impl Store {
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<(), StoreError> {
-        let _ = (bucket, key, upload);
-        unimplemented!()
+        let entry = self.0.directory.entry(bucket.id)?;
+        let (store, key) = (self.clone(), key.clone());
+        self.finish(async move {
+            let _writer = entry.enter().await?;
+            store.0.open_upload(entry.bucket.id, &key, upload)?;
+            store.abort(&entry, &key, upload).await
+        })
+        .await
     }
 
     /// A page of at most `max` (0–1000) parts after `after`.
@@ -185,10 +215,191 @@ impl Store {
         after: Option<u16>,
         max: usize,
     ) -> Result<PartPage, StoreError> {
-        let _ = (bucket, key, upload, after, max);
-        unimplemented!()
+        let (inner, bucket, key) = (self.0.clone(), bucket.id, key.clone());
+        let list = move || {
+            let info = UploadInfo::from(&inner.open_upload(bucket, &key, upload)?);
+            let mut rows = inner.part_rows(bucket, upload, after)?;
+            let mut parts = Vec::new();
+            for row in rows.by_ref().take(max) {
+                parts.push(ListedPart::from(&row?));
+            }
+            let more = max > 0 && rows.next().transpose()?.is_some();
+            let next = parts.last().map(|part: &ListedPart| part.number).filter(|_| more);
+            Ok(PartPage {
+                upload: info,
+                parts,
+                next,
+            })
+        };
+        self.0.disk.run(list).await?
+    }
+
+    /// Aborts every upload of a bucket whose writers are kept out.
+    pub(super) async fn abort_all(&self, entry: &Arc<BucketEntry>) -> Result<(), StoreError> {
+        let (from, to) = row_key::uploads_of(entry.bucket.id);
+        loop {
+            let first = self
+                .0
+                .disk
+                .scan(Included(&from), Excluded(&to))
+                .next()
+                .transpose()?;
+            let Some(row) = first else { return Ok(()) };
+            let (key, upload) = row_key::parse_upload(&row.key)
+                .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
+            self.abort(entry, &key, upload).await?;
+        }
+    }
+
+    async fn abort(
+        &self,
+        entry: &Arc<BucketEntry>,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<(), StoreError> {
+        let claim = self.0.partitions.claim(entry.bucket.id, key).await?;
+        let mut writes = Writes::default();
+        writes.remove(row_key::upload(entry.bucket.id, key, upload));
+        let parts = self.0.take_parts(entry.bucket.id, upload, &mut writes).await?;
+        self.0.partitions.commit(&claim, writes).await?;
+        let displaced = parts
+            .iter()
+            .flat_map(|part| self.0.blocks_of_part(entry, key, part));
+        self.0.releaser.displace(displaced);
+        Ok(())
     }
 }
 
-/// The checksum a completed object carries; exported for tests of the gateway.
-pub type CompletedChecksum = Checksum;
+impl Inner {
+    /// The row of an upload that still takes parts.
+    pub(super) fn open_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRow, StoreError> {
+        let row: Option<UploadRow> = self.partitions.read(&row_key::upload(bucket, key, upload))?;
+        row.filter(|row| row.state == UploadState::Open)
+            .ok_or(StoreError::NoSuchUpload)
+    }
+
+    /// The parts of an upload after a number, in order. Blocks the thread.
+    fn part_rows(
+        self: &Arc<Self>,
+        bucket: BucketId,
+        upload: UploadId,
+        after: Option<u16>,
+    ) -> Result<impl Iterator<Item = Result<PartRow, StoreError>> + use<>, StoreError> {
+        let prefix = row_key::parts(bucket, upload);
+        let mut from = prefix.clone();
+        from.extend_from_slice(&after.map_or(0, |after| after.saturating_add(1)).to_be_bytes());
+        let rows = self
+            .disk
+            .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
+        let inner = self.clone();
+        Ok(rows.filter_map(move |row| match row {
+            Ok(row) => inner.partitions.read(&row.key).transpose(),
+            Err(error) => Some(Err(error.into())),
+        }))
+    }
+
+    /// Removes all part rows of an upload together with whatever `writes` holds, and gives them.
+    pub(super) async fn take_parts(
+        self: &Arc<Self>,
+        bucket: BucketId,
+        upload: UploadId,
+        writes: &mut Writes,
+    ) -> Result<Vec<PartRow>, StoreError> {
+        let inner = self.clone();
+        let parts: Vec<PartRow> = self
+            .disk
+            .run(move || inner.part_rows(bucket, upload, None)?.collect::<Result<_, _>>())
+            .await??;
+        for part in &parts {
+            writes.remove(row_key::part(bucket, upload, part.number));
+        }
+        Ok(parts)
+    }
+
+    /// Where the content of a part is.
+    pub(super) fn part_content(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        part: &PartRow,
+    ) -> Result<Content, StoreError> {
+        entry
+            .key
+            .rows()
+            .open(&part_context(key, &part.write), &part.content)
+            .map_err(|error| StoreError::Damaged(format!("part {} of {key:?}: {error}", part.number.get())))
+    }
+
+    /// The headers an upload's object will have.
+    pub(super) fn upload_headers(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        upload: UploadId,
+        row: &UploadRow,
+    ) -> Result<ObjectHeaders, StoreError> {
+        entry
+            .key
+            .rows()
+            .open(&upload_context(key, &upload), &row.headers)
+            .map_err(|error| StoreError::Damaged(format!("upload of {key:?}: {error}")))
+    }
+
+    /// The blocks of a part that is not needed any more.
+    pub(crate) fn blocks_of_part(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        part: &PartRow,
+    ) -> Vec<Displaced> {
+        match self.part_content(entry, key, part) {
+            Ok(Content::Blocks(manifest)) => manifest
+                .extents
+                .iter()
+                .map(|extent| self.displaced(entry, key, extent.write, &extent.blocks))
+                .collect(),
+            Ok(Content::Inline(_) | Content::Long { .. }) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(%error, "blocks of an old part not freed; the next collection will");
+                Vec::new()
+            }
+        }
+    }
+}
+
+impl From<&UploadRow> for UploadInfo {
+    fn from(row: &UploadRow) -> Self {
+        Self {
+            checksum: row.checksum,
+            full_object: row.full_object,
+            class: row.class,
+            initiator: row.initiator.clone(),
+            started: row.started,
+        }
+    }
+}
+
+impl From<&PartRow> for ListedPart {
+    fn from(row: &PartRow) -> Self {
+        Self {
+            number: row.number,
+            size: row.size,
+            etag: row.etag,
+            checksum: row.checksum,
+            modified: row.modified,
+        }
+    }
+}
+
+fn upload_context<'a>(key: &'a ObjectKey, upload: &'a UploadId) -> [&'a [u8]; 3] {
+    [b"upload", key.as_str().as_bytes(), upload.as_bytes()]
+}
+
+fn part_context<'a>(key: &'a ObjectKey, write: &'a WriteId) -> [&'a [u8]; 3] {
+    [b"part", key.as_str().as_bytes(), write.as_bytes()]
+}

@@ -1,8 +1,10 @@
 //! Stores an object: chunk, hash, seal, store blocks, commit the row.
 
 use super::ObjectBody;
+use super::ingest::{Inline, ingest};
 use crate::model::{
-    Bucket, Checksum, ETag, ObjectHeaders, ObjectKey, StorageClass, Timestamp, VersionId, WriteCondition,
+    Bucket, Checksum, ChecksumKind, ETag, ObjectHeaders, ObjectKey, StorageClass, Timestamp, VersionDetails,
+    VersionFacts, VersionId, WriteCondition,
 };
 use crate::{Store, StoreError};
 
@@ -48,7 +50,66 @@ impl Store {
         new: NewObject,
         body: B,
     ) -> Result<PutOutcome, StoreError> {
-        let _ = (bucket, key, new, body);
-        unimplemented!()
+        let entry = self.0.directory.entry(bucket.id)?;
+        self.check_early(bucket, key, &new.condition)?;
+        let lease = self.0.lease(bucket, key);
+        let write = lease.write();
+        let taken = ingest(self, &lease, body, Inline::Allowed).await?;
+        let checksum = taken.digested.checksum.map(|value| Checksum {
+            value,
+            kind: ChecksumKind::FullObject,
+        });
+        let facts = VersionFacts {
+            id: VersionId::Null,
+            modified: Timestamp::now(),
+            size: taken.size,
+            etag: ETag::Md5(taken.digested.md5),
+            class: new.class,
+            checksum: checksum.map(|checksum| checksum.value.algorithm()),
+            delete_marker: false,
+        };
+        let details = VersionDetails {
+            headers: new.headers,
+            checksum,
+            content: taken.content.into_content(write),
+        };
+        let ready = self.ready(&entry, key, facts, details, lease).await?;
+        let facts = self
+            .commit_version(entry, key.clone(), ready, new.condition)
+            .await?;
+        Ok(PutOutcome::new(&facts, checksum))
+    }
+
+    /// Refuses a write whose condition cannot hold before its body is read. The commit decides again.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`, `NoSuchKey`.
+    pub fn check_early(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        condition: &WriteCondition,
+    ) -> Result<(), StoreError> {
+        if *condition == WriteCondition::None {
+            return Ok(());
+        }
+        let row = self.0.object_row(bucket, key)?;
+        Ok(condition.check(
+            row.as_ref()
+                .and_then(|row| row.current())
+                .map(|current| &current.facts),
+        )?)
+    }
+}
+
+impl PutOutcome {
+    pub(super) fn new(facts: &VersionFacts, checksum: Option<Checksum>) -> Self {
+        Self {
+            etag: facts.etag,
+            version: None,
+            checksum,
+            size: facts.size,
+            modified: facts.modified,
+        }
     }
 }

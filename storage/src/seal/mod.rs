@@ -1,8 +1,46 @@
-//! seal
+//! Encryption, always on: the key hierarchy, sealed blocks and sealed row parts.
+//!
+//! ```text
+//! recovery phrase ── wraps ──┐
+//! K_mesh (generations) ──────┴─ wraps ── K_bucket (per bucket) ── seals ── details of rows
+//!    ├─ derives K_dedup ── with a block's content derives ── block key ── seals ── the block
+//!    ├─ derives K_owner ── names the owner of a reference
+//!    └─ derives K_root  ── seals access keys and wrapped bucket keys
+//! ```
+//!
+//! Subkeys come from `blake3::derive_key` with one context string each, so that no key has two uses.
+
+mod aead;
+mod block;
+mod compress;
+mod envelope;
+mod keyring;
+mod phrase;
+
+pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, seal_block};
+pub(crate) use envelope::cbor;
+pub(crate) use keyring::{BucketKey, Keyring};
+
+use crate::model::{BucketId, ObjectKey, WriteId};
+
 /// Random bytes from the system.
-#[allow(clippy::unwrap_used)]
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut b = [0; N];
-    getrandom::fill(&mut b).unwrap();
-    b
+///
+/// # Panics
+/// When the system has no source of randomness: nothing can be kept secret then.
+#[allow(clippy::expect_used, reason = "without randomness no key can be made")]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system provides random bytes");
+    bytes
+}
+
+/// The name under which a write refers to its blocks: a keyed hash, so that whoever keeps the block learns nothing.
+pub(crate) fn owner_of(keyring: &Keyring, bucket: BucketId, key: &ObjectKey, write: WriteId) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_keyed(keyring.owner_key());
+    hasher.update(bucket.as_bytes());
+    hasher.update(write.as_bytes());
+    hasher.update(key.as_str().as_bytes());
+    let mut owner = [0; 16];
+    hasher.finalize_xof().fill(&mut owner);
+    owner
 }

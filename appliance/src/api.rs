@@ -1,0 +1,368 @@
+//! What the admin API says and hears: one type for each JSON document.
+//!
+//! Every document carries `"schema": 1`. Fields may be added under that number; a change that
+//! would mislead a reader of the old form raises it. Sizes are bytes, times RFC 3339 in UTC.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The version of these documents: 1, or the document is not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schema;
+
+impl Schema {
+    /// The number on the wire.
+    pub const NUMBER: u32 = 1;
+}
+
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(Self::NUMBER)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            Self::NUMBER => Ok(Self),
+            other => Err(serde::de::Error::custom(format_args!(
+                "schema {other} is not known here, only {}",
+                Self::NUMBER
+            ))),
+        }
+    }
+}
+
+/// How safe the data is, in one word; the worst that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything is as it should be.
+    Ok,
+    /// Something is wrong and no data is in danger.
+    Degraded,
+    /// Data is lost or may be lost next.
+    AtRisk,
+    /// Nothing is served.
+    Unavailable,
+}
+
+/// How the node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What people call this mesh.
+    pub name: String,
+    /// The verdict in one word.
+    pub verdict: Verdict,
+    /// The verdict in one sentence.
+    pub summary: String,
+    /// What is wrong, a sentence each; empty when nothing is.
+    pub problems: Vec<String>,
+    /// The homes that keep the data.
+    pub homes: Vec<Home>,
+    /// URLs that S3 clients use.
+    pub s3: Vec<String>,
+    /// How many buckets there are.
+    pub buckets: usize,
+    /// How many access keys there are.
+    pub keys: usize,
+    /// Seconds since the node started to serve.
+    pub uptime_seconds: u64,
+}
+
+/// One home and the node in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Home {
+    /// What people call the place.
+    pub zone: String,
+    /// The node's id.
+    pub node: String,
+    /// Whether it is the node that answers.
+    pub here: bool,
+    /// Whether it serves.
+    pub online: bool,
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Bytes it may use.
+    pub given_bytes: u64,
+    /// Its version of Warren.
+    pub version: String,
+}
+
+/// All buckets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketList {
+    /// Version of this document.
+    pub schema: Schema,
+    /// By name.
+    pub buckets: Vec<Bucket>,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created: String,
+    /// Id of the access key that owns it.
+    pub owner: String,
+    /// What people without a key may do.
+    pub public: Public,
+}
+
+/// What people without a key may do to a bucket through its access control list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Public {
+    /// Nothing.
+    No,
+    /// Read and list.
+    Read,
+    /// Read, list and write: only an S3 client sets this.
+    ReadWrite,
+}
+
+/// A bucket and who may use it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketInfo {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The bucket.
+    #[serde(flatten)]
+    pub bucket: Bucket,
+    /// Whether it also has a bucket policy, which may allow or deny more.
+    pub policy: bool,
+    /// The keys that may use it.
+    pub keys: Vec<BucketKey>,
+}
+
+/// What a key may do to the bucket it is listed under.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketKey {
+    /// The key's id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    #[serde(flatten)]
+    pub grants: Grants,
+}
+
+/// What a key may do to a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    /// Read and list objects.
+    #[serde(default)]
+    pub read: bool,
+    /// Write and delete objects.
+    #[serde(default)]
+    pub write: bool,
+    /// Delete the bucket and change its settings.
+    #[serde(default)]
+    pub owner: bool,
+}
+
+/// Asks for a new bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBucket {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Its name.
+    pub name: String,
+    /// Id or name of the key that will own it; the oldest that may create buckets if not given.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// Asks to open a bucket to people without a key, or to close it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPublic {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Whether anyone may read and list.
+    pub public: bool,
+}
+
+/// All access keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyList {
+    /// Version of this document.
+    pub schema: Schema,
+    /// By id.
+    pub keys: Vec<Key>,
+}
+
+/// An access key without its secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// The public half.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// When it was created or imported.
+    pub created: String,
+    /// Whether it may create buckets.
+    pub create_buckets: bool,
+    /// What it may do, bucket by bucket.
+    pub buckets: Vec<KeyBucket>,
+}
+
+/// What the key may do to one bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyBucket {
+    /// The bucket's name.
+    pub bucket: String,
+    /// What it may do.
+    #[serde(flatten)]
+    pub grants: Grants,
+}
+
+/// An access key on its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+}
+
+/// The secret half of an access key; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret on its way to where it is needed.
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A key just made, with its secret: the only document that holds one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreatedKey {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Its secret half.
+    pub secret: Secret,
+}
+
+/// Asks for a new access key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What people will call it.
+    pub name: String,
+    /// Whether it may create buckets.
+    #[serde(default)]
+    pub create_buckets: bool,
+    /// Id and secret of a key brought from elsewhere; made up if not given.
+    #[serde(default)]
+    pub import: Option<ImportedKey>,
+}
+
+/// The halves of a key brought from elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportedKey {
+    /// The public half.
+    pub id: String,
+    /// The secret half.
+    pub secret: Secret,
+}
+
+/// Asks to give permissions to a key, or to take them away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeKey {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Permissions on one bucket.
+    #[serde(default)]
+    pub on: Option<KeyBucket>,
+    /// Also the permission to create buckets.
+    #[serde(default)]
+    pub create_buckets: bool,
+}
+
+/// Whether a change gives or takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Gives what is named.
+    Allow,
+    /// Takes what is named.
+    Deny,
+}
+
+/// The configuration the node runs with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// In the order of the manual.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting, and who set it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its key in the configuration file, e.g. `s3.address`.
+    pub key: String,
+    /// Its value as the configuration file would have it.
+    pub value: String,
+    /// Where it comes from, e.g. `--s3`, `WARREN_S3`, a file or `default`.
+    pub source: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_names_its_schema() {
+        let text = serde_json::to_string(&SetPublic {
+            schema: Schema,
+            public: true,
+        })
+        .unwrap();
+        assert_eq!(text, r#"{"schema":1,"public":true}"#);
+    }
+
+    #[test]
+    fn a_document_of_another_schema_is_refused() {
+        let error = serde_json::from_str::<SetPublic>(r#"{"schema":2,"public":true}"#).unwrap_err();
+        assert!(error.to_string().contains("schema 2 is not known here"));
+    }
+
+    #[test]
+    fn a_secret_is_never_in_debug_output() {
+        let import = ImportedKey {
+            id: "id".into(),
+            secret: Secret::new("hunter2".into()),
+        };
+        assert!(!format!("{import:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The port through which the appliance sees its node.
+
+use std::future::Future;
+
+use crate::Facts;
+use crate::api::{Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Key, Setting};
+
+/// Why the node could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// No bucket of that name.
+    #[error("no bucket is called {0:?}")]
+    NoSuchBucket(String),
+    /// No access key of that id or name.
+    #[error("no access key has the id or name {0:?}")]
+    NoSuchKey(String),
+    /// Several access keys have that name.
+    #[error("several access keys are called {0:?}: use the id of one")]
+    AmbiguousKey(String),
+    /// The name is taken.
+    #[error("a bucket called {0:?} exists already")]
+    BucketExists(String),
+    /// The bucket holds objects.
+    #[error("{0:?} is not empty: delete its objects first")]
+    BucketNotEmpty(String),
+    /// The id is taken.
+    #[error("an access key {0:?} exists already")]
+    KeyExists(String),
+    /// No key could own a new bucket.
+    #[error("no access key may create buckets: name an owner")]
+    NoOwner,
+    /// Something in the request is not what it must be.
+    #[error("{0}")]
+    Invalid(String),
+    /// Somebody else is changing the same thing.
+    #[error("something else is changing this: try again")]
+    Busy,
+    /// No room.
+    #[error("the disk is full")]
+    Full,
+    /// The node takes no writes.
+    #[error("the node is read-only: {0}")]
+    ReadOnly(String),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// Something failed in the node.
+    #[error("the node failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What the appliance asks of its node. Cheap questions answer at once, changes when they are durable.
+pub trait Node: Send + Sync + 'static {
+    /// Whether requests are served right now.
+    fn ready(&self) -> bool;
+
+    /// What the status is drawn from.
+    fn facts(&self) -> Facts;
+
+    /// The settings the node runs with, in the order of the manual.
+    fn settings(&self) -> Vec<Setting>;
+
+    /// All buckets by name.
+    fn buckets(&self) -> Vec<Bucket>;
+
+    /// The bucket of that name.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`.
+    fn bucket(&self, name: &str) -> Result<BucketInfo, NodeError>;
+
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// `Invalid`, `BucketExists`, `NoOwner`, `NoSuchKey`, or the store's own.
+    fn create_bucket(
+        &self,
+        request: CreateBucket,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// Deletes an empty bucket.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `BucketNotEmpty`, or the store's own.
+    fn delete_bucket(&self, name: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// Lets anyone read and list a bucket, or only keys.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, or the store's own.
+    fn set_public(
+        &self,
+        name: &str,
+        public: bool,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// All access keys by id.
+    fn keys(&self) -> Vec<Key>;
+
+    /// The key of that id, or the only one of that name.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `AmbiguousKey`.
+    fn key(&self, id_or_name: &str) -> Result<Key, NodeError>;
+
+    /// Creates or imports an access key.
+    ///
+    /// # Errors
+    /// `Invalid`, `KeyExists`, or the store's own.
+    fn create_key(&self, request: CreateKey) -> impl Future<Output = Result<CreatedKey, NodeError>> + Send;
+
+    /// Gives or takes permissions.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `AmbiguousKey`, `NoSuchBucket`, or the store's own.
+    fn change_key(
+        &self,
+        id_or_name: &str,
+        change: Change,
+        request: ChangeKey,
+    ) -> impl Future<Output = Result<Key, NodeError>> + Send;
+
+    /// Deletes a key; whoever uses it is refused from then on.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `AmbiguousKey`, or the store's own.
+    fn delete_key(&self, id_or_name: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+}

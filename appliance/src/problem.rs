@@ -1,0 +1,63 @@
+//! Errors of the admin API as problem documents (RFC 9457) with a stable code.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::NodeError;
+use crate::api::Schema;
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The HTTP status, repeated for readers who see only the document.
+    pub status: u16,
+    /// Stable name of the kind of problem, for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+impl Problem {
+    /// The media type of the document.
+    pub const CONTENT_TYPE: &str = "application/problem+json";
+
+    pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            schema: Schema,
+            status: status.as_u16(),
+            code: code.into(),
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<NodeError> for Problem {
+    fn from(error: NodeError) -> Self {
+        let (status, code) = match &error {
+            NodeError::NoSuchBucket(_) => (StatusCode::NOT_FOUND, "no-such-bucket"),
+            NodeError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no-such-key"),
+            NodeError::AmbiguousKey(_) => (StatusCode::CONFLICT, "ambiguous-key"),
+            NodeError::BucketExists(_) => (StatusCode::CONFLICT, "bucket-exists"),
+            NodeError::BucketNotEmpty(_) => (StatusCode::CONFLICT, "bucket-not-empty"),
+            NodeError::KeyExists(_) => (StatusCode::CONFLICT, "key-exists"),
+            NodeError::NoOwner => (StatusCode::CONFLICT, "no-owner"),
+            NodeError::Busy => (StatusCode::CONFLICT, "busy"),
+            NodeError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            NodeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+            NodeError::ReadOnly(_) => (StatusCode::SERVICE_UNAVAILABLE, "read-only"),
+            NodeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            NodeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        let detail = match &error {
+            NodeError::Failed(source) => format!("{error}: {source}"),
+            _ => error.to_string(),
+        };
+        Self::new(status, code, detail)
+    }
+}

@@ -1,0 +1,282 @@
+//! Decides, in one place and refusing by default, who may do what to which bucket and object.
+
+mod acl;
+mod policy;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use storage::model::{AccessKey, Bucket, BucketAcl, BucketId, Grants, ObjectKey};
+use tracing::warn;
+
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, UnsetSetting};
+
+pub use acl::{Grantee, Permission, canned_of_grants, grants_of_canned, parse_canned};
+pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
+
+/// Who sends a request, as far as it is proven.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Nobody signed it.
+    Anonymous,
+    /// Whoever holds this key signed it.
+    Key(Arc<AccessKey>),
+}
+
+impl Caller {
+    /// The key, unless nobody signed.
+    pub fn key(&self) -> Option<&Arc<AccessKey>> {
+        match self {
+            Self::Anonymous => None,
+            Self::Key(key) => Some(key),
+        }
+    }
+}
+
+/// What a request must be permitted: a grant on the bucket, or a policy that allows the action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    action: &'static str,
+    need: Need,
+}
+
+/// Which grant on the bucket suffices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+    /// Owning.
+    Owner,
+    /// Any grant, also one that the bucket's ACL gives to everyone.
+    Any,
+    /// Any grant of the caller's own key.
+    Member,
+    /// None: each thing the request names is asked about on its own, or nothing is given away.
+    Nothing,
+}
+
+const fn rule(action: &'static str, need: Need) -> Rule {
+    Rule { action, need }
+}
+
+impl Rule {
+    /// Reading an object that is the source of a copy.
+    pub const COPY_SOURCE: Self = rule("s3:GetObject", Need::Read);
+    /// Reading a named version of an object that is the source of a copy.
+    pub const COPY_SOURCE_VERSION: Self = rule("s3:GetObjectVersion", Need::Read);
+    /// Deleting one object of many.
+    pub const DELETE_OBJECT: Self = rule("s3:DeleteObject", Need::Write);
+    /// Deleting one version of many.
+    pub const DELETE_VERSION: Self = rule("s3:DeleteObjectVersion", Need::Write);
+    /// Tagging an object while it is written.
+    pub const TAG_OBJECT: Self = rule("s3:PutObjectTagging", Need::Write);
+    /// Listing, which also permits to learn that a key is not there.
+    pub const LIST: Self = rule("s3:ListBucket", Need::Read);
+
+    /// What an operation on a bucket must be permitted; `CreateBucket` is asked of the key instead.
+    pub const fn of_bucket(operation: BucketOperation) -> Self {
+        use BucketOperation as Op;
+        match operation {
+            Op::CreateBucket => rule("s3:CreateBucket", Need::Owner),
+            Op::HeadBucket => rule("s3:ListBucket", Need::Any),
+            Op::DeleteBucket => rule("s3:DeleteBucket", Need::Owner),
+            Op::GetBucketLocation => rule("s3:GetBucketLocation", Need::Any),
+            Op::ListObjects | Op::ListObjectsV2 => Self::LIST,
+            Op::ListObjectVersions => rule("s3:ListBucketVersions", Need::Read),
+            Op::ListMultipartUploads => rule("s3:ListBucketMultipartUploads", Need::Member),
+            Op::DeleteObjects | Op::Preflight => rule("", Need::Nothing),
+            Op::GetBucketVersioning => rule("s3:GetBucketVersioning", Need::Any),
+            Op::PutBucketVersioning => rule("s3:PutBucketVersioning", Need::Owner),
+            Op::GetBucketAcl => rule("s3:GetBucketAcl", Need::Member),
+            Op::PutBucketAcl => rule("s3:PutBucketAcl", Need::Owner),
+            Op::GetBucketPolicy => rule("s3:GetBucketPolicy", Need::Owner),
+            Op::PutBucketPolicy => rule("s3:PutBucketPolicy", Need::Owner),
+            Op::DeleteBucketPolicy => rule("s3:DeleteBucketPolicy", Need::Owner),
+            Op::GetBucketPolicyStatus => rule("s3:GetBucketPolicyStatus", Need::Member),
+            Op::GetDefault(setting) => rule(default_action(setting), Need::Member),
+            Op::GetUnset(setting) => rule(unset_actions(setting).0, Need::Member),
+            Op::DeleteUnset(setting) => rule(unset_actions(setting).1, Need::Owner),
+        }
+    }
+
+    /// What an operation on an object (or on the version it names) must be permitted.
+    pub const fn of_object(operation: ObjectOperation, version: bool) -> Self {
+        use ObjectOperation as Op;
+        match operation {
+            Op::GetObject | Op::HeadObject if version => Self::COPY_SOURCE_VERSION,
+            Op::GetObject | Op::HeadObject => Self::COPY_SOURCE,
+            Op::PutObject
+            | Op::CopyObject
+            | Op::CreateMultipartUpload
+            | Op::UploadPart
+            | Op::UploadPartCopy
+            | Op::CompleteMultipartUpload => rule("s3:PutObject", Need::Write),
+            Op::DeleteObject if version => Self::DELETE_VERSION,
+            Op::DeleteObject => Self::DELETE_OBJECT,
+            Op::AbortMultipartUpload => rule("s3:AbortMultipartUpload", Need::Write),
+            Op::ListParts => rule("s3:ListMultipartUploadParts", Need::Write),
+            Op::GetObjectAcl => rule("s3:GetObjectAcl", Need::Member),
+            Op::PutObjectAcl => rule("s3:PutObjectAcl", Need::Owner),
+            Op::GetObjectTagging => rule("s3:GetObjectTagging", Need::Read),
+            Op::GetObjectLock => rule("s3:GetObjectRetention", Need::Read),
+            Op::Preflight => rule("", Need::Nothing),
+        }
+    }
+}
+
+const fn default_action(setting: DefaultSetting) -> &'static str {
+    match setting {
+        DefaultSetting::Accelerate => "s3:GetAccelerateConfiguration",
+        DefaultSetting::RequestPayment => "s3:GetBucketRequestPayment",
+        DefaultSetting::Logging => "s3:GetBucketLogging",
+        DefaultSetting::Notification => "s3:GetBucketNotification",
+    }
+}
+
+/// The actions of reading and of removing a setting, as AWS names them.
+const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
+    match setting {
+        UnsetSetting::Cors => ("s3:GetBucketCORS", "s3:PutBucketCORS"),
+        UnsetSetting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
+        UnsetSetting::Website => ("s3:GetBucketWebsite", "s3:DeleteBucketWebsite"),
+        UnsetSetting::Tagging => ("s3:GetBucketTagging", "s3:PutBucketTagging"),
+        UnsetSetting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
+        UnsetSetting::ObjectLock => {
+            ("s3:GetBucketObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration")
+        }
+        UnsetSetting::Replication => ("s3:GetReplicationConfiguration", "s3:PutReplicationConfiguration"),
+        UnsetSetting::PublicAccessBlock => {
+            ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock")
+        }
+        UnsetSetting::OwnershipControls => {
+            ("s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls")
+        }
+    }
+}
+
+impl Need {
+    /// Whether grants suffice: those of the caller's own key, and those everyone has.
+    const fn met_by(self, own: Grants, public: Grants) -> bool {
+        match self {
+            Self::Read => own.read || public.read,
+            Self::Write => own.write || public.write,
+            Self::Owner => own.owner,
+            Self::Any => own.read || own.write || own.owner || public.read || public.write,
+            Self::Member => own.read || own.write || own.owner,
+            Self::Nothing => true,
+        }
+    }
+}
+
+/// What the canned ACL of a bucket gives to this caller.
+fn public_grants(acl: BucketAcl, caller: &Caller) -> Grants {
+    let read = match acl {
+        BucketAcl::Private => false,
+        BucketAcl::PublicRead | BucketAcl::PublicReadWrite => true,
+        BucketAcl::AuthenticatedRead => caller.key().is_some(),
+    };
+    let write = acl == BucketAcl::PublicReadWrite;
+    Grants { read, write, owner: false }
+}
+
+/// Most parsed policies kept; with more buckets than this, some are parsed again.
+const POLICIES_MAX: usize = 1024;
+
+/// Answers whether a caller may; remembers the policies it has parsed.
+#[derive(Debug, Default)]
+pub struct Access {
+    policies: RwLock<HashMap<BucketId, Parsed>>,
+}
+
+/// A policy beside the text it was parsed from; `None` where the text cannot be understood.
+#[derive(Clone, Debug)]
+struct Parsed {
+    text: String,
+    policy: Option<Arc<Policy>>,
+}
+
+impl Access {
+    /// Lets pass whoever may do what the rule says to the bucket or the object in it.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn allow(&self, caller: &Caller, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
+        if self.may(caller, bucket, key, rule) {
+            Ok(())
+        } else {
+            Err(S3Error::new(S3Code::AccessDenied))
+        }
+    }
+
+    /// Whether a caller may: a denying policy wins, then grants, then an allowing policy.
+    pub fn may(&self, caller: &Caller, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
+        let own = caller.key().map_or(Grants::NONE, |key| key.grants_on(bucket.id));
+        let granted = rule.need.met_by(own, public_grants(bucket.settings.acl, caller));
+        let Some(text) = bucket.settings.policy.as_deref().filter(|_| rule.need != Need::Nothing) else {
+            return granted;
+        };
+        // A policy that denies everything must not lock its owner out of replacing it.
+        if own.owner && rule.action.ends_with("BucketPolicy") {
+            return true;
+        }
+        let Some(policy) = self.policy(bucket, text) else {
+            return own.owner;
+        };
+        let on = Resource {
+            bucket: bucket.name.as_str(),
+            key: key.map(ObjectKey::as_str),
+        };
+        match policy.decide(caller.key().map(|key| &key.id), rule.action, on) {
+            Verdict::Deny => false,
+            Verdict::Allow => true,
+            Verdict::Silent => granted,
+        }
+    }
+
+    /// Whether anyone may read every object of the bucket.
+    pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
+        self.may(&Caller::Anonymous, bucket, Some(key), Rule::COPY_SOURCE)
+    }
+
+    fn policy(&self, bucket: &Bucket, text: &str) -> Option<Arc<Policy>> {
+        {
+            let parsed = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = parsed.get(&bucket.id).filter(|known| known.text == text) {
+                return known.policy.clone();
+            }
+        }
+        let policy = Policy::parse(text, &bucket.name)
+            .inspect_err(|error| warn!(bucket = %bucket.name, %error, "bucket policy not understood: only owners may pass"))
+            .ok()
+            .map(Arc::new);
+        let mut parsed = self.policies.write().unwrap_or_else(PoisonError::into_inner);
+        if parsed.len() >= POLICIES_MAX {
+            parsed.clear();
+        }
+        let text = text.to_owned();
+        parsed.insert(bucket.id, Parsed { text, policy: policy.clone() });
+        policy
+    }
+}
+
+/// Lets pass whoever may create buckets.
+///
+/// # Errors
+/// `AccessDenied`.
+pub fn allow_create_bucket(caller: &Caller) -> S3Result<&Arc<AccessKey>> {
+    caller
+        .key()
+        .filter(|key| key.create_buckets)
+        .ok_or_else(|| S3Error::with_message(S3Code::AccessDenied, "Access Denied. This key may not create buckets."))
+}
+
+/// Lets pass whoever signed: listing shows a key its own buckets.
+///
+/// # Errors
+/// `AccessDenied`.
+pub fn allow_list_buckets(caller: &Caller) -> S3Result<&Arc<AccessKey>> {
+    caller.key().ok_or_else(|| S3Error::new(S3Code::AccessDenied))
+}

@@ -1,0 +1,398 @@
+//! Bucket policies: checked once when put, then asked who may do what.
+
+use serde::Deserialize;
+use storage::model::{AccessKeyId, BucketName};
+
+/// The longest policy text, in bytes. Source: AWS S3 user guide, "Bucket policies".
+pub const POLICY_BYTES_MAX: usize = 20 * 1024;
+
+const ARN: &str = "arn:aws:s3:::";
+
+/// Why a text is not a policy Warren can keep its word on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MalformedPolicy(String);
+
+fn malformed<T>(why: impl Into<String>) -> Result<T, MalformedPolicy> {
+    Err(MalformedPolicy(why.into()))
+}
+
+/// What a policy says about one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A statement denies it, whatever else allows it.
+    Deny,
+    /// A statement allows it and none denies it.
+    Allow,
+    /// No statement speaks of it.
+    Silent,
+}
+
+/// What a request acts upon, as policies name it: a bucket or an object in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Resource<'a> {
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The object's key, unless the request is about the bucket.
+    pub key: Option<&'a str>,
+}
+
+/// The statements of a bucket's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    statements: Vec<Statement>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Statement {
+    effect: Effect,
+    principals: Principals,
+    /// Lower-case, e.g. `s3:get*`.
+    actions: Vec<String>,
+    /// Without the `arn:aws:s3:::` in front.
+    resources: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Principals {
+    Everyone,
+    Keys(Vec<AccessKeyId>),
+}
+
+impl Policy {
+    /// Reads the JSON of a policy for `bucket`.
+    ///
+    /// # Errors
+    /// Says what is malformed, names another bucket, or would not be honoured (conditions, negations).
+    pub fn parse(text: &str, bucket: &BucketName) -> Result<Self, MalformedPolicy> {
+        if text.len() > POLICY_BYTES_MAX {
+            return malformed("a policy has at most 20 KB");
+        }
+        let document: Document =
+            serde_json::from_str(text).map_err(|error| MalformedPolicy(format!("Policy is not valid: {error}")))?;
+        if let Some(version) = &document.version
+            && !matches!(version.as_str(), "2012-10-17" | "2008-10-17")
+        {
+            return malformed("The policy must contain a valid version string");
+        }
+        let statements: Vec<Statement> = document
+            .statement
+            .into_vec()
+            .into_iter()
+            .map(|statement| statement.check(bucket))
+            .collect::<Result<_, _>>()?;
+        if statements.is_empty() {
+            return malformed("a policy has at least one statement");
+        }
+        Ok(Self { statements })
+    }
+
+    /// What the policy says of `who` (nobody for an anonymous request) doing `action` (e.g.
+    /// `s3:GetObject`). A denial wins over every allowance.
+    pub fn decide(&self, who: Option<&AccessKeyId>, action: &str, on: Resource<'_>) -> Verdict {
+        let action = action.to_ascii_lowercase();
+        let resource = match on.key {
+            Some(key) => format!("{}/{key}", on.bucket),
+            None => on.bucket.to_owned(),
+        };
+        let mut verdict = Verdict::Silent;
+        for statement in &self.statements {
+            if statement.speaks_of(who, &action, &resource) {
+                match statement.effect {
+                    Effect::Deny => return Verdict::Deny,
+                    Effect::Allow => verdict = Verdict::Allow,
+                }
+            }
+        }
+        verdict
+    }
+
+    /// Whether the policy allows anything to everyone.
+    pub fn is_public(&self) -> bool {
+        let public = |s: &Statement| s.effect == Effect::Allow && s.principals == Principals::Everyone;
+        self.statements.iter().any(public)
+    }
+}
+
+impl Statement {
+    fn speaks_of(&self, who: Option<&AccessKeyId>, action: &str, resource: &str) -> bool {
+        let principal = match (&self.principals, who) {
+            (Principals::Everyone, _) => true,
+            (Principals::Keys(keys), Some(who)) => keys.contains(who),
+            (Principals::Keys(_), None) => false,
+        };
+        let any = |patterns: &[String], text: &str| patterns.iter().any(|p| matches(p, text));
+        principal && any(&self.actions, action) && any(&self.resources, resource)
+    }
+}
+
+/// Whether `text` fits a pattern in which `*` stands for any text and `?` for any one byte.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where to resume when the text after the last `*` turns out not to fit: only the last one needs
+    // trying again, so that no pattern takes more than pattern × text steps.
+    let mut resume: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                resume = Some((p + 1, t));
+                p += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match &mut resume {
+                Some((after_star, from)) => {
+                    *from += 1;
+                    (p, t) = (*after_star, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&byte| byte == b'*')
+}
+
+/// The JSON as clients write it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Document {
+    version: Option<String>,
+    #[serde(rename = "Id")]
+    _id: Option<String>,
+    statement: OneOrMany<RawStatement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct RawStatement {
+    #[serde(rename = "Sid")]
+    _sid: Option<String>,
+    effect: Effect,
+    principal: Option<RawPrincipal>,
+    action: Option<OneOrMany<String>>,
+    resource: Option<OneOrMany<String>>,
+    condition: Option<serde_json::Map<String, serde_json::Value>>,
+    not_principal: Option<serde_json::Value>,
+    not_action: Option<serde_json::Value>,
+    not_resource: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawPrincipal {
+    Text(String),
+    Map(std::collections::BTreeMap<String, OneOrMany<String>>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl RawStatement {
+    fn check(self, bucket: &BucketName) -> Result<Statement, MalformedPolicy> {
+        if self.condition.is_some_and(|condition| !condition.is_empty()) {
+            return malformed("Conditions are not supported yet");
+        }
+        if self.not_principal.is_some() || self.not_action.is_some() || self.not_resource.is_some() {
+            return malformed("NotPrincipal, NotAction and NotResource are not supported yet");
+        }
+        Ok(Statement {
+            effect: self.effect,
+            principals: principals(self.principal)?,
+            actions: actions(self.action)?,
+            resources: resources(self.resource, bucket)?,
+        })
+    }
+}
+
+fn principals(raw: Option<RawPrincipal>) -> Result<Principals, MalformedPolicy> {
+    let names = match raw {
+        None => return malformed("Missing required field Principal"),
+        Some(RawPrincipal::Text(text)) if text == "*" => return Ok(Principals::Everyone),
+        Some(RawPrincipal::Text(_)) => return malformed("Invalid principal in policy"),
+        Some(RawPrincipal::Map(mut map)) => match (map.remove("AWS"), map.is_empty()) {
+            (Some(names), true) => names.into_vec(),
+            _ => return malformed("Invalid principal in policy: only AWS principals are known"),
+        },
+    };
+    let mut keys = Vec::with_capacity(names.len());
+    for name in names {
+        if name == "*" {
+            return Ok(Principals::Everyone);
+        }
+        let id = match name.strip_prefix("arn:aws:iam::") {
+            Some(rest) => rest.split_once(":user/").map_or("", |(_, id)| id),
+            None => &name,
+        };
+        keys.push(AccessKeyId::parse(id).map_err(|_| {
+            MalformedPolicy(format!("Invalid principal in policy: {name} is not an access key id"))
+        })?);
+    }
+    if keys.is_empty() {
+        return malformed("Invalid principal in policy: none is named");
+    }
+    Ok(Principals::Keys(keys))
+}
+
+fn actions(raw: Option<OneOrMany<String>>) -> Result<Vec<String>, MalformedPolicy> {
+    let actions = raw.map(OneOrMany::into_vec).unwrap_or_default();
+    if actions.is_empty() {
+        return malformed("Missing required field Action");
+    }
+    let lower = |action: String| {
+        let action = action.to_ascii_lowercase();
+        if action == "*" || action.len() > 3 && action.starts_with("s3:") {
+            Ok(action)
+        } else {
+            malformed("Policy has invalid action")
+        }
+    };
+    actions.into_iter().map(lower).collect()
+}
+
+fn resources(raw: Option<OneOrMany<String>>, bucket: &BucketName) -> Result<Vec<String>, MalformedPolicy> {
+    let resources = raw.map(OneOrMany::into_vec).unwrap_or_default();
+    if resources.is_empty() {
+        return malformed("Missing required field Resource");
+    }
+    let within = |resource: String| {
+        let inside = resource.strip_prefix(ARN).filter(|rest| {
+            let name = rest.split_once('/').map_or(*rest, |(name, _)| name);
+            matches(name, bucket.as_str())
+        });
+        match inside {
+            Some(inside) => Ok(inside.to_owned()),
+            None => malformed(format!("Policy has invalid resource: {resource} is not in this bucket")),
+        }
+    };
+    resources.into_iter().map(within).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const READER: &str = "WKREADER0001";
+
+    fn bucket() -> BucketName {
+        BucketName::parse("photos").unwrap()
+    }
+
+    fn policy(statements: &str) -> Result<Policy, MalformedPolicy> {
+        Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#), &bucket())
+    }
+
+    fn statement(effect: &str, principal: &str, action: &str, resource: &str) -> String {
+        format!(
+            r#"{{"Effect":"{effect}","Principal":{principal},"Action":{action},"Resource":{resource}}}"#
+        )
+    }
+
+    fn check(statements: &str, who: Option<&str>, action: &str, key: Option<&str>, expected: Verdict) {
+        let who = who.map(|id| AccessKeyId::parse(id).unwrap());
+        let on = Resource { bucket: "photos", key };
+        let verdict = policy(statements).unwrap().decide(who.as_ref(), action, on);
+        assert_eq!(verdict, expected, "{statements} | {who:?} {action} {key:?}");
+    }
+
+    #[test]
+    fn a_policy_speaks_only_of_what_it_names() {
+        use Verdict::{Allow, Deny, Silent};
+        let everyone = r#""*""#;
+        let reader = format!(r#"{{"AWS":["arn:aws:iam::123456789012:user/{READER}"]}}"#);
+        let objects = r#""arn:aws:s3:::photos/*""#;
+        let public = statement("Allow", everyone, r#""s3:GetObject""#, objects);
+        check(&public, None, "s3:GetObject", Some("a/b"), Allow);
+        check(&public, Some(READER), "s3:GetObject", Some("a/b"), Allow);
+        check(&public, None, "s3:PutObject", Some("a/b"), Silent);
+        check(&public, None, "s3:ListBucket", None, Silent);
+        let named = statement("Allow", &reader, r#"["s3:get*"]"#, objects);
+        check(&named, Some(READER), "s3:GetObject", Some("a"), Allow);
+        check(&named, Some("WKOTHER00001"), "s3:GetObject", Some("a"), Silent);
+        check(&named, None, "s3:GetObject", Some("a"), Silent);
+        let but = statement("Deny", everyone, r#""*""#, r#""arn:aws:s3:::photos/private/?""#);
+        let both = format!("{but},{public}");
+        check(&both, None, "s3:GetObject", Some("private/a"), Deny);
+        check(&both, None, "s3:GetObject", Some("private/ab"), Allow);
+        let listing = statement("Allow", everyone, r#""s3:ListBucket""#, r#""arn:aws:s3:::photos""#);
+        check(&listing, None, "s3:ListBucket", None, Allow);
+        check(&listing, None, "s3:ListBucket", Some("photos"), Silent);
+    }
+
+    #[test]
+    fn a_policy_that_would_not_be_honoured_is_refused() {
+        let fine = statement("Allow", r#""*""#, r#""s3:*""#, r#""arn:aws:s3:::photos/*""#);
+        assert!(policy(&fine).is_ok());
+        let conditional = fine.replace("\"Effect\"", r#""Condition":{"Bool":{"aws:SecureTransport":"true"}},"Effect""#);
+        assert_eq!(policy(&conditional), malformed("Conditions are not supported yet"));
+        for bad in [
+            fine.replace("Principal", "NotPrincipal"),
+            fine.replace("\"Action\"", "\"NotAction\""),
+            fine.replace("photos", "other"),
+            fine.replace("arn:aws:s3:::photos/*", "photos/*"),
+            fine.replace("s3:*", "ec2:*"),
+            fine.replace("Allow", "Perhaps"),
+            fine.replace("Effect", "Efect"),
+            fine.replace(r#""Principal":"*""#, r#""Principal":"bob""#),
+            fine.replace(r#""Principal":"*""#, r#""Principal":{"Service":"x"}"#),
+            fine.replace(r#""Principal":"*""#, r#""Principal":{"AWS":[]}"#),
+            String::new(),
+        ] {
+            assert!(policy(&bad).is_err(), "{bad}");
+        }
+        assert!(Policy::parse("{", &bucket()).is_err());
+        assert!(Policy::parse(&"[".repeat(10_000), &bucket()).is_err());
+    }
+
+    #[test]
+    fn a_policy_is_public_when_it_allows_something_to_everyone() {
+        let to = |effect, principal| statement(effect, principal, r#""s3:*""#, r#""arn:aws:s3:::photos/*""#);
+        let key = format!(r#"{{"AWS":"{READER}"}}"#);
+        assert!(policy(&to("Allow", r#"{"AWS":"*"}"#)).unwrap().is_public());
+        assert!(!policy(&to("Deny", r#""*""#)).unwrap().is_public());
+        assert!(!policy(&to("Allow", &key)).unwrap().is_public());
+    }
+
+    /// The definition of a wildcard match, too slow for hostile patterns.
+    fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern.split_first(), text.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), _) => (0..=text.len()).any(|skip| matches_by_definition(rest, &text[skip..])),
+            (Some((&p, rest)), Some((&t, text))) => (p == b'?' || p == t) && matches_by_definition(rest, text),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn wildcards_match_as_defined(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+            prop_assert_eq!(
+                matches(&pattern, &text),
+                matches_by_definition(pattern.as_bytes(), text.as_bytes())
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What each failure of the store becomes for a client: the one mapping.
+
+use http::{HeaderName, HeaderValue, header};
+use storage::model::VersionId;
+use storage::{Digest, StoreError};
+
+use super::{S3Code, S3Error};
+
+impl From<StoreError> for S3Error {
+    /// Facts of the store become S3's words; damage and disk failures say no more than a client may know,
+    /// the log of the box says the rest.
+    fn from(error: StoreError) -> Self {
+        let code = match error {
+            StoreError::Body(cause) => return from_body(cause),
+            StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
+            StoreError::InvalidPart(number) => {
+                return Self::new(S3Code::InvalidPart).field("PartNumber", number.get().to_string());
+            }
+            StoreError::InvalidPartNumber(_) => {
+                return Self::with_message(
+                    S3Code::InvalidArgument,
+                    "Part number must be an integer between 1 and 10000, inclusive.",
+                )
+                .field("ArgumentName", "partNumber");
+            }
+            StoreError::EntityTooSmall { number, size } => {
+                return Self::new(S3Code::EntityTooSmall)
+                    .field("PartNumber", number.get().to_string())
+                    .field("ProposedSize", size.to_string())
+                    .field("MinSizeAllowed", (5 * 1024 * 1024).to_string());
+            }
+            StoreError::EntityTooLarge { size, most } => {
+                return Self::new(S3Code::EntityTooLarge)
+                    .field("ProposedSize", size.to_string())
+                    .field("MaxSizeAllowed", most.to_string());
+            }
+            StoreError::DigestMismatch(digest) => return digest_mismatch(digest),
+            StoreError::SizeMismatch { claimed, actual } => {
+                return Self::invalid_request(format!(
+                    "The x-amz-mp-object-size of {claimed} bytes does not match the {actual} bytes of the parts."
+                ));
+            }
+            StoreError::NoSuchBucket => S3Code::NoSuchBucket,
+            StoreError::BucketNotEmpty => S3Code::BucketNotEmpty,
+            StoreError::BucketAlreadyOwnedByYou => S3Code::BucketAlreadyOwnedByYou,
+            StoreError::BucketAlreadyExists => S3Code::BucketAlreadyExists,
+            StoreError::NoSuchKey => S3Code::NoSuchKey,
+            StoreError::NoSuchVersion => S3Code::NoSuchVersion,
+            StoreError::NoSuchUpload => S3Code::NoSuchUpload,
+            StoreError::InvalidPartOrder => S3Code::InvalidPartOrder,
+            StoreError::PreconditionFailed => S3Code::PreconditionFailed,
+            StoreError::NoSuchAccessKey => S3Code::InvalidAccessKeyId,
+            StoreError::AccessKeyExists | StoreError::Conflict => S3Code::OperationAborted,
+            StoreError::DiskFull => S3Code::InsufficientStorage,
+            StoreError::ReadOnly(_) => {
+                return Self::with_message(
+                    S3Code::ServiceUnavailable,
+                    "The store takes no writes: its disk lost data. The status page says what its owner can do.",
+                );
+            }
+            StoreError::Damaged(_) => {
+                return Self::with_message(
+                    S3Code::InternalError,
+                    "Stored data is damaged and was not served. The status page says what is affected.",
+                );
+            }
+            StoreError::Disk(_) => S3Code::InternalError,
+            StoreError::Closed => S3Code::ServiceUnavailable,
+        };
+        Self::new(code)
+    }
+}
+
+/// A body fails with the error its reader raised; anything else is a connection that broke off.
+fn from_body(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
+    match cause.downcast::<S3Error>() {
+        Ok(error) => *error,
+        Err(_) => S3Error::new(S3Code::IncompleteBody),
+    }
+}
+
+/// 405 for a marker asked for by version, 404 for one that hides the key; both say that it is a marker.
+fn delete_marker(version: VersionId, named: bool) -> S3Error {
+    let error = if named {
+        S3Error::new(S3Code::MethodNotAllowed)
+            .field("Method", "GET")
+            .field("ResourceType", "DeleteMarker")
+            .header(header::ALLOW, HeaderValue::from_static("DELETE"))
+    } else {
+        S3Error::new(S3Code::NoSuchKey)
+    };
+    let error = error.header(
+        HeaderName::from_static("x-amz-delete-marker"),
+        HeaderValue::from_static("true"),
+    );
+    match HeaderValue::from_str(&version.to_string()) {
+        Ok(version) => error.header(HeaderName::from_static("x-amz-version-id"), version),
+        Err(_) => error,
+    }
+}
+
+fn digest_mismatch(digest: Digest) -> S3Error {
+    match digest {
+        Digest::PayloadSha256 => S3Error::new(S3Code::XAmzContentSHA256Mismatch),
+        Digest::Md5 | Digest::Checksum(_) => S3Error::with_message(
+            S3Code::BadDigest,
+            format!(
+                "The {digest} you specified did not match the content. Nothing was stored; send it again."
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_raised_while_reading_a_body_reaches_the_client_unchanged() {
+        let raised = S3Error::new(S3Code::SignatureDoesNotMatch);
+        let seen = S3Error::from(StoreError::Body(Box::new(raised)));
+        assert_eq!(seen.code(), S3Code::SignatureDoesNotMatch);
+        let broken = S3Error::from(StoreError::Body("connection reset".into()));
+        assert_eq!(broken.code(), S3Code::IncompleteBody);
+    }
+
+    #[test]
+    fn a_delete_marker_says_so_in_a_header() {
+        for (named, status) in [(true, 405), (false, 404)] {
+            let version = VersionId::Random([7; 16]);
+            let error = S3Error::from(StoreError::DeleteMarker { version, named });
+            assert_eq!(error.status().as_u16(), status);
+            let headers = error.headers();
+            assert!(
+                headers
+                    .iter()
+                    .any(|(name, value)| name == "x-amz-delete-marker" && value == "true")
+            );
+            assert!(
+                headers
+                    .iter()
+                    .any(|(name, value)| name == "x-amz-version-id" && *value == version.to_string())
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_payload_hash_has_its_own_code() {
+        let code = |digest| S3Error::from(StoreError::DigestMismatch(digest)).code();
+        assert_eq!(code(Digest::PayloadSha256), S3Code::XAmzContentSHA256Mismatch);
+        assert_eq!(code(Digest::Md5), S3Code::BadDigest);
+    }
+}

@@ -1,0 +1,469 @@
+//! Decides which operation a request asks for; what Warren does not know, it never mistakes for another.
+
+use http::{HeaderMap, Method};
+use storage::model::{BucketName, ObjectKey};
+
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::uri::{Address, Query};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `GET /`.
+    ListBuckets,
+    /// Something with a bucket.
+    Bucket(BucketName, BucketOperation),
+    /// Something with an object.
+    Object(BucketName, ObjectKey, ObjectOperation),
+}
+
+/// What can be asked of a bucket. The names are those of the S3 API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of S3")]
+pub enum BucketOperation {
+    CreateBucket,
+    HeadBucket,
+    DeleteBucket,
+    GetBucketLocation,
+    ListObjects,
+    ListObjectsV2,
+    ListObjectVersions,
+    ListMultipartUploads,
+    DeleteObjects,
+    GetBucketVersioning,
+    PutBucketVersioning,
+    GetBucketAcl,
+    PutBucketAcl,
+    GetBucketPolicy,
+    PutBucketPolicy,
+    DeleteBucketPolicy,
+    GetBucketPolicyStatus,
+    /// A setting that answers with what holds where nobody sets it.
+    GetDefault(DefaultSetting),
+    /// A setting that no bucket has yet.
+    GetUnset(UnsetSetting),
+    /// Removing a setting that no bucket has yet.
+    DeleteUnset(UnsetSetting),
+    /// A browser asks whether it may.
+    Preflight,
+}
+
+/// Settings of a bucket that cannot be changed and answer with their default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of S3")]
+pub enum DefaultSetting {
+    Accelerate,
+    RequestPayment,
+    Logging,
+    Notification,
+}
+
+/// Settings of a bucket that cannot be set yet and answer with their own 404.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of S3")]
+pub enum UnsetSetting {
+    Cors,
+    Lifecycle,
+    Website,
+    Tagging,
+    Encryption,
+    ObjectLock,
+    Replication,
+    PublicAccessBlock,
+    OwnershipControls,
+}
+
+/// What can be asked of an object. The names are those of the S3 API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of S3")]
+pub enum ObjectOperation {
+    GetObject,
+    HeadObject,
+    PutObject,
+    CopyObject,
+    DeleteObject,
+    CreateMultipartUpload,
+    UploadPart,
+    UploadPartCopy,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
+    ListParts,
+    GetObjectAcl,
+    PutObjectAcl,
+    GetObjectTagging,
+    /// `?retention` and `?legal-hold` where no bucket has a lock.
+    GetObjectLock,
+    /// A browser asks whether it may.
+    Preflight,
+}
+
+/// The one query parameter that says what a request is about; the rest are arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubResource {
+    Nothing,
+    Acl,
+    Delete,
+    Location,
+    Policy,
+    PolicyStatus,
+    Upload,
+    Uploads,
+    Versioning,
+    Versions,
+    ObjectLocks,
+    Tagging,
+    Default(DefaultSetting),
+    Unset(UnsetSetting),
+}
+
+/// Sub-resources of S3 that Warren does not know, also where they come with a value.
+const UNKNOWN: [&str; 17] = [
+    "abac",
+    "analytics",
+    "attributes",
+    "append",
+    "intelligent-tiering",
+    "inventory",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "renameObject",
+    "restore",
+    "select",
+    "select-type",
+    "session",
+    "torrent",
+];
+
+/// Parameters that may come without a value and are no sub-resources.
+const ARGUMENTS: [&str; 15] = [
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "key-marker",
+    "list-type",
+    "marker",
+    "max-keys",
+    "max-parts",
+    "max-uploads",
+    "part-number-marker",
+    "prefix",
+    "start-after",
+    "upload-id-marker",
+    "version-id-marker",
+];
+
+impl SubResource {
+    /// The sub-resource a parameter names, if it is one.
+    fn of(name: &str, value: &str) -> S3Result<Option<Self>> {
+        Ok(Some(match name {
+            "acl" => Self::Acl,
+            "delete" => Self::Delete,
+            "location" => Self::Location,
+            "policy" => Self::Policy,
+            "policyStatus" => Self::PolicyStatus,
+            "uploadId" => Self::Upload,
+            "uploads" => Self::Uploads,
+            "versioning" => Self::Versioning,
+            "versions" => Self::Versions,
+            "retention" | "legal-hold" => Self::ObjectLocks,
+            "tagging" => Self::Tagging,
+            "accelerate" => Self::Default(DefaultSetting::Accelerate),
+            "requestPayment" => Self::Default(DefaultSetting::RequestPayment),
+            "logging" => Self::Default(DefaultSetting::Logging),
+            "notification" => Self::Default(DefaultSetting::Notification),
+            "cors" => Self::Unset(UnsetSetting::Cors),
+            "lifecycle" => Self::Unset(UnsetSetting::Lifecycle),
+            "website" => Self::Unset(UnsetSetting::Website),
+            "encryption" => Self::Unset(UnsetSetting::Encryption),
+            "object-lock" => Self::Unset(UnsetSetting::ObjectLock),
+            "replication" => Self::Unset(UnsetSetting::Replication),
+            "publicAccessBlock" => Self::Unset(UnsetSetting::PublicAccessBlock),
+            "ownershipControls" => Self::Unset(UnsetSetting::OwnershipControls),
+            _ if UNKNOWN.contains(&name) => return unknown(name),
+            // Every sub-resource is a bare name; one invented after this was written must not become
+            // a GetObject or, worse, a PutObject.
+            _ if value.is_empty() && name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                return if ARGUMENTS.contains(&name) { Ok(None) } else { unknown(name) };
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The sub-resource of a query; two at once mean nothing.
+    fn in_query(query: &Query) -> S3Result<Self> {
+        let mut found = Self::Nothing;
+        for (name, value) in query.iter() {
+            let Some(sub_resource) = Self::of(name, value)? else {
+                continue;
+            };
+            if found != Self::Nothing {
+                return Err(S3Error::invalid_argument(
+                    "ResourceType",
+                    name,
+                    "Conflicting query string parameters: a request is about one sub-resource.",
+                ));
+            }
+            found = sub_resource;
+        }
+        Ok(found)
+    }
+}
+
+fn unknown<T>(name: &str) -> S3Result<T> {
+    Err(S3Error::not_implemented(format!("The sub-resource ?{name} is not implemented.")))
+}
+
+/// Decides what is asked for.
+///
+/// # Errors
+/// `NotImplemented` for what S3 or Warren does not know, `MethodNotAllowed`, `InvalidArgument` for
+/// parameters that contradict each other.
+pub fn route(method: &Method, address: Address, query: &Query, headers: &HeaderMap) -> S3Result<Operation> {
+    if method == Method::OPTIONS {
+        return preflight(address);
+    }
+    let about = SubResource::in_query(query)?;
+    match address {
+        Address::Service => match (method, about) {
+            (&Method::GET, SubResource::Nothing) => Ok(Operation::ListBuckets),
+            (&Method::GET, _) => Err(S3Error::new(S3Code::NotImplemented)),
+            _ => Err(S3Error::new(S3Code::MethodNotAllowed)),
+        },
+        Address::Bucket(bucket) => {
+            let version_2 = query.get("list-type") == Some("2");
+            Ok(Operation::Bucket(bucket, bucket_operation(method, about, version_2)?))
+        }
+        Address::Object(bucket, key) => {
+            let part = query.has("partNumber");
+            let copies = headers.contains_key("x-amz-copy-source");
+            if query.has("versionId") && matches!(*method, Method::PUT | Method::POST) && about != SubResource::Acl {
+                return Err(S3Error::invalid_argument(
+                    "versionId",
+                    "",
+                    "This operation does not accept a version-id.",
+                ));
+            }
+            Ok(Operation::Object(bucket, key, object_operation(method, about, part, copies)?))
+        }
+    }
+}
+
+fn preflight(address: Address) -> S3Result<Operation> {
+    match address {
+        Address::Service => Err(S3Error::new(S3Code::MethodNotAllowed)),
+        Address::Bucket(bucket) => Ok(Operation::Bucket(bucket, BucketOperation::Preflight)),
+        Address::Object(bucket, key) => Ok(Operation::Object(bucket, key, ObjectOperation::Preflight)),
+    }
+}
+
+fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3Result<BucketOperation> {
+    use BucketOperation as Op;
+    use SubResource as About;
+    Ok(match (method, about) {
+        (&Method::GET, About::Nothing) if version_2 => Op::ListObjectsV2,
+        (&Method::GET, About::Nothing) => Op::ListObjects,
+        (&Method::HEAD, About::Nothing) => Op::HeadBucket,
+        (&Method::PUT, About::Nothing) => Op::CreateBucket,
+        (&Method::DELETE, About::Nothing) => Op::DeleteBucket,
+        (&Method::POST, About::Nothing) => {
+            return Err(S3Error::not_implemented("Uploads by POST form are not implemented."));
+        }
+        (&Method::POST, About::Delete) => Op::DeleteObjects,
+        (&Method::GET, About::Acl) => Op::GetBucketAcl,
+        (&Method::PUT, About::Acl) => Op::PutBucketAcl,
+        (&Method::GET, About::Location) => Op::GetBucketLocation,
+        (&Method::GET, About::Policy) => Op::GetBucketPolicy,
+        (&Method::PUT, About::Policy) => Op::PutBucketPolicy,
+        (&Method::DELETE, About::Policy) => Op::DeleteBucketPolicy,
+        (&Method::GET, About::PolicyStatus) => Op::GetBucketPolicyStatus,
+        (&Method::GET, About::Uploads) => Op::ListMultipartUploads,
+        (&Method::GET, About::Versioning) => Op::GetBucketVersioning,
+        (&Method::PUT, About::Versioning) => Op::PutBucketVersioning,
+        (&Method::GET, About::Versions) => Op::ListObjectVersions,
+        (&Method::GET, About::Default(setting)) => Op::GetDefault(setting),
+        (&Method::GET, About::Unset(setting)) => Op::GetUnset(setting),
+        (&Method::DELETE, About::Unset(setting)) => Op::DeleteUnset(setting),
+        (&Method::GET, About::Tagging) => Op::GetUnset(UnsetSetting::Tagging),
+        (&Method::DELETE, About::Tagging) => Op::DeleteUnset(UnsetSetting::Tagging),
+        (_, About::Unset(_) | About::Default(_) | About::Tagging) => {
+            return Err(S3Error::not_implemented("This setting of a bucket cannot be changed yet."));
+        }
+        _ => return Err(S3Error::new(S3Code::MethodNotAllowed)),
+    })
+}
+
+fn object_operation(
+    method: &Method,
+    about: SubResource,
+    part: bool,
+    copies: bool,
+) -> S3Result<ObjectOperation> {
+    use ObjectOperation as Op;
+    use SubResource as About;
+    Ok(match (method, about, part) {
+        (&Method::GET, About::Nothing, _) => Op::GetObject,
+        (&Method::HEAD, About::Nothing, _) => Op::HeadObject,
+        (&Method::DELETE, About::Nothing, false) => Op::DeleteObject,
+        (&Method::PUT, About::Nothing, false) if copies => Op::CopyObject,
+        (&Method::PUT, About::Nothing, false) => Op::PutObject,
+        (&Method::PUT, About::Upload, true) if copies => Op::UploadPartCopy,
+        (&Method::PUT, About::Upload, true) => Op::UploadPart,
+        (&Method::PUT, About::Nothing, true) | (&Method::PUT, About::Upload, false) => {
+            return Err(S3Error::invalid_argument(
+                "partNumber",
+                "",
+                "uploadId and partNumber come together.",
+            ));
+        }
+        (&Method::POST, About::Uploads, _) => Op::CreateMultipartUpload,
+        (&Method::POST, About::Upload, _) => Op::CompleteMultipartUpload,
+        (&Method::DELETE, About::Upload, _) => Op::AbortMultipartUpload,
+        (&Method::GET, About::Upload, _) => Op::ListParts,
+        (&Method::GET, About::Acl, _) => Op::GetObjectAcl,
+        (&Method::PUT, About::Acl, _) => Op::PutObjectAcl,
+        (&Method::GET, About::Tagging, _) => Op::GetObjectTagging,
+        (&Method::GET, About::ObjectLocks, _) => Op::GetObjectLock,
+        (_, About::Tagging | About::ObjectLocks, _) => {
+            return Err(S3Error::not_implemented(
+                "Tags and locks of a stored object cannot be changed yet.",
+            ));
+        }
+        _ => return Err(S3Error::new(S3Code::MethodNotAllowed)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Routes e.g. `PUT /b/k?acl` and prints the operation or the error code.
+    fn outcome(line: &str, copies: bool) -> String {
+        let (method, rest) = line.split_once(" /").unwrap();
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let bucket = || BucketName::parse("bucket").unwrap();
+        let address = match path {
+            "" => Address::Service,
+            "b" => Address::Bucket(bucket()),
+            _ => Address::Object(bucket(), ObjectKey::parse(b"k").unwrap()),
+        };
+        let query = Query::parse(Some(query)).unwrap();
+        let mut headers = HeaderMap::new();
+        if copies {
+            headers.insert("x-amz-copy-source", http::HeaderValue::from_static("b/k"));
+        }
+        match route(&method.parse().unwrap(), address, &query, &headers) {
+            Ok(Operation::ListBuckets) => "ListBuckets".into(),
+            Ok(Operation::Bucket(_, operation)) => format!("{operation:?}"),
+            Ok(Operation::Object(_, _, operation)) => format!("{operation:?}"),
+            Err(error) => error.code().as_str().into(),
+        }
+    }
+
+    fn check(line: &str, expected: &str) {
+        assert_eq!(outcome(line, false), expected, "{line}");
+    }
+
+    #[test]
+    fn every_operation_on_buckets_has_one_form() {
+        check("GET /", "ListBuckets");
+        check("PUT /", "MethodNotAllowed");
+        check("GET /?x-id=ListBuckets", "ListBuckets");
+        check("PUT /b", "CreateBucket");
+        check("HEAD /b", "HeadBucket");
+        check("DELETE /b", "DeleteBucket");
+        check("GET /b", "ListObjects");
+        check("GET /b?prefix=&delimiter=%2F&marker=", "ListObjects");
+        check("GET /b?list-type=2&prefix=&continuation-token=", "ListObjectsV2");
+        check("GET /b?versions&prefix=", "ListObjectVersions");
+        check("GET /b?uploads=&prefix=x", "ListMultipartUploads");
+        check("GET /b?location", "GetBucketLocation");
+        check("POST /b?delete=", "DeleteObjects");
+        check("POST /b", "NotImplemented");
+        check("GET /b?versioning", "GetBucketVersioning");
+        check("PUT /b?versioning", "PutBucketVersioning");
+        check("GET /b?acl", "GetBucketAcl");
+        check("PUT /b?acl", "PutBucketAcl");
+        check("GET /b?policy", "GetBucketPolicy");
+        check("PUT /b?policy", "PutBucketPolicy");
+        check("DELETE /b?policy", "DeleteBucketPolicy");
+        check("GET /b?policyStatus", "GetBucketPolicyStatus");
+        check("OPTIONS /b", "Preflight");
+        check("DELETE /b?acl", "MethodNotAllowed");
+    }
+
+    #[test]
+    fn a_setting_can_be_read_but_not_written() {
+        for name in ["accelerate", "requestPayment", "logging", "notification"] {
+            assert!(outcome(&format!("GET /b?{name}"), false).starts_with("GetDefault("), "{name}");
+            check(&format!("PUT /b?{name}"), "NotImplemented");
+        }
+        for name in [
+            "cors",
+            "lifecycle",
+            "website",
+            "tagging",
+            "encryption",
+            "object-lock",
+            "replication",
+            "publicAccessBlock",
+            "ownershipControls",
+        ] {
+            assert!(outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("), "{name}");
+            assert!(outcome(&format!("DELETE /b?{name}="), false).starts_with("DeleteUnset("), "{name}");
+            check(&format!("PUT /b?{name}"), "NotImplemented");
+        }
+    }
+
+    #[test]
+    fn every_operation_on_objects_has_one_form() {
+        check("GET /b/k", "GetObject");
+        check("GET /b/k?partNumber=1&versionId=null&x-id=GetObject", "GetObject");
+        check("HEAD /b/k", "HeadObject");
+        check("PUT /b/k", "PutObject");
+        check("DELETE /b/k?versionId=null", "DeleteObject");
+        check("POST /b/k?uploads", "CreateMultipartUpload");
+        check("PUT /b/k?partNumber=1&uploadId=x", "UploadPart");
+        check("POST /b/k?uploadId=x", "CompleteMultipartUpload");
+        check("DELETE /b/k?uploadId=x", "AbortMultipartUpload");
+        check("GET /b/k?uploadId=x&max-parts=5", "ListParts");
+        check("GET /b/k?acl", "GetObjectAcl");
+        check("PUT /b/k?acl", "PutObjectAcl");
+        check("GET /b/k?tagging", "GetObjectTagging");
+        check("GET /b/k?retention", "GetObjectLock");
+        check("GET /b/k?legal-hold", "GetObjectLock");
+        check("OPTIONS /b/k", "Preflight");
+        assert_eq!(outcome("PUT /b/k", true), "CopyObject");
+        assert_eq!(outcome("PUT /b/k?uploadId=x&partNumber=1", true), "UploadPartCopy");
+        check("POST /b/k", "MethodNotAllowed");
+    }
+
+    #[test]
+    fn what_is_not_known_never_becomes_a_get_or_a_put() {
+        for name in UNKNOWN.into_iter().chain(["inventedTomorrow", "annotations"]) {
+            for method in ["GET", "PUT", "POST", "DELETE", "HEAD"] {
+                check(&format!("{method} /b?{name}"), "NotImplemented");
+                check(&format!("{method} /b/k?{name}"), "NotImplemented");
+            }
+        }
+        check("GET /b?inventory&id=1", "NotImplemented");
+        check("PUT /b/k?tagging", "NotImplemented");
+        check("DELETE /b/k?tagging", "NotImplemented");
+        check("PUT /b/k?retention", "NotImplemented");
+        check("POST /b/k?select&select-type=2", "NotImplemented");
+        check("PATCH /b/k", "MethodNotAllowed");
+    }
+
+    #[test]
+    fn parameters_that_contradict_each_other_are_refused() {
+        check("GET /b?acl&policy", "InvalidArgument");
+        check("PUT /b/k?partNumber=1", "InvalidArgument");
+        check("PUT /b/k?uploadId=x", "InvalidArgument");
+        check("PUT /b/k?versionId=null", "InvalidArgument");
+        check("GET /b/k?170000000", "GetObject");
+        check("GET /b/k?v=3", "GetObject");
+    }
+}

@@ -1,0 +1,9 @@
+//! Reads what a request addresses: bucket, key and query, from the Host header and the request target.
+
+mod address;
+mod percent;
+mod query;
+
+pub use address::{Address, RootDomains, host_of, parse_key};
+pub use percent::{decode_path, encode_path_into, encode_query_into};
+pub use query::Query;

@@ -1,0 +1,132 @@
+//! Which bucket and key a request addresses, by path or by host name.
+
+use http::Uri;
+use http::uri::Authority;
+use storage::model::{BucketName, InvalidKey, ObjectKey};
+
+use super::percent::decode_path;
+use crate::error::{S3Code, S3Error, S3Result};
+
+/// What a request addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// The store: only listing the buckets.
+    Service,
+    /// A bucket.
+    Bucket(BucketName),
+    /// An object or an upload of one.
+    Object(BucketName, ObjectKey),
+}
+
+impl Address {
+    /// Reads the bucket from the host name where it is below a root domain, else from the path. The path is
+    /// decoded once and never normalised.
+    ///
+    /// # Errors
+    /// `InvalidURI`, `InvalidBucketName`, `KeyTooLongError`.
+    pub fn parse(host: Option<&str>, uri: &Uri, roots: &RootDomains) -> S3Result<Self> {
+        let path = uri.path();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let (bucket, key) = match host.and_then(|host| roots.bucket_of(host)) {
+            Some(bucket) => (bucket.to_ascii_lowercase(), path),
+            None if path.is_empty() => return Ok(Self::Service),
+            None => {
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                let bucket = String::from_utf8(decode_path(bucket)?.into_owned());
+                (bucket.map_err(|_| S3Error::new(S3Code::InvalidBucketName))?, key)
+            }
+        };
+        let name = BucketName::parse(&bucket).map_err(|broken_rule| {
+            S3Error::with_message(
+                S3Code::InvalidBucketName,
+                format!("The specified bucket is not valid: {broken_rule}."),
+            )
+            .field("BucketName", bucket)
+        })?;
+        if key.is_empty() {
+            return Ok(Self::Bucket(name));
+        }
+        Ok(Self::Object(name, parse_key(&decode_path(key)?)?))
+    }
+
+    /// The bucket, unless the store itself is addressed.
+    pub fn bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::Service => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+}
+
+/// Takes decoded bytes as a key.
+///
+/// # Errors
+/// `KeyTooLongError`, `InvalidURI` for bytes that are not UTF-8, `InvalidArgument` for no bytes.
+pub fn parse_key(bytes: &[u8]) -> S3Result<ObjectKey> {
+    ObjectKey::parse(bytes).map_err(|why| match why {
+        InvalidKey::TooLong(size) => S3Error::new(S3Code::KeyTooLongError)
+            .field("Size", size.to_string())
+            .field("MaxSizeAllowed", ObjectKey::BYTES_MAX.to_string()),
+        InvalidKey::NotUtf8 => {
+            S3Error::with_message(S3Code::InvalidURI, "The key is not UTF-8 once percent-decoded.")
+        }
+        InvalidKey::Empty => S3Error::invalid_argument("Key", "", "A key has at least one byte."),
+    })
+}
+
+/// Domains below which the first labels of a host name are a bucket, e.g. `s3.example` or `localhost`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootDomains(Vec<String>);
+
+impl RootDomains {
+    /// Takes domains without port, in any case, with or without a leading or trailing dot.
+    pub fn new(domains: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut domains: Vec<String> = domains
+            .into_iter()
+            .map(|domain| domain.as_ref().trim_matches('.').to_ascii_lowercase())
+            .filter(|domain| !domain.is_empty())
+            .collect();
+        // The longest match wins, so that `s3.example` and `example` can both be roots.
+        domains.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
+        Self(domains)
+    }
+
+    /// The labels in front of the longest matching root; `None` for a root itself, an IP address or a
+    /// foreign name, which are addressed by path.
+    fn bucket_of<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let host = host_without_port(host);
+        for root in &self.0 {
+            let Some(split) = host.len().checked_sub(root.len()) else {
+                continue;
+            };
+            if !host.is_char_boundary(split) || !host[split..].eq_ignore_ascii_case(root) {
+                continue;
+            }
+            let Some(bucket) = host[..split].strip_suffix('.') else {
+                if split == 0 {
+                    return None;
+                }
+                continue;
+            };
+            return (!bucket.is_empty()).then_some(bucket);
+        }
+        None
+    }
+}
+
+/// The host of a Host header: port and trailing dot dropped, an IPv6 address kept in its brackets.
+fn host_without_port(host: &str) -> &str {
+    let host = host.trim();
+    let name = if host.starts_with('[') {
+        host.split_once(']')
+            .map_or(host, |(address, _)| &host[..=address.len()])
+    } else {
+        host.split_once(':').map_or(host, |(name, _)| name)
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The host a request names: its Host header, or the authority of an absolute target.
+pub fn host_of<'r>(header: Option<&'r str>, uri: &'r Uri) -> Option<&'r str> {
+    header.or_else(|| uri.authority().map(Authority::as_str))
+}

@@ -1,0 +1,111 @@
+//! Percent-decodes once, and encodes as S3 and SigV4 do.
+
+use std::borrow::Cow;
+
+use crate::error::{S3Code, S3Error, S3Result};
+
+const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
+
+/// Bytes that SigV4 never encodes (RFC 3986 "unreserved").
+const UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[allow(clippy::cast_possible_truncation, reason = "the loop stops at 255")]
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
+
+/// True for a byte that stands for itself in a canonical path or query.
+pub(crate) const fn is_unreserved(byte: u8) -> bool {
+    UNRESERVED[byte as usize]
+}
+
+/// Decodes a piece of a path once. `+` is a plus.
+///
+/// # Errors
+/// `InvalidURI` for a `%` without two hexadecimal digits.
+pub fn decode_path(raw: &str) -> S3Result<Cow<'_, [u8]>> {
+    decode(raw, b'+')
+}
+
+/// Decodes a name or value of a query once. `+` is a space.
+pub(super) fn decode_query(raw: &str) -> S3Result<Cow<'_, [u8]>> {
+    decode(raw, b' ')
+}
+
+fn decode(raw: &str, plus: u8) -> S3Result<Cow<'_, [u8]>> {
+    let bytes = raw.as_bytes();
+    let Some(first) = bytes
+        .iter()
+        .position(|b| *b == b'%' || (*b == b'+' && plus != b'+'))
+    else {
+        return Ok(Cow::Borrowed(bytes));
+    };
+    let mut out = Vec::with_capacity(bytes.len());
+    out.extend_from_slice(&bytes[..first]);
+    let mut rest = &bytes[first..];
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'%' => {
+                let (decoded, after) = hex_pair(rest).ok_or(S3Error::new(S3Code::InvalidURI))?;
+                out.push(decoded);
+                rest = after;
+            }
+            b'+' => out.push(plus),
+            _ => out.push(*byte),
+        }
+    }
+    Ok(Cow::Owned(out))
+}
+
+/// The byte two hexadecimal digits in front of `bytes` name, and what follows them.
+pub(crate) fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (pair, rest) = bytes.split_first_chunk::<2>()?;
+    Some((hex_digit(pair[0])? << 4 | hex_digit(pair[1])?, rest))
+}
+
+const fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Appends bytes percent-encoded but for unreserved ones and `/`: a key in a listing or a canonical path.
+pub fn encode_path_into(bytes: &[u8], out: &mut Vec<u8>) {
+    encode(bytes, true, out);
+}
+
+/// Appends bytes percent-encoded but for unreserved ones: a name or value of a canonical query.
+pub fn encode_query_into(bytes: &[u8], out: &mut Vec<u8>) {
+    encode(bytes, false, out);
+}
+
+fn encode(bytes: &[u8], keep_slash: bool, out: &mut Vec<u8>) {
+    let mut copied = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if is_unreserved(*byte) || (keep_slash && *byte == b'/') {
+            continue;
+        }
+        out.extend_from_slice(&bytes[copied..at]);
+        push_encoded(*byte, out);
+        copied = at + 1;
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+/// Appends one byte as `%XX`.
+pub(crate) fn push_encoded(byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[
+        b'%',
+        HEX_UPPER[usize::from(byte >> 4)],
+        HEX_UPPER[usize::from(byte & 15)],
+    ]);
+}

@@ -1,0 +1,226 @@
+//! Writes response documents straight into bytes.
+//!
+//! S3's responses are a handful of nested elements without attributes, and a LIST page of a thousand keys is
+//! written thousands of times a second. `quick_xml::Writer` builds an event with owned names for each tag and
+//! scans every text several times; this writer appends name, escaped text and name, and copies a text that
+//! needs no escaping in one piece.
+
+use storage::model::{ETag, Timestamp};
+
+use crate::time::IsoTime;
+use crate::uri;
+
+/// The namespace of every S3 document.
+pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// How keys are shown in a listing: as they are, or percent-encoded (`encoding-type=url`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyEncoding {
+    /// As text, with XML's escapes.
+    #[default]
+    Plain,
+    /// Percent-encoded; `/` stays.
+    Url,
+}
+
+/// Builds one document. Element names are the caller's constants and are not checked.
+#[derive(Clone, Debug, Default)]
+pub struct XmlWriter {
+    out: Vec<u8>,
+    iso: IsoTime,
+}
+
+impl XmlWriter {
+    /// Begins a document with its declaration.
+    pub fn document() -> Self {
+        Self::with_capacity(1024)
+    }
+
+    /// Begins a document expected to be about so many bytes long.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut out = Vec::with_capacity(bytes);
+        out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        Self {
+            out,
+            iso: IsoTime::default(),
+        }
+    }
+
+    /// Begins a piece without a declaration, for a document whose beginning has already left.
+    pub fn fragment() -> Self {
+        Self::default()
+    }
+
+    /// The bytes written.
+    pub fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// The outermost element, in S3's namespace.
+    pub fn root(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
+        self.element_with(name, &[("xmlns", NAMESPACE)], content);
+    }
+
+    /// An element with others inside.
+    pub fn element(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
+        self.open(name);
+        content(self);
+        self.close(name);
+    }
+
+    /// An element with attributes, e.g. the `xsi:type` of a Grantee.
+    pub fn element_with(&mut self, name: &str, attributes: &[(&str, &str)], content: impl FnOnce(&mut Self)) {
+        self.out.push(b'<');
+        self.out.extend_from_slice(name.as_bytes());
+        for (attribute, value) in attributes {
+            self.out.push(b' ');
+            self.out.extend_from_slice(attribute.as_bytes());
+            self.out.extend_from_slice(b"=\"");
+            self.escaped(value);
+            self.out.push(b'"');
+        }
+        self.out.push(b'>');
+        content(self);
+        self.close(name);
+    }
+
+    /// An element with text.
+    pub fn text(&mut self, name: &str, value: &str) {
+        self.open(name);
+        self.escaped(value);
+        self.close(name);
+    }
+
+    /// An element with text, if there is one.
+    pub fn text_if(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    /// An element without content.
+    pub fn empty(&mut self, name: &str) {
+        self.out.push(b'<');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"/>");
+    }
+
+    /// An element with a key, prefix, delimiter or marker.
+    pub fn key(&mut self, name: &str, value: &str, encoding: KeyEncoding) {
+        self.open(name);
+        match encoding {
+            KeyEncoding::Plain => self.escaped(value),
+            KeyEncoding::Url => uri::encode_path_into(value.as_bytes(), &mut self.out),
+        }
+        self.close(name);
+    }
+
+    /// An element with a number.
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.open(name);
+        // Twenty digits hold every u64.
+        let mut digits = [0; 20];
+        let mut first = digits.len();
+        let mut rest = value;
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10).to_le_bytes()[0];
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[first..]);
+        self.close(name);
+    }
+
+    /// An element with `true` or `false`.
+    pub fn boolean(&mut self, name: &str, value: bool) {
+        self.text(name, if value { "true" } else { "false" });
+    }
+
+    /// An element with a moment.
+    pub fn time(&mut self, name: &str, value: Timestamp) {
+        self.open(name);
+        self.out.extend_from_slice(self.iso.format(value).as_bytes());
+        self.close(name);
+    }
+
+    /// An element with an entity tag in its quotes.
+    pub fn etag(&mut self, name: &str, value: ETag) {
+        let (md5, parts) = match value {
+            ETag::Md5(md5) => (md5, None),
+            ETag::Multipart { md5, parts } => (md5, Some(parts)),
+        };
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(md5) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        self.open(name);
+        self.out.extend_from_slice(b"&quot;");
+        self.out.extend_from_slice(&digits);
+        if let Some(parts) = parts {
+            self.out.push(b'-');
+            self.out.extend_from_slice(parts.to_string().as_bytes());
+        }
+        self.out.extend_from_slice(b"&quot;");
+        self.close(name);
+    }
+
+    fn open(&mut self, name: &str) {
+        self.out.push(b'<');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b'>');
+    }
+
+    fn close(&mut self, name: &str) {
+        self.out.extend_from_slice(b"</");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.push(b'>');
+    }
+
+    /// Appends text with XML's five escapes, and control characters as references: a key may hold any byte,
+    /// and a raw carriage return would be read back as a line feed.
+    fn escaped(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut copied = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            if !NEEDS_ESCAPE[usize::from(*byte)] {
+                continue;
+            }
+            self.out.extend_from_slice(&bytes[copied..at]);
+            copied = at + 1;
+            match byte {
+                b'&' => self.out.extend_from_slice(b"&amp;"),
+                b'<' => self.out.extend_from_slice(b"&lt;"),
+                b'>' => self.out.extend_from_slice(b"&gt;"),
+                b'"' => self.out.extend_from_slice(b"&quot;"),
+                b'\'' => self.out.extend_from_slice(b"&apos;"),
+                control => self.out.extend_from_slice(format!("&#x{control:X};").as_bytes()),
+            }
+        }
+        self.out.extend_from_slice(&bytes[copied..]);
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Bytes that cannot stand in text as they are.
+const NEEDS_ESCAPE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'\n' as usize] = false;
+    table[b'\t' as usize] = false;
+    table[b'&' as usize] = true;
+    table[b'<' as usize] = true;
+    table[b'>' as usize] = true;
+    table[b'"' as usize] = true;
+    table[b'\'' as usize] = true;
+    table[0x7f] = true;
+    table
+};

@@ -1,0 +1,163 @@
+//! `warren bucket`: lists, creates, deletes and opens buckets.
+
+use appliance::api::{Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetPublic};
+use clap::{Subcommand, ValueEnum};
+use hyper::Method;
+
+use super::failure::{Exit, Failure};
+use super::output::{Mark, Output, row};
+use crate::admin_client::AdminClient;
+
+#[derive(Subcommand)]
+pub(super) enum BucketVerb {
+    /// List all buckets
+    Ls,
+    /// Create a bucket
+    Create {
+        /// 3 to 63 lower-case letters, digits, dots and hyphens
+        name: String,
+        /// Id or name of the key that owns it [default: the oldest key that may create buckets]
+        #[arg(long, value_name = "KEY")]
+        owner: Option<String>,
+    },
+    /// Delete an empty bucket
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Show a bucket and who may use it
+    Info {
+        /// Its name
+        name: String,
+    },
+    /// Let anyone without a key read and list a bucket, or stop that
+    Public {
+        /// Its name
+        name: String,
+        /// On or off
+        access: Switch,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    On,
+    Off,
+}
+
+pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+    match verb {
+        BucketVerb::Ls => list(&client.get(&["buckets"]).await?, out)?,
+        BucketVerb::Create { name, owner } => {
+            let request = CreateBucket {
+                schema: Schema,
+                name,
+                owner,
+            };
+            let made: BucketInfo = client.send(Method::POST, &["buckets"], &request).await?;
+            done(
+                &made,
+                &format!(
+                    "bucket {} created, owned by {}",
+                    made.bucket.name, made.bucket.owner
+                ),
+                out,
+            )?;
+        }
+        BucketVerb::Rm { name } => {
+            client.delete(&["buckets", &name]).await?;
+            out.deleted("bucket", &name)?;
+        }
+        BucketVerb::Info { name } => info(&client.get(&["buckets", &name]).await?, out)?,
+        BucketVerb::Public { name, access } => {
+            let request = SetPublic {
+                schema: Schema,
+                public: access == Switch::On,
+            };
+            let path = ["buckets", &name, "public"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
+            done(&changed, &opened(&changed), out)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn done(bucket: &BucketInfo, message: &str, out: &Output) -> Result<(), Failure> {
+    if out.json {
+        out.document(bucket)?;
+    } else {
+        out.note(&format!("{} {message}", out.mark(Mark::Good)));
+    }
+    Ok(())
+}
+
+fn opened(changed: &BucketInfo) -> String {
+    let name = &changed.bucket.name;
+    match (changed.bucket.public, changed.policy) {
+        (Public::No, false) => format!("bucket {name} is private: only keys with a permission"),
+        (Public::No, true) => format!("bucket {name} is private, but its policy may let others in"),
+        _ => format!("bucket {name} is public: whoever reaches this box reads and lists it"),
+    }
+}
+
+fn list(list: &BucketList, out: &Output) -> Result<(), Failure> {
+    if out.json {
+        return Ok(out.document(list)?);
+    }
+    if list.buckets.is_empty() {
+        out.note("no buckets yet: warren bucket create NAME");
+        return Ok(());
+    }
+    let head = [row(["NAME", "CREATED", "OWNER", "PUBLIC"])];
+    let buckets = list
+        .buckets
+        .iter()
+        .map(|bucket| row([&bucket.name, &bucket.created, &bucket.owner, public(bucket)]));
+    Ok(out.table(&head.into_iter().chain(buckets).collect::<Vec<_>>())?)
+}
+
+fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
+    if out.json {
+        return Ok(out.document(info)?);
+    }
+    let bucket = &info.bucket;
+    out.table(&[
+        row(["Bucket", &bucket.name]),
+        row(["Created", &bucket.created]),
+        row(["Owner", &bucket.owner]),
+        row(["Public", public(bucket)]),
+        row(["Policy", if info.policy { "yes" } else { "no" }]),
+    ])?;
+    let head = [row(["KEY", "NAME", "MAY"])];
+    let keys = info
+        .keys
+        .iter()
+        .map(|key| row([&key.id, &key.name, &granted(key.grants)]));
+    Ok(out.table(&head.into_iter().chain(keys).collect::<Vec<_>>())?)
+}
+
+fn public(bucket: &Bucket) -> &'static str {
+    match bucket.public {
+        Public::No => "no",
+        Public::Read => "read",
+        Public::ReadWrite => "read, write",
+    }
+}
+
+/// Permissions in words.
+pub(super) fn granted(grants: Grants) -> String {
+    let named = [
+        (grants.read, "read"),
+        (grants.write, "write"),
+        (grants.owner, "owner"),
+    ];
+    let held: Vec<&str> = named
+        .into_iter()
+        .filter_map(|(held, name)| held.then_some(name))
+        .collect();
+    if held.is_empty() {
+        "nothing".into()
+    } else {
+        held.join(", ")
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line: reads it, runs the verb, turns the outcome into an exit code.
+
+mod bucket;
+mod completion;
+mod config;
+mod failure;
+mod init;
+mod key;
+mod output;
+mod server;
+mod status;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use failure::{Exit, Failure};
+use output::Output;
+
+use crate::admin_client::AdminClient;
+use crate::config::{Config, ConfigError, Flags, Surroundings};
+
+/// One private, encrypted S3 store on your own boxes.
+#[derive(Parser)]
+#[command(
+    name = "warren",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Start a box: warren server    Then, in another window: warren status")]
+struct CommandLine {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Args)]
+struct Common {
+    /// Configuration file [default: $WARREN_CONFIG, or /etc/warren/warren.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of keys and index [default: /var/lib/warren as root, else ~/.local/share/warren]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<String>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but data and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Answer every question with yes
+    #[arg(long, short, global = true)]
+    yes: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the box until it is told to stop
+    Server(server::ServerArgs),
+    /// Create the box without running it
+    Init(init::InitArgs),
+    /// Show how the box is; exit code 10, 11 or 12 when it is not well
+    Status,
+    /// List, create and change buckets
+    #[command(subcommand)]
+    Bucket(bucket::BucketVerb),
+    /// List, create and change access keys
+    #[command(subcommand)]
+    Key(key::KeyVerb),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+    /// Print a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Print the version
+    Version,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let line = CommandLine::parse();
+    let out = Output::new(line.common.json, line.common.quiet);
+    match dispatch(line, &out) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print(&out);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
+    let common = line.common;
+    match line.verb {
+        Verb::Server(args) => server::run(&common, args, out),
+        Verb::Init(args) => init::run(&common, args, out),
+        Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
+        Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
+        Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
+        Verb::Config(verb) => config::run(&common, verb, out),
+        Verb::Completion(args) => completion::run(&args, CommandLine::command()),
+        Verb::Version => version::run(out),
+    }
+}
+
+/// Runs a verb that only asks the running node.
+fn ask(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .map_err(|error| Failure::new(Exit::Error, format!("start: {error}")))?
+        .block_on(verb)
+}
+
+fn client(common: &Common) -> Result<AdminClient, Failure> {
+    Ok(AdminClient::new(&load(common, Flags::default())?.state.value))
+}
+
+/// Decides the configuration from the common options, the verb's flags and everything below them.
+fn load(common: &Common, flags: Flags) -> Result<Config, ConfigError> {
+    let flags = Flags {
+        config: common.config.clone(),
+        state: common.state.clone(),
+        ..flags
+    };
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Config::load(
+        &flags,
+        &Surroundings {
+            variable: &variable,
+            root: rustix::process::geteuid().is_root(),
+            host,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,195 @@
+//! `warren server`: runs the node until a signal stops it.
+
+use std::path::Path;
+
+use appliance::api::Schema;
+use clap::Args;
+use serde::Serialize;
+use storage::FirstStart;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{Exit, Failure};
+use super::output::{Mark, Output};
+use super::{Common, load};
+use crate::config::{Config, Flags};
+use crate::first_start::{self, ShowSecrets, Shown};
+use crate::node::{Loss, Node};
+use crate::notify::ServiceManager;
+use crate::{endpoint, logging};
+
+#[derive(Args)]
+pub(super) struct ServerArgs {
+    /// Directory of blocks and how much it may hold, e.g. /mnt/a:500G; may be repeated
+    #[arg(long, value_name = "DIR[:SIZE]")]
+    data: Vec<String>,
+    /// Where S3 clients connect [default: [::]:3900]
+    #[arg(long, value_name = "ADDRESS")]
+    s3: Option<String>,
+    /// Take writes again although data is known to be lost
+    #[arg(long)]
+    accept_loss: bool,
+    /// Print the secrets of a first start even when stdout is no terminal
+    #[arg(long)]
+    show_secrets: bool,
+    /// Which events are logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// How events are written: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exit, Failure> {
+    let loss = if args.accept_loss {
+        Loss::Accept
+    } else {
+        Loss::Refuse
+    };
+    let secrets = if args.show_secrets {
+        ShowSecrets::Always
+    } else {
+        ShowSecrets::OnTerminal
+    };
+    let flags = Flags {
+        data: args.data,
+        s3: args.s3,
+        log: args.log,
+        log_format: args.log_format,
+        ..Flags::default()
+    };
+    let config = load(common, flags)?;
+    logging::start(&config.log_level.value, config.log_format.value, out.colour);
+    let stop = CancellationToken::new();
+    runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            biased;
+            served = serve(config, loss, secrets, &stop, out) => served.map(|()| Exit::Ok),
+            () = signals.until_second(&stop) => {
+                Err(Failure::new(Exit::Error, "stopped at once by a second signal"))
+            }
+        }
+    })
+}
+
+/// One thread a core runs the tasks, but never fewer than two: small reads happen inline, and on a
+/// box of one core a read that waits for the disk must not stop everybody else.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.max(2))
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::new(Exit::Error, format!("start threads: {error}")))
+}
+
+async fn serve(
+    config: Config,
+    loss: Loss,
+    secrets: ShowSecrets,
+    stop: &CancellationToken,
+    out: &Output,
+) -> Result<(), Failure> {
+    let manager = ServiceManager::from_env();
+    let state = config.state.value.clone();
+    let (node, first) = Node::start(config, loss).await?;
+    let urls = endpoint::urls(node.s3_address());
+    let endpoint = urls.first().map(String::as_str).unwrap_or_default();
+    let kept = first.and_then(|first| show(&first, endpoint, &state, secrets, out));
+    // Not being read is no reason to stop serving.
+    let _ = say_ready(&urls, kept, out);
+    manager.ready();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = manager.keep_alive() => {}
+    }
+    manager.stopping();
+    Ok(node.stop().await?)
+}
+
+/// Shows the secrets of a first start; returns the file they went to, if one.
+pub(super) fn show(
+    first: &FirstStart,
+    endpoint: &str,
+    state: &Path,
+    secrets: ShowSecrets,
+    out: &Output,
+) -> Option<String> {
+    match first_start::show(first, endpoint, state, secrets) {
+        Ok(Shown::Printed) => None,
+        Ok(Shown::Kept(path)) => {
+            let path = path.display().to_string();
+            out.error(&format!(
+                "{} Access key and recovery phrase: {path}  Keep them elsewhere, then delete it.",
+                out.mark(Mark::Look)
+            ));
+            Some(path)
+        }
+        Err(error) => {
+            out.error(&format!(
+                "warren: the first access key could not be shown: {error}"
+            ));
+            out.error("→ make another: warren key create NAME --create-buckets");
+            None
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    schema: Schema,
+    event: &'static str,
+    s3: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets_file: Option<String>,
+}
+
+fn say_ready(urls: &[String], secrets_file: Option<String>, out: &Output) -> std::io::Result<()> {
+    if out.json {
+        return out.document(&Ready {
+            schema: Schema,
+            event: "ready",
+            s3: urls,
+            secrets_file,
+        });
+    }
+    out.note(&format!(
+        "{} Ready   S3 {}",
+        out.mark(Mark::Good),
+        urls.join("  ")
+    ));
+    Ok(())
+}
+
+/// The signals that stop a node: the first gracefully, the second at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::new(Exit::Error, format!("listen for signals: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Cancels `stop` at the first signal, returns at the second.
+    async fn until_second(&mut self, stop: &CancellationToken) {
+        self.next().await;
+        stop.cancel();
+        self.next().await;
+    }
+}

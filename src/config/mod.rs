@@ -1,0 +1,391 @@
+//! What the node runs with: flag, then `WARREN_*`, then file, then what `warren init` was told, then default.
+//!
+//! Warren runs with an empty configuration. Every key is optional:
+//!
+//! | key          | flag           | variable            | default, and why |
+//! |--------------|----------------|---------------------|------------------|
+//! | `name`       | `init --name`  | `WARREN_NAME`       | `Warren`: one box needs no name to work |
+//! | `zone`       | `init --zone`  | `WARREN_ZONE`       | the host name: tells boxes apart until a person names the place |
+//! | `state`      | `--state`      | `WARREN_STATE`      | `/var/lib/warren` as root or service, where system data belongs; else the user's data folder, which needs no rights |
+//! | `data`       | `--data`       | `WARREN_DATA`       | `blocks` in the state directory, all of its file system: the one directory known to be writable |
+//! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
+//! | `log.level`  | `--log`        | `WARREN_LOG`        | `info`: what changed, not what happened |
+//! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
+//!
+//! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
+//! `WARREN_DATA` separates directories by commas. Accepting loss is only ever a flag: kept in a file
+//! it would accept the next loss too.
+
+mod file;
+mod values;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use file::{File, FileError};
+pub use values::{DataDirectory, InvalidValue, LogFilter, LogFormat, S3Address};
+
+/// Every key of the configuration file, in the order of the manual.
+pub const KEYS: [&str; 7] = [
+    "name",
+    "zone",
+    "state",
+    "data",
+    "s3.address",
+    "log.level",
+    "log.format",
+];
+
+/// Where the configuration file is when nobody says.
+const SYSTEM_FILE: &str = "/etc/warren/warren.toml";
+
+/// What `warren init` was told, inside the state directory; same format as the configuration file.
+const INIT_FILE: &str = "init.toml";
+
+/// A value, and who set it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Who set it.
+    pub source: Source,
+}
+
+/// Who set a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The command line.
+    Flag(&'static str),
+    /// The environment.
+    Variable(&'static str),
+    /// A file: the configuration file or what `warren init` was told.
+    File(PathBuf),
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// Why there is no configuration to run with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read or understood.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A value is not what its key needs.
+    #[error("{origin}: {error}")]
+    Value {
+        /// Who set it, e.g. `--s3` or a file and key.
+        origin: String,
+        /// What is wrong.
+        error: InvalidValue,
+    },
+    /// Two data directories are the same.
+    #[error("the data directory {} is named twice", .0.display())]
+    SameDirectory(PathBuf),
+    /// A relative path, and no directory to begin from.
+    #[error("find the current directory")]
+    CurrentDirectory(#[source] io::Error),
+}
+
+/// What the command line says; `None` and empty where it says nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--zone`.
+    pub zone: Option<String>,
+    /// `--state`.
+    pub state: Option<String>,
+    /// `--data`, repeated.
+    pub data: Vec<String>,
+    /// `--s3`.
+    pub s3: Option<String>,
+    /// `--log`.
+    pub log: Option<String>,
+    /// `--log-format`.
+    pub log_format: Option<String>,
+}
+
+/// What the node finds around itself.
+pub struct Surroundings<'a> {
+    /// Looks up an environment variable; empty ones count as unset.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether it runs as root.
+    pub root: bool,
+    /// The name of the host.
+    pub host: String,
+}
+
+/// What the node runs with. A value that exists is valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What people call this mesh.
+    pub name: Setting<String>,
+    /// What people call the place where the box stands.
+    pub zone: Setting<String>,
+    /// Directory of keys, rows and index; absolute.
+    pub state: Setting<PathBuf>,
+    /// Directories of blocks; absolute, at least one, none twice.
+    pub data: Setting<Vec<DataDirectory>>,
+    /// Where S3 clients connect.
+    pub s3_address: Setting<S3Address>,
+    /// Which events are logged.
+    pub log_level: Setting<LogFilter>,
+    /// How events are written.
+    pub log_format: Setting<LogFormat>,
+}
+
+impl Config {
+    /// Reads the files and decides every setting.
+    ///
+    /// # Errors
+    /// A file cannot be read, holds an unknown key, or any value is not what it must be.
+    pub fn load(flags: &Flags, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
+        let layers = Layers {
+            flags,
+            around,
+            files: vec![configuration_file(flags, around)?],
+        };
+        let state = layers.state()?;
+        let init = state.value.join(INIT_FILE);
+        let layers = Layers {
+            files: [layers.files, vec![(File::read_if_there(&init)?, init)]].concat(),
+            ..layers
+        };
+        layers.decide(state)
+    }
+
+    /// Keys and values as the configuration file would have them, in the order of the manual.
+    pub fn settings(&self) -> [(&'static str, String, &Source); 7] {
+        let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
+        let values = [
+            (self.name.value.clone(), &self.name.source),
+            (self.zone.value.clone(), &self.zone.source),
+            (self.state.value.display().to_string(), &self.state.source),
+            (data.join(", "), &self.data.source),
+            (self.s3_address.value.to_string(), &self.s3_address.source),
+            (self.log_level.value.as_str().to_owned(), &self.log_level.source),
+            (self.log_format.value.to_string(), &self.log_format.source),
+        ];
+        let mut keys = KEYS.into_iter();
+        values.map(|(value, source)| (keys.next().unwrap_or_default(), value, source))
+    }
+
+    /// Where what `warren init` was told is kept.
+    pub fn init_file(state: &Path) -> PathBuf {
+        state.join(INIT_FILE)
+    }
+}
+
+/// The configuration file, which must exist if somebody named it.
+fn configuration_file(flags: &Flags, around: &Surroundings<'_>) -> Result<(File, PathBuf), ConfigError> {
+    let named = flags
+        .config
+        .clone()
+        .or_else(|| (around.variable)("WARREN_CONFIG").map(PathBuf::from));
+    let file = match named {
+        Some(path) => (File::read(&path)?, path),
+        None => (File::read_if_there(Path::new(SYSTEM_FILE))?, SYSTEM_FILE.into()),
+    };
+    Ok(file)
+}
+
+/// Everything that may say something, strongest first.
+struct Layers<'a> {
+    flags: &'a Flags,
+    around: &'a Surroundings<'a>,
+    files: Vec<(File, PathBuf)>,
+}
+
+/// One key: its names, and what the flag says.
+struct Key<'a> {
+    name: &'static str,
+    flag: (&'static str, Option<&'a String>),
+    variable: &'static str,
+}
+
+impl Layers<'_> {
+    fn decide(&self, state: Setting<PathBuf>) -> Result<Config, ConfigError> {
+        let flags = self.flags;
+        let key = |name, flag, said, variable| Key {
+            name,
+            flag: (flag, said),
+            variable,
+        };
+        Ok(Config {
+            name: self.setting(
+                &key("name", "--name", flags.name.as_ref(), "WARREN_NAME"),
+                |file| file.name.clone(),
+                values::label,
+                || "Warren".into(),
+            )?,
+            zone: self.setting(
+                &key("zone", "--zone", flags.zone.as_ref(), "WARREN_ZONE"),
+                |file| file.zone.clone(),
+                values::label,
+                || self.around.host.clone(),
+            )?,
+            data: self.data(&state.value)?,
+            state,
+            s3_address: self.setting(
+                &key("s3.address", "--s3", flags.s3.as_ref(), "WARREN_S3"),
+                |file| file.s3.address.clone(),
+                S3Address::parse,
+                S3Address::everywhere,
+            )?,
+            log_level: self.setting(
+                &key("log.level", "--log", flags.log.as_ref(), "WARREN_LOG"),
+                |file| file.log.level.clone(),
+                LogFilter::parse,
+                LogFilter::info,
+            )?,
+            log_format: self.setting(
+                &key(
+                    "log.format",
+                    "--log-format",
+                    flags.log_format.as_ref(),
+                    "WARREN_LOG_FORMAT",
+                ),
+                |file| file.log.format.clone(),
+                LogFormat::parse,
+                || LogFormat::Text,
+            )?,
+        })
+    }
+
+    /// Where the state is. Decided first, from flag, variable and configuration file alone.
+    fn state(&self) -> Result<Setting<PathBuf>, ConfigError> {
+        let key = Key {
+            name: "state",
+            flag: ("--state", self.flags.state.as_ref()),
+            variable: "WARREN_STATE",
+        };
+        let state = self.setting(
+            &key,
+            |file| file.state.clone(),
+            values::path,
+            || default_state(self.around),
+        )?;
+        Ok(Setting {
+            value: absolute(&state.value)?,
+            source: state.source,
+        })
+    }
+
+    fn data(&self, state: &Path) -> Result<Setting<Vec<DataDirectory>>, ConfigError> {
+        // All flags, or all of the variable, or all of the file: lists are replaced, never mixed.
+        let variable = (self.around.variable)("WARREN_DATA");
+        let said = if self.flags.data.is_empty() {
+            match variable {
+                Some(list) => Some((
+                    list.split(',').map(|one| one.trim().to_owned()).collect(),
+                    Source::Variable("WARREN_DATA"),
+                )),
+                None => self
+                    .files
+                    .iter()
+                    .find_map(|(file, path)| Some((file.data.clone()?, Source::File(path.clone())))),
+            }
+        } else {
+            Some((self.flags.data.clone(), Source::Flag("--data")))
+        };
+        let Some((texts, source)) = said else {
+            let directory = DataDirectory {
+                path: state.join("blocks"),
+                capacity: None,
+            };
+            return Ok(Setting {
+                value: vec![directory],
+                source: Source::Default,
+            });
+        };
+        let wrong = |error| ConfigError::Value {
+            origin: format!("{source}, data"),
+            error,
+        };
+        if texts.is_empty() {
+            return Err(wrong(InvalidValue("name at least one data directory".into())));
+        }
+        let mut value: Vec<DataDirectory> = Vec::new();
+        for text in &texts {
+            let directory = DataDirectory::parse(text).map_err(wrong)?;
+            let path = absolute(&directory.path)?;
+            if value.iter().any(|other| other.path == path) {
+                return Err(ConfigError::SameDirectory(path));
+            }
+            value.push(DataDirectory { path, ..directory });
+        }
+        Ok(Setting { value, source })
+    }
+
+    fn setting<T>(
+        &self,
+        key: &Key<'_>,
+        in_file: impl Fn(&File) -> Option<String>,
+        parse: impl Fn(&str) -> Result<T, InvalidValue>,
+        default: impl FnOnce() -> T,
+    ) -> Result<Setting<T>, ConfigError> {
+        let (flag, said) = key.flag;
+        let variable = || (self.around.variable)(key.variable);
+        let from_file = || {
+            let mut files = self.files.iter();
+            files.find_map(|(file, path)| Some((in_file(file)?, Source::File(path.clone()))))
+        };
+        let said = said
+            .map(|text| (text.clone(), Source::Flag(flag)))
+            .or_else(|| variable().map(|text| (text, Source::Variable(key.variable))))
+            .or_else(from_file);
+        let Some((text, source)) = said else {
+            return Ok(Setting {
+                value: default(),
+                source: Source::Default,
+            });
+        };
+        match parse(&text) {
+            Ok(value) => Ok(Setting { value, source }),
+            Err(error) => {
+                let origin = match &source {
+                    Source::File(path) => format!("{}: {}", path.display(), key.name),
+                    other => other.to_string(),
+                };
+                Err(ConfigError::Value { origin, error })
+            }
+        }
+    }
+}
+
+fn default_state(around: &Surroundings<'_>) -> PathBuf {
+    let variable = |name| (around.variable)(name).filter(|path| path.starts_with('/'));
+    // systemd names the directory it made for the service; of several the first is ours.
+    if let Some(path) = variable("STATE_DIRECTORY") {
+        return PathBuf::from(path.split(':').next().unwrap_or(&path));
+    }
+    if !around.root {
+        if let Some(path) = variable("XDG_DATA_HOME") {
+            return Path::new(&path).join("warren");
+        }
+        if let Some(path) = variable("HOME") {
+            return Path::new(&path).join(".local/share/warren");
+        }
+    }
+    PathBuf::from("/var/lib/warren")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(ConfigError::CurrentDirectory)
+}
+
+#[cfg(test)]
+mod tests;

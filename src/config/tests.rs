@@ -1,0 +1,181 @@
+//! What the configuration promises.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::size::ByteSize;
+
+/// Loads a configuration from flags, variables (`NAME=value`) and the text of a file.
+fn load(flags: Flags, variables: &[&str], text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("warren.toml");
+    fs::write(&path, text).unwrap();
+    let flags = Flags {
+        config: Some(path),
+        ..flags
+    };
+    load_from(&flags, variables)
+}
+
+fn load_from(flags: &Flags, variables: &[&str]) -> Result<Config, String> {
+    let variable = |name: &str| {
+        let found = variables
+            .iter()
+            .find_map(|one| one.strip_prefix(name)?.strip_prefix('='));
+        found.map(str::to_owned)
+    };
+    let around = Surroundings {
+        variable: &variable,
+        root: false,
+        host: "box".into(),
+    };
+    Config::load(flags, &around).map_err(|error| error.to_string())
+}
+
+#[test]
+fn nothing_needs_to_be_configured() {
+    let config = load(Flags::default(), &["HOME=/home/anna"], "").unwrap();
+    assert_eq!(config.state.value, Path::new("/home/anna/.local/share/warren"));
+    assert_eq!(
+        config.data.value[0].path,
+        Path::new("/home/anna/.local/share/warren/blocks")
+    );
+    assert_eq!(config.s3_address.value.to_string(), "[::]:3900");
+    assert_eq!(config.zone.value, "box");
+    assert!(
+        config
+            .settings()
+            .iter()
+            .skip(3)
+            .all(|(_, _, source)| **source == Source::Default)
+    );
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
+    let file = "s3.address = '127.0.0.1:1'";
+    let flags = Flags {
+        s3: Some("127.0.0.1:3".into()),
+        ..Flags::default()
+    };
+    let port = |flags, variables: &[&str], file| {
+        let config = load(flags, variables, file).unwrap();
+        (
+            config.s3_address.value.0.port(),
+            config.s3_address.source.to_string(),
+        )
+    };
+    let variables = ["WARREN_S3=127.0.0.1:2"];
+    assert_eq!(port(flags, &variables, file), (3, "--s3".into()));
+    assert_eq!(port(Flags::default(), &variables, file), (2, "WARREN_S3".into()));
+    assert_eq!(port(Flags::default(), &[], file).0, 1);
+    assert_eq!(port(Flags::default(), &[], ""), (3900, "default".into()));
+}
+
+#[test]
+fn what_init_was_told_holds_until_the_file_says_otherwise() {
+    let state = tempfile::tempdir().unwrap();
+    fs::write(state.path().join("init.toml"), "name = 'Maple'\nzone = 'attic'").unwrap();
+    let flags = Flags {
+        state: Some(state.path().display().to_string()),
+        ..Flags::default()
+    };
+    let config = load(flags, &[], "zone = 'cellar'").unwrap();
+    assert_eq!(
+        (config.name.value.as_str(), config.zone.value.as_str()),
+        ("Maple", "cellar")
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    for (text, line, suggestion) in [
+        ("nmae = 'x'", 1, "did you mean `name`?"),
+        ("\n[s3]\nadress = '[::]:1'", 3, "did you mean `s3.address`?"),
+        ("[log]\nformt = 'json'", 2, "did you mean `log.format`?"),
+        ("level = 'info'", 1, "did you mean `log.level`?"),
+        ("[logs]\nlevel = 'info'", 1, "unknown key `logs`"),
+        ("quux = 1", 1, "unknown key `quux`"),
+    ] {
+        let error = load(Flags::default(), &[], text).unwrap_err();
+        assert!(
+            error.contains(suggestion) && error.contains(&format!("line {line}:")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_value_names_where_it_stands() {
+    for (text, parts) in [
+        (
+            "s3.address = 'here'",
+            ["warren.toml: s3.address", "is not an address"],
+        ),
+        ("log.format = 'xml'", ["warren.toml: log.format", "text or json"]),
+        ("s3 = 4", ["warren.toml", "invalid type"]),
+        ("data = []", ["data", "at least one"]),
+        ("data = ['/a:5X']", ["data", "is not a size"]),
+        ("data = ['/a', '/a:5G']", ["/a", "named twice"]),
+        ("name = 'a\\nb'", ["warren.toml: name", "printable"]),
+    ] {
+        let error = load(Flags::default(), &[], text).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+}
+
+#[test]
+fn data_directories_take_a_size_after_the_last_colon() {
+    let flags = Flags {
+        data: vec!["/mnt/a:500G".into(), "/mnt/b:c".into()],
+        ..Flags::default()
+    };
+    let data = load(flags, &["WARREN_DATA=/ignored"], "").unwrap().data.value;
+    assert_eq!(
+        (data[0].path.as_path(), data[0].capacity),
+        (Path::new("/mnt/a"), Some(ByteSize(500_000_000_000)))
+    );
+    assert_eq!(
+        (data[1].path.as_path(), data[1].capacity),
+        (Path::new("/mnt/b:c"), None)
+    );
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let flags = Flags {
+        config: Some("/nowhere/warren.toml".into()),
+        ..Flags::default()
+    };
+    assert!(
+        load_from(&flags, &[])
+            .unwrap_err()
+            .contains("/nowhere/warren.toml")
+    );
+}
+
+#[test]
+fn a_service_keeps_its_state_where_its_manager_says() {
+    let config = load(
+        Flags::default(),
+        &["STATE_DIRECTORY=/var/lib/w:/x", "HOME=/h"],
+        "",
+    )
+    .unwrap();
+    assert_eq!(config.state.value, Path::new("/var/lib/w"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_reading_a_file_panic(text in "[a-z0-9\\[\\].= '\"\\n]{0,60}") {
+        let _ = File::parse(Path::new("warren.toml"), &text);
+    }
+
+    #[test]
+    fn a_data_directory_reads_back_as_written(path in "/[a-z]{1,9}", bytes in proptest::option::of(1_u64..)) {
+        let directory = DataDirectory { path: path.into(), capacity: bytes.map(ByteSize) };
+        prop_assert_eq!(DataDirectory::parse(&directory.to_string()), Ok(directory));
+    }
+}

@@ -1,0 +1,159 @@
+//! The values that settings may have.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::size::ByteSize;
+
+/// What is wrong with a value, for the person who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidValue(pub(super) String);
+
+/// A directory of blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDirectory {
+    /// Where.
+    pub path: PathBuf,
+    /// How much it may hold; all of its file system if not given.
+    pub capacity: Option<ByteSize>,
+}
+
+impl DataDirectory {
+    /// Reads `DIR` or `DIR:SIZE`. What follows the last colon is a size if it begins with a digit.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        let (directory, size) = match text.rsplit_once(':') {
+            Some((directory, size)) if size.starts_with(|c: char| c.is_ascii_digit()) => {
+                (directory, Some(size))
+            }
+            _ => (text, None),
+        };
+        let capacity = size
+            .map(|size| {
+                size.parse::<ByteSize>()
+                    .map_err(|error| InvalidValue(error.to_string()))
+            })
+            .transpose()?;
+        if capacity == Some(ByteSize(0)) {
+            return Err(InvalidValue(format!("{text:?} gives no room")));
+        }
+        Ok(Self {
+            path: path(directory)?,
+            capacity,
+        })
+    }
+}
+
+impl fmt::Display for DataDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whole bytes, so that reading it back gives the same directory.
+        match self.capacity {
+            Some(ByteSize(bytes)) => write!(f, "{}:{bytes}", self.path.display()),
+            None => write!(f, "{}", self.path.display()),
+        }
+    }
+}
+
+/// Where S3 clients connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct S3Address(pub SocketAddr);
+
+impl S3Address {
+    /// The port nobody else uses by default; the page will have 3980.
+    const PORT: u16 = 3900;
+
+    /// Every address of the box, IPv6 and IPv4.
+    pub(super) fn everywhere() -> Self {
+        Self(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Self::PORT))
+    }
+
+    /// Reads `ADDRESS:PORT`, or a port alone for every address.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        if let Ok(port) = text.trim_start_matches(':').parse() {
+            return Ok(Self(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
+        }
+        text.parse().map(Self).map_err(|_| {
+            InvalidValue(format!(
+                "{text:?} is not an address: write it like [::]:3900, 127.0.0.1:3900 or 3900"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for S3Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which events are logged: a level, or levels by module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    pub(super) fn info() -> Self {
+        Self("info".into())
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        match tracing_subscriber::EnvFilter::builder().parse(text) {
+            Ok(_) if !text.trim().is_empty() => Ok(Self(text.to_owned())),
+            _ => Err(InvalidValue(format!(
+                "{text:?} is not a log level: error, warn, info, debug or trace"
+            ))),
+        }
+    }
+
+    /// The filter as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(InvalidValue(format!(
+                "{text:?} is not a log format: text or json"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// The name of a mesh or a place: 1–64 printable characters.
+pub(super) fn label(text: &str) -> Result<String, InvalidValue> {
+    let text = text.trim();
+    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(InvalidValue("a name has 1 to 64 printable characters".into()))
+    }
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, InvalidValue> {
+    if text.is_empty() {
+        return Err(InvalidValue("name a directory".into()));
+    }
+    Ok(PathBuf::from(text))
+}

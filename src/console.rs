@@ -1,0 +1,323 @@
+//! Shows the node to the appliance: implements its port over the store.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use appliance::api::{self, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Schema};
+use appliance::{Facts, NodeError, Trouble};
+use p2p::NodeId;
+use storage::model::{
+    AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, SecretKey,
+    Timestamp,
+};
+use storage::{NewKey, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::endpoint;
+
+/// The node as the appliance sees it.
+pub(crate) struct Console {
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    pub(crate) node: NodeId,
+    pub(crate) s3: SocketAddr,
+    pub(crate) started: Instant,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl appliance::Node for Console {
+    fn ready(&self) -> bool {
+        !self.stopping.is_cancelled()
+    }
+
+    fn facts(&self) -> Facts {
+        let disk = self.store.status();
+        let stopping = self.stopping.is_cancelled();
+        let mut troubles = Vec::new();
+        if stopping {
+            troubles.push(Trouble::NotServing);
+        }
+        Facts {
+            name: self.config.name.value.clone(),
+            home: api::Home {
+                zone: self.config.zone.value.clone(),
+                node: self.node.to_string(),
+                here: true,
+                online: !stopping,
+                used_bytes: disk.used,
+                given_bytes: disk.given,
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+            s3: endpoint::urls(self.s3),
+            buckets: self.store.buckets().len(),
+            keys: self.store.access_keys().len(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            troubles,
+        }
+    }
+
+    fn settings(&self) -> Vec<api::Setting> {
+        settings(&self.config)
+    }
+
+    fn buckets(&self) -> Vec<api::Bucket> {
+        self.store
+            .buckets()
+            .iter()
+            .map(|bucket| bucket_shown(bucket))
+            .collect()
+    }
+
+    fn bucket(&self, name: &str) -> Result<api::BucketInfo, NodeError> {
+        let bucket = self
+            .store
+            .bucket(&existing(name)?)
+            .map_err(|error| refusal(error, name))?;
+        Ok(self.bucket_info(&bucket))
+    }
+
+    async fn create_bucket(&self, request: CreateBucket) -> Result<api::BucketInfo, NodeError> {
+        let name = BucketName::parse(&request.name).map_err(|error| NodeError::Invalid(error.to_string()))?;
+        let owner = match &request.owner {
+            Some(key) => self.find_key(key)?,
+            None => default_owner(&self.store.access_keys()).ok_or(NodeError::NoOwner)?,
+        };
+        let created = self
+            .store
+            .create_bucket(&name, &owner.id, BucketSettings::default())
+            .await;
+        let bucket = created.map_err(|error| refusal(error, name.as_str()))?;
+        Ok(self.bucket_info(&bucket))
+    }
+
+    async fn delete_bucket(&self, name: &str) -> Result<(), NodeError> {
+        let deleted = self.store.delete_bucket(&existing(name)?).await;
+        deleted.map_err(|error| refusal(error, name))
+    }
+
+    async fn set_public(&self, name: &str, public: bool) -> Result<api::BucketInfo, NodeError> {
+        let acl = if public {
+            BucketAcl::PublicRead
+        } else {
+            BucketAcl::Private
+        };
+        let changed = self
+            .store
+            .change_bucket(&existing(name)?, move |settings| settings.acl = acl)
+            .await;
+        let bucket = changed.map_err(|error| refusal(error, name))?;
+        Ok(self.bucket_info(&bucket))
+    }
+
+    fn keys(&self) -> Vec<api::Key> {
+        self.store
+            .access_keys()
+            .iter()
+            .map(|key| self.key_shown(key))
+            .collect()
+    }
+
+    fn key(&self, id_or_name: &str) -> Result<api::Key, NodeError> {
+        Ok(self.key_shown(&*self.find_key(id_or_name)?))
+    }
+
+    async fn create_key(&self, request: CreateKey) -> Result<CreatedKey, NodeError> {
+        let name = KeyName::parse(&request.name).map_err(NodeError::Invalid)?;
+        let import = request.import.map(|import| {
+            let id = AccessKeyId::parse(&import.id).map_err(NodeError::Invalid)?;
+            let secret = SecretKey::parse(import.secret.expose()).map_err(NodeError::Invalid)?;
+            Ok::<_, NodeError>((id, secret))
+        });
+        let import = import.transpose()?;
+        let id = import.as_ref().map(|(id, _)| id.to_string()).unwrap_or_default();
+        let new = NewKey {
+            name,
+            create_buckets: request.create_buckets,
+            import,
+        };
+        let key = self
+            .store
+            .create_key(new)
+            .await
+            .map_err(|error| refusal(error, &id))?;
+        Ok(CreatedKey {
+            schema: Schema,
+            key: self.key_shown(&key),
+            secret: api::Secret::new(key.secret.expose().to_owned()),
+        })
+    }
+
+    async fn change_key(
+        &self,
+        id_or_name: &str,
+        change: Change,
+        request: ChangeKey,
+    ) -> Result<api::Key, NodeError> {
+        let mut key = self.find_key(id_or_name)?;
+        if request.on.is_none() && !request.create_buckets {
+            return Err(NodeError::Invalid(
+                "name a bucket or the right to create buckets".into(),
+            ));
+        }
+        if let Some(on) = request.on {
+            let bucket = existing(&on.bucket)?;
+            let named = grants(on.grants);
+            let changed = self.store.set_grants(&key.id, &bucket, move |held| match change {
+                Change::Allow => held.with(named),
+                Change::Deny => held.without(named),
+            });
+            key = changed.await.map_err(|error| match error {
+                StoreError::NoSuchBucket => NodeError::NoSuchBucket(on.bucket.clone()),
+                other => refusal(other, id_or_name),
+            })?;
+        }
+        if request.create_buckets {
+            let changed = self
+                .store
+                .set_create_buckets(&key.id, change == Change::Allow)
+                .await;
+            key = changed.map_err(|error| refusal(error, id_or_name))?;
+        }
+        Ok(self.key_shown(&key))
+    }
+
+    async fn delete_key(&self, id_or_name: &str) -> Result<(), NodeError> {
+        let key = self.find_key(id_or_name)?;
+        let deleted = self.store.delete_key(&key.id).await;
+        deleted.map_err(|error| refusal(error, id_or_name))
+    }
+}
+
+impl Console {
+    /// The key of that id, or the only one of that name.
+    fn find_key(&self, id_or_name: &str) -> Result<Arc<AccessKey>, NodeError> {
+        let by_id = AccessKeyId::parse(id_or_name)
+            .ok()
+            .and_then(|id| self.store.access_key(&id).ok());
+        if let Some(key) = by_id {
+            return Ok(key);
+        }
+        let mut named = self
+            .store
+            .access_keys()
+            .into_iter()
+            .filter(|key| key.name.as_str() == id_or_name);
+        match (named.next(), named.next()) {
+            (Some(key), None) => Ok(key),
+            (Some(_), Some(_)) => Err(NodeError::AmbiguousKey(id_or_name.into())),
+            (None, _) => Err(NodeError::NoSuchKey(id_or_name.into())),
+        }
+    }
+
+    fn bucket_info(&self, bucket: &Bucket) -> api::BucketInfo {
+        let keys = self.store.access_keys().into_iter().filter_map(|key| {
+            let held = key.grants_on(bucket.id);
+            (held != Grants::NONE).then(|| api::BucketKey {
+                id: key.id.to_string(),
+                name: key.name.as_str().into(),
+                grants: grants_shown(held),
+            })
+        });
+        api::BucketInfo {
+            schema: Schema,
+            policy: bucket.settings.policy.is_some(),
+            keys: keys.collect(),
+            bucket: bucket_shown(bucket),
+        }
+    }
+
+    fn key_shown(&self, key: &AccessKey) -> api::Key {
+        let buckets = self.store.buckets().into_iter().filter_map(|bucket| {
+            let held = key.grants_on(bucket.id);
+            (held != Grants::NONE).then(|| api::KeyBucket {
+                bucket: bucket.name.to_string(),
+                grants: grants_shown(held),
+            })
+        });
+        api::Key {
+            id: key.id.to_string(),
+            name: key.name.as_str().into(),
+            created: time_shown(key.created),
+            create_buckets: key.create_buckets,
+            buckets: buckets.collect(),
+        }
+    }
+}
+
+/// The settings as the API shows them.
+pub(crate) fn settings(config: &Config) -> Vec<api::Setting> {
+    let shown = config.settings().map(|(key, value, source)| api::Setting {
+        key: key.into(),
+        value,
+        source: source.to_string(),
+    });
+    shown.into()
+}
+
+/// Who owns a bucket that somebody at the box creates: the oldest key that may create buckets.
+fn default_owner(keys: &[Arc<AccessKey>]) -> Option<Arc<AccessKey>> {
+    let may_create = keys.iter().filter(|key| key.create_buckets);
+    may_create.min_by_key(|key| (key.created, &key.id)).cloned()
+}
+
+/// A name that is asked about. One that no bucket can have names no bucket.
+fn existing(name: &str) -> Result<BucketName, NodeError> {
+    BucketName::parse(name).map_err(|_| NodeError::NoSuchBucket(name.into()))
+}
+
+/// Why the store refused something about `name`.
+fn refusal(error: StoreError, name: &str) -> NodeError {
+    match error {
+        StoreError::NoSuchBucket => NodeError::NoSuchBucket(name.into()),
+        StoreError::NoSuchAccessKey => NodeError::NoSuchKey(name.into()),
+        StoreError::BucketAlreadyExists | StoreError::BucketAlreadyOwnedByYou => {
+            NodeError::BucketExists(name.into())
+        }
+        StoreError::BucketNotEmpty => NodeError::BucketNotEmpty(name.into()),
+        StoreError::AccessKeyExists => NodeError::KeyExists(name.into()),
+        StoreError::Conflict => NodeError::Busy,
+        StoreError::DiskFull => NodeError::Full,
+        StoreError::ReadOnly(why) => NodeError::ReadOnly(why),
+        StoreError::Closed => NodeError::Stopping,
+        other => NodeError::Failed(Box::new(other)),
+    }
+}
+
+fn bucket_shown(bucket: &Bucket) -> api::Bucket {
+    api::Bucket {
+        name: bucket.name.to_string(),
+        created: time_shown(bucket.created),
+        owner: bucket.owner.to_string(),
+        public: match bucket.settings.acl {
+            BucketAcl::Private | BucketAcl::AuthenticatedRead => api::Public::No,
+            BucketAcl::PublicRead => api::Public::Read,
+            BucketAcl::PublicReadWrite => api::Public::ReadWrite,
+        },
+    }
+}
+
+fn grants_shown(held: Grants) -> api::Grants {
+    api::Grants {
+        read: held.read,
+        write: held.write,
+        owner: held.owner,
+    }
+}
+
+fn grants(named: api::Grants) -> Grants {
+    Grants {
+        read: named.read,
+        write: named.write,
+        owner: named.owner,
+    }
+}
+
+/// RFC 3339 in UTC, to the second.
+fn time_shown(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}

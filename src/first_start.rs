@@ -1,0 +1,116 @@
+//! Shows once what a first start made: endpoint, access key, recovery phrase, and how to use them.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use storage::FirstStart;
+use zeroize::Zeroizing;
+
+/// Whether secrets may be printed where nobody may be looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShowSecrets {
+    /// Only on a terminal; otherwise into a private file.
+    OnTerminal,
+    /// Always: a person asked for it.
+    Always,
+}
+
+/// Where the secrets went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// To stdout.
+    Printed,
+    /// Into this file, which only the owner can read.
+    Kept(PathBuf),
+}
+
+/// Prints what a first start made, or keeps it in a private file when stdout leads to a log.
+///
+/// # Errors
+/// Neither was possible.
+pub(crate) fn show(
+    first: &FirstStart,
+    endpoint: &str,
+    state: &Path,
+    secrets: ShowSecrets,
+) -> io::Result<Shown> {
+    let text = text(first, endpoint);
+    if secrets == ShowSecrets::Always || io::stdout().is_terminal() {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()?;
+        return Ok(Shown::Printed);
+    }
+    let path = state.join("first-start.txt");
+    keep(&path, &text)?;
+    Ok(Shown::Kept(path))
+}
+
+fn keep(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn text(first: &FirstStart, endpoint: &str) -> Zeroizing<String> {
+    let (id, secret) = (first.owner_key.id.as_str(), first.owner_key.secret.expose());
+    Zeroizing::new(format!(
+        "\
+Your box is ready. This is shown once: keep it.
+
+  Endpoint     {endpoint}   any region
+  Access key   {id}
+  Secret key   {secret}
+
+aws-cli
+  export AWS_ACCESS_KEY_ID={id}
+  export AWS_SECRET_ACCESS_KEY={secret}
+  export AWS_DEFAULT_REGION=us-east-1
+  aws --endpoint-url {endpoint} s3 mb s3://photos
+  aws --endpoint-url {endpoint} s3 ls
+
+rclone
+  rclone config create warren s3 provider=Other endpoint={endpoint} \\
+    access_key_id={id} secret_access_key={secret}
+  rclone lsd warren:
+
+Recovery phrase: opens your data when this box is gone. Write it on paper, keep it elsewhere,
+show it to nobody.
+{phrase}
+
+",
+        phrase = numbered(&first.recovery_phrase),
+    ))
+}
+
+/// The words in rows of six with their numbers, as people copy them to paper.
+fn numbered(phrase: &str) -> String {
+    let words: Vec<&str> = phrase.split_whitespace().collect();
+    let rows = words.chunks(6).enumerate().map(|(row, words)| {
+        let cells = words
+            .iter()
+            .enumerate()
+            .map(|(column, word)| format!("{:>3} {word:<9}", row * 6 + column + 1));
+        cells.collect::<String>().trim_end().to_owned()
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_the_phrase_is_shown_with_its_number() {
+        let phrase = (1..=24).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
+        let shown = numbered(&phrase);
+        assert_eq!(shown.lines().count(), 4);
+        assert!((1..=24).all(|n| shown.contains(&format!("{n} word{n}"))));
+    }
+}

@@ -1,0 +1,47 @@
+//! How much a node takes on at once, by the size of the box.
+
+use std::fs;
+
+/// Connections at most: an idle one costs about 10 KiB, and one descriptor of the 1,024 that a
+/// process has by default is left for each disk file and caller of the admin API.
+pub(crate) const CONNECTIONS_MAX: usize = 768;
+
+/// The most memory one request takes, in bytes: a window of blocks on their way to the disk.
+const REQUEST_BYTES_MAX: u64 = 32 << 20;
+
+/// How many requests are served at once: as many of the largest as half of the memory holds.
+///
+/// At least 16, so that the smallest box serves a family's devices (one of 1 GiB: 16 × 32 MiB =
+/// 512 MiB); at most 256, beyond which a disk only gets slower.
+pub(crate) fn requests_max(memory_bytes: u64) -> usize {
+    let fitting = memory_bytes / 2 / REQUEST_BYTES_MAX;
+    usize::try_from(fitting.clamp(16, 256)).unwrap_or(16)
+}
+
+/// Bytes of memory this process may use: those of the box, or of its container if that has fewer.
+pub(crate) fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    // `totalram` is as wide as a pointer.
+    #[allow(clippy::useless_conversion, reason = "the width differs on 32-bit machines")]
+    let total = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let container = container.and_then(|text| text.trim().parse::<u64>().ok());
+    container.map_or(total, |most| most.min(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_fit_into_half_of_the_memory() {
+        assert_eq!(requests_max(1 << 30), 16);
+        assert_eq!(requests_max(4 << 30), 64);
+        assert_eq!(requests_max(64 << 30), 256);
+    }
+
+    #[test]
+    fn this_box_has_memory() {
+        assert!(memory_bytes() > 64 << 20);
+    }
+}

@@ -1,0 +1,74 @@
+//! Binds the address of the S3 server, on IPv6 and IPv4 alike where every address is meant.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+
+/// Why nothing listens.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// Another program listens there.
+    #[error("port {} is in use by another program: choose another with --s3 or `s3.address`", .0.port())]
+    InUse(SocketAddr),
+    /// The system refuses.
+    #[error("listen on {address} (--s3, `s3.address`)")]
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens on `address`; on `[::]` also for IPv4, and on a box without IPv6 for IPv4 alone.
+/// At least one listener; the first is the one to show.
+pub(crate) async fn everywhere(address: SocketAddr) -> Result<Vec<TcpListener>, ListenError> {
+    if address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return Ok(vec![bind(address).await?]);
+    }
+    match bind(address).await {
+        Ok(six) => {
+            let port = six.local_addr().map_or(address.port(), |local| local.port());
+            // Usually `[::]` takes IPv4 too and this is refused; where the system keeps the two
+            // apart (net.ipv6.bindv6only) it adds the other half.
+            let four = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.ok();
+            Ok([Some(six), four].into_iter().flatten().collect())
+        }
+        Err(in_use @ ListenError::InUse(_)) => Err(in_use),
+        Err(ListenError::Refused { .. }) => Ok(vec![
+            bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())).await?,
+        ]),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse(address),
+            _ => ListenError::Refused { address, source },
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_serves_ipv4_too() {
+        let listeners = everywhere("[::]:0".parse().unwrap()).await.unwrap();
+        let port = listeners[0].local_addr().unwrap().port();
+        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_names_the_option() {
+        let first = everywhere("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let error = everywhere(first[0].local_addr().unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("--s3"));
+    }
+}

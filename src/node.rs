@@ -1,0 +1,188 @@
+//! Starts and stops a node: what comes up first goes down last.
+
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use appliance::{AdminServer, AdminSocket};
+use p2p::{Identity, NodeId};
+use s3::uri::RootDomains;
+use storage::disk::BlockDirectory;
+use storage::{FirstStart, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, info_span};
+
+use crate::admin_client;
+use crate::config::Config;
+use crate::console::Console;
+use crate::{limits, listen};
+
+/// Clients may stay connected between requests this long: a little more than the common SDKs do,
+/// so that they and not we decide when a connection ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A client sends its headers in one go; half a minute forgives a bad radio link.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A transfer may stall this long: a laptop changes networks in less.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Requests in flight may take this long when the node stops: well below the 90 s after which
+/// systemd kills.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What clients are told when they ask; they may sign with any region.
+const REGION: &str = "us-east-1";
+
+/// Whether a node may go on although acknowledged data is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Open read-only and name the loss.
+    Refuse,
+    /// A person accepted it.
+    Accept,
+}
+
+/// What was made by creating a node's state.
+pub struct Created {
+    /// The node's name.
+    pub node: NodeId,
+    /// What must be shown once.
+    pub first: FirstStart,
+    /// Bytes it may use.
+    pub given: u64,
+}
+
+/// A running node.
+pub struct Node {
+    console: Arc<Console>,
+    admin: AdminServer,
+    gateway: TaskTracker,
+}
+
+impl Node {
+    /// Starts a node; on its first start also returns what must be shown once.
+    ///
+    /// # Errors
+    /// Another process uses the state directory, an address is in use, or a disk fails.
+    ///
+    /// # Cancellation
+    /// Safe to drop, but what a first start made is then shown to nobody.
+    pub async fn start(config: Config, loss: Loss) -> anyhow::Result<(Self, Option<FirstStart>)> {
+        // Everything that can be refused comes before the store, whose first start makes secrets
+        // that must not be lost to a port in use.
+        let (socket, identity) = claim(&config.state.value)?;
+        let listeners = listen::everywhere(config.s3_address.value.0).await?;
+        let s3 = listeners
+            .first()
+            .context("no S3 address")?
+            .local_addr()
+            .context("read S3 address")?;
+        let (store, first) = open_store(&config, loss).await?;
+
+        let stopping = CancellationToken::new();
+        let server = s3::Server::on(listeners, store.clone(), s3_options());
+        let gateway = TaskTracker::new();
+        gateway.spawn(server.serve(stopping.clone()).instrument(info_span!("s3")));
+        gateway.close();
+        let console = Arc::new(Console {
+            store,
+            config,
+            node: identity.node_id(),
+            s3,
+            started: Instant::now(),
+            stopping,
+        });
+        let admin = AdminServer::serve(socket, Arc::clone(&console));
+        info!(%s3, node = %console.node, "node serves");
+        Ok((
+            Self {
+                console,
+                admin,
+                gateway,
+            },
+            first,
+        ))
+    }
+
+    /// Creates the state of a node without serving; `None` if it exists already.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn create(config: &Config) -> anyhow::Result<Option<Created>> {
+        let (_socket, identity) = claim(&config.state.value)?;
+        let (store, first) = open_store(config, Loss::Refuse).await?;
+        let given = store.status().given;
+        store.close().await.context("close the store")?;
+        Ok(first.map(|first| Created {
+            node: identity.node_id(),
+            first,
+            given,
+        }))
+    }
+
+    /// Where S3 clients connect; the real port where port 0 was asked for.
+    pub fn s3_address(&self) -> SocketAddr {
+        self.console.s3
+    }
+
+    /// Stops in order: answer what is in flight, then flush and close the disk.
+    ///
+    /// # Errors
+    /// The disk failed while flushing.
+    ///
+    /// # Cancellation
+    /// Dropped, acknowledged data is safe; the next start has more of the log to read.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        info!("node stops");
+        self.console.stopping.cancel();
+        self.gateway.wait().await;
+        self.admin.shutdown().await;
+        self.console.store.close().await.context("close the store")?;
+        info!("node stopped");
+        Ok(())
+    }
+}
+
+/// Makes the state directory ours: nobody else runs with it while the socket lives.
+fn claim(state: &Path) -> anyhow::Result<(AdminSocket, Identity)> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state)
+        .with_context(|| format!("create state directory {}", state.display()))?;
+    let socket = AdminSocket::bind(&admin_client::socket_path(state))?;
+    let identity = Identity::load_or_create(&state.join("identity")).context("load the node's identity")?;
+    Ok((socket, identity))
+}
+
+async fn open_store(config: &Config, loss: Loss) -> anyhow::Result<(Store, Option<FirstStart>)> {
+    let directories = config.data.value.iter().map(|directory| BlockDirectory {
+        path: directory.path.clone(),
+        capacity: directory.capacity.map(|capacity| capacity.0),
+    });
+    let options = storage::Options {
+        state: config.state.value.clone(),
+        blocks: directories.collect(),
+        accept_loss: loss == Loss::Accept,
+    };
+    Store::open(options).await.context("open the store")
+}
+
+fn s3_options() -> s3::Options {
+    s3::Options {
+        root_domains: RootDomains::default(),
+        region: REGION.into(),
+        connections_max: limits::CONNECTIONS_MAX,
+        requests_max: limits::requests_max(limits::memory_bytes()),
+        idle_timeout: IDLE_TIMEOUT,
+        header_timeout: HEADER_TIMEOUT,
+        body_timeout: BODY_TIMEOUT,
+        drain_timeout: DRAIN_TIMEOUT,
+    }
+}

@@ -1,0 +1,250 @@
+//! Frees the blocks of versions that nobody can read any more, after their last reader has gone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Blocks;
+use crate::model::{BlockId, WriteId};
+
+/// Blocks of one write that lost their version.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Displaced {
+    /// Which write.
+    pub(crate) write: WriteId,
+    /// The name under which it refers to its blocks.
+    pub(crate) owner: [u8; 16],
+    /// Its blocks.
+    pub(crate) blocks: Vec<BlockId>,
+}
+
+/// Hands displaced blocks to the task that frees them. Cloning gives another handle.
+///
+/// The queue holds what commits displaced; what a crash drops from it the collection of unreferenced blocks finds.
+#[derive(Clone, Default)]
+pub(crate) struct Releaser(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    added: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Displaced>,
+    pins: HashMap<WriteId, Pin>,
+    /// Writes whose blocks are stored but whose row is not committed: collection spares them.
+    pending: HashMap<[u8; 16], usize>,
+}
+
+#[derive(Default)]
+struct Pin {
+    readers: usize,
+    waiting: Vec<Displaced>,
+}
+
+impl Releaser {
+    /// Frees these blocks as soon as nobody reads them.
+    pub(crate) fn displace(&self, displaced: impl IntoIterator<Item = Displaced>) {
+        let mut state = self.state();
+        for displaced in displaced
+            .into_iter()
+            .filter(|displaced| !displaced.blocks.is_empty())
+        {
+            match state.pins.get_mut(&displaced.write) {
+                Some(pin) => pin.waiting.push(displaced),
+                None => state.ready.push_back(displaced),
+            }
+        }
+        drop(state);
+        self.0.added.notify_one();
+    }
+
+    /// Keeps the blocks of these writes until the guard is dropped.
+    pub(crate) fn pin(&self, writes: Vec<WriteId>) -> Pins {
+        let mut state = self.state();
+        for write in &writes {
+            state.pins.entry(*write).or_default().readers += 1;
+        }
+        drop(state);
+        Pins {
+            releaser: self.clone(),
+            writes,
+        }
+    }
+
+    /// Starts a write that is going to store blocks as `owner`.
+    pub(crate) fn lease(&self, write: WriteId, owner: [u8; 16]) -> Arc<Lease> {
+        *self.state().pending.entry(owner).or_default() += 1;
+        Arc::new(Lease {
+            releaser: self.clone(),
+            write,
+            owner,
+            stored: Mutex::default(),
+        })
+    }
+
+    /// Whether a write of this owner is under way.
+    pub(crate) fn is_pending(&self, owner: &[u8; 16]) -> bool {
+        self.state().pending.contains_key(owner)
+    }
+
+    /// Frees displaced blocks one write after another until stopped and the queue is empty.
+    pub(crate) async fn run(self, blocks: Blocks, stop: CancellationToken) {
+        loop {
+            let next = self.state().ready.pop_front();
+            match next {
+                Some(Displaced {
+                    owner, blocks: ids, ..
+                }) => {
+                    if let Err(error) = blocks.release(owner, ids).await {
+                        warn!(%error, "blocks not freed; the next collection will");
+                    }
+                }
+                None if stop.is_cancelled() => return,
+                None => {
+                    let added = self.0.added.notified();
+                    let _ = stop.run_until_cancelled(added).await;
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Blocks that are being read. Dropping it frees those that were displaced meanwhile.
+pub(crate) struct Pins {
+    releaser: Releaser,
+    writes: Vec<WriteId>,
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let mut state = self.releaser.state();
+        for write in &self.writes {
+            let Some(pin) = state.pins.get_mut(write) else {
+                continue;
+            };
+            pin.readers -= 1;
+            if pin.readers == 0
+                && let Some(pin) = state.pins.remove(write)
+            {
+                state.ready.extend(pin.waiting);
+            }
+        }
+        drop(state);
+        self.releaser.0.added.notify_one();
+    }
+}
+
+/// Blocks stored by a write that has not committed: freed when the last handle is dropped, unless kept.
+pub(crate) struct Lease {
+    releaser: Releaser,
+    write: WriteId,
+    owner: [u8; 16],
+    stored: Mutex<Stored>,
+}
+
+#[derive(Default)]
+struct Stored {
+    blocks: Vec<BlockId>,
+    kept: bool,
+}
+
+impl Lease {
+    /// The write this is.
+    pub(crate) fn write(&self) -> WriteId {
+        self.write
+    }
+
+    /// The name under which it refers to its blocks.
+    pub(crate) fn owner(&self) -> [u8; 16] {
+        self.owner
+    }
+
+    /// Notes blocks that are stored, or are about to be: freeing one that is not there does nothing.
+    pub(crate) fn note(&self, blocks: impl IntoIterator<Item = BlockId>) {
+        self.stored().blocks.extend(blocks);
+    }
+
+    /// The row that refers to the blocks is committed, or may be: they stay.
+    pub(crate) fn keep(&self) {
+        self.stored().kept = true;
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let stored = std::mem::take(&mut *self.stored());
+        let mut state = self.releaser.state();
+        if let Some(count) = state.pending.get_mut(&self.owner) {
+            *count -= 1;
+            if *count == 0 {
+                state.pending.remove(&self.owner);
+            }
+        }
+        drop(state);
+        if !stored.kept {
+            self.releaser.displace([Displaced {
+                write: self.write,
+                owner: self.owner,
+                blocks: stored.blocks,
+            }]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn displaced(write: WriteId) -> Displaced {
+        Displaced {
+            write,
+            owner: [1; 16],
+            blocks: vec![BlockId([2; 32])],
+        }
+    }
+
+    #[test]
+    fn blocks_wait_for_their_last_reader() {
+        let releaser = Releaser::default();
+        let write = WriteId::new();
+        let (first, second) = (releaser.pin(vec![write]), releaser.pin(vec![write]));
+        releaser.displace([displaced(write)]);
+        drop(first);
+        assert!(releaser.state().ready.is_empty());
+        drop(second);
+        assert_eq!(releaser.state().ready.pop_front(), Some(displaced(write)));
+        assert!(releaser.state().pins.is_empty());
+    }
+
+    #[test]
+    fn blocks_of_a_write_that_was_given_up_are_freed_and_kept_ones_stay() {
+        let releaser = Releaser::default();
+        let kept = releaser.lease(WriteId::new(), [1; 16]);
+        kept.note([BlockId([2; 32])]);
+        kept.keep();
+        let given_up = releaser.lease(WriteId::new(), [3; 16]);
+        given_up.note([BlockId([4; 32])]);
+        assert!(releaser.is_pending(&[1; 16]) && releaser.is_pending(&[3; 16]));
+        drop((kept, given_up));
+        assert!(!releaser.is_pending(&[1; 16]) && !releaser.is_pending(&[3; 16]));
+        let ready = std::mem::take(&mut releaser.state().ready);
+        assert_eq!(ready.into_iter().map(|d| d.owner).collect::<Vec<_>>(), [[3; 16]]);
+    }
+}

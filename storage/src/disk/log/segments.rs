@@ -1,0 +1,125 @@
+//! The segment files of one log: their names, and reading from them while they are written.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::disk::frame::Position;
+use crate::disk::medium::{Medium, MediumFile};
+
+/// Most files kept open for reading; any other is opened when it is read.
+const OPEN_MAX: usize = 128;
+
+/// The segment files of one log. Any thread may read while the owner appends.
+pub(crate) struct Segments {
+    medium: Arc<dyn Medium>,
+    log: &'static str,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    numbers: BTreeSet<u32>,
+    open: HashMap<u32, Arc<dyn MediumFile>>,
+}
+
+impl Segments {
+    /// Finds the segments of the log called `log`.
+    pub(crate) fn find(medium: Arc<dyn Medium>, log: &'static str) -> io::Result<Self> {
+        let numbers = medium
+            .list()?
+            .iter()
+            .filter_map(|name| number_of(log, name))
+            .collect();
+        let inner = RwLock::new(Inner {
+            numbers,
+            open: HashMap::new(),
+        });
+        Ok(Self { medium, log, inner })
+    }
+
+    /// Numbers of all segments, ascending.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        self.read().numbers.iter().copied().collect()
+    }
+
+    /// The file of a segment; `NotFound` if it has been removed.
+    pub(crate) fn file(&self, number: u32) -> io::Result<Arc<dyn MediumFile>> {
+        {
+            let inner = self.read();
+            if let Some(file) = inner.open.get(&number) {
+                return Ok(file.clone());
+            }
+            if !inner.numbers.contains(&number) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+        let file = self.medium.open(&name_of(self.log, number))?;
+        let mut inner = self.write();
+        if inner.open.len() >= OPEN_MAX
+            && let Some(other) = inner.open.keys().next().copied()
+        {
+            inner.open.remove(&other);
+        }
+        inner.open.insert(number, file.clone());
+        Ok(file)
+    }
+
+    /// Reads `len` bytes at a place of a segment.
+    ///
+    /// # Errors
+    /// `NotFound`: the segment has been removed, its rows and blocks live elsewhere now. `UnexpectedEof`: it ends before.
+    pub(crate) fn read_at(&self, position: Position, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        match self
+            .file(position.segment)?
+            .read_at(&mut bytes, position.offset)?
+        {
+            read if read == len => Ok(bytes),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Bytes of a segment's file.
+    pub(crate) fn len(&self, number: u32) -> io::Result<u64> {
+        self.file(number)?.len()
+    }
+
+    /// Creates the file of a segment. Durable after the directory is synced.
+    pub(super) fn create(&self, number: u32) -> io::Result<Arc<dyn MediumFile>> {
+        let file = self.medium.create(&name_of(self.log, number))?;
+        let mut inner = self.write();
+        inner.numbers.insert(number);
+        inner.open.insert(number, file.clone());
+        Ok(file)
+    }
+
+    /// Removes the file of a segment. Durable after the directory is synced.
+    pub(super) fn remove(&self, number: u32) -> io::Result<()> {
+        let mut inner = self.write();
+        inner.numbers.remove(&number);
+        inner.open.remove(&number);
+        drop(inner);
+        self.medium.remove(&name_of(self.log, number))
+    }
+
+    // A panic elsewhere cannot leave the map half changed: each change is one call.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// File name of a segment: `rows-00000001.log`.
+pub(crate) fn name_of(log: &str, number: u32) -> String {
+    format!("{log}-{number:08}.log")
+}
+
+fn number_of(log: &str, name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(log)?.strip_prefix('-')?.strip_suffix(".log")?;
+    let number = digits.parse().ok().filter(|number| *number > 0)?;
+    (name_of(log, number) == name).then_some(number)
+}

@@ -1,0 +1,381 @@
+//! Writes batches of frames to the newest segment: plain synchronous steps, driven by the log's thread or by a simulation.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::segments::Segments;
+use crate::disk::DiskError;
+use crate::disk::frame::{
+    BODY_MAX, FrameHeader, HEADER_LEN, KIND_FORGET, KIND_MARK, KIND_SEGMENT, Position, body_crc,
+};
+use crate::disk::medium::{Medium, MediumFile};
+
+/// Pieces from this size on are written from where they are; smaller ones are gathered into one write.
+const WRITE_ALONE: usize = 64 << 10;
+/// Zeros are written in pieces of this size.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// How a log is laid out.
+#[derive(Clone, Debug)]
+pub(crate) struct LogOptions {
+    /// First part of its files' names.
+    pub(crate) name: &'static str,
+    /// Its directory, for messages.
+    pub(crate) directory: PathBuf,
+    /// A segment that has this many bytes is followed by another.
+    pub(crate) segment_bytes: u64,
+    /// The file is extended by written zeros in steps of this many bytes (0: never), so that syncing a small append
+    /// need not commit the file system's journal.
+    pub(crate) extend_bytes: u64,
+}
+
+/// A frame to append.
+pub(crate) struct Frame {
+    kind: u8,
+    body: Vec<Bytes>,
+    body_len: u32,
+    body_crc: u32,
+}
+
+impl Frame {
+    /// Takes the body in pieces and computes its CRC on the caller's thread; `None` if it is longer than [`BODY_MAX`].
+    pub(crate) fn new(kind: u8, body: Vec<Bytes>) -> Option<Self> {
+        let len = body.iter().map(Bytes::len).sum::<usize>();
+        let body_len = u32::try_from(len).ok().filter(|_| len <= BODY_MAX)?;
+        let body_crc = body_crc(&body);
+        Some(Self {
+            kind,
+            body,
+            body_len,
+            body_crc,
+        })
+    }
+
+    /// Bytes it takes in the log.
+    pub(crate) fn frame_len(&self) -> u64 {
+        HEADER_LEN as u64 + u64::from(self.body_len)
+    }
+}
+
+/// Where an appended frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Where it begins.
+    pub(crate) position: Position,
+    /// Its number.
+    pub(crate) lsn: u64,
+}
+
+/// Where a log continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    /// Where the next frame begins.
+    pub(crate) position: Position,
+    /// Its number.
+    pub(crate) lsn: u64,
+}
+
+/// The end of a log being written. After an error other than [`DiskError::Full`] it refuses everything.
+pub(crate) struct LogWriter {
+    medium: Arc<dyn Medium>,
+    options: LogOptions,
+    segments: Arc<Segments>,
+    file: Arc<dyn MediumFile>,
+    end: LogEnd,
+    /// Length of the file; zeros stand between `end` and here.
+    extended: u64,
+    durable_lsn: u64,
+    marked: bool,
+    stopped: bool,
+    buffer: Vec<u8>,
+}
+
+impl LogWriter {
+    /// Continues at `end`, behind which the segment holds nothing; everything before is durable.
+    pub(super) fn resume(
+        medium: Arc<dyn Medium>,
+        options: LogOptions,
+        segments: Arc<Segments>,
+        end: LogEnd,
+    ) -> io::Result<Self> {
+        let file = segments.file(end.position.segment)?;
+        let extended = file.len()?;
+        let durable_lsn = end.lsn - 1;
+        Ok(Self {
+            medium,
+            options,
+            segments,
+            file,
+            end,
+            extended,
+            durable_lsn,
+            marked: false,
+            stopped: false,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Begins segment `number`, whose first frame has number `lsn`.
+    pub(super) fn begin(
+        medium: Arc<dyn Medium>,
+        options: LogOptions,
+        segments: Arc<Segments>,
+        number: u32,
+        lsn: u64,
+    ) -> io::Result<Self> {
+        segments.create(number)?;
+        let end = LogEnd {
+            position: Position {
+                segment: number,
+                offset: 0,
+            },
+            lsn,
+        };
+        let mut writer = Self::resume(medium, options, segments, end)?;
+        writer.open_segment()?;
+        Ok(writer)
+    }
+
+    /// Where the log continues.
+    pub(crate) fn end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// How the log is laid out.
+    pub(crate) fn options(&self) -> &LogOptions {
+        &self.options
+    }
+
+    /// Its segments.
+    pub(crate) fn segments(&self) -> &Arc<Segments> {
+        &self.segments
+    }
+
+    /// Writes as many of `frames` as belong in one segment and syncs them once: each is then durable, and `placed`
+    /// says where it is. Returns their number, at least one unless `frames` is empty.
+    ///
+    /// # Errors
+    /// `Full`: none of these frames is in the log, and the log goes on. Any other: the log has stopped, and which of them
+    /// are durable is unknown until it is opened again.
+    pub(crate) fn commit<'a>(
+        &mut self,
+        frames: impl Iterator<Item = &'a Frame>,
+        placed: &mut Vec<Placed>,
+    ) -> Result<usize, DiskError> {
+        if self.stopped {
+            return Err(DiskError::Stopped {
+                directory: self.options.directory.clone(),
+            });
+        }
+        let before = (self.end, placed.len());
+        let written = self.roll_if_full().and_then(|()| self.write(frames, placed));
+        let result = written.and_then(|()| self.file.sync_data().map_err(Failure::Sync));
+        if let Err(failure) = result {
+            placed.truncate(before.1);
+            return Err(self.fail(failure, before.0));
+        }
+        self.durable_lsn = self.end.lsn - 1;
+        self.marked = false;
+        Ok(placed.len() - before.1)
+    }
+
+    /// Writes a frame saying that everything before it is durable, unless nothing has been written since the last one.
+    ///
+    /// Without it a damaged last frame could not be told from one that was torn before it was acknowledged.
+    pub(crate) fn mark(&mut self) -> Result<(), DiskError> {
+        if self.marked || self.stopped {
+            return Ok(());
+        }
+        self.commit_own(KIND_MARK, Vec::new())?;
+        self.marked = true;
+        Ok(())
+    }
+
+    /// Removes a segment for good, once the log says so durably: a crash on the way is finished by the next start,
+    /// and a segment that is missing without such a frame is known to be lost.
+    pub(crate) fn forget(&mut self, number: u32) -> Result<(), DiskError> {
+        if number == self.end.position.segment || self.segments.file(number).is_err() {
+            return Ok(());
+        }
+        self.commit_own(KIND_FORGET, number.to_le_bytes().to_vec())?;
+        let removed = self
+            .segments
+            .remove(number)
+            .and_then(|()| self.medium.sync_directory());
+        removed.map_err(|error| self.fail(Failure::Write(error), self.end))
+    }
+
+    fn commit_own(&mut self, kind: u8, body: Vec<u8>) -> Result<(), DiskError> {
+        let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let body = vec![Bytes::from(body)];
+        let frame = Frame {
+            kind,
+            body_crc: body_crc(&body),
+            body,
+            body_len,
+        };
+        self.commit(std::iter::once(&frame), &mut Vec::with_capacity(1))
+            .map(drop)
+    }
+
+    fn write<'a>(
+        &mut self,
+        frames: impl Iterator<Item = &'a Frame>,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), Failure> {
+        let mut frames = frames.peekable();
+        let mut at = self.end.position.offset;
+        while let Some(frame) = frames.next() {
+            self.gather(frame, &mut at, placed)?;
+            let full = self.end.position.offset >= self.options.segment_bytes;
+            if full || frames.peek().is_none() {
+                break;
+            }
+        }
+        self.write_gathered(&mut at)
+    }
+
+    /// Appends one frame to the buffer, or to the file where the buffer would only copy it; `at` is where the buffer goes.
+    fn gather(&mut self, frame: &Frame, at: &mut u64, placed: &mut Vec<Placed>) -> Result<(), Failure> {
+        let LogEnd { position, lsn } = self.end;
+        let header = FrameHeader {
+            kind: frame.kind,
+            body_len: frame.body_len,
+            body_crc: frame.body_crc,
+            lsn,
+            durable_lsn: self.durable_lsn,
+        };
+        placed.push(Placed { position, lsn });
+        self.end.position.offset += frame.frame_len();
+        self.end.lsn += 1;
+        self.buffer.extend_from_slice(&header.encode(position));
+        for piece in &frame.body {
+            if piece.len() < WRITE_ALONE {
+                self.buffer.extend_from_slice(piece);
+            } else {
+                self.write_gathered(at)?;
+                self.extend_to(*at + piece.len() as u64)?;
+                self.file.write_at(piece, *at).map_err(Failure::Write)?;
+                *at += piece.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_gathered(&mut self, at: &mut u64) -> Result<(), Failure> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.extend_to(*at + self.buffer.len() as u64)?;
+        self.file.write_at(&self.buffer, *at).map_err(Failure::Write)?;
+        *at += self.buffer.len() as u64;
+        self.buffer.clear();
+        // One large batch must not hold its memory for ever.
+        self.buffer.shrink_to(1 << 20);
+        Ok(())
+    }
+
+    /// Makes sure that the file has room up to `offset`, so that a full disk is met before anything is written.
+    fn extend_to(&mut self, offset: u64) -> Result<(), Failure> {
+        if offset <= self.extended {
+            return Ok(());
+        }
+        if self.options.extend_bytes == 0 {
+            self.extended = offset;
+            return Ok(());
+        }
+        let target = offset.next_multiple_of(self.options.extend_bytes);
+        let mut at = self.extended;
+        while at < target {
+            let len = ZEROS
+                .len()
+                .min(usize::try_from(target - at).unwrap_or(ZEROS.len()));
+            self.file.write_at(&ZEROS[..len], at).map_err(Failure::Write)?;
+            at += len as u64;
+        }
+        self.extended = target;
+        Ok(())
+    }
+
+    /// Follows a full segment by a new one. The full one is synced at its exact length first, and the directory before
+    /// any frame of the new one can be acknowledged: a segment that exists proves all earlier ones complete.
+    fn roll_if_full(&mut self) -> Result<(), Failure> {
+        if self.end.position.offset < self.options.segment_bytes {
+            return Ok(());
+        }
+        if self.extended > self.end.position.offset {
+            self.file
+                .set_len(self.end.position.offset)
+                .map_err(Failure::Write)?;
+            self.extended = self.end.position.offset;
+            self.file.sync_data().map_err(Failure::Sync)?;
+        }
+        let segment = self.end.position.segment + 1;
+        self.file = self.segments.create(segment).map_err(Failure::Write)?;
+        self.end.position = Position { segment, offset: 0 };
+        self.extended = 0;
+        self.open_segment().map_err(Failure::Sync)
+    }
+
+    /// Writes the frame that opens a segment: the log's name and the segments there are, so that a missing one is noticed.
+    fn open_segment(&mut self) -> io::Result<()> {
+        let mut body = vec![u8::try_from(self.options.name.len()).unwrap_or(u8::MAX)];
+        body.extend_from_slice(self.options.name.as_bytes());
+        for number in self.segments.numbers() {
+            body.extend_from_slice(&number.to_le_bytes());
+        }
+        let LogEnd { position, lsn } = self.end;
+        let header = FrameHeader {
+            kind: KIND_SEGMENT,
+            body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            body_crc: crc_fast::crc32_iscsi(&body),
+            lsn,
+            durable_lsn: self.durable_lsn,
+        };
+        let mut frame = header.encode(position).to_vec();
+        frame.extend_from_slice(&body);
+        self.file.write_at(&frame, 0)?;
+        self.file.sync_data()?;
+        self.medium.sync_directory()?;
+        self.end.position.offset = frame.len() as u64;
+        self.end.lsn += 1;
+        self.durable_lsn = lsn;
+        self.extended = self.end.position.offset;
+        Ok(())
+    }
+
+    /// Decides what a failure means: a full disk costs this batch, anything else the log.
+    fn fail(&mut self, failure: Failure, before: LogEnd) -> DiskError {
+        self.buffer = Vec::new();
+        let (action, source) = match failure {
+            Failure::Write(source) => ("write log", source),
+            Failure::Sync(source) => ("sync log", source),
+        };
+        let same_segment = before.position.segment == self.end.position.segment;
+        let full = source.kind() == io::ErrorKind::StorageFull && action == "write log" && same_segment;
+        if full && self.file.set_len(before.position.offset).is_ok() {
+            self.end = before;
+            self.extended = before.position.offset;
+            let used = self
+                .medium
+                .space()
+                .map(|space| (space.total - space.available, space.total));
+            let (used, given) = used.unwrap_or((0, 0));
+            return DiskError::Full { used, given };
+        }
+        self.stopped = true;
+        DiskError::Io {
+            directory: self.options.directory.clone(),
+            action,
+            source,
+        }
+    }
+}
+
+enum Failure {
+    Write(io::Error),
+    Sync(io::Error),
+}

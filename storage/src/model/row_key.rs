@@ -1,0 +1,189 @@
+//! Keys of rows on disk: what they name, ordered so that a listing is one range.
+//!
+//! ```text
+//! 0x01 'b' bucket name                                  bucket
+//! 0x01 'k' access key id                                access key
+//! 0x10 bucket id 16 │ object key                        object
+//! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
+//! 0x12 bucket id 16 │ upload id 16 │ part number u16, big-endian        part
+//! ```
+
+use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, UploadId};
+
+const ROOT: u8 = 0x01;
+const OBJECT: u8 = 0x10;
+const UPLOAD: u8 = 0x11;
+const PART: u8 = 0x12;
+
+/// Where the keys of objects begin inside a row key.
+pub(crate) const OBJECT_KEY_AT: usize = 17;
+
+/// What root rows of one kind begin with.
+#[derive(Clone, Copy)]
+pub(crate) enum Root {
+    Bucket,
+    AccessKey,
+}
+
+/// The prefix shared by all root rows of a kind.
+pub(crate) fn root(kind: Root) -> Vec<u8> {
+    let kind = match kind {
+        Root::Bucket => b'b',
+        Root::AccessKey => b'k',
+    };
+    vec![ROOT, kind]
+}
+
+pub(crate) fn bucket(name: &BucketName) -> Vec<u8> {
+    join(root(Root::Bucket), name.as_str().as_bytes())
+}
+
+pub(crate) fn access_key(id: &AccessKeyId) -> Vec<u8> {
+    join(root(Root::AccessKey), id.as_str().as_bytes())
+}
+
+/// The row of an object, or with part of a key the place where keys that begin so would be.
+pub(crate) fn object(bucket: BucketId, key: &str) -> Vec<u8> {
+    join(table(OBJECT, bucket), key.as_bytes())
+}
+
+/// All uploads of a key begin so.
+pub(crate) fn uploads(bucket: BucketId, key: &ObjectKey) -> Vec<u8> {
+    let mut row = upload_prefix(bucket, key.as_str());
+    row.extend_from_slice(&[0, 0]);
+    row
+}
+
+/// All uploads of keys that begin with `prefix` begin so.
+pub(crate) fn upload_prefix(bucket: BucketId, prefix: &str) -> Vec<u8> {
+    let mut row = table(UPLOAD, bucket);
+    for byte in prefix.bytes() {
+        row.push(byte);
+        if byte == 0 {
+            row.push(0xff);
+        }
+    }
+    row
+}
+
+pub(crate) fn upload(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Vec<u8> {
+    join(uploads(bucket, key), upload.as_bytes())
+}
+
+/// All parts of an upload begin so.
+pub(crate) fn parts(bucket: BucketId, upload: UploadId) -> Vec<u8> {
+    join(table(PART, bucket), upload.as_bytes())
+}
+
+pub(crate) fn part(bucket: BucketId, upload: UploadId, number: PartNumber) -> Vec<u8> {
+    join(parts(bucket, upload), &number.get().to_be_bytes())
+}
+
+/// Key and upload out of the row key of an upload.
+pub(crate) fn parse_upload(row: &[u8]) -> Option<(ObjectKey, UploadId)> {
+    let (escaped, id) = row.get(OBJECT_KEY_AT..)?.split_last_chunk::<16>()?;
+    let escaped = escaped.strip_suffix(&[0, 0])?;
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(&byte) = bytes.next() {
+        key.push(byte);
+        if byte == 0 && bytes.next() != Some(&0xff) {
+            return None;
+        }
+    }
+    Some((ObjectKey::parse(&key).ok()?, UploadId::from_bytes(*id)))
+}
+
+/// Everything of a bucket in one table: the first key, and the first key behind it.
+pub(crate) fn objects_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
+    let from = table(OBJECT, bucket);
+    let to = after_prefix(from.clone());
+    (from, to)
+}
+
+/// As [`objects_of`], of uploads.
+pub(crate) fn uploads_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
+    let from = table(UPLOAD, bucket);
+    let to = after_prefix(from.clone());
+    (from, to)
+}
+
+/// Every object row of every bucket.
+pub(crate) fn all_objects() -> (Vec<u8>, Vec<u8>) {
+    (vec![OBJECT], vec![OBJECT + 1])
+}
+
+/// Every part row of every bucket.
+pub(crate) fn all_parts() -> (Vec<u8>, Vec<u8>) {
+    (vec![PART], vec![PART + 1])
+}
+
+/// Every upload row of every bucket.
+pub(crate) fn all_uploads() -> (Vec<u8>, Vec<u8>) {
+    (vec![UPLOAD], vec![UPLOAD + 1])
+}
+
+/// The bucket a row of objects, uploads or parts belongs to.
+pub(crate) fn bucket_id(row: &[u8]) -> Option<BucketId> {
+    Some(BucketId::from_bytes(*row.get(1..)?.first_chunk::<16>()?))
+}
+
+/// The upload a part row belongs to.
+pub(crate) fn upload_of_part(row: &[u8]) -> Option<UploadId> {
+    Some(UploadId::from_bytes(*row.get(17..)?.first_chunk::<16>()?))
+}
+
+/// The first key behind all keys that begin with `prefix`.
+pub(crate) fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.pop() {
+        if last < 0xff {
+            prefix.push(last + 1);
+            break;
+        }
+    }
+    prefix
+}
+
+fn table(table: u8, bucket: BucketId) -> Vec<u8> {
+    // Room for most keys, so that they are appended without growing.
+    let mut row = Vec::with_capacity(96);
+    row.push(table);
+    row.extend_from_slice(bucket.as_bytes());
+    row
+}
+
+fn join(mut front: Vec<u8>, back: &[u8]) -> Vec<u8> {
+    front.extend_from_slice(back);
+    front
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn uploads_sort_by_key_and_read_back(a in "[\u{0}-\u{3}a-c]{1,5}", b in "[\u{0}-\u{3}a-c]{1,5}", x: [u8; 16], y: [u8; 16]) {
+            let bucket = BucketId::from_bytes([1; 16]);
+            let row = |key: &str, id| upload(bucket, &ObjectKey::parse(key.as_bytes()).unwrap(), UploadId::from_bytes(id));
+            prop_assert_eq!((&a, x).cmp(&(&b, y)), row(&a, x).cmp(&row(&b, y)));
+            let (key, id) = parse_upload(&row(&a, x)).unwrap();
+            prop_assert_eq!((key.as_str(), id.as_bytes()), (a.as_str(), &x));
+        }
+
+        #[test]
+        fn hostile_rows_never_panic(row: Vec<u8>) {
+            let _ = (parse_upload(&row), bucket_id(&row), upload_of_part(&row));
+        }
+    }
+
+    #[test]
+    fn the_key_behind_a_prefix_is_behind_everything_that_begins_so() {
+        assert_eq!(after_prefix(vec![1, 2]), vec![1, 3]);
+        assert_eq!(after_prefix(vec![1, 0xff, 0xff]), vec![2]);
+        let (from, to) = objects_of(BucketId::from_bytes([0xff; 16]));
+        assert!(from < to);
+    }
+}

@@ -1,0 +1,127 @@
+//! What the row index keeps of an object, so that a listing never touches the row log.
+//!
+//! ```text
+//! version 1 byte (1) │ flags 1 │ class 1 │ checksum 1 │ modified u64 │ size u64 │ md5 16 │ parts u16    (38 bytes, little-endian)
+//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`
+//! checksum: index + 1 of the algorithm, 0 for none; parts: 0 for a plain PUT
+//! ```
+
+use super::{ChecksumAlgorithm, ETag, ObjectRow, StorageClass, Timestamp};
+
+const VERSION: u8 = 1;
+const BYTES: usize = 38;
+const DELETE_MARKER: u8 = 1;
+const OTHER_VERSIONS: u8 = 2;
+const NAMED_VERSION: u8 = 4;
+
+/// The current version of an object as the index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) modified: Timestamp,
+    pub(crate) size: u64,
+    pub(crate) etag: ETag,
+    pub(crate) class: StorageClass,
+    pub(crate) checksum: Option<ChecksumAlgorithm>,
+    pub(crate) delete_marker: bool,
+    /// The row holds exactly one version and it is `null`: nothing more to learn from the row.
+    pub(crate) only_null: bool,
+}
+
+/// Encodes the current version of a row; empty for a row without versions.
+pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
+    let Some(current) = row.current() else {
+        return Vec::new();
+    };
+    let facts = &current.facts;
+    let (md5, parts) = match facts.etag {
+        ETag::Md5(md5) => (md5, 0),
+        ETag::Multipart { md5, parts } => (md5, parts),
+    };
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let mut bytes = Vec::with_capacity(BYTES);
+    bytes.push(VERSION);
+    bytes.push(
+        flag(facts.delete_marker, DELETE_MARKER)
+            | flag(row.versions.len() > 1, OTHER_VERSIONS)
+            | flag(facts.id != super::VersionId::Null, NAMED_VERSION),
+    );
+    bytes.push(facts.class.index());
+    bytes.push(facts.checksum.map_or(0, |algorithm| algorithm.index() + 1));
+    bytes.extend_from_slice(&facts.modified.as_millis().to_le_bytes());
+    bytes.extend_from_slice(&facts.size.to_le_bytes());
+    bytes.extend_from_slice(&md5);
+    bytes.extend_from_slice(&parts.to_le_bytes());
+    bytes
+}
+
+/// Decodes a summary; `None` when it is not one of ours.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Summary> {
+    let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
+    if bytes[0] != VERSION {
+        return None;
+    }
+    let flags = bytes[1];
+    let md5 = *bytes[20..].first_chunk()?;
+    let parts = u16::from_le_bytes(*bytes[36..].first_chunk()?);
+    Some(Summary {
+        modified: Timestamp::from_millis(u64::from_le_bytes(*bytes[4..].first_chunk()?)),
+        size: u64::from_le_bytes(*bytes[12..].first_chunk()?),
+        etag: if parts == 0 {
+            ETag::Md5(md5)
+        } else {
+            ETag::Multipart { md5, parts }
+        },
+        class: StorageClass::from_index(bytes[2])?,
+        checksum: match bytes[3] {
+            0 => None,
+            index => Some(ChecksumAlgorithm::from_index(index - 1)?),
+        },
+        delete_marker: flags & DELETE_MARKER != 0,
+        only_null: flags & (OTHER_VERSIONS | NAMED_VERSION) == 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SealedVersion, VersionFacts, WriteId};
+    use super::*;
+
+    #[test]
+    fn a_summary_reads_back_the_current_version() {
+        for etag in [
+            ETag::Md5([7; 16]),
+            ETag::Multipart {
+                md5: [8; 16],
+                parts: 3,
+            },
+        ] {
+            let facts = VersionFacts {
+                etag,
+                size: 1 << 40,
+                modified: Timestamp::from_millis(12345),
+                class: StorageClass::Glacier,
+                checksum: Some(ChecksumAlgorithm::Sha256),
+                delete_marker: false,
+                ..VersionFacts::marker_for_tests()
+            };
+            let version = SealedVersion {
+                facts,
+                write: WriteId::new(),
+                extents: Vec::new(),
+                details: bytes::Bytes::new(),
+            };
+            let summary = decode(&encode(&ObjectRow {
+                versions: vec![version],
+            }))
+            .unwrap();
+            assert_eq!((summary.etag, summary.size), (etag, 1 << 40));
+            assert_eq!(
+                (summary.class, summary.checksum),
+                (StorageClass::Glacier, Some(ChecksumAlgorithm::Sha256))
+            );
+            assert!(summary.only_null && !summary.delete_marker);
+        }
+        assert_eq!(decode(&[9; BYTES]), None);
+        assert_eq!(decode(b""), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Keeps what is stored whole and frees what nobody needs.

@@ -1,0 +1,322 @@
+//! The keys of the mesh as this node holds them, and the files they live in.
+//!
+//! `mesh.keys` (mode 0600) holds the generations in the clear: whoever reads this file reads the store. `recovery.sealed`
+//! holds them wrapped by the recovery phrase and may be copied anywhere. Both are CBOR with a version.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::envelope::{EnvelopeKey, InvalidEnvelope, cbor};
+use super::phrase::RecoveryPhrase;
+
+const KEYS_FILE: &str = "mesh.keys";
+const RECOVERY_FILE: &str = "recovery.sealed";
+const VERSION: u32 = 1;
+
+const DEDUP: &str = "warren 2026 block keys from block content";
+const OWNER: &str = "warren 2026 names of block owners";
+const ROOT: &str = "warren 2026 root rows";
+const ROWS: &str = "warren 2026 details of rows of one bucket";
+
+/// Why the keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyringError {
+    /// The file system failed.
+    #[error("{action} {}", .path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Anyone on this machine could read the keys.
+    #[error("{} can be read by others; run: chmod 600 {}", .0.display(), .0.display())]
+    WorldReadable(PathBuf),
+    /// Not a key file of ours.
+    #[error("{} is damaged; restore it from a backup or from the recovery phrase", .0.display())]
+    Damaged(PathBuf),
+    /// Written by a newer program.
+    #[error("{} was written by a newer Warren", .0.display())]
+    Newer(PathBuf),
+    /// The state has data but no keys.
+    #[error("{} is missing, but the store has data; restore the file, or give the recovery phrase", .0.display())]
+    Missing(PathBuf),
+    /// The words are no phrase, or not the phrase of this mesh.
+    #[error("{0}")]
+    Phrase(String),
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+struct Generation {
+    number: u32,
+    #[serde(with = "serde_bytes")]
+    key: [u8; 32],
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeysFile {
+    version: u32,
+    generations: Vec<Generation>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecoveryFile {
+    version: u32,
+    #[serde(with = "serde_bytes")]
+    wrapped: Vec<u8>,
+}
+
+/// The mesh keys of this node and what is derived from them.
+pub(crate) struct Keyring {
+    dedup: Zeroizing<[u8; 32]>,
+    owner: Zeroizing<[u8; 32]>,
+    root: EnvelopeKey,
+}
+
+impl Keyring {
+    /// Opens the keyring of a state directory; a directory without data gets a new one and its phrase.
+    ///
+    /// # Errors
+    /// Missing, damaged, readable by others, or the disk fails.
+    pub(crate) fn open(
+        state: &Path,
+        has_data: bool,
+        phrase: Option<&str>,
+    ) -> Result<(Self, Option<Zeroizing<String>>), KeyringError> {
+        let keys = state.join(KEYS_FILE);
+        if keys.exists() {
+            return Ok((Self::from_generations(&read_keys(&keys)?)?, None));
+        }
+        match (has_data, phrase) {
+            (true, None) => Err(KeyringError::Missing(keys)),
+            (_, Some(words)) => Ok((Self::from_generations(&recover(state, words)?)?, None)),
+            (false, None) => {
+                let (generations, phrase) = create(state)?;
+                Ok((Self::from_generations(&generations)?, Some(phrase.words())))
+            }
+        }
+    }
+
+    fn from_generations(generations: &[Generation]) -> Result<Self, KeyringError> {
+        // Dedup and owner names outlive rotations, so they hang on the first generation; sealing uses the newest.
+        let (Some(first), Some(newest)) = (generations.first(), generations.last()) else {
+            return Err(KeyringError::Damaged(KEYS_FILE.into()));
+        };
+        Ok(Self {
+            dedup: Zeroizing::new(blake3::derive_key(DEDUP, &first.key)),
+            owner: Zeroizing::new(blake3::derive_key(OWNER, &first.key)),
+            root: EnvelopeKey::new(blake3::derive_key(ROOT, &newest.key)),
+        })
+    }
+
+    /// Makes block keys of block content.
+    pub(crate) fn dedup_key(&self) -> &[u8; 32] {
+        &self.dedup
+    }
+
+    /// Names owners of references.
+    pub(crate) fn owner_key(&self) -> &[u8; 32] {
+        &self.owner
+    }
+
+    /// Seals access keys and bucket keys.
+    pub(crate) fn root(&self) -> &EnvelopeKey {
+        &self.root
+    }
+}
+
+/// The key of one bucket; losing it shreds the bucket.
+pub(crate) struct BucketKey {
+    key: Zeroizing<[u8; 32]>,
+    rows: EnvelopeKey,
+}
+
+impl BucketKey {
+    pub(crate) fn new() -> Self {
+        Self::from_bytes(super::random())
+    }
+
+    fn from_bytes(key: [u8; 32]) -> Self {
+        Self {
+            rows: EnvelopeKey::new(blake3::derive_key(ROWS, &key)),
+            key: Zeroizing::new(key),
+        }
+    }
+
+    /// The key sealed by the mesh's, for the bucket's row.
+    pub(crate) fn wrap(&self, keyring: &Keyring, context: &[&[u8]]) -> Vec<u8> {
+        keyring.root().seal_bytes(context, self.key.as_slice())
+    }
+
+    /// Opens what [`Self::wrap`] sealed for the same context.
+    pub(crate) fn unwrap(
+        keyring: &Keyring,
+        context: &[&[u8]],
+        wrapped: &[u8],
+    ) -> Result<Self, InvalidEnvelope> {
+        let key = Zeroizing::new(keyring.root().open_bytes(context, wrapped)?);
+        let key: [u8; 32] = key
+            .as_slice()
+            .try_into()
+            .map_err(|_| InvalidEnvelope::Unreadable)?;
+        Ok(Self::from_bytes(key))
+    }
+
+    /// Seals the details of the bucket's rows.
+    pub(crate) fn rows(&self) -> &EnvelopeKey {
+        &self.rows
+    }
+}
+
+fn create(state: &Path) -> Result<(Vec<Generation>, RecoveryPhrase), KeyringError> {
+    let generations = vec![Generation {
+        number: 1,
+        key: super::random(),
+    }];
+    let phrase = RecoveryPhrase::new();
+    let wrapped = phrase
+        .key()
+        .seal_bytes(&[RECOVERY_FILE.as_bytes()], &Zeroizing::new(cbor(&generations)));
+    // The recovery file first: keys without it could never be recovered, it without keys is merely unused.
+    write_file(
+        &state.join(RECOVERY_FILE),
+        &cbor(&RecoveryFile {
+            version: VERSION,
+            wrapped,
+        }),
+    )?;
+    write_keys(state, &generations)?;
+    Ok((generations, phrase))
+}
+
+fn recover(state: &Path, words: &str) -> Result<Vec<Generation>, KeyringError> {
+    let phrase = RecoveryPhrase::parse(words).map_err(KeyringError::Phrase)?;
+    let path = state.join(RECOVERY_FILE);
+    let file: RecoveryFile = read_file(&path)?;
+    let text = phrase
+        .key()
+        .open_bytes(&[RECOVERY_FILE.as_bytes()], &file.wrapped)
+        .map_err(|_| KeyringError::Phrase("these words do not open this mesh's keys".into()))?;
+    let text = Zeroizing::new(text);
+    let generations: Vec<Generation> =
+        ciborium::from_reader(text.as_slice()).map_err(|_| KeyringError::Damaged(path))?;
+    write_keys(state, &generations)?;
+    Ok(generations)
+}
+
+fn read_keys(path: &Path) -> Result<Vec<Generation>, KeyringError> {
+    let metadata = fs::metadata(path).map_err(|source| io_error("read", path, source))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(KeyringError::WorldReadable(path.to_owned()));
+    }
+    let file: KeysFile = read_file(path)?;
+    if file.version > VERSION {
+        Err(KeyringError::Newer(path.to_owned()))
+    } else {
+        Ok(file.generations)
+    }
+}
+
+fn write_keys(state: &Path, generations: &[Generation]) -> Result<(), KeyringError> {
+    let file = KeysFile {
+        version: VERSION,
+        generations: generations.to_vec(),
+    };
+    write_file(&state.join(KEYS_FILE), &Zeroizing::new(cbor(&file)))
+}
+
+fn read_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, KeyringError> {
+    let bytes = Zeroizing::new(fs::read(path).map_err(|source| io_error("read", path, source))?);
+    ciborium::from_reader(bytes.as_slice()).map_err(|_| KeyringError::Damaged(path.to_owned()))
+}
+
+/// Writes a new file that is whole or absent after a power cut, and readable by its owner alone.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
+    let partial = path.with_extension("partial");
+    let write = || -> io::Result<()> {
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&partial)?;
+        file.write_all(bytes)?;
+        // Sync before renaming: after a crash the name must never point at a torn file.
+        file.sync_all()?;
+        fs::rename(&partial, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(|source| io_error("write", path, source))
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeyringError {
+    KeyringError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_keys_come_back_from_the_phrase_and_only_from_it() {
+        let state = tempfile::tempdir().unwrap();
+        let (created, phrase) = Keyring::open(state.path(), false, None).unwrap();
+        let phrase = phrase.unwrap();
+        assert_eq!(phrase.split(' ').count(), 24);
+        fs::remove_file(state.path().join(KEYS_FILE)).unwrap();
+        assert!(matches!(
+            Keyring::open(state.path(), true, None),
+            Err(KeyringError::Missing(_))
+        ));
+        let other = RecoveryPhrase::new().words();
+        assert!(matches!(
+            Keyring::open(state.path(), true, Some(&other)),
+            Err(KeyringError::Phrase(_))
+        ));
+        let shouted = phrase.to_uppercase();
+        let (recovered, _) = Keyring::open(state.path(), true, Some(&shouted)).unwrap();
+        assert_eq!(recovered.dedup_key(), created.dedup_key());
+        let (reopened, shown_again) = Keyring::open(state.path(), true, None).unwrap();
+        assert_eq!(reopened.dedup_key(), created.dedup_key());
+        assert!(shown_again.is_none());
+    }
+
+    #[test]
+    fn keys_that_others_can_read_are_refused() {
+        let state = tempfile::tempdir().unwrap();
+        Keyring::open(state.path(), false, None).unwrap();
+        let path = state.path().join(KEYS_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(
+            Keyring::open(state.path(), true, None),
+            Err(KeyringError::WorldReadable(_))
+        ));
+    }
+
+    #[test]
+    fn a_bucket_key_opens_only_for_its_own_bucket() {
+        let state = tempfile::tempdir().unwrap();
+        let (keyring, _) = Keyring::open(state.path(), false, None).unwrap();
+        let wrapped = BucketKey::new().wrap(&keyring, &[b"a"]);
+        assert!(BucketKey::unwrap(&keyring, &[b"a"], &wrapped).is_ok());
+        assert!(BucketKey::unwrap(&keyring, &[b"b"], &wrapped).is_err());
+    }
+}

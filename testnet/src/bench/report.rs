@@ -1,0 +1,468 @@
+//! Holds what a run measured and shows it to people (tables) and programs (JSON).
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
+
+use super::goals::{self, Missed};
+use super::machine::Machine;
+use super::measured::{Side, float};
+use super::work::Operation;
+
+/// Everything one run found out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Where.
+    pub(crate) machine: Machine,
+    /// How long and how large.
+    pub(crate) settings: Settings,
+    /// Single numbers.
+    pub(crate) facts: Vec<Measurement>,
+    /// Loads on the server, each beside its limits.
+    pub(crate) cells: Vec<Cell>,
+    /// Goals that were measured and not reached.
+    pub(crate) missed: Vec<Missed>,
+}
+
+/// What the numbers depend on beside the machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Settings {
+    /// Seconds that each contender gets in each cell, over all rounds.
+    pub(crate) seconds: f64,
+    /// Rounds in which the contenders take turns; rates are medians over them.
+    pub(crate) rounds: u64,
+    /// Objects in the large bucket.
+    pub(crate) objects: u64,
+    /// Objects in the small bucket it is compared with.
+    pub(crate) objects_small: u64,
+    /// Whether requests were signed over their bodies.
+    pub(crate) signed_payload: bool,
+}
+
+/// A number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Measurement {
+    /// What it is.
+    pub(crate) fact: Fact,
+    /// How much, in the fact's unit.
+    pub(crate) value: f64,
+}
+
+/// The single numbers of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fact {
+    /// Synced appends of 4 KiB by one thread, per second.
+    FdatasyncAppending,
+    /// The same over blocks written before.
+    FdatasyncPrewritten,
+    /// 4 MiB writes, each synced; MiB/s.
+    RawWrite,
+    /// 4 MiB reads from the page cache; MiB/s.
+    RawRead,
+    /// One TCP connection; MiB/s.
+    Loopback,
+    /// One core; MiB/s.
+    Md5,
+    /// One core; MiB/s.
+    Seal,
+    /// Objects stored per second while the large bucket was filled.
+    Fill,
+    /// Resident megabytes (10^6) of the server with the large bucket once it has nothing left to do.
+    IdleRssAfterLoad,
+    /// The same after a restart.
+    IdleRssAfterRestart,
+    /// Seconds from start to the first authenticated answer, after an orderly stop.
+    ReadyAfterStop,
+    /// The same after a kill at the end of a write load.
+    ReadyAfterKill,
+}
+
+/// A load on the server beside its limits.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cell {
+    /// Which load.
+    pub(crate) id: CellId,
+    /// What the server did.
+    pub(crate) warren: Side,
+    /// What is possible.
+    pub(crate) limits: BTreeMap<Limit, Side>,
+}
+
+/// Names a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct CellId {
+    /// What is done.
+    pub(crate) operation: Operation,
+    /// On what.
+    pub(crate) scope: Scope,
+    /// By how many connections.
+    pub(crate) connections: usize,
+}
+
+/// What a cell varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scope {
+    /// Objects of this many bytes.
+    Size(u64),
+    /// The small bucket, with this many objects of 1 KiB.
+    Small(u64),
+    /// The large bucket, with this many objects of 1 KiB.
+    Large(u64),
+}
+
+/// What a rate is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Limit {
+    /// A hyper server with a constant answer.
+    Bare,
+    /// Group fdatasync of bodies of this size at this concurrency, no HTTP.
+    GroupSync,
+    /// The same behind the bare server.
+    GroupSyncOverHttp,
+    /// The slowest of MD5, sealing and raw writing.
+    SlowestStage,
+    /// The small bucket.
+    SmallBucket,
+}
+
+impl Limit {
+    const ALL: [Self; 5] = [
+        Self::Bare,
+        Self::GroupSync,
+        Self::GroupSyncOverHttp,
+        Self::SlowestStage,
+        Self::SmallBucket,
+    ];
+}
+
+impl Cell {
+    /// The server's share of a limit, where both were measured.
+    pub(crate) fn share_of(&self, limit: Limit) -> Option<f64> {
+        self.warren.share_of(self.limits.get(&limit)?)
+    }
+}
+
+impl Report {
+    /// Judges what a run measured.
+    pub(crate) fn new(
+        machine: Machine,
+        settings: Settings,
+        facts: Vec<Measurement>,
+        cells: Vec<Cell>,
+    ) -> Self {
+        let missed = goals::missed(&cells, &facts);
+        Self {
+            machine,
+            settings,
+            facts,
+            cells,
+            missed,
+        }
+    }
+
+    /// The tables, in Markdown if asked for.
+    pub(crate) fn tables(&self, style: Style) -> String {
+        let by_size = |cell: &&Cell| matches!(cell.id.scope, Scope::Size(_));
+        let sized: Vec<_> = self.cells.iter().filter(by_size).collect();
+        let counted: Vec<_> = self.cells.iter().filter(|cell| !by_size(cell)).collect();
+        let mut tables = vec![self.machine.line(), fact_table(&self.facts, style)];
+        tables.extend(
+            [sized, counted]
+                .iter()
+                .filter(|cells| !cells.is_empty())
+                .map(|cells| cell_table(cells, style)),
+        );
+        tables.join("\n\n")
+    }
+}
+
+fn fact_table(facts: &[Measurement], style: Style) -> String {
+    let mut rows = vec![vec!["limit or fact".into(), "value".into(), "unit".into()]];
+    rows.extend(
+        facts
+            .iter()
+            .map(|Measurement { fact, value }| vec![fact.to_string(), amount(*value), fact.unit().into()]),
+    );
+    table(&rows, style)
+}
+
+fn cell_table(cells: &[&Cell], style: Style) -> String {
+    let limits = Limit::ALL
+        .into_iter()
+        .filter(|limit| cells.iter().any(|cell| cell.limits.contains_key(limit)));
+    let limits: Vec<_> = limits.collect();
+    let fixed = [
+        "cell",
+        "ops/s",
+        "MiB/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs/op",
+        "RSS MiB",
+    ];
+    let mut rows: Vec<Vec<String>> = vec![
+        fixed
+            .iter()
+            .map(ToString::to_string)
+            .chain(limits.iter().map(ToString::to_string))
+            .collect(),
+    ];
+    for cell in cells {
+        let Side {
+            ops_per_second,
+            mib_per_second,
+            p50_ms,
+            p99_ms,
+            cpu_us_per_op,
+            rss_mib,
+        } = &cell.warren;
+        let mut row = vec![
+            cell.id.to_string(),
+            amount(*ops_per_second),
+            if *mib_per_second > 0.0 {
+                amount(*mib_per_second)
+            } else {
+                "–".into()
+            },
+        ];
+        row.extend([p50_ms, p99_ms, cpu_us_per_op, rss_mib].map(|value| value.map_or("–".into(), amount)));
+        row.extend(limits.iter().map(|limit| compared(cell, *limit)));
+        rows.push(row);
+    }
+    table(&rows, style)
+}
+
+fn compared(cell: &Cell, limit: Limit) -> String {
+    match (cell.share_of(limit), cell.limits.get(&limit)) {
+        (Some(share), Some(side)) => format!("{:.0} % of {}", share * 100.0, amount(side.ops_per_second)),
+        _ => "–".into(),
+    }
+}
+
+/// How tables look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Aligned columns.
+    Plain,
+    /// Aligned columns with the bars of Markdown.
+    Markdown,
+}
+
+/// The first row is the header; the first column is aligned left, the others right.
+fn table(rows: &[Vec<String>], style: Style) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell: &String| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut lines: Vec<String> = rows.iter().map(|row| line(row, &widths, style)).collect();
+    if style == Style::Markdown && !lines.is_empty() {
+        let rule = widths.iter().enumerate().map(|(column, width)| match column {
+            0 => "-".repeat(*width),
+            _ => format!("{}:", "-".repeat(width.saturating_sub(1))),
+        });
+        lines.insert(1, line(&rule.collect::<Vec<_>>(), &widths, style));
+    }
+    lines.join("\n")
+}
+
+fn line(row: &[String], widths: &[usize], style: Style) -> String {
+    let cells = row
+        .iter()
+        .zip(widths)
+        .enumerate()
+        .map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+    let cells: Vec<_> = cells.collect();
+    match style {
+        Style::Plain => cells.join("  ").trim_end().to_owned(),
+        Style::Markdown => format!("| {} |", cells.join(" | ")),
+    }
+}
+
+/// Three digits that matter, thousands apart.
+pub(crate) fn amount(value: f64) -> String {
+    let decimals = match value.abs() {
+        large if large >= 100.0 => 0,
+        middling if middling >= 10.0 => 1,
+        small if small >= 1.0 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.decimals$}");
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
+    let groups: Vec<_> = whole
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(String::from_utf8_lossy)
+        .collect();
+    let whole = groups.join(",");
+    if fraction.is_empty() {
+        whole
+    } else {
+        format!("{whole}.{fraction}")
+    }
+}
+
+/// `64 KiB`, from bytes.
+fn size(bytes: u64) -> String {
+    match bytes {
+        mib if mib >= 1024 * 1024 => format!("{} MiB", mib / 1024 / 1024),
+        kib => format!("{} KiB", kib / 1024),
+    }
+}
+
+/// `10 k`, `1 M`, from a count.
+fn count(objects: u64) -> String {
+    match objects {
+        millions if millions >= 1_000_000 => {
+            format!("{} M", amount(float(millions) / 1e6).trim_end_matches(".00"))
+        }
+        thousands if thousands >= 1000 => format!("{} k", thousands / 1000),
+        few => few.to_string(),
+    }
+}
+
+impl Display for CellId {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            operation,
+            scope,
+            connections,
+        } = self;
+        match scope {
+            Scope::Size(bytes) => write!(out, "{operation} {} x{connections}", size(*bytes)),
+            Scope::Small(objects) | Scope::Large(objects) => {
+                write!(out, "{operation} of {} objects x{connections}", count(*objects))
+            }
+        }
+    }
+}
+
+impl Display for Limit {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Bare => "bare HTTP",
+            Self::GroupSync => "group fdatasync",
+            Self::GroupSyncOverHttp => "the same over HTTP",
+            Self::SlowestStage => "slowest of MD5, seal, write",
+            Self::SmallBucket => "small bucket",
+        })
+    }
+}
+
+impl Fact {
+    /// The unit of its value.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::FdatasyncAppending | Self::FdatasyncPrewritten | Self::Fill => "/s",
+            Self::RawWrite | Self::RawRead | Self::Loopback | Self::Md5 | Self::Seal => "MiB/s",
+            Self::IdleRssAfterLoad | Self::IdleRssAfterRestart => "MB",
+            Self::ReadyAfterStop | Self::ReadyAfterKill => "s",
+        }
+    }
+}
+
+impl Display for Fact {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::FdatasyncAppending => "fdatasync, appending 4 KiB",
+            Self::FdatasyncPrewritten => "fdatasync, prewritten 4 KiB",
+            Self::RawWrite => "raw write, 4 MiB and fdatasync",
+            Self::RawRead => "raw read, page cache",
+            Self::Loopback => "loopback TCP copy",
+            Self::Md5 => "MD5, one core",
+            Self::Seal => "seal 64 KiB frames, one core",
+            Self::Fill => "filling the large bucket",
+            Self::IdleRssAfterLoad => "idle RSS after load",
+            Self::IdleRssAfterRestart => "idle RSS after restart",
+            Self::ReadyAfterStop => "ready after stop",
+            Self::ReadyAfterKill => "ready after kill -9",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(limits: Vec<(Limit, Side)>) -> Cell {
+        let id = CellId {
+            operation: Operation::Put,
+            scope: Scope::Size(1024),
+            connections: 32,
+        };
+        Cell {
+            id,
+            warren: Side::of_throughput(30.0, 1024),
+            limits: limits.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn amounts_keep_three_digits_and_part_thousands() {
+        let shown = [0.0421, 5.678, 56.78, 567.8, 1234567.8].map(amount);
+        assert_eq!(shown, ["0.042", "5.68", "56.8", "568", "1,234,568"]);
+    }
+
+    #[test]
+    fn cells_are_named_by_operation_scope_and_connections() {
+        let name = |operation, scope| {
+            CellId {
+                operation,
+                scope,
+                connections: 8,
+            }
+            .to_string()
+        };
+        assert_eq!(name(Operation::Get, Scope::Size(64 << 20)), "GET 64 MiB x8");
+        assert_eq!(
+            name(Operation::List, Scope::Large(1_000_000)),
+            "LIST of 1 M objects x8"
+        );
+        assert_eq!(
+            name(Operation::Overwrite, Scope::Small(10_000)),
+            "PUT of 10 k objects x8"
+        );
+    }
+
+    #[test]
+    fn a_limit_stands_beside_its_cell_as_share_and_rate() {
+        let cells = [
+            cell(vec![(Limit::Bare, Side::of_throughput(60.0, 1024))]),
+            cell(Vec::new()),
+        ];
+        let shown = cell_table(&cells.iter().collect::<Vec<_>>(), Style::Plain);
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(
+            lines[0].ends_with("bare HTTP") && !lines[0].contains("group fdatasync"),
+            "{shown}"
+        );
+        assert!(lines[1].ends_with("50 % of 61,440"), "{shown}");
+        assert!(lines[2].ends_with('–'), "{shown}");
+    }
+
+    #[test]
+    fn a_markdown_table_has_a_rule_below_its_header() {
+        let rows = [
+            vec!["a".to_owned(), "µs".to_owned()],
+            vec!["long".to_owned(), "1".to_owned()],
+        ];
+        assert_eq!(
+            table(&rows, Style::Markdown),
+            "| a    | µs |\n| ---- | -: |\n| long |  1 |"
+        );
+        assert_eq!(table(&rows, Style::Plain), "a     µs\nlong   1");
+    }
+}
