@@ -62,8 +62,14 @@ struct Summary {
 pub(crate) fn kill(options: &Options) -> Result<ExitCode> {
     let seed = options.seed.map_or_else(fresh_seed, Ok)?;
     std::fs::create_dir_all(&options.dir).context("create the work folder")?;
-    let folder = tempfile::Builder::new().prefix("kill-").tempdir_in(&options.dir)?;
-    println!("kill: seed {seed}, {} rounds in {}", options.rounds, folder.path().display());
+    let folder = tempfile::Builder::new()
+        .prefix("kill-")
+        .tempdir_in(&options.dir)?;
+    println!(
+        "kill: seed {seed}, {} rounds in {}",
+        options.rounds,
+        folder.path().display()
+    );
 
     let mut summary = Summary::default();
     match run(options, Dice::new(seed), folder.path(), &mut summary) {
@@ -150,7 +156,11 @@ fn start_load(runtime: &Runtime, server: &Warren, dice: &mut Dice, round: u64, l
 
 impl Load {
     async fn join(self) -> Result<Loaded> {
-        let mut loaded = Loaded { ledgers: Vec::new(), races: BTreeMap::new(), acknowledged: 0 };
+        let mut loaded = Loaded {
+            ledgers: Vec::new(),
+            races: BTreeMap::new(),
+            acknowledged: 0,
+        };
         for worker in self.workers {
             let worker = worker.await.context("a worker of the load ended early")??;
             loaded.acknowledged += worker.acknowledged;

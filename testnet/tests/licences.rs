@@ -1,5 +1,7 @@
 //! Fails when a dependency's licence does not go with AGPL-3.0-or-later, or when it comes from anywhere but crates.io.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 use serde::Deserialize;
@@ -54,7 +56,12 @@ fn every_dependency_may_be_part_of_an_agpl_work() {
 fn every_dependency_comes_from_crates_io() {
     let foreign: Vec<_> = packages()
         .into_iter()
-        .filter(|package| package.source.as_deref().is_some_and(|source| source != CRATES_IO))
+        .filter(|package| {
+            package
+                .source
+                .as_deref()
+                .is_some_and(|source| source != CRATES_IO)
+        })
         .map(|package| format!("{} from {:?}", package.name, package.source))
         .collect();
     assert!(foreign.is_empty(), "{}", foreign.join("\n"));
@@ -64,17 +71,32 @@ fn every_dependency_comes_from_crates_io() {
 fn packages() -> Vec<Package> {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--locked", "--filter-platform", &platform])
+        .args([
+            "metadata",
+            "--format-version=1",
+            "--locked",
+            "--filter-platform",
+            &platform,
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice::<Metadata>(&output.stdout).unwrap().packages
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice::<Metadata>(&output.stdout)
+        .unwrap()
+        .packages
 }
 
 /// Whether an SPDX expression can be fulfilled with compatible licences alone; `/` is an old way to write OR.
 fn is_compatible(expression: &str) -> bool {
-    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
     let words: Vec<_> = spaced.split_whitespace().collect();
     let mut rest = &words[..];
     any_of(&mut rest) == Some(true) && rest.is_empty()
@@ -134,7 +156,17 @@ fn licences_that_do_not_go_together_are_told_apart() {
     ] {
         assert!(is_compatible(good), "{good}");
     }
-    for bad in ["", "GPL-2.0-only", "SSPL-1.0", "MIT AND GPL-2.0-only", "BUSL-1.1", "(MIT", "MIT MIT", "MIT OR", "AND"] {
+    for bad in [
+        "",
+        "GPL-2.0-only",
+        "SSPL-1.0",
+        "MIT AND GPL-2.0-only",
+        "BUSL-1.1",
+        "(MIT",
+        "MIT MIT",
+        "MIT OR",
+        "AND",
+    ] {
         assert!(!is_compatible(bad), "{bad}");
     }
 }

@@ -1,5 +1,7 @@
 //! Fails when the house loses its order: who imports whom, what every file owes its reader, what the README draws.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("testnet", &["warren", "p2p", "storage", "s3", "appliance"]),
 ];
 /// What a crate must never import from outside, by the beginning of the name.
-const FOREIGN: &[(&str, &[&str])] = &[("storage", &["hyper", "libp2p"]), ("s3", &["libp2p"]), ("appliance", &["libp2p"])];
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("storage", &["hyper", "libp2p"]),
+    ("s3", &["libp2p"]),
+    ("appliance", &["libp2p"]),
+];
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "core", "helpers", "misc"];
 const LINES_MAX: usize = 700;
@@ -34,7 +40,10 @@ fn crates_import_only_what_the_design_allows() {
 fn every_source_file_keeps_the_rules_of_the_house() {
     let files = sources(&root());
     assert!(files.len() > 30, "only {} source files found", files.len());
-    let broken: Vec<_> = files.iter().flat_map(|(path, text)| broken_rules(path, text)).collect();
+    let broken: Vec<_> = files
+        .iter()
+        .flat_map(|(path, text)| broken_rules(path, text))
+        .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
@@ -49,8 +58,14 @@ fn broken_edges(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let ours: BTreeSet<_> = EDGES.iter().map(|(name, _)| *name).collect();
     let mut broken = Vec::new();
     for (name, imported) in imports {
-        let allowed = EDGES.iter().find(|(known, _)| known == name).map_or(&[][..], |(_, allowed)| allowed);
-        let foreign = FOREIGN.iter().find(|(known, _)| known == name).map_or(&[][..], |(_, never)| never);
+        let allowed = EDGES
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or(&[][..], |(_, allowed)| allowed);
+        let foreign = FOREIGN
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or(&[][..], |(_, never)| never);
         for import in imported {
             let new_edge = ours.contains(import.as_str()) && !allowed.contains(&import.as_str());
             if new_edge || foreign.iter().any(|never| import.starts_with(never)) {
@@ -75,7 +90,10 @@ fn broken_rules(path: &Path, text: &str) -> Vec<String> {
     if lines > LINES_MAX {
         broken.push(format!("{shown}: {lines} lines; is it still one job?"));
     }
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     if EMPTY_NAMES.contains(&stem) {
         broken.push(format!("{shown}: the name says nothing about its job"));
     }
@@ -96,26 +114,35 @@ fn is_careless(line: &str) -> bool {
 
 /// Whether the whole file is only compiled for tests.
 fn is_test(path: &Path) -> bool {
-    let stem = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "tidy");
-    stem || path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
+    let stem = path
+        .file_stem()
+        .is_some_and(|stem| stem == "tests" || stem == "tidy");
+    stem || path
+        .components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
 }
 
 /// The numbered lines of a file that are not inside an item marked `#[cfg(test)]`.
 fn outside_tests(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut skipping: Option<Skip> = None;
-    text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(move |(_, line)| {
-        if line.trim_start().starts_with("#[cfg(test)]") {
-            skipping = Some(Skip::Attributes { indent: line.len() - line.trim_start().len() });
-            return false;
-        }
-        match skipping {
-            None => true,
-            Some(skip) => {
-                skipping = skip.after(line);
-                false
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(move |(_, line)| {
+            if line.trim_start().starts_with("#[cfg(test)]") {
+                skipping = Some(Skip::Attributes {
+                    indent: line.len() - line.trim_start().len(),
+                });
+                return false;
             }
-        }
-    })
+            match skipping {
+                None => true,
+                Some(skip) => {
+                    skipping = skip.after(line);
+                    false
+                }
+            }
+        })
 }
 
 /// Where in an item for tests a line stands.
@@ -133,7 +160,9 @@ impl Skip {
             Self::Attributes { .. } if code.trim_start().starts_with("#[") => Some(self),
             Self::Attributes { .. } if code.ends_with(';') || code.ends_with('}') => None,
             Self::Attributes { indent } => Some(Self::Body { indent }),
-            Self::Body { indent } if code.trim_start().starts_with('}') && code.find('}') == Some(indent) => None,
+            Self::Body { indent } if code.trim_start().starts_with('}') && code.find('}') == Some(indent) => {
+                None
+            }
             Self::Body { .. } => Some(self),
         }
     }
@@ -141,18 +170,35 @@ impl Skip {
 
 /// The crates that no fenced block of the README draws together.
 fn missing_from_drawing(readme: &str) -> Vec<&'static str> {
-    let names = || EDGES.iter().map(|(name, _)| if *name == "warren" { "src" } else { *name });
-    let drawing = readme.split("```").skip(1).step_by(2).max_by_key(|block| names().filter(|name| block.contains(name)).count());
-    names().filter(|name| !drawing.is_some_and(|block| block.contains(name))).collect()
+    let names = || {
+        EDGES
+            .iter()
+            .map(|(name, _)| if *name == "warren" { "src" } else { *name })
+    };
+    let drawing = readme
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .max_by_key(|block| names().filter(|name| block.contains(name)).count());
+    names()
+        .filter(|name| !drawing.is_some_and(|block| block.contains(name)))
+        .collect()
 }
 
 /// What each crate's manifest imports, by folder name; the root is `warren`.
 fn imports(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut imports = BTreeMap::new();
-    for manifest in files_below(root).into_iter().filter(|path| path.ends_with("Cargo.toml")) {
+    for manifest in files_below(root)
+        .into_iter()
+        .filter(|path| path.ends_with("Cargo.toml"))
+    {
         let table: toml::Table = fs::read_to_string(&manifest).unwrap().parse().unwrap();
         let folder = manifest.parent().unwrap();
-        let name = if folder == root { "warren" } else { folder.file_name().unwrap().to_str().unwrap() };
+        let name = if folder == root {
+            "warren"
+        } else {
+            folder.file_name().unwrap().to_str().unwrap()
+        };
         imports.insert(name.to_owned(), imports_of(&table));
     }
     imports
@@ -161,9 +207,15 @@ fn imports(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
 /// All dependencies of one manifest, whatever they are for.
 fn imports_of(manifest: &toml::Table) -> BTreeSet<String> {
     let targets = manifest.get("target").and_then(toml::Value::as_table);
-    let tables = targets.into_iter().flat_map(|all| all.values()).filter_map(toml::Value::as_table).chain([manifest]);
+    let tables = targets
+        .into_iter()
+        .flat_map(|all| all.values())
+        .filter_map(toml::Value::as_table)
+        .chain([manifest]);
     tables
-        .flat_map(|table| ["dependencies", "dev-dependencies", "build-dependencies"].map(|kind| table.get(kind)))
+        .flat_map(|table| {
+            ["dependencies", "dev-dependencies", "build-dependencies"].map(|kind| table.get(kind))
+        })
         .flatten()
         .filter_map(toml::Value::as_table)
         .flat_map(|dependencies| dependencies.keys().cloned())
@@ -174,7 +226,12 @@ fn sources(root: &Path) -> Vec<(PathBuf, String)> {
     files_below(root)
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .map(|path| (path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .map(|path| {
+            (
+                path.strip_prefix(root).unwrap().to_owned(),
+                fs::read_to_string(&path).unwrap(),
+            )
+        })
         .collect()
 }
 
@@ -223,9 +280,20 @@ mod the_test_can_fail {
             ("warren", "[dependencies]\ntestnet.workspace = true"),
             ("util", ""),
         ] {
-            assert_eq!(broken_edges(&imports(name, manifest)).len(), 1, "{name}: {manifest}");
+            assert_eq!(
+                broken_edges(&imports(name, manifest)).len(),
+                1,
+                "{name}: {manifest}"
+            );
         }
-        assert_eq!(broken_edges(&imports("s3", "[dependencies]\nstorage.workspace = true\nhyper = '1'")).len(), 0);
+        assert_eq!(
+            broken_edges(&imports(
+                "s3",
+                "[dependencies]\nstorage.workspace = true\nhyper = '1'"
+            ))
+            .len(),
+            0
+        );
     }
 
     #[test]
@@ -236,15 +304,32 @@ mod the_test_can_fail {
 
     #[test]
     fn on_a_file_that_grew_too_long_or_has_an_empty_name() {
-        assert_eq!(broken("s3/src/a.rs", &format!("//! Job.\n{}", "// x\n".repeat(LINES_MAX))), 1);
+        assert_eq!(
+            broken(
+                "s3/src/a.rs",
+                &format!("//! Job.\n{}", "// x\n".repeat(LINES_MAX))
+            ),
+            1
+        );
         assert_eq!(broken("s3/src/utils.rs", "//! Job.\n"), 1);
     }
 
     #[test]
     fn on_careless_or_unfinished_code_outside_tests() {
-        for line in ["let x = y.unwrap();", "todo!()", "dbg!(x);", "// TODO: later", "// FIXME", "unimplemented!()"] {
+        for line in [
+            "let x = y.unwrap();",
+            "todo!()",
+            "dbg!(x);",
+            "// TODO: later",
+            "// FIXME",
+            "unimplemented!()",
+        ] {
             assert_eq!(broken("s3/src/a.rs", &format!("//! Job.\n{line}\n")), 1, "{line}");
-            assert_eq!(broken("s3/src/a/tests.rs", &format!("//! Job.\n{line}\n")), 0, "{line}");
+            assert_eq!(
+                broken("s3/src/a/tests.rs", &format!("//! Job.\n{line}\n")),
+                0,
+                "{line}"
+            );
         }
     }
 
@@ -252,8 +337,20 @@ mod the_test_can_fail {
     fn but_not_on_the_tests_inside_a_file() {
         let tests = "#[cfg(test)]\nmod tests {\n    fn f() {\n        x.unwrap();\n    }\n}\n";
         assert_eq!(broken("s3/src/a.rs", &format!("//! Job.\n{tests}")), 0);
-        assert_eq!(broken("s3/src/a.rs", &format!("//! Job.\n{tests}fn g() {{ x.unwrap() }}\n")), 1);
-        assert_eq!(broken("s3/src/a.rs", "//! Job.\n#[cfg(test)]\n#[path = \"t.rs\"]\nmod tests;\nfn g() { x.unwrap() }\n"), 1);
+        assert_eq!(
+            broken(
+                "s3/src/a.rs",
+                &format!("//! Job.\n{tests}fn g() {{ x.unwrap() }}\n")
+            ),
+            1
+        );
+        assert_eq!(
+            broken(
+                "s3/src/a.rs",
+                "//! Job.\n#[cfg(test)]\n#[path = \"t.rs\"]\nmod tests;\nfn g() { x.unwrap() }\n"
+            ),
+            1
+        );
     }
 
     #[test]
@@ -261,6 +358,9 @@ mod the_test_can_fail {
         let whole = "# W\n```\np2p storage appliance\ns3\nsrc\ntestnet\n```\n";
         assert_eq!(missing_from_drawing(whole), Vec::<&str>::new());
         assert_eq!(missing_from_drawing(&whole.replace("s3\n", "")), ["s3"]);
-        assert_eq!(missing_from_drawing("p2p storage appliance s3 src testnet").len(), 6);
+        assert_eq!(
+            missing_from_drawing("p2p storage appliance s3 src testnet").len(),
+            6
+        );
     }
 }

@@ -31,6 +31,7 @@ use report::{Fact, Report, Settings, Style};
 use run::Run;
 
 pub(crate) use bare::{BareOptions, serve};
+pub(crate) use warren::{End, Home, Warren, find_or_build};
 
 const SECONDS: f64 = 3.0;
 const SECONDS_QUICK: f64 = 0.6;

@@ -32,7 +32,9 @@ pub(super) struct Ledger {
 impl Ledger {
     /// The ledger of a worker that has not written yet.
     pub(super) fn of_worker(worker: u64) -> Self {
-        let keys = (0..KEYS).map(|key| (format!("w{worker}/k{key:02}"), Known::default())).collect();
+        let keys = (0..KEYS)
+            .map(|key| (format!("w{worker}/k{key:02}"), Known::default()))
+            .collect();
         Self { keys }
     }
 
@@ -76,7 +78,9 @@ impl Known {
 
     /// All the states the key may be in.
     pub(super) fn allowed(&self) -> impl Iterator<Item = Option<Content>> {
-        [self.certain.as_ref().map(|object| object.content)].into_iter().chain(self.possible.iter().copied())
+        [self.certain.as_ref().map(|object| object.content)]
+            .into_iter()
+            .chain(self.possible.iter().copied())
     }
 
     /// The key was read, and this is what it holds from now on; says whether it may.
@@ -93,14 +97,19 @@ mod tests {
     use super::*;
 
     fn object(seed: u64) -> Object {
-        Object { content: Content { seed, len: 1 }, etag: seed.to_string() }
+        Object {
+            content: Content { seed, len: 1 },
+            etag: seed.to_string(),
+        }
     }
 
     fn known(acknowledged: u64, unanswered: &[u64]) -> Known {
         let mut known = Known::default();
         known.attempt(Some(object(acknowledged).content));
         known.acknowledge(Some(object(acknowledged)));
-        unanswered.iter().for_each(|&seed| known.attempt(Some(object(seed).content)));
+        unanswered
+            .iter()
+            .for_each(|&seed| known.attempt(Some(object(seed).content)));
         known
     }
 

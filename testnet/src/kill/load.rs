@@ -45,7 +45,11 @@ enum Ended {
 impl From<io::Error> for Ended {
     fn from(error: io::Error) -> Self {
         // The body of an answer that differs is no accident of the connection.
-        if error.kind() == io::ErrorKind::InvalidData { Self::Wrong(error.into()) } else { Self::Cut(error) }
+        if error.kind() == io::ErrorKind::InvalidData {
+            Self::Wrong(error.into())
+        } else {
+            Self::Cut(error)
+        }
     }
 }
 
@@ -58,7 +62,15 @@ impl From<anyhow::Error> for Ended {
 impl Worker {
     /// A worker with the ledger of its earlier rounds.
     pub(super) fn new(number: u64, round: u64, ledger: Ledger, dice: Dice) -> Self {
-        Self { ledger, races: Vec::new(), acknowledged: 0, number, round, dice, writes: 0 }
+        Self {
+            ledger,
+            races: Vec::new(),
+            acknowledged: 0,
+            number,
+            round,
+            dice,
+            writes: 0,
+        }
     }
 
     /// Works until the connection breaks; that must not happen before `killed`.
@@ -113,19 +125,27 @@ impl Worker {
         let exists = self.ledger.of(key).certain().is_some();
         let content = self.fresh();
         self.ledger.of(key).attempt(Some(content));
-        let reply = connection.send_with(&put(&path(key), content), &[("if-none-match", "*")]).await?;
+        let reply = connection
+            .send_with(&put(&path(key), content), &[("if-none-match", "*")])
+            .await?;
         self.settle(key, Some(content), &reply, exists.then_some(412))
     }
 
     /// Writes only if what is there is what was written last.
     async fn replace(&mut self, connection: &mut Connection, key: &str) -> Result<(), Ended> {
         let known = self.ledger.of(key);
-        let Some(etag) = known.certain().filter(|_| known.is_certain()).map(|object| object.etag.clone()) else {
+        let Some(etag) = known
+            .certain()
+            .filter(|_| known.is_certain())
+            .map(|object| object.etag.clone())
+        else {
             return Ok(());
         };
         let content = self.fresh();
         self.ledger.of(key).attempt(Some(content));
-        let reply = connection.send_with(&put(&path(key), content), &[("if-match", &etag)]).await?;
+        let reply = connection
+            .send_with(&put(&path(key), content), &[("if-match", &etag)])
+            .await?;
         self.settle(key, Some(content), &reply, None)
     }
 
@@ -135,7 +155,12 @@ impl Worker {
         }
         let expected = self.ledger.of(key).certain().map(|object| object.content);
         let take = expected.map_or(Take::Discard, Take::Compare);
-        let reply = connection.send(&Request { take, ..bare("GET", &path(key), "") }).await?;
+        let reply = connection
+            .send(&Request {
+                take,
+                ..bare("GET", &path(key), "")
+            })
+            .await?;
         let found = (reply.status == 200).then_some(reply.length);
         if reply.status < 500 && found != expected.map(|content| content.len) {
             return Err(wrong(key, "GET", &reply));
@@ -145,26 +170,44 @@ impl Worker {
 
     async fn multipart(&mut self, connection: &mut Connection, key: &str) -> Result<(), Ended> {
         let path = path(key);
-        let created = connection.send(&Request { take: Take::Keep, ..bare("POST", &path, "uploads=") }).await?;
+        let created = connection
+            .send(&Request {
+                take: Take::Keep,
+                ..bare("POST", &path, "uploads=")
+            })
+            .await?;
         let xml = String::from_utf8_lossy(&created.body).into_owned();
-        let Some(upload) = texts(&xml, "UploadId").next() else { return Err(wrong(key, "create upload", &created)) };
+        let Some(upload) = texts(&xml, "UploadId").next() else {
+            return Err(wrong(key, "create upload", &created));
+        };
         // The parts are pieces of one content, so that the joined object can be recognised.
-        let content = Content { seed: self.seed(), len: PART_BYTES_MIN + self.dice.within(1..200_000) };
+        let content = Content {
+            seed: self.seed(),
+            len: PART_BYTES_MIN + self.dice.within(1..200_000),
+        };
         let mut whole = vec![0; usize::try_from(content.len).context("a part fits memory")?];
         content.fill(0, &mut whole);
         let (first, last) = whole.split_at(usize::try_from(PART_BYTES_MIN).context("a part fits memory")?);
         let mut listed = String::new();
         for (number, part) in (1..).zip([first, last]) {
             let query = format!("partNumber={number}&uploadId={upload}");
-            let request = Request { body: Body::Bytes(part), ..bare("PUT", &path, &query) };
+            let request = Request {
+                body: Body::Bytes(part),
+                ..bare("PUT", &path, &query)
+            };
             let reply = connection.send(&request).await?;
-            let Some(etag) = &reply.etag else { return Err(wrong(key, "upload part", &reply)) };
+            let Some(etag) = &reply.etag else {
+                return Err(wrong(key, "upload part", &reply));
+            };
             listed += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
         }
         let body = format!("<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>");
         let query = format!("uploadId={upload}");
-        let request =
-            Request { body: Body::Bytes(body.as_bytes()), take: Take::Keep, ..bare("POST", &path, &query) };
+        let request = Request {
+            body: Body::Bytes(body.as_bytes()),
+            take: Take::Keep,
+            ..bare("POST", &path, &query)
+        };
         self.ledger.of(key).attempt(Some(content));
         let mut reply = connection.send(&request).await?;
         let said = String::from_utf8_lossy(&reply.body).into_owned();
@@ -180,8 +223,16 @@ impl Worker {
     async fn race(&mut self, connection: &mut Connection) -> Result<(), Ended> {
         let key = format!("race/{}/{}", self.round, self.races.len());
         let content = self.fresh();
-        self.races.push((key.clone(), Attempt { content, acknowledged: None }));
-        let reply = connection.send_with(&put(&path(&key), content), &[("if-none-match", "*")]).await?;
+        self.races.push((
+            key.clone(),
+            Attempt {
+                content,
+                acknowledged: None,
+            },
+        ));
+        let reply = connection
+            .send_with(&put(&path(&key), content), &[("if-none-match", "*")])
+            .await?;
         let acknowledged = match reply.status {
             200 => Some(true),
             409 | 412 => Some(false),
@@ -196,7 +247,13 @@ impl Worker {
     }
 
     /// Records what an answer to a write means; with `refusal`, that is the only right answer.
-    fn settle(&mut self, key: &str, content: Option<Content>, reply: &Reply, refusal: Option<u16>) -> Result<(), Ended> {
+    fn settle(
+        &mut self,
+        key: &str,
+        content: Option<Content>,
+        reply: &Reply,
+        refusal: Option<u16>,
+    ) -> Result<(), Ended> {
         let known = self.ledger.of(key);
         match reply.status {
             // The server may be overloaded at any time; what it did then is not known.
@@ -205,7 +262,10 @@ impl Worker {
             200 | 204 if refusal.is_none() => {
                 let object = match (content, &reply.etag) {
                     (None, _) => None,
-                    (Some(content), Some(etag)) => Some(Object { content, etag: etag.clone() }),
+                    (Some(content), Some(etag)) => Some(Object {
+                        content,
+                        etag: etag.clone(),
+                    }),
                     (Some(_), None) => return Err(wrong(key, "an acknowledged write without ETag", reply)),
                 };
                 known.acknowledge(object);
@@ -225,7 +285,10 @@ impl Worker {
             90..98 => self.dice.within(200_000..2_000_000),
             _ => self.dice.within(4_000_000..10_000_000),
         };
-        Content { seed: self.seed(), len }
+        Content {
+            seed: self.seed(),
+            len,
+        }
     }
 
     fn seed(&mut self) -> u64 {
@@ -235,11 +298,20 @@ impl Worker {
 }
 
 fn put(path: &str, content: Content) -> Request<'_> {
-    Request { body: Body::Content(content), ..bare("PUT", path, "") }
+    Request {
+        body: Body::Content(content),
+        ..bare("PUT", path, "")
+    }
 }
 
 fn bare<'a>(method: &'a str, path: &'a str, query: &'a str) -> Request<'a> {
-    Request { method, path, query, body: Body::Empty, take: Take::Discard }
+    Request {
+        method,
+        path,
+        query,
+        body: Body::Empty,
+        take: Take::Discard,
+    }
 }
 
 fn path(key: &str) -> String {
@@ -248,5 +320,9 @@ fn path(key: &str) -> String {
 
 fn wrong(key: &str, what: &str, reply: &Reply) -> Ended {
     let said = String::from_utf8_lossy(&reply.body);
-    Ended::Wrong(anyhow::anyhow!("{key}: {what} answered {} with {} bytes: {said}", reply.status, reply.length))
+    Ended::Wrong(anyhow::anyhow!(
+        "{key}: {what} answered {} with {} bytes: {said}",
+        reply.status,
+        reply.length
+    ))
 }

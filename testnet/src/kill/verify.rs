@@ -20,7 +20,9 @@ pub(super) async fn everything(
     ledgers: &mut [Ledger],
     races: &BTreeMap<String, Vec<Attempt>>,
 ) -> Result<u64> {
-    let mut connection = Connection::open(home.address, home.signer.clone()).await.context("connect")?;
+    let mut connection = Connection::open(home.address, home.signer.clone())
+        .await
+        .context("connect")?;
     let mut found = BTreeMap::new();
     for ledger in ledgers {
         for key in ledger.keys() {
@@ -30,7 +32,10 @@ pub(super) async fn everything(
             if let Some(object) = &object {
                 found.insert(key.clone(), object.etag.clone());
             }
-            ensure!(known.settle(object), "LOST: {key} is not in any of the states {allowed:?}");
+            ensure!(
+                known.settle(object),
+                "LOST: {key} is not in any of the states {allowed:?}"
+            );
         }
     }
     for (key, attempts) in races {
@@ -39,18 +44,31 @@ pub(super) async fn everything(
         }
     }
     let listed = list(&mut connection).await?;
-    ensure!(listed == found, "LIST and GET disagree: {}", difference(&listed, &found));
+    ensure!(
+        listed == found,
+        "LIST and GET disagree: {}",
+        difference(&listed, &found)
+    );
     clean_up(&mut connection, races, &listed).await?;
     Ok(found.len() as u64)
 }
 
 /// Exactly one of those who were told "created" created it; nobody else's content may be there instead.
 async fn verify_race(connection: &mut Connection, key: &str, attempts: &[Attempt]) -> Result<Option<String>> {
-    let winners = attempts.iter().filter(|attempt| attempt.acknowledged == Some(true));
+    let winners = attempts
+        .iter()
+        .filter(|attempt| attempt.acknowledged == Some(true));
     let winners: Vec<_> = winners.map(|attempt| Some(attempt.content)).collect();
-    ensure!(winners.len() <= 1, "{} writers were told they created {key}: {attempts:?}", winners.len());
+    ensure!(
+        winners.len() <= 1,
+        "{} writers were told they created {key}: {attempts:?}",
+        winners.len()
+    );
     let unanswered = attempts.iter().filter(|attempt| attempt.acknowledged.is_none());
-    let mut allowed: Vec<_> = unanswered.map(|attempt| Some(attempt.content)).chain([None]).collect();
+    let mut allowed: Vec<_> = unanswered
+        .map(|attempt| Some(attempt.content))
+        .chain([None])
+        .collect();
     if !winners.is_empty() {
         allowed = winners;
     } else if attempts.iter().any(|attempt| attempt.acknowledged == Some(false)) {
@@ -63,8 +81,14 @@ async fn verify_race(connection: &mut Connection, key: &str, attempts: &[Attempt
 /// Reads one key, which must hold one of these contents byte for byte, or be absent if that is allowed.
 async fn read(connection: &mut Connection, key: &str, allowed: &[Option<Content>]) -> Result<Option<Object>> {
     let path = format!("/{BUCKET}/{key}");
-    let request = Request { take: Take::Keep, ..get(&path, "") };
-    let reply = connection.send(&request).await.with_context(|| format!("LOST: {key} cannot be read to its end"))?;
+    let request = Request {
+        take: Take::Keep,
+        ..get(&path, "")
+    };
+    let reply = connection
+        .send(&request)
+        .await
+        .with_context(|| format!("LOST: {key} cannot be read to its end"))?;
     match reply.status {
         404 if allowed.contains(&None) => Ok(None),
         404 => bail!("LOST: {key} is gone; it may be {allowed:?}"),
@@ -72,12 +96,18 @@ async fn read(connection: &mut Connection, key: &str, allowed: &[Option<Content>
             let holds = |content: &Content| content.len == reply.length && content.matches(0, &reply.body);
             let content = allowed.iter().flatten().copied().find(holds).with_context(|| {
                 let start = hex::encode(&reply.body[..reply.body.len().min(32)]);
-                format!("LOST: {key} holds {} bytes {start}… instead of one of {allowed:?}", reply.length)
+                format!(
+                    "LOST: {key} holds {} bytes {start}… instead of one of {allowed:?}",
+                    reply.length
+                )
             })?;
             let etag = reply.etag.with_context(|| format!("{key} has no ETag"))?;
             Ok(Some(Object { content, etag }))
         }
-        status => bail!("LOST: {key} answers {status}: {}", String::from_utf8_lossy(&reply.body)),
+        status => bail!(
+            "LOST: {key} answers {status}: {}",
+            String::from_utf8_lossy(&reply.body)
+        ),
     }
 }
 
@@ -88,7 +118,12 @@ async fn list(connection: &mut Connection) -> Result<BTreeMap<String, String>> {
     let mut after = String::new();
     loop {
         let query = format!("list-type=2&start-after={}", after.replace('/', "%2F"));
-        let reply = connection.send(&Request { take: Take::Keep, ..get(&path, &query) }).await?;
+        let reply = connection
+            .send(&Request {
+                take: Take::Keep,
+                ..get(&path, &query)
+            })
+            .await?;
         let xml = String::from_utf8(reply.body).context("a listing is UTF-8")?;
         ensure!(reply.status == 200, "LIST answers {}: {xml}", reply.status);
         let tags = texts(&xml, "ETag").map(|tag| tag.replace("&quot;", "\""));
@@ -110,23 +145,48 @@ async fn clean_up(
         delete(connection, &format!("/{BUCKET}/{key}"), "").await?;
     }
     let path = format!("/{BUCKET}");
-    let reply = connection.send(&Request { take: Take::Keep, ..get(&path, "uploads=") }).await?;
+    let reply = connection
+        .send(&Request {
+            take: Take::Keep,
+            ..get(&path, "uploads=")
+        })
+        .await?;
     let xml = String::from_utf8(reply.body).context("a listing is UTF-8")?;
     for (key, upload) in texts(&xml, "Key").zip(texts(&xml, "UploadId")) {
-        delete(connection, &format!("/{BUCKET}/{key}"), &format!("uploadId={upload}")).await?;
+        delete(
+            connection,
+            &format!("/{BUCKET}/{key}"),
+            &format!("uploadId={upload}"),
+        )
+        .await?;
     }
     Ok(())
 }
 
 async fn delete(connection: &mut Connection, path: &str, query: &str) -> Result<()> {
-    let reply = connection.send(&Request { method: "DELETE", ..get(path, query) }).await?;
+    let reply = connection
+        .send(&Request {
+            method: "DELETE",
+            ..get(path, query)
+        })
+        .await?;
     let said = String::from_utf8_lossy(&reply.body);
-    ensure!(reply.status == 204, "deleting {path} answers {}: {said}", reply.status);
+    ensure!(
+        reply.status == 204,
+        "deleting {path} answers {}: {said}",
+        reply.status
+    );
     Ok(())
 }
 
 fn get<'a>(path: &'a str, query: &'a str) -> Request<'a> {
-    Request { method: "GET", path, query, body: Body::Empty, take: Take::Discard }
+    Request {
+        method: "GET",
+        path,
+        query,
+        body: Body::Empty,
+        take: Take::Discard,
+    }
 }
 
 /// The texts of all elements `name` of a document whose names and keys need no unescaping.
@@ -145,8 +205,13 @@ pub(super) fn texts<'x>(xml: &'x str, name: &'x str) -> impl Iterator<Item = &'x
 
 fn difference(listed: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> String {
     let (listed, found): (BTreeSet<_>, BTreeSet<_>) = (listed.iter().collect(), found.iter().collect());
-    let only = |one: &BTreeSet<_>, other: &BTreeSet<_>| format!("{:?}", one.difference(other).collect::<Vec<_>>());
-    format!("only in LIST {}, only by GET {}", only(&listed, &found), only(&found, &listed))
+    let only =
+        |one: &BTreeSet<_>, other: &BTreeSet<_>| format!("{:?}", one.difference(other).collect::<Vec<_>>());
+    format!(
+        "only in LIST {}, only by GET {}",
+        only(&listed, &found),
+        only(&found, &listed)
+    )
 }
 
 #[cfg(test)]
