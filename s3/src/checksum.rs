@@ -178,7 +178,7 @@ pub fn parse_content_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
 }
 
 /// The checksum `x-amz-trailer` announces.
-fn announced_trailer(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
+pub(crate) fn announced_trailer(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
     let mut announced = None;
     for value in headers.get_all("x-amz-trailer") {
         for name in value
@@ -203,4 +203,97 @@ fn announced_trailer(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>>
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn parse(pairs: &[(&'static str, &str)]) -> S3Result<ChecksumHeaders> {
+        ChecksumHeaders::parse(&headers(pairs))
+    }
+
+    #[test]
+    fn every_algorithm_is_known_by_its_header() {
+        for algorithm in ChecksumAlgorithm::ALL {
+            let value = ChecksumValue::new(algorithm, &vec![7; algorithm.bytes()]).unwrap();
+            let printed = print_value(&value);
+            assert_eq!(parse_value(algorithm, &printed).unwrap(), value);
+            assert_eq!(
+                algorithm_of_header(&header_name(algorithm).to_uppercase()),
+                Some(algorithm)
+            );
+            let found = parse(&[(header_name(algorithm), &printed)]).unwrap();
+            assert_eq!(
+                (found.algorithm, found.value, found.trailer),
+                (Some(algorithm), Some(value), None)
+            );
+        }
+    }
+
+    #[test]
+    fn a_composite_checksum_says_how_many_parts_it_has() {
+        let value = ChecksumValue::new(ChecksumAlgorithm::Crc32, &[0; 4]).unwrap();
+        let of = |kind| print(&Checksum { value, kind });
+        assert_eq!(of(ChecksumKind::FullObject), "AAAAAA==");
+        assert_eq!(of(ChecksumKind::Composite { parts: 3 }), "AAAAAA==-3");
+    }
+
+    #[test]
+    fn a_trailer_or_a_name_says_what_to_compute() {
+        let trailer = parse(&[
+            ("x-amz-trailer", "X-Amz-Checksum-Sha256"),
+            ("x-amz-sdk-checksum-algorithm", "sha256"),
+            ("x-amz-checksum-type", "COMPOSITE"),
+        ])
+        .unwrap();
+        assert_eq!(trailer.algorithm, Some(ChecksumAlgorithm::Sha256));
+        assert_eq!(trailer.trailer, Some(ChecksumAlgorithm::Sha256));
+        assert_eq!(trailer.kind, Some(ChecksumType::Composite));
+        let named = parse(&[("x-amz-checksum-algorithm", "CRC64NVME")]).unwrap();
+        assert_eq!(named.algorithm, Some(ChecksumAlgorithm::Crc64Nvme));
+        assert_eq!(parse(&[]).unwrap(), ChecksumHeaders::default());
+    }
+
+    #[test]
+    fn malformed_and_contradicting_checksums_are_refused() {
+        let crc = ("x-amz-checksum-crc32", "AAAAAA==");
+        for pairs in [
+            &[("x-amz-checksum-crc32", "AAAA")][..],
+            &[("x-amz-checksum-crc32", "?")],
+            &[("x-amz-checksum-crc32", "AAAAAA==-3")],
+            &[crc, crc],
+            &[crc, ("x-amz-checksum-crc32c", "AAAAAA==")],
+            &[crc, ("x-amz-trailer", "x-amz-checksum-crc32")],
+            &[crc, ("x-amz-sdk-checksum-algorithm", "SHA1")],
+            &[("x-amz-sdk-checksum-algorithm", "MD4")],
+            &[("x-amz-checksum-type", "HALF")],
+            &[("x-amz-trailer", "x-amz-meta-a")],
+            &[("x-amz-trailer", "x-amz-checksum-crc32, x-amz-checksum-sha1")],
+        ] {
+            assert_eq!(
+                parse(pairs).unwrap_err().code(),
+                S3Code::InvalidRequest,
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn content_md5_is_sixteen_bytes_or_refused() {
+        let md5 = |text| parse_content_md5(&headers(&[("content-md5", text)]));
+        assert_eq!(parse_content_md5(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(md5("AQEBAQEBAQEBAQEBAQEBAQ==").unwrap(), Some([1; 16]));
+        for bad in ["", "AQEB", "AQEBAQEBAQEBAQEBAQEBAQ", "no base64 at all!"] {
+            assert_eq!(md5(bad).unwrap_err().code(), S3Code::InvalidDigest, "{bad}");
+        }
+    }
 }

@@ -1,8 +1,19 @@
 //! Speaks S3 before a store.
 
+pub mod access;
 pub mod auth;
+mod body;
 pub mod checksum;
+mod connection;
 pub mod error;
+mod gateway;
+mod headers;
+mod ops;
+mod response;
+pub mod route;
+mod server;
 pub mod time;
 pub mod uri;
 pub mod xml;
+
+pub use server::{Options, Server};

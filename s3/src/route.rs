@@ -187,7 +187,11 @@ impl SubResource {
             // Every sub-resource is a bare name; one invented after this was written must not become
             // a GetObject or, worse, a PutObject.
             _ if value.is_empty() && name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-                return if ARGUMENTS.contains(&name) { Ok(None) } else { unknown(name) };
+                return if ARGUMENTS.contains(&name) {
+                    Ok(None)
+                } else {
+                    unknown(name)
+                };
             }
             _ => return Ok(None),
         }))
@@ -214,7 +218,9 @@ impl SubResource {
 }
 
 fn unknown<T>(name: &str) -> S3Result<T> {
-    Err(S3Error::not_implemented(format!("The sub-resource ?{name} is not implemented.")))
+    Err(S3Error::not_implemented(format!(
+        "The sub-resource ?{name} is not implemented."
+    )))
 }
 
 /// Decides what is asked for.
@@ -235,19 +241,29 @@ pub fn route(method: &Method, address: Address, query: &Query, headers: &HeaderM
         },
         Address::Bucket(bucket) => {
             let version_2 = query.get("list-type") == Some("2");
-            Ok(Operation::Bucket(bucket, bucket_operation(method, about, version_2)?))
+            Ok(Operation::Bucket(
+                bucket,
+                bucket_operation(method, about, version_2)?,
+            ))
         }
         Address::Object(bucket, key) => {
             let part = query.has("partNumber");
             let copies = headers.contains_key("x-amz-copy-source");
-            if query.has("versionId") && matches!(*method, Method::PUT | Method::POST) && about != SubResource::Acl {
+            if query.has("versionId")
+                && matches!(*method, Method::PUT | Method::POST)
+                && about != SubResource::Acl
+            {
                 return Err(S3Error::invalid_argument(
                     "versionId",
                     "",
                     "This operation does not accept a version-id.",
                 ));
             }
-            Ok(Operation::Object(bucket, key, object_operation(method, about, part, copies)?))
+            Ok(Operation::Object(
+                bucket,
+                key,
+                object_operation(method, about, part, copies)?,
+            ))
         }
     }
 }
@@ -270,7 +286,9 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::PUT, About::Nothing) => Op::CreateBucket,
         (&Method::DELETE, About::Nothing) => Op::DeleteBucket,
         (&Method::POST, About::Nothing) => {
-            return Err(S3Error::not_implemented("Uploads by POST form are not implemented."));
+            return Err(S3Error::not_implemented(
+                "Uploads by POST form are not implemented.",
+            ));
         }
         (&Method::POST, About::Delete) => Op::DeleteObjects,
         (&Method::GET, About::Acl) => Op::GetBucketAcl,
@@ -290,7 +308,9 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::GET, About::Tagging) => Op::GetUnset(UnsetSetting::Tagging),
         (&Method::DELETE, About::Tagging) => Op::DeleteUnset(UnsetSetting::Tagging),
         (_, About::Unset(_) | About::Default(_) | About::Tagging) => {
-            return Err(S3Error::not_implemented("This setting of a bucket cannot be changed yet."));
+            return Err(S3Error::not_implemented(
+                "This setting of a bucket cannot be changed yet.",
+            ));
         }
         _ => return Err(S3Error::new(S3Code::MethodNotAllowed)),
     })
@@ -398,7 +418,10 @@ mod tests {
     #[test]
     fn a_setting_can_be_read_but_not_written() {
         for name in ["accelerate", "requestPayment", "logging", "notification"] {
-            assert!(outcome(&format!("GET /b?{name}"), false).starts_with("GetDefault("), "{name}");
+            assert!(
+                outcome(&format!("GET /b?{name}"), false).starts_with("GetDefault("),
+                "{name}"
+            );
             check(&format!("PUT /b?{name}"), "NotImplemented");
         }
         for name in [
@@ -412,8 +435,14 @@ mod tests {
             "publicAccessBlock",
             "ownershipControls",
         ] {
-            assert!(outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("), "{name}");
-            assert!(outcome(&format!("DELETE /b?{name}="), false).starts_with("DeleteUnset("), "{name}");
+            assert!(
+                outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("),
+                "{name}"
+            );
+            assert!(
+                outcome(&format!("DELETE /b?{name}="), false).starts_with("DeleteUnset("),
+                "{name}"
+            );
             check(&format!("PUT /b?{name}"), "NotImplemented");
         }
     }
@@ -437,7 +466,10 @@ mod tests {
         check("GET /b/k?legal-hold", "GetObjectLock");
         check("OPTIONS /b/k", "Preflight");
         assert_eq!(outcome("PUT /b/k", true), "CopyObject");
-        assert_eq!(outcome("PUT /b/k?uploadId=x&partNumber=1", true), "UploadPartCopy");
+        assert_eq!(
+            outcome("PUT /b/k?uploadId=x&partNumber=1", true),
+            "UploadPartCopy"
+        );
         check("POST /b/k", "MethodNotAllowed");
     }
 

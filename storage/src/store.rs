@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,9 +12,10 @@ use tracing::{Instrument, info_span};
 
 use crate::StoreError;
 use crate::cluster::{Blocks, Directory, Partitions, Releaser};
-use crate::disk::{BlockDirectory, Disk, DiskOptions, DiskStatus};
-use crate::model::{AccessKey, KeyName};
+use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite};
+use crate::model::{AccessKey, KeyName, row_key};
 use crate::objects::NewKey;
+use crate::repair::collect;
 use crate::seal::Keyring;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
@@ -84,6 +86,7 @@ impl Store {
             }
         };
         let partitions = Partitions::new(disk.clone());
+        let after_crash = !take_clean_mark(&disk).await?;
         let directory = Directory::load(&disk, &partitions, &keyring)?;
         let memory_units = (options.memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
         let store = Self(Arc::new(Inner {
@@ -98,7 +101,7 @@ impl Store {
             directory,
             partitions,
         }));
-        store.start();
+        store.start(after_crash);
         let first_start = match phrase {
             Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
             None => None,
@@ -114,7 +117,19 @@ impl Store {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        Ok(self.0.disk.close().await?)
+        // Everything that was to be freed is freed: the next start has nothing to collect.
+        let mark = RowWrite::Put {
+            key: row_key::clean_mark(),
+            summary: Vec::new(),
+            value: Bytes::from_static(b"1"),
+        };
+        let marked = self.0.disk.commit(vec![mark]).await;
+        self.0.disk.close().await?;
+        match marked {
+            // A read-only disk cannot be marked, and loses nothing by being collected again.
+            Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the disk says about itself.
@@ -130,13 +145,15 @@ impl Store {
         self.0.tasks.spawn(commit).await.map_err(|_| StoreError::Closed)?
     }
 
-    fn start(&self) {
+    fn start(&self, after_crash: bool) {
         let inner = &self.0;
         let run = inner
             .releaser
             .clone()
             .run(inner.blocks.clone(), inner.stop.clone());
         inner.tasks.spawn(run.instrument(info_span!("release")));
+        let collect = collect::run(Arc::downgrade(inner), after_crash, inner.stop.clone());
+        inner.tasks.spawn(collect.instrument(info_span!("collect")));
     }
 
     async fn first_start(&self, recovery_phrase: String) -> Result<FirstStart, StoreError> {
@@ -152,6 +169,18 @@ impl Store {
             recovery_phrase,
             owner_key,
         })
+    }
+}
+
+/// Removes the mark that the last close left; `false` after a crash, and on the first start.
+async fn take_clean_mark(disk: &Disk) -> Result<bool, StoreError> {
+    let key = row_key::clean_mark();
+    if disk.row(&key)?.is_none() {
+        return Ok(false);
+    }
+    match disk.commit(vec![RowWrite::Drop { key }]).await {
+        Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

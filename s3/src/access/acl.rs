@@ -27,7 +27,9 @@ impl Grantee {
 
     /// Reads [`Self::uri`].
     pub fn from_uri(uri: &str) -> Option<Self> {
-        [Self::AllUsers, Self::AuthenticatedUsers].into_iter().find(|group| group.uri() == Some(uri))
+        [Self::AllUsers, Self::AuthenticatedUsers]
+            .into_iter()
+            .find(|group| group.uri() == Some(uri))
     }
 }
 
@@ -54,7 +56,9 @@ impl Permission {
 
     /// Reads [`Self::name`].
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::FullControl, Self::Read, Self::Write].into_iter().find(|known| known.name() == name)
+        [Self::FullControl, Self::Read, Self::Write]
+            .into_iter()
+            .find(|known| known.name() == name)
     }
 }
 
@@ -62,17 +66,19 @@ impl Permission {
 pub const fn grants_of_canned(acl: BucketAcl) -> &'static [(Grantee, Permission)] {
     match acl {
         BucketAcl::Private => &[(Grantee::User, Permission::FullControl)],
-        BucketAcl::PublicRead => {
-            &[(Grantee::User, Permission::FullControl), (Grantee::AllUsers, Permission::Read)]
-        }
+        BucketAcl::PublicRead => &[
+            (Grantee::User, Permission::FullControl),
+            (Grantee::AllUsers, Permission::Read),
+        ],
         BucketAcl::PublicReadWrite => &[
             (Grantee::User, Permission::FullControl),
             (Grantee::AllUsers, Permission::Read),
             (Grantee::AllUsers, Permission::Write),
         ],
-        BucketAcl::AuthenticatedRead => {
-            &[(Grantee::User, Permission::FullControl), (Grantee::AuthenticatedUsers, Permission::Read)]
-        }
+        BucketAcl::AuthenticatedRead => &[
+            (Grantee::User, Permission::FullControl),
+            (Grantee::AuthenticatedUsers, Permission::Read),
+        ],
     }
 }
 
@@ -102,10 +108,14 @@ pub fn parse_canned(name: &str) -> S3Result<BucketAcl> {
         "public-read" => Ok(BucketAcl::PublicRead),
         "public-read-write" => Ok(BucketAcl::PublicReadWrite),
         "authenticated-read" => Ok(BucketAcl::AuthenticatedRead),
-        "aws-exec-read" | "log-delivery-write" => {
-            Err(S3Error::not_implemented(format!("The canned ACL {name} is not implemented.")))
-        }
-        _ => Err(S3Error::invalid_argument("x-amz-acl", name, "Invalid canned ACL.")),
+        "aws-exec-read" | "log-delivery-write" => Err(S3Error::not_implemented(format!(
+            "The canned ACL {name} is not implemented."
+        ))),
+        _ => Err(S3Error::invalid_argument(
+            "x-amz-acl",
+            name,
+            "Invalid canned ACL.",
+        )),
     }
 }
 
@@ -115,14 +125,22 @@ mod tests {
 
     #[test]
     fn a_canned_acl_reads_back_from_its_grants() {
-        for name in ["private", "public-read", "public-read-write", "authenticated-read"] {
+        for name in [
+            "private",
+            "public-read",
+            "public-read-write",
+            "authenticated-read",
+        ] {
             let acl = parse_canned(name).unwrap();
             let mut grants = grants_of_canned(acl).to_vec();
             grants.reverse();
             assert_eq!(canned_of_grants(&grants), Some(acl));
         }
         assert_eq!(canned_of_grants(&[]), None);
-        assert_eq!(canned_of_grants(&[(Grantee::AllUsers, Permission::FullControl)]), None);
+        assert_eq!(
+            canned_of_grants(&[(Grantee::AllUsers, Permission::FullControl)]),
+            None
+        );
         assert!(parse_canned("open-sesame").is_err());
     }
 }

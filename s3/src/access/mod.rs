@@ -9,28 +9,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use storage::model::{AccessKey, Bucket, BucketAcl, BucketId, Grants, ObjectKey};
 use tracing::warn;
 
+use crate::auth::Identity;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, UnsetSetting};
 
 pub use acl::{Grantee, Permission, canned_of_grants, grants_of_canned, parse_canned};
 pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
 
-/// Who sends a request, as far as it is proven.
-#[derive(Clone, Debug)]
-pub enum Caller {
-    /// Nobody signed it.
-    Anonymous,
-    /// Whoever holds this key signed it.
-    Key(Arc<AccessKey>),
-}
-
-impl Caller {
-    /// The key, unless nobody signed.
-    pub fn key(&self) -> Option<&Arc<AccessKey>> {
-        match self {
-            Self::Anonymous => None,
-            Self::Key(key) => Some(key),
-        }
+/// The key that signed, unless nobody did.
+pub fn key_of(identity: &Identity) -> Option<&Arc<AccessKey>> {
+    match identity {
+        Identity::Anonymous => None,
+        Identity::Key(key) => Some(key),
     }
 }
 
@@ -144,16 +134,13 @@ const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
         UnsetSetting::Website => ("s3:GetBucketWebsite", "s3:DeleteBucketWebsite"),
         UnsetSetting::Tagging => ("s3:GetBucketTagging", "s3:PutBucketTagging"),
         UnsetSetting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
-        UnsetSetting::ObjectLock => {
-            ("s3:GetBucketObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration")
-        }
+        UnsetSetting::ObjectLock => (
+            "s3:GetBucketObjectLockConfiguration",
+            "s3:PutBucketObjectLockConfiguration",
+        ),
         UnsetSetting::Replication => ("s3:GetReplicationConfiguration", "s3:PutReplicationConfiguration"),
-        UnsetSetting::PublicAccessBlock => {
-            ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock")
-        }
-        UnsetSetting::OwnershipControls => {
-            ("s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls")
-        }
+        UnsetSetting::PublicAccessBlock => ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
+        UnsetSetting::OwnershipControls => ("s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
     }
 }
 
@@ -172,14 +159,18 @@ impl Need {
 }
 
 /// What the canned ACL of a bucket gives to this caller.
-fn public_grants(acl: BucketAcl, caller: &Caller) -> Grants {
+fn public_grants(acl: BucketAcl, caller: &Identity) -> Grants {
     let read = match acl {
         BucketAcl::Private => false,
         BucketAcl::PublicRead | BucketAcl::PublicReadWrite => true,
-        BucketAcl::AuthenticatedRead => caller.key().is_some(),
+        BucketAcl::AuthenticatedRead => key_of(caller).is_some(),
     };
     let write = acl == BucketAcl::PublicReadWrite;
-    Grants { read, write, owner: false }
+    Grants {
+        read,
+        write,
+        owner: false,
+    }
 }
 
 /// Most parsed policies kept; with more buckets than this, some are parsed again.
@@ -203,7 +194,13 @@ impl Access {
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub fn allow(&self, caller: &Caller, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
+    pub fn allow(
+        &self,
+        caller: &Identity,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+        rule: Rule,
+    ) -> S3Result<()> {
         if self.may(caller, bucket, key, rule) {
             Ok(())
         } else {
@@ -212,10 +209,15 @@ impl Access {
     }
 
     /// Whether a caller may: a denying policy wins, then grants, then an allowing policy.
-    pub fn may(&self, caller: &Caller, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
-        let own = caller.key().map_or(Grants::NONE, |key| key.grants_on(bucket.id));
+    pub fn may(&self, caller: &Identity, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
+        let own = key_of(caller).map_or(Grants::NONE, |key| key.grants_on(bucket.id));
         let granted = rule.need.met_by(own, public_grants(bucket.settings.acl, caller));
-        let Some(text) = bucket.settings.policy.as_deref().filter(|_| rule.need != Need::Nothing) else {
+        let Some(text) = bucket
+            .settings
+            .policy
+            .as_deref()
+            .filter(|_| rule.need != Need::Nothing)
+        else {
             return granted;
         };
         // A policy that denies everything must not lock its owner out of replacing it.
@@ -229,7 +231,7 @@ impl Access {
             bucket: bucket.name.as_str(),
             key: key.map(ObjectKey::as_str),
         };
-        match policy.decide(caller.key().map(|key| &key.id), rule.action, on) {
+        match policy.decide(key_of(caller).map(|key| &key.id), rule.action, on) {
             Verdict::Deny => false,
             Verdict::Allow => true,
             Verdict::Silent => granted,
@@ -238,7 +240,7 @@ impl Access {
 
     /// Whether anyone may read every object of the bucket.
     pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
-        self.may(&Caller::Anonymous, bucket, Some(key), Rule::COPY_SOURCE)
+        self.may(&Identity::Anonymous, bucket, Some(key), Rule::COPY_SOURCE)
     }
 
     fn policy(&self, bucket: &Bucket, text: &str) -> Option<Arc<Policy>> {
@@ -257,7 +259,13 @@ impl Access {
             parsed.clear();
         }
         let text = text.to_owned();
-        parsed.insert(bucket.id, Parsed { text, policy: policy.clone() });
+        parsed.insert(
+            bucket.id,
+            Parsed {
+                text,
+                policy: policy.clone(),
+            },
+        );
         policy
     }
 }
@@ -266,17 +274,19 @@ impl Access {
 ///
 /// # Errors
 /// `AccessDenied`.
-pub fn allow_create_bucket(caller: &Caller) -> S3Result<&Arc<AccessKey>> {
-    caller
-        .key()
-        .filter(|key| key.create_buckets)
-        .ok_or_else(|| S3Error::with_message(S3Code::AccessDenied, "Access Denied. This key may not create buckets."))
+pub fn allow_create_bucket(caller: &Identity) -> S3Result<&Arc<AccessKey>> {
+    key_of(caller).filter(|key| key.create_buckets).ok_or_else(|| {
+        S3Error::with_message(
+            S3Code::AccessDenied,
+            "Access Denied. This key may not create buckets.",
+        )
+    })
 }
 
 /// Lets pass whoever signed: listing shows a key its own buckets.
 ///
 /// # Errors
 /// `AccessDenied`.
-pub fn allow_list_buckets(caller: &Caller) -> S3Result<&Arc<AccessKey>> {
-    caller.key().ok_or_else(|| S3Error::new(S3Code::AccessDenied))
+pub fn allow_list_buckets(caller: &Identity) -> S3Result<&Arc<AccessKey>> {
+    key_of(caller).ok_or_else(|| S3Error::new(S3Code::AccessDenied))
 }

@@ -74,8 +74,8 @@ impl Policy {
         if text.len() > POLICY_BYTES_MAX {
             return malformed("a policy has at most 20 KB");
         }
-        let document: Document =
-            serde_json::from_str(text).map_err(|error| MalformedPolicy(format!("Policy is not valid: {error}")))?;
+        let document: Document = serde_json::from_str(text)
+            .map_err(|error| MalformedPolicy(format!("Policy is not valid: {error}")))?;
         if let Some(version) = &document.version
             && !matches!(version.as_str(), "2012-10-17" | "2008-10-17")
         {
@@ -246,7 +246,9 @@ fn principals(raw: Option<RawPrincipal>) -> Result<Principals, MalformedPolicy> 
             None => &name,
         };
         keys.push(AccessKeyId::parse(id).map_err(|_| {
-            MalformedPolicy(format!("Invalid principal in policy: {name} is not an access key id"))
+            MalformedPolicy(format!(
+                "Invalid principal in policy: {name} is not an access key id"
+            ))
         })?);
     }
     if keys.is_empty() {
@@ -283,7 +285,9 @@ fn resources(raw: Option<OneOrMany<String>>, bucket: &BucketName) -> Result<Vec<
         });
         match inside {
             Some(inside) => Ok(inside.to_owned()),
-            None => malformed(format!("Policy has invalid resource: {resource} is not in this bucket")),
+            None => malformed(format!(
+                "Policy has invalid resource: {resource} is not in this bucket"
+            )),
         }
     };
     resources.into_iter().map(within).collect()
@@ -302,18 +306,22 @@ mod tests {
     }
 
     fn policy(statements: &str) -> Result<Policy, MalformedPolicy> {
-        Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#), &bucket())
+        Policy::parse(
+            &format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#),
+            &bucket(),
+        )
     }
 
     fn statement(effect: &str, principal: &str, action: &str, resource: &str) -> String {
-        format!(
-            r#"{{"Effect":"{effect}","Principal":{principal},"Action":{action},"Resource":{resource}}}"#
-        )
+        format!(r#"{{"Effect":"{effect}","Principal":{principal},"Action":{action},"Resource":{resource}}}"#)
     }
 
     fn check(statements: &str, who: Option<&str>, action: &str, key: Option<&str>, expected: Verdict) {
         let who = who.map(|id| AccessKeyId::parse(id).unwrap());
-        let on = Resource { bucket: "photos", key };
+        let on = Resource {
+            bucket: "photos",
+            key,
+        };
         let verdict = policy(statements).unwrap().decide(who.as_ref(), action, on);
         assert_eq!(verdict, expected, "{statements} | {who:?} {action} {key:?}");
     }
@@ -337,7 +345,12 @@ mod tests {
         let both = format!("{but},{public}");
         check(&both, None, "s3:GetObject", Some("private/a"), Deny);
         check(&both, None, "s3:GetObject", Some("private/ab"), Allow);
-        let listing = statement("Allow", everyone, r#""s3:ListBucket""#, r#""arn:aws:s3:::photos""#);
+        let listing = statement(
+            "Allow",
+            everyone,
+            r#""s3:ListBucket""#,
+            r#""arn:aws:s3:::photos""#,
+        );
         check(&listing, None, "s3:ListBucket", None, Allow);
         check(&listing, None, "s3:ListBucket", Some("photos"), Silent);
     }
@@ -346,8 +359,14 @@ mod tests {
     fn a_policy_that_would_not_be_honoured_is_refused() {
         let fine = statement("Allow", r#""*""#, r#""s3:*""#, r#""arn:aws:s3:::photos/*""#);
         assert!(policy(&fine).is_ok());
-        let conditional = fine.replace("\"Effect\"", r#""Condition":{"Bool":{"aws:SecureTransport":"true"}},"Effect""#);
-        assert_eq!(policy(&conditional), malformed("Conditions are not supported yet"));
+        let conditional = fine.replace(
+            "\"Effect\"",
+            r#""Condition":{"Bool":{"aws:SecureTransport":"true"}},"Effect""#,
+        );
+        assert_eq!(
+            policy(&conditional),
+            malformed("Conditions are not supported yet")
+        );
         for bad in [
             fine.replace("Principal", "NotPrincipal"),
             fine.replace("\"Action\"", "\"NotAction\""),
@@ -380,8 +399,12 @@ mod tests {
     fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,
-            (Some((b'*', rest)), _) => (0..=text.len()).any(|skip| matches_by_definition(rest, &text[skip..])),
-            (Some((&p, rest)), Some((&t, text))) => (p == b'?' || p == t) && matches_by_definition(rest, text),
+            (Some((b'*', rest)), _) => {
+                (0..=text.len()).any(|skip| matches_by_definition(rest, &text[skip..]))
+            }
+            (Some((&p, rest)), Some((&t, text))) => {
+                (p == b'?' || p == t) && matches_by_definition(rest, text)
+            }
             _ => false,
         }
     }

@@ -64,7 +64,7 @@ impl From<StoreError> for S3Error {
                     "Stored data is damaged and was not served. The status page says what is affected.",
                 );
             }
-            StoreError::Disk(_) => S3Code::InternalError,
+            StoreError::Disk(_) | StoreError::Keys(_) => S3Code::InternalError,
             StoreError::Closed => S3Code::ServiceUnavailable,
         };
         Self::new(code)

@@ -130,3 +130,99 @@ fn host_without_port(host: &str) -> &str {
 pub fn host_of<'r>(header: Option<&'r str>, uri: &'r Uri) -> Option<&'r str> {
     header.or_else(|| uri.authority().map(Authority::as_str))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is addressed, as `bucket` or `bucket:key`.
+    fn address(host: &str, target: &str) -> Result<String, S3Code> {
+        let roots = RootDomains::new(["S3.example", ".example.", "localhost", ""]);
+        let uri: Uri = target.parse().unwrap();
+        match Address::parse(Some(host), &uri, &roots).map_err(|error| error.code())? {
+            Address::Service => Ok(String::new()),
+            Address::Bucket(bucket) => Ok(bucket.to_string()),
+            Address::Object(bucket, key) => Ok(format!("{bucket}:{key}")),
+        }
+    }
+
+    fn check(host: &str, target: &str, expected: &str) {
+        assert_eq!(address(host, target).as_deref(), Ok(expected), "{host} {target}");
+    }
+
+    #[test]
+    fn a_path_names_bucket_and_key() {
+        for host in [
+            "s3.example",
+            "localhost:3900",
+            "127.0.0.1:3900",
+            "[::1]:3900",
+            "[::1]",
+            "elsewhere",
+            "",
+        ] {
+            check(host, "/", "");
+            check(host, "/photos", "photos");
+            check(host, "/photos/", "photos");
+            check(host, "/photos/a/b?acl", "photos:a/b");
+        }
+    }
+
+    #[test]
+    fn a_host_below_a_root_domain_names_the_bucket() {
+        for host in [
+            "photos.s3.example",
+            "PHOTOS.S3.EXAMPLE:80",
+            "photos.s3.example.",
+            "photos.localhost:3900",
+        ] {
+            check(host, "/", "photos");
+            check(host, "/a/b", "photos:a/b");
+        }
+        check("my.photos.s3.example", "/a", "my.photos:a");
+        check("photos.example", "/a", "photos:a");
+        check("xs3.example", "/a", "xs3:a");
+        check("notlocalhost", "/photos/a", "photos:a");
+        assert_eq!(address("_.localhost", "/"), Err(S3Code::InvalidBucketName));
+    }
+
+    #[test]
+    fn a_key_is_never_normalised() {
+        for (target, key) in [
+            ("/photos//", "/"),
+            ("/photos//a//b/", "/a//b/"),
+            ("/photos/a/../b/./c", "a/../b/./c"),
+            ("/photos/..", ".."),
+            ("/photos/a+b%20c%2Fd%25", "a+b c/d%"),
+            ("/photos/%00%0D%C3%A9", "\0\ré"),
+        ] {
+            check("localhost", target, &format!("photos:{key}"));
+        }
+        check("photos.localhost", "//a", "photos:/a");
+    }
+
+    #[test]
+    fn what_cannot_be_addressed_is_refused() {
+        for (target, code) in [
+            ("/Photos", S3Code::InvalidBucketName),
+            ("/ab/k", S3Code::InvalidBucketName),
+            ("/%ff/k", S3Code::InvalidBucketName),
+            ("//k", S3Code::InvalidBucketName),
+            ("/photos/%zz", S3Code::InvalidURI),
+            ("/photos/%ff", S3Code::InvalidURI),
+            (&format!("/photos/{}", "k".repeat(1025)), S3Code::KeyTooLongError),
+        ] {
+            assert_eq!(address("localhost", target), Err(code), "{target}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_host_is_read_without_a_panic(host: String) {
+            let roots = RootDomains::new(["s3.example", "é"]);
+            let _ = Address::parse(Some(&host), &Uri::from_static("/photos/k"), &roots);
+        }
+    }
+}

@@ -109,3 +109,47 @@ pub(crate) fn push_encoded(byte: u8, out: &mut Vec<u8>) {
         HEX_UPPER[usize::from(byte & 15)],
     ]);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        encode_path_into(bytes, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_plus_is_a_plus_in_a_path_and_a_space_in_a_query() {
+        assert_eq!(&*decode_path("a+b%20c%2B").unwrap(), b"a+b c+");
+        assert_eq!(&*decode_query("a+b%20c%2B").unwrap(), b"a b c+");
+    }
+
+    #[test]
+    fn decoding_happens_once() {
+        assert_eq!(&*decode_path("%2541%ff").unwrap(), b"%41\xff");
+        for bad in ["%", "%4", "%zz", "a%4", "%+1"] {
+            assert_eq!(decode_path(bad).unwrap_err().code(), S3Code::InvalidURI, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listing_encodes_all_but_slashes_and_unreserved_bytes() {
+        assert_eq!(path("a b+c/é~._-*'".as_bytes()), "a%20b%2Bc/%C3%A9~._-%2A%27");
+        let mut query = Vec::new();
+        encode_query_into(b"a/b", &mut query);
+        assert_eq!(query, b"a%2Fb");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_survive_encoding(bytes: Vec<u8>) {
+            let encoded = path(&bytes);
+            prop_assert_eq!(&*decode_path(&encoded).unwrap(), &bytes[..]);
+            prop_assert_eq!(&*decode_query(&encoded).unwrap(), &bytes[..]);
+        }
+    }
+}

@@ -60,3 +60,52 @@ impl Query {
 fn decode(raw: &str) -> S3Result<String> {
     String::from_utf8(decode_query(raw)?.into_owned()).map_err(|_| S3Error::new(S3Code::InvalidURI))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(raw: &str) -> Vec<(String, String)> {
+        let query = Query::parse(Some(raw)).unwrap();
+        query
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn parameters_keep_their_order_and_repetitions() {
+        let owned = |pairs: &[(&str, &str)]| -> Vec<_> {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        assert_eq!(
+            pairs("b=2&a=1&&b=3&acl"),
+            owned(&[("b", "2"), ("a", "1"), ("b", "3"), ("acl", "")])
+        );
+        assert_eq!(pairs("prefix=a+b%2B%26=c"), owned(&[("prefix", "a b+&=c")]));
+        assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn the_first_of_repeated_parameters_counts() {
+        let query = Query::parse(Some("prefix=a&prefix=b&uploads")).unwrap();
+        assert_eq!(query.get("prefix"), Some("a"));
+        assert!(query.has("uploads"));
+        assert!(!query.has("Uploads"));
+        assert!(Query::parse(None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_query_that_cannot_be_read_is_refused() {
+        for raw in ["a=%", "%ff=1", "a=%ff", &"a&".repeat(257)] {
+            assert_eq!(
+                Query::parse(Some(raw)).unwrap_err().code(),
+                S3Code::InvalidURI,
+                "{raw}"
+            );
+        }
+    }
+}

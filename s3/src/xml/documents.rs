@@ -5,7 +5,7 @@ use storage::model::{ChecksumAlgorithm, ETag, PartNumber};
 
 use super::read::{Element, malformed, parse};
 use crate::checksum;
-use crate::error::{S3Error, S3Result};
+use crate::error::{S3Code, S3Error, S3Result};
 
 /// The parts a `CompleteMultipartUpload` names, in the client's order: 1 to 10,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,5 +158,204 @@ pub fn parse_versioning(body: &[u8]) -> S3Result<VersioningStatus> {
         "Enabled" => Ok(VersioningStatus::Enabled),
         "Suspended" => Ok(VersioningStatus::Suspended),
         _ => Err(malformed()),
+    }
+}
+
+/// The grants of an `AccessControlPolicy`, in the client's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessControlPolicy {
+    /// At most a hundred, as at AWS.
+    pub grants: Vec<AclGrant>,
+}
+
+/// One grant of an access control list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclGrant {
+    /// To whom.
+    pub grantee: AclGrantee,
+    /// What, e.g. `READ`, as the client wrote it.
+    pub permission: String,
+}
+
+/// To whom a grant of an access control list is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AclGrantee {
+    /// A user by id.
+    User(String),
+    /// A group by its URI.
+    Group(String),
+}
+
+impl AccessControlPolicy {
+    /// Reads the body of PutBucketAcl and PutObjectAcl.
+    ///
+    /// # Errors
+    /// `MalformedACLError`.
+    pub fn parse(body: &[u8]) -> S3Result<Self> {
+        Self::read(body).map_err(|_| S3Code::MalformedACLError.into())
+    }
+
+    fn read(body: &[u8]) -> S3Result<Self> {
+        let root = parse(body, "AccessControlPolicy")?;
+        let grants: Vec<_> = root
+            .required("AccessControlList")?
+            .all("Grant")
+            .map(grant)
+            .collect::<S3Result<_>>()?;
+        if grants.len() > 100 {
+            return Err(malformed());
+        }
+        Ok(Self { grants })
+    }
+}
+
+fn grant(element: &Element<'_>) -> S3Result<AclGrant> {
+    let grantee = element.required("Grantee")?;
+    let grantee = match (grantee.optional_text("ID")?, grantee.optional_text("URI")?) {
+        (Some(id), None) => AclGrantee::User(id.trim().to_owned()),
+        (None, Some(uri)) => AclGrantee::Group(uri.trim().to_owned()),
+        _ => return Err(malformed()),
+    };
+    let permission = element.required("Permission")?.text().trim().to_owned();
+    Ok(AclGrant { grantee, permission })
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::model::{ChecksumValue, ETag};
+
+    use super::*;
+
+    const MD5: &str = "9b2cf535f27731c974343645a3985328";
+
+    fn code<T: std::fmt::Debug>(result: S3Result<T>) -> S3Code {
+        result.unwrap_err().code()
+    }
+
+    fn complete(parts: &str) -> S3Result<CompleteMultipartUpload> {
+        CompleteMultipartUpload::parse(
+            format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>").as_bytes(),
+        )
+    }
+
+    #[test]
+    fn a_complete_names_parts_with_tags_and_checksums() {
+        let complete = complete(&format!(
+            "<Part><ETag>&quot;{MD5}&quot;</ETag><PartNumber>7</PartNumber>\
+             <ChecksumCRC32C>sOO8/Q==</ChecksumCRC32C></Part>\n\
+             <Part>\n <PartNumber> 3 </PartNumber>\n <ETag>{MD5}</ETag>\n</Part>\
+             <Part><PartNumber>1</PartNumber><ETag>no tag of ours</ETag></Part>"
+        ))
+        .unwrap();
+        let numbers: Vec<_> = complete.parts.iter().map(|part| part.number.get()).collect();
+        assert_eq!(numbers, [7, 3, 1]);
+        let tags: Vec<_> = complete.parts.iter().map(|part| part.etag).collect();
+        assert_eq!(tags, [ETag::parse(MD5).ok(), ETag::parse(MD5).ok(), None]);
+        let crc = ChecksumValue::new(ChecksumAlgorithm::Crc32c, &[0xb0, 0xe3, 0xbc, 0xfd]).ok();
+        assert_eq!(complete.parts[0].checksum, crc);
+    }
+
+    #[test]
+    fn a_complete_that_names_no_valid_part_is_refused() {
+        let part = |number: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>{MD5}</ETag></Part>");
+        assert_eq!(code(complete("")), S3Code::MalformedXML);
+        assert_eq!(code(complete(&part("0"))), S3Code::InvalidArgument);
+        assert_eq!(code(complete(&part("10001"))), S3Code::InvalidArgument);
+        assert_eq!(code(complete(&part("-1"))), S3Code::InvalidArgument);
+        assert_eq!(code(complete(&part("one"))), S3Code::MalformedXML);
+        assert_eq!(
+            code(complete("<Part><PartNumber>1</PartNumber></Part>")),
+            S3Code::MalformedXML
+        );
+        assert_eq!(code(complete(&part("1").repeat(10_001))), S3Code::MalformedXML);
+        assert_eq!(complete(&part("1").repeat(10_000)).unwrap().parts.len(), 10_000);
+    }
+
+    #[test]
+    fn a_delete_keeps_every_byte_of_a_key() {
+        let delete = Delete::parse(
+            b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+              <Quiet>true</Quiet><Object><Key> a/../b &amp;&#x1F;&lt;<![CDATA[&amp;]]>\n</Key></Object>\
+              <Object><Key>k</Key><VersionId>null</VersionId><ETag>\"x\"</ETag></Object></Delete>",
+        )
+        .unwrap();
+        assert!(delete.quiet);
+        assert_eq!(delete.objects[0].key, " a/../b &\u{1f}<&amp;\n");
+        assert_eq!(delete.objects[0].version_id, None);
+        assert_eq!(delete.objects[1].version_id.as_deref(), Some("null"));
+        assert_eq!(delete.objects[1].etag.as_deref(), Some("\"x\""));
+    }
+
+    #[test]
+    fn a_delete_names_one_to_a_thousand_keys() {
+        let objects = |count: usize| {
+            format!(
+                "<Delete>{}</Delete>",
+                "<Object><Key>k</Key></Object>".repeat(count)
+            )
+        };
+        assert_eq!(code(Delete::parse(objects(0).as_bytes())), S3Code::MalformedXML);
+        assert_eq!(
+            Delete::parse(objects(1000).as_bytes()).unwrap().objects.len(),
+            1000
+        );
+        assert_eq!(
+            code(Delete::parse(objects(1001).as_bytes())),
+            S3Code::MalformedXML
+        );
+        assert_eq!(
+            code(Delete::parse(b"<Delete><Object><Key/></Object></Delete>")),
+            S3Code::MalformedXML
+        );
+    }
+
+    #[test]
+    fn a_bucket_may_be_created_without_saying_where() {
+        let location = |body: &str| {
+            CreateBucketConfiguration::parse(body.as_bytes())
+                .unwrap()
+                .location
+        };
+        assert_eq!(location(""), None);
+        assert_eq!(location("<CreateBucketConfiguration/>"), None);
+        let body = "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint>\
+                    </CreateBucketConfiguration>";
+        assert_eq!(location(body).as_deref(), Some("eu-west-1"));
+        assert_eq!(
+            code(CreateBucketConfiguration::parse(b"<Other/>")),
+            S3Code::MalformedXML
+        );
+    }
+
+    #[test]
+    fn versioning_is_enabled_or_suspended() {
+        let parse = |status: &str| {
+            let body =
+                format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+            parse_versioning(body.as_bytes())
+        };
+        assert_eq!(parse("Enabled").unwrap(), VersioningStatus::Enabled);
+        assert_eq!(parse("Suspended").unwrap(), VersioningStatus::Suspended);
+        assert_eq!(code(parse("enabled")), S3Code::MalformedXML);
+    }
+
+    #[test]
+    fn an_acl_grants_to_users_and_groups() {
+        let policy = AccessControlPolicy::parse(
+            b"<AccessControlPolicy><Owner><ID>me</ID></Owner><AccessControlList><Grant>\
+              <Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\">\
+              <ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant><Grant>\
+              <Grantee><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>\
+              <Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>",
+        )
+        .unwrap();
+        assert_eq!(policy.grants[0].grantee, AclGrantee::User("me".into()));
+        let everyone = "http://acs.amazonaws.com/groups/global/AllUsers".to_owned();
+        assert_eq!(policy.grants[1].grantee, AclGrantee::Group(everyone));
+        assert_eq!(policy.grants[1].permission, "READ");
+        assert_eq!(
+            code(AccessControlPolicy::parse(b"<AccessControlPolicy/>")),
+            S3Code::MalformedACLError
+        );
     }
 }

@@ -224,3 +224,62 @@ const NEEDS_ESCAPE: [bool; 256] = {
     table[0x7f] = true;
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut XmlWriter)) -> String {
+        let mut xml = XmlWriter::fragment();
+        write(&mut xml);
+        String::from_utf8(xml.finish()).unwrap()
+    }
+
+    #[test]
+    fn a_document_begins_with_its_declaration_and_namespace() {
+        let mut xml = XmlWriter::document();
+        xml.root("ListBucketResult", |xml| xml.text("Name", "photos"));
+        assert_eq!(
+            String::from_utf8(xml.finish()).unwrap(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult \
+             xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>photos</Name></ListBucketResult>"
+        );
+    }
+
+    #[test]
+    fn values_are_written_as_s3_writes_them() {
+        let md5 = [0xab; 16];
+        for (xml, expected) in [
+            (written(|xml| xml.number("N", 0)), "<N>0</N>"),
+            (
+                written(|xml| xml.number("N", u64::MAX)),
+                "<N>18446744073709551615</N>",
+            ),
+            (written(|xml| xml.boolean("B", true)), "<B>true</B>"),
+            (written(|xml| xml.empty("E")), "<E/>"),
+            (written(|xml| xml.text_if("T", None)), ""),
+            (
+                written(|xml| xml.time("M", Timestamp::from_millis(1))),
+                "<M>1970-01-01T00:00:00.001Z</M>",
+            ),
+            (
+                written(|xml| xml.etag("ETag", ETag::Multipart { md5, parts: 12 })),
+                "<ETag>&quot;abababababababababababababababab-12&quot;</ETag>",
+            ),
+            (
+                written(|xml| xml.text("T", "a<b>&\"'\r\u{1}é")),
+                "<T>a&lt;b&gt;&amp;&quot;&apos;&#xD;&#x1;é</T>",
+            ),
+            (
+                written(|xml| xml.key("Key", "a b+c/é&", KeyEncoding::Url)),
+                "<Key>a%20b%2Bc/%C3%A9%26</Key>",
+            ),
+            (
+                written(|xml| xml.key("Key", "a b+c/é&", KeyEncoding::Plain)),
+                "<Key>a b+c/é&amp;</Key>",
+            ),
+        ] {
+            assert_eq!(xml, expected);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Frees the blocks of versions that nobody can read any more, after their last reader has gone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -37,8 +37,10 @@ struct Shared {
 struct State {
     ready: VecDeque<Displaced>,
     pins: HashMap<WriteId, Pin>,
-    /// Writes whose blocks are stored but whose row is not committed: collection spares them.
-    pending: HashMap<[u8; 16], usize>,
+    /// Owners of writes whose row is not committed yet.
+    pending: HashSet<[u8; 16]>,
+    /// While a collection runs: owners of writes that were under way when it began, or began since.
+    spared: Option<HashSet<[u8; 16]>>,
 }
 
 #[derive(Default)]
@@ -79,7 +81,12 @@ impl Releaser {
 
     /// Starts a write that is going to store blocks as `owner`.
     pub(crate) fn lease(&self, write: WriteId, owner: [u8; 16]) -> Arc<Lease> {
-        *self.state().pending.entry(owner).or_default() += 1;
+        let mut state = self.state();
+        state.pending.insert(owner);
+        if let Some(spared) = &mut state.spared {
+            spared.insert(owner);
+        }
+        drop(state);
         Arc::new(Lease {
             releaser: self.clone(),
             write,
@@ -88,9 +95,12 @@ impl Releaser {
         })
     }
 
-    /// Whether a write of this owner is under way.
-    pub(crate) fn is_pending(&self, owner: &[u8; 16]) -> bool {
-        self.state().pending.contains_key(owner)
+    /// Begins a collection: remembers every write under way and every one that begins before the guard is dropped.
+    pub(crate) fn collection(&self) -> Collection {
+        let mut state = self.state();
+        state.spared = Some(state.pending.clone());
+        drop(state);
+        Collection(self.clone())
     }
 
     /// Frees displaced blocks one write after another until stopped and the queue is empty.
@@ -116,6 +126,26 @@ impl Releaser {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running collection of unreferenced blocks; one at a time.
+pub(crate) struct Collection(Releaser);
+
+impl Collection {
+    /// Whether the collection must not touch what this owner refers to.
+    pub(crate) fn spares(&self, owner: &[u8; 16]) -> bool {
+        self.0
+            .state()
+            .spared
+            .as_ref()
+            .is_none_or(|spared| spared.contains(owner))
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        self.0.state().spared = None;
     }
 }
 
@@ -191,12 +221,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let stored = std::mem::take(&mut *self.stored());
         let mut state = self.releaser.state();
-        if let Some(count) = state.pending.get_mut(&self.owner) {
-            *count -= 1;
-            if *count == 0 {
-                state.pending.remove(&self.owner);
-            }
-        }
+        state.pending.remove(&self.owner);
         drop(state);
         if !stored.kept {
             self.releaser.displace([Displaced {
@@ -241,10 +266,20 @@ mod tests {
         kept.keep();
         let given_up = releaser.lease(WriteId::new(), [3; 16]);
         given_up.note([BlockId([4; 32])]);
-        assert!(releaser.is_pending(&[1; 16]) && releaser.is_pending(&[3; 16]));
         drop((kept, given_up));
-        assert!(!releaser.is_pending(&[1; 16]) && !releaser.is_pending(&[3; 16]));
         let ready = std::mem::take(&mut releaser.state().ready);
         assert_eq!(ready.into_iter().map(|d| d.owner).collect::<Vec<_>>(), [[3; 16]]);
+    }
+
+    #[test]
+    fn a_collection_spares_writes_under_way_and_those_that_begin_later() {
+        let releaser = Releaser::default();
+        let before = releaser.lease(WriteId::new(), [1; 16]);
+        drop(releaser.lease(WriteId::new(), [2; 16]));
+        let collection = releaser.collection();
+        let later = releaser.lease(WriteId::new(), [3; 16]);
+        drop((before, later));
+        assert!(collection.spares(&[1; 16]) && collection.spares(&[3; 16]));
+        assert!(!collection.spares(&[2; 16]));
     }
 }

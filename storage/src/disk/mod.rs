@@ -63,6 +63,15 @@ pub struct ScannedRow {
     pub summary: Bytes,
 }
 
+/// One reference to a block; also where a walk over all references goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReferenceKey {
+    /// The block.
+    pub block: [u8; 32],
+    /// Who refers to it.
+    pub owner: [u8; 16],
+}
+
 /// What a disk says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct DiskStatus {
@@ -178,6 +187,21 @@ impl Disk {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| DiskError::Closed)
+    }
+    /// At most `max` references after `after`, in order. Blocks the thread.
+    pub fn references(
+        &self,
+        after: Option<ReferenceKey>,
+        max: usize,
+    ) -> Result<Vec<ReferenceKey>, DiskError> {
+        let inner = self.0.lock().unwrap();
+        let all = inner.1.iter().flat_map(|(block, (_, owners))| {
+            owners.iter().map(|owner| ReferenceKey {
+                block: *block,
+                owner: *owner,
+            })
+        });
+        Ok(all.filter(|key| Some(*key) > after).take(max).collect())
     }
     pub fn status(&self) -> DiskStatus {
         DiskStatus::default()

@@ -3,6 +3,7 @@
 //! ```text
 //! 0x01 'b' bucket name                                  bucket
 //! 0x01 'k' access key id                                access key
+//! 0x02                                                  the store was closed in order
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ upload id 16 │ part number u16, big-endian        part
@@ -11,6 +12,7 @@
 use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, UploadId};
 
 const ROOT: u8 = 0x01;
+const CLEAN: u8 = 0x02;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -32,6 +34,11 @@ pub(crate) fn root(kind: Root) -> Vec<u8> {
         Root::AccessKey => b'k',
     };
     vec![ROOT, kind]
+}
+
+/// There while the store is closed, if it was closed in order.
+pub(crate) fn clean_mark() -> Vec<u8> {
+    vec![CLEAN]
 }
 
 pub(crate) fn bucket(name: &BucketName) -> Vec<u8> {
@@ -113,11 +120,6 @@ pub(crate) fn all_objects() -> (Vec<u8>, Vec<u8>) {
     (vec![OBJECT], vec![OBJECT + 1])
 }
 
-/// Every part row of every bucket.
-pub(crate) fn all_parts() -> (Vec<u8>, Vec<u8>) {
-    (vec![PART], vec![PART + 1])
-}
-
 /// Every upload row of every bucket.
 pub(crate) fn all_uploads() -> (Vec<u8>, Vec<u8>) {
     (vec![UPLOAD], vec![UPLOAD + 1])
@@ -126,11 +128,6 @@ pub(crate) fn all_uploads() -> (Vec<u8>, Vec<u8>) {
 /// The bucket a row of objects, uploads or parts belongs to.
 pub(crate) fn bucket_id(row: &[u8]) -> Option<BucketId> {
     Some(BucketId::from_bytes(*row.get(1..)?.first_chunk::<16>()?))
-}
-
-/// The upload a part row belongs to.
-pub(crate) fn upload_of_part(row: &[u8]) -> Option<UploadId> {
-    Some(UploadId::from_bytes(*row.get(17..)?.first_chunk::<16>()?))
 }
 
 /// The first key behind all keys that begin with `prefix`.
@@ -175,7 +172,7 @@ mod tests {
 
         #[test]
         fn hostile_rows_never_panic(row: Vec<u8>) {
-            let _ = (parse_upload(&row), bucket_id(&row), upload_of_part(&row));
+            let _ = (parse_upload(&row), bucket_id(&row));
         }
     }
 

@@ -1,1 +1,3 @@
 //! Keeps what is stored whole and frees what nobody needs.
+
+pub(crate) mod collect;

@@ -1,0 +1,168 @@
+//! The canonical request and the string to sign of SigV4.
+//!
+//! Source: AWS S3 API reference, "Signature Calculations for the Authorization Header".
+
+use http::HeaderValue;
+use http::request::Parts;
+use ring::digest::{SHA256, digest};
+
+use super::claim::Claim;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::uri::{Query, encode_query_into, hex_pair, host_of, is_unreserved, push_encoded};
+
+/// How the path is spelt in the canonical request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathSpelling {
+    /// Decoded once and encoded as SigV4 says: what AWS computes.
+    Canonical,
+    /// As the client sent it: what clients compute that encode in their own way, for example `/` as `%2F`.
+    /// It names the same object, so that accepting it gives nothing away.
+    AsSent,
+}
+
+/// The canonical request.
+pub(super) fn canonical_request(
+    request: &Parts,
+    query: &Query,
+    claim: &Claim<'_>,
+    spelling: PathSpelling,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b'\n');
+    match (request.uri.path(), spelling) {
+        ("", _) => out.push(b'/'),
+        (path, PathSpelling::Canonical) => push_canonical_path(path, &mut out),
+        (path, PathSpelling::AsSent) => out.extend_from_slice(path.as_bytes()),
+    }
+    out.push(b'\n');
+    push_canonical_query(query, &mut out);
+    out.push(b'\n');
+    for name in claim.signed_headers.split(';') {
+        push_header(request, name, &mut out);
+    }
+    out.push(b'\n');
+    out.extend_from_slice(claim.signed_headers.as_bytes());
+    out.push(b'\n');
+    out.extend_from_slice(claim.payload_hash.as_bytes());
+    out
+}
+
+/// What the signature is the HMAC of.
+pub(super) fn string_to_sign(claim: &Claim<'_>, canonical_request: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(192);
+    out.extend_from_slice(b"AWS4-HMAC-SHA256\n");
+    out.extend_from_slice(claim.timestamp.as_bytes());
+    out.push(b'\n');
+    out.extend_from_slice(claim.credential.scope.as_bytes());
+    out.push(b'\n');
+    push_hex(digest(&SHA256, canonical_request).as_ref(), &mut out);
+    out
+}
+
+/// Appends lower-case hexadecimal digits.
+pub(super) fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+/// Refuses a request whose `host` or whose `x-amz-*` headers are not all signed: an unsigned one could have
+/// been added by anybody on the way.
+pub(super) fn require_signed(request: &Parts, signed_headers: &str) -> S3Result<()> {
+    let signed = |name: &str| signed_headers.split(';').any(|signed| signed == name);
+    let mut unsigned = Vec::new();
+    if !signed("host") {
+        unsigned.push("host");
+    }
+    for name in request.headers.keys().map(http::HeaderName::as_str) {
+        if name.starts_with("x-amz-") && !signed(name) {
+            unsigned.push(name);
+        }
+    }
+    if unsigned.is_empty() {
+        return Ok(());
+    }
+    Err(S3Error::with_message(
+        S3Code::AccessDenied,
+        "There were headers present in the request which were not signed.",
+    )
+    .field("HeadersNotSigned", unsigned.join(", ")))
+}
+
+fn push_canonical_path(path: &str, out: &mut Vec<u8>) {
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        // A percent sign that encodes nothing stands for itself.
+        let (byte, after) = match byte {
+            b'%' => hex_pair(after).unwrap_or((b'%', after)),
+            byte => (*byte, after),
+        };
+        rest = after;
+        if is_unreserved(byte) || byte == b'/' {
+            out.push(byte);
+        } else {
+            push_encoded(byte, out);
+        }
+    }
+}
+
+/// Appends the parameters, encoded and sorted by name and value, without the signature itself.
+fn push_canonical_query(query: &Query, out: &mut Vec<u8>) {
+    if query.is_empty() {
+        return;
+    }
+    let mut parameters: Vec<_> = query
+        .iter()
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("X-Amz-Signature"))
+        .map(|(name, value)| (encoded(name), encoded(value)))
+        .collect();
+    parameters.sort_unstable();
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        if index > 0 {
+            out.push(b'&');
+        }
+        out.extend_from_slice(name);
+        out.push(b'=');
+        out.extend_from_slice(value);
+    }
+}
+
+fn encoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    encode_query_into(text.as_bytes(), &mut out);
+    out
+}
+
+/// Appends `name:value,value\n`. A header that is signed but not there has no value.
+fn push_header(request: &Parts, name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(b':');
+    let mut values = request
+        .headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .peekable();
+    if name == "host" && values.peek().is_none() {
+        push_value(host_of(None, &request.uri).unwrap_or_default().as_bytes(), out);
+    }
+    while let Some(value) = values.next() {
+        push_value(value, out);
+        if values.peek().is_some() {
+            out.push(b',');
+        }
+    }
+    out.push(b'\n');
+}
+
+/// Appends a value without white space around it and with runs of spaces as one.
+fn push_value(value: &[u8], out: &mut Vec<u8>) {
+    let mut rest = value.trim_ascii();
+    while let Some(run) = rest.windows(2).position(|pair| pair == b"  ") {
+        out.extend_from_slice(&rest[..=run]);
+        rest = rest[run..].trim_ascii_start();
+    }
+    out.extend_from_slice(rest);
+}

@@ -1,0 +1,305 @@
+//! Drives one connection: serves its requests, cuts it when the client stalls, closes it so that answers arrive.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::gateway::Gateway;
+
+/// How often a connection looks at its deadlines and at whether the server stops.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Most bytes hyper buffers per connection: a whole request head, or a piece of a body.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// A refused upload is read on for at most this long, so that its sender gets to see the answer.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// How long a client may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// From the first byte of a request to the end of its headers.
+    pub(crate) head: Duration,
+    /// While it takes nothing of a response.
+    pub(crate) stalled: Duration,
+}
+
+const WAITING: u8 = 0;
+const HEAD: u8 = 1;
+const SERVING: u8 = 2;
+const LINGERING: u8 = 3;
+
+/// What a connection is doing, noted without a clock: the driver compares what it sees tick by tick.
+///
+/// The I/O, the service and the driver of a connection run in one task; atomics only make that shareable.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    phase: AtomicU8,
+    moves: AtomicU32,
+    write_blocked: AtomicBool,
+    body_unread: AtomicBool,
+}
+
+impl Watch {
+    fn enter(&self, phase: u8) {
+        self.phase.store(phase, Ordering::Relaxed);
+        self.moved();
+    }
+
+    fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request begins; whether it has a body that must be read to the end.
+    pub(crate) fn begin(&self, has_body: bool) {
+        self.body_unread.store(has_body, Ordering::Relaxed);
+        self.enter(SERVING);
+    }
+
+    /// The response has been handed over whole.
+    pub(crate) fn end(&self) {
+        self.enter(WAITING);
+    }
+
+    /// The body of the request has been read to its end.
+    pub(crate) fn body_read(&self) {
+        self.body_unread.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether bytes of the request's body may still come.
+    pub(crate) fn is_body_unread(&self) -> bool {
+        self.body_unread.load(Ordering::Relaxed)
+    }
+
+    /// How long the present phase may last without a move; `None` where the store is what takes time.
+    fn limit(&self, patience: Patience) -> Option<Duration> {
+        if self.write_blocked.load(Ordering::Relaxed) {
+            return Some(patience.stalled);
+        }
+        match self.phase.load(Ordering::Relaxed) {
+            WAITING => Some(patience.idle),
+            HEAD => Some(patience.head),
+            LINGERING => Some(LINGER),
+            _ => None,
+        }
+    }
+}
+
+/// Counts the ticks in which nothing moved.
+#[derive(Debug, Default)]
+struct Stillness {
+    moves: u32,
+    ticks: u32,
+}
+
+impl Stillness {
+    /// Looks at the watch once a tick; true when its patience is over.
+    fn is_over(&mut self, watch: &Watch, patience: Patience) -> bool {
+        let moves = watch.moves.load(Ordering::Relaxed);
+        if moves != self.moves {
+            *self = Self { moves, ticks: 0 };
+            return false;
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        watch
+            .limit(patience)
+            .is_some_and(|limit| TICK * self.ticks > limit)
+    }
+}
+
+/// A socket whose progress is noted.
+struct WatchedIo {
+    io: TokioIo<TcpStream>,
+    watch: Arc<Watch>,
+}
+
+impl WatchedIo {
+    fn note_write<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let blocked = written.is_pending();
+        if blocked {
+            self.watch.write_blocked.store(true, Ordering::Relaxed);
+        } else if self.watch.write_blocked.swap(false, Ordering::Relaxed) {
+            self.watch.moved();
+        }
+        written
+    }
+}
+
+impl Read for WatchedIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.io).poll_read(cx, into);
+        if read.is_ready() && this.watch.phase.load(Ordering::Relaxed) == WAITING {
+            this.watch.enter(HEAD);
+        }
+        read
+    }
+}
+
+impl Write for WatchedIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.note_write(written)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    /// Says that nothing more comes. Where the client is still sending, takes what it sends for a while:
+    /// closing on unread bytes would reset the connection before the answer is seen.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.watch.phase.load(Ordering::Relaxed) != LINGERING {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if !this.watch.is_body_unread() {
+                return Poll::Ready(Ok(()));
+            }
+            this.watch.enter(LINGERING);
+        }
+        let mut scrap = [0; 8 * 1024];
+        loop {
+            let mut scrap = ReadBuf::new(&mut scrap);
+            ready!(Pin::new(this.io.inner_mut()).poll_read(cx, &mut scrap))?;
+            if scrap.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
+        this.note_write(written)
+    }
+}
+
+/// Serves a connection until it ends, stalls, or the server stops: `drain` lets the request in flight
+/// finish, `cut` does not.
+pub(crate) async fn drive(
+    stream: TcpStream,
+    gateway: Arc<Gateway>,
+    patience: Patience,
+    drain: CancellationToken,
+    cut: CancellationToken,
+) {
+    let watch = Arc::new(Watch::default());
+    let io = WatchedIo {
+        io: TokioIo::new(stream),
+        watch: watch.clone(),
+    };
+    let watched = watch.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (gateway, watch) = (gateway.clone(), watched.clone());
+        async move { Ok::<_, Infallible>(gateway.answer(request, watch).await) }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .pipeline_flush(true)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let mut ticks = ticks();
+    let mut stillness = Stillness::default();
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(%error, "connection broke off");
+                }
+                return;
+            }
+            _ = ticks.tick() => {
+                if cut.is_cancelled() || stillness.is_over(&watch, patience) {
+                    return;
+                }
+                if !draining && drain.is_cancelled() {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(10),
+        head: Duration::from_secs(2),
+        stalled: Duration::from_secs(4),
+    };
+
+    /// Seconds until a watch in this state is given up.
+    fn seconds_until_over(watch: &Watch) -> Option<u32> {
+        let mut stillness = Stillness::default();
+        (0..100)
+            .find(|_| stillness.is_over(watch, PATIENCE))
+            .map(|ticks| ticks / 2)
+    }
+
+    #[test]
+    fn only_a_client_that_keeps_us_waiting_is_cut() {
+        let watch = Watch::default();
+        assert_eq!(seconds_until_over(&watch), Some(10));
+        watch.enter(HEAD);
+        assert_eq!(seconds_until_over(&watch), Some(2));
+        watch.begin(true);
+        assert_eq!(seconds_until_over(&watch), None);
+        watch.write_blocked.store(true, Ordering::Relaxed);
+        assert_eq!(seconds_until_over(&watch), Some(4));
+        watch.write_blocked.store(false, Ordering::Relaxed);
+        watch.end();
+        assert_eq!(seconds_until_over(&watch), Some(10));
+    }
+
+    #[test]
+    fn every_move_renews_the_patience() {
+        let watch = Watch::default();
+        let mut stillness = Stillness::default();
+        for _ in 0..100 {
+            watch.enter(HEAD);
+            assert!((0..4).all(|_| !stillness.is_over(&watch, PATIENCE)));
+        }
+    }
+}

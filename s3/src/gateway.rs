@@ -1,0 +1,445 @@
+//! Answers one request: who, what, may they, do it; and every refusal as S3 words it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use hyper::body::{Body, Incoming};
+use storage::Store;
+use storage::model::{Bucket, BucketName, ObjectKey, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tracing::{Instrument, debug, debug_span, error};
+
+use crate::access::{self, Access, Rule, key_of};
+use crate::auth::{Authenticator, Identity, Verified};
+use crate::body::RequestBody;
+use crate::connection::Watch;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::headers::{self, refuse_unhonoured};
+use crate::ops;
+use crate::response::{Reply, ReplyBody, empty};
+use crate::route::{BucketOperation, ObjectOperation, Operation, route};
+use crate::server::Options;
+use crate::uri::{Address, Query, RootDomains, host_of};
+
+/// Longest request target, in bytes: a key of 1024 bytes, each percent-encoded, and a long query.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Most bytes of all headers together.
+const HEADERS_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a request waits for a place among those being served.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The `HostId` of error documents.
+pub(crate) const HOST_ID: &str = "warren";
+
+/// Names a request in its response, in errors and in the log: 16 hexadecimal digits, never the same twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId([u8; 16]);
+
+impl RequestId {
+    fn from_number(mut number: u64) -> Self {
+        let mut digits = [0; 16];
+        for digit in digits.iter_mut().rev() {
+            *digit = b"0123456789ABCDEF"[usize::from((number & 15).to_le_bytes()[0])];
+            number >>= 4;
+        }
+        Self(digits)
+    }
+
+    /// The id as text.
+    pub(crate) fn as_str(&self) -> &str {
+        // Only hexadecimal digits are ever written there.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A request's place among those being served; given back when the response has been handed over whole.
+pub(crate) struct InFlight {
+    watch: Arc<Watch>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.watch.end();
+    }
+}
+
+/// What every request needs.
+pub(crate) struct Gateway {
+    pub(crate) store: Store,
+    pub(crate) access: Access,
+    pub(crate) region: String,
+    authenticator: Authenticator,
+    root_domains: RootDomains,
+    body_timeout: Duration,
+    places: Arc<Semaphore>,
+    next_id: AtomicU64,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gateway({} places)", self.places.available_permits())
+    }
+}
+
+/// A request whose sender is known, without its body.
+pub(crate) struct Call {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) id: RequestId,
+    pub(crate) identity: Identity,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+    /// The request target; its path is shown in errors.
+    pub(crate) uri: Uri,
+    /// True for HEAD, which is answered without a body.
+    pub(crate) head: bool,
+}
+
+impl Gateway {
+    pub(crate) fn new(store: Store, options: &Options) -> Self {
+        // A random start, so that ids do not repeat when the server starts again.
+        let start = getrandom::u64().unwrap_or_else(|_| Timestamp::now().as_millis() << 20);
+        Self {
+            store,
+            access: Access::default(),
+            region: options.region.clone(),
+            authenticator: Authenticator::new(),
+            root_domains: options.root_domains.clone(),
+            body_timeout: options.body_timeout,
+            places: Arc::new(Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS))),
+            next_id: AtomicU64::new(start),
+        }
+    }
+
+    /// Answers a request; whatever goes wrong is an answer too.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, watch: Arc<Watch>) -> Reply {
+        // An odd factor permutes the numbers: neighbouring ids look nothing alike and none repeats.
+        let number = self
+            .next_id
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let id = RequestId::from_number(number);
+        watch.begin(!request.body().is_end_stream());
+        let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
+        let admitted = self.admit(request, id, watch.clone()).instrument(span);
+        let (answered, place) = admitted.await;
+        let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
+        stamp(reply.headers_mut(), id);
+        reply.body_mut().hold(InFlight { watch, _place: place });
+        reply
+    }
+
+    /// Serves a request once there is a place for it; the place is given back with the response.
+    async fn admit(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        id: RequestId,
+        watch: Arc<Watch>,
+    ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
+        match self.place().await {
+            Ok(place) => (self.serve(request, id, watch).await, Some(place)),
+            Err(refusal) => (Err(refusal), None),
+        }
+    }
+
+    /// A place among the requests being served.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        match timeout(QUEUE_TIMEOUT, self.places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Refusal::early(S3Error::new(S3Code::SlowDown))),
+        }
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        id: RequestId,
+        watch: Arc<Watch>,
+    ) -> Result<Reply, Refusal> {
+        let (parts, incoming) = request.into_parts();
+        let head = parts.method == Method::HEAD;
+        let uri = parts.uri.clone();
+        let refuse = |error| Refusal {
+            error,
+            uri: uri.clone(),
+            head,
+        };
+        let (call, operation, payload) = self.understand(parts, id).map_err(refuse)?;
+        let body = RequestBody::new(incoming, &call.headers, payload, self.body_timeout, watch);
+        let body = body.map_err(refuse)?;
+        let outcome = match operation {
+            Operation::ListBuckets => ops::list_buckets(&call),
+            Operation::Bucket(bucket, operation) => Box::pin(call.on_bucket(bucket, operation, body)).await,
+            Operation::Object(bucket, key, operation) => call.on_object(bucket, key, operation, body).await,
+        };
+        outcome.map_err(refuse)
+    }
+
+    /// Who sends what; nothing of the body is read yet, and no place taken.
+    fn understand(
+        self: &Arc<Self>,
+        parts: Parts,
+        id: RequestId,
+    ) -> S3Result<(Call, Operation, crate::auth::PayloadRule)> {
+        check_size(&parts)?;
+        let query = Query::parse(parts.uri.query())?;
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let address = Address::parse(host_of(host, &parts.uri), &parts.uri, &self.root_domains)?;
+        let lookup = |id: &_| self.store.access_key(id).ok();
+        let verified = self
+            .authenticator
+            .verify(&parts, &query, Timestamp::now(), lookup)?;
+        let Verified {
+            identity,
+            payload,
+            hoisted,
+        } = verified;
+        let mut headers = parts.headers;
+        headers.extend(hoisted);
+        let operation = route(&parts.method, address, &query, &headers)?;
+        refuse_unhonoured(&operation, &headers)?;
+        let call = Call {
+            gateway: self.clone(),
+            id,
+            identity,
+            headers,
+            query,
+            uri: parts.uri,
+            head: parts.method == Method::HEAD,
+        };
+        Ok((call, operation, payload))
+    }
+}
+
+/// Refuses heads that are larger than any client needs.
+fn check_size(parts: &Parts) -> S3Result<()> {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let headers: usize = parts
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if target > TARGET_BYTES_MAX || headers > HEADERS_BYTES_MAX {
+        return Err(S3Error::new(S3Code::RequestHeaderSectionTooLarge)
+            .field("MaxSizeAllowed", HEADERS_BYTES_MAX.to_string()));
+    }
+    Ok(())
+}
+
+/// Headers every response carries; hyper adds Date.
+fn stamp(headers: &mut HeaderMap, id: RequestId) {
+    headers.insert(header::SERVER, HeaderValue::from_static("Warren"));
+    if let Ok(id) = HeaderValue::from_bytes(&id.0) {
+        headers.insert("x-amz-request-id", id);
+    }
+}
+
+/// A request that is refused, and what its error document needs to know.
+struct Refusal {
+    error: S3Error,
+    uri: Uri,
+    head: bool,
+}
+
+impl Refusal {
+    /// A refusal before anything of the request was read.
+    fn early(error: S3Error) -> Self {
+        Self {
+            error,
+            uri: Uri::default(),
+            head: false,
+        }
+    }
+
+    fn reply(self, id: RequestId, watch: &Watch) -> Reply {
+        let status = self.error.status();
+        let resource = self.uri.path();
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+            error!(%id, resource, error = %self.error, "request failed");
+        } else {
+            debug!(%id, resource, error = %self.error, "request refused");
+        }
+        let mut reply = empty(status);
+        let headers = reply.headers_mut();
+        for (name, value) in self.error.headers() {
+            headers.insert(name, value.clone());
+        }
+        if watch.is_body_unread() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if !self.head && status != StatusCode::NOT_MODIFIED {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            let document = self.error.to_xml(resource, id.as_str(), HOST_ID);
+            *reply.body_mut() = ReplyBody::Whole(document.into());
+        }
+        reply
+    }
+}
+
+impl Call {
+    /// Finds the bucket, lets pass who may, and does what is asked of it.
+    async fn on_bucket(
+        self: &Call,
+        name: BucketName,
+        operation: BucketOperation,
+        body: RequestBody,
+    ) -> S3Result<Reply> {
+        use BucketOperation as Op;
+        if operation == Op::CreateBucket {
+            let key = access::allow_create_bucket(&self.identity)?;
+            return ops::create_bucket(self, &name, key, body).await;
+        }
+        let bucket = self.bucket(&name)?;
+        self.allow(&bucket, None, Rule::of_bucket(operation))?;
+        match operation {
+            Op::CreateBucket => Err(S3Error::new(S3Code::InternalError)),
+            Op::HeadBucket => Ok(ops::head_bucket(self)),
+            Op::DeleteBucket => ops::delete_bucket(self, &bucket).await,
+            Op::GetBucketLocation => Ok(ops::get_bucket_location(self)),
+            Op::ListObjects => ops::list_objects(self, &bucket).await,
+            Op::ListObjectsV2 => ops::list_objects_v2(self, &bucket).await,
+            Op::ListObjectVersions => ops::list_object_versions(self, &bucket).await,
+            Op::ListMultipartUploads => ops::list_multipart_uploads(self, &bucket).await,
+            Op::DeleteObjects => ops::delete_objects(self, &bucket, body).await,
+            Op::GetBucketVersioning => Ok(ops::get_bucket_versioning()),
+            Op::PutBucketVersioning => ops::put_bucket_versioning(body).await,
+            Op::GetBucketAcl => Ok(ops::get_bucket_acl(&bucket)),
+            Op::PutBucketAcl => ops::put_bucket_acl(self, &bucket, body).await,
+            Op::GetBucketPolicy => ops::get_bucket_policy(&bucket),
+            Op::PutBucketPolicy => ops::put_bucket_policy(self, &bucket, body).await,
+            Op::DeleteBucketPolicy => ops::delete_bucket_policy(self, &bucket).await,
+            Op::GetBucketPolicyStatus => ops::get_bucket_policy_status(&bucket),
+            Op::GetDefault(setting) => Ok(ops::get_default(setting)),
+            Op::GetUnset(setting) => Err(ops::unset(setting)),
+            Op::DeleteUnset(_) => Ok(empty(StatusCode::NO_CONTENT)),
+            Op::Preflight => Err(ops::no_cors()),
+        }
+    }
+
+    /// Finds the bucket, lets pass who may, and does what is asked of the object.
+    async fn on_object(
+        self: &Call,
+        name: BucketName,
+        key: ObjectKey,
+        operation: ObjectOperation,
+        body: RequestBody,
+    ) -> S3Result<Reply> {
+        use ObjectOperation as Op;
+        let bucket = self.bucket(&name)?;
+        self.allow(
+            &bucket,
+            Some(&key),
+            Rule::of_object(operation, self.query.has("versionId")),
+        )?;
+        if self.headers.contains_key(headers::TAGGING) {
+            self.allow(&bucket, Some(&key), Rule::TAG_OBJECT)?;
+        }
+        let bucket = &bucket;
+        match operation {
+            Op::GetObject | Op::HeadObject => ops::get_object(self, bucket, &key).await,
+            Op::PutObject => Box::pin(ops::put_object(self, bucket, &key, body)).await,
+            Op::CopyObject => Box::pin(ops::copy_object(self, bucket, &key)).await,
+            Op::DeleteObject => Box::pin(ops::delete_object(self, bucket, key)).await,
+            Op::CreateMultipartUpload => Box::pin(ops::create_multipart_upload(self, bucket, &key)).await,
+            Op::UploadPart => Box::pin(ops::upload_part(self, bucket, &key, body)).await,
+            Op::UploadPartCopy => Box::pin(ops::upload_part_copy(self, bucket, &key)).await,
+            Op::CompleteMultipartUpload => {
+                Box::pin(ops::complete_multipart_upload(self, bucket, &key, body)).await
+            }
+            Op::AbortMultipartUpload => Box::pin(ops::abort_multipart_upload(self, bucket, &key)).await,
+            Op::ListParts => Box::pin(ops::list_parts(self, bucket, &key)).await,
+            Op::GetObjectAcl => Box::pin(ops::get_object_acl(self, bucket, &key)).await,
+            Op::PutObjectAcl => Box::pin(ops::put_object_acl(self, bucket, &key, body)).await,
+            Op::GetObjectTagging => Box::pin(ops::get_object_tagging(self, bucket, &key)).await,
+            Op::GetObjectLock => Box::pin(ops::get_object_lock(self, bucket, &key)).await,
+            Op::Preflight => Err(ops::no_cors()),
+        }
+    }
+
+    /// The bucket of that name, if it is the client's idea of its owner that owns it.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `AccessDenied`.
+    pub(crate) fn bucket(&self, name: &BucketName) -> S3Result<Arc<Bucket>> {
+        self.bucket_of_owner(name, "x-amz-expected-bucket-owner")
+    }
+
+    /// As [`Self::bucket`], with the owner expected in this header.
+    pub(crate) fn bucket_of_owner(&self, name: &BucketName, owner: &str) -> S3Result<Arc<Bucket>> {
+        let bucket = self
+            .gateway
+            .store
+            .bucket(name)
+            .map_err(|error| S3Error::from(error).field("BucketName", name.as_str()))?;
+        match self.headers.get(owner) {
+            Some(expected) if expected.as_bytes() != bucket.owner.as_str().as_bytes() => {
+                Err(S3Error::new(S3Code::AccessDenied))
+            }
+            _ => Ok(bucket),
+        }
+    }
+
+    /// Lets pass whoever may do what the rule says.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(crate) fn allow(&self, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
+        self.gateway.access.allow(&self.identity, bucket, key, rule)
+    }
+
+    /// What a failed look at an object may say: whoever may not list must not learn which keys exist.
+    pub(crate) fn absence(&self, bucket: &Bucket, error: S3Error) -> S3Error {
+        let absent = matches!(error.code(), S3Code::NoSuchKey | S3Code::NoSuchVersion);
+        if absent && !self.gateway.access.may(&self.identity, bucket, None, Rule::LIST) {
+            return S3Error::new(S3Code::AccessDenied);
+        }
+        error
+    }
+
+    /// Whether somebody signed the request.
+    pub(crate) fn is_signed(&self) -> bool {
+        key_of(&self.identity).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_have_sixteen_upper_case_digits() {
+        assert_eq!(
+            RequestId::from_number(0x4442_587f_b7d0_a2f9).as_str(),
+            "4442587FB7D0A2F9"
+        );
+        assert_eq!(RequestId::from_number(1).as_str(), "0000000000000001");
+    }
+}

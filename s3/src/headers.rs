@@ -1,0 +1,447 @@
+//! Reads what the headers of a request say about objects, and refuses those that would not be honoured.
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use storage::model::{
+    BucketAcl, ETag, ETagMatch, ObjectHeaders, ReadConditions, StorageClass, WriteCondition,
+};
+
+use crate::access::parse_canned;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::route::{BucketOperation, ObjectOperation, Operation};
+use crate::time::parse_http_date;
+use crate::uri::Query;
+
+mod range;
+
+pub(crate) use range::{copy_range, requested_range};
+
+/// The header that gives an object tags while it is written.
+pub(crate) const TAGGING: &str = "x-amz-tagging";
+
+/// The prefix of user metadata.
+pub(crate) const META: &str = "x-amz-meta-";
+
+/// Most bytes of names and values of user metadata. Source: AWS S3 user guide, "Working with object metadata".
+const METADATA_BYTES_MAX: usize = 2048;
+
+/// The bytes of a header as text, if it is there.
+///
+/// # Errors
+/// `InvalidArgument`: not UTF-8.
+pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &str) -> S3Result<Option<&'h str>> {
+    headers.get(name).map(|value| utf8(name, value)).transpose()
+}
+
+fn utf8<'h>(name: &str, value: &'h HeaderValue) -> S3Result<&'h str> {
+    std::str::from_utf8(value.as_bytes())
+        .map_err(|_| S3Error::invalid_argument(name, "", "The value of this header is not UTF-8."))
+}
+
+/// Refuses a request with a header that changes what it means and that Warren does not honour.
+///
+/// # Errors
+/// `NotImplemented` that names the header; `InvalidRequest` where AWS says so.
+pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S3Result<()> {
+    for (name, value) in headers {
+        if let Some(rest) = name.as_str().strip_prefix("x-amz-") {
+            refuse_amz(rest, value)?;
+        }
+    }
+    let refused: &[HeaderName] = match operation {
+        Operation::Object(_, _, op) if is_upload(*op) => &[
+            header::CONTENT_RANGE,
+            header::RANGE,
+            header::IF_MODIFIED_SINCE,
+            header::IF_UNMODIFIED_SINCE,
+        ],
+        Operation::Object(_, _, ObjectOperation::DeleteObject) => &[
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_UNMODIFIED_SINCE,
+        ],
+        Operation::Bucket(_, BucketOperation::CreateBucket) => &[header::IF_MATCH, header::IF_NONE_MATCH],
+        _ => &[],
+    };
+    match refused.iter().find(|name| headers.contains_key(*name)) {
+        Some(name) => Err(not_implemented(name.as_str())),
+        None => Ok(()),
+    }
+}
+
+const fn is_upload(operation: ObjectOperation) -> bool {
+    matches!(
+        operation,
+        ObjectOperation::PutObject | ObjectOperation::UploadPart | ObjectOperation::CompleteMultipartUpload
+    )
+}
+
+fn not_implemented(header: &str) -> S3Error {
+    S3Error::not_implemented(format!(
+        "A header you provided implies functionality that is not implemented: {header}."
+    ))
+    .field("Header", header)
+}
+
+/// Decides about one `x-amz-*` header, named without its prefix.
+fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
+    let honoured = match rest {
+        // Authentication and checksums, read where they are verified.
+        "date"
+        | "content-sha256"
+        | "security-token"
+        | "decoded-content-length"
+        | "trailer"
+        | "sdk-checksum-algorithm"
+        | "checksum-algorithm"
+        | "checksum-mode"
+        | "checksum-type"
+        | "checksum-crc32"
+        | "checksum-crc32c"
+        | "checksum-crc64nvme"
+        | "checksum-sha1"
+        | "checksum-sha256" => true,
+        // Objects and copies.
+        "acl"
+        | "storage-class"
+        | "tagging"
+        | "tagging-directive"
+        | "metadata-directive"
+        | "website-redirect-location"
+        | "mp-object-size"
+        | "copy-source"
+        | "copy-source-range"
+        | "copy-source-if-match"
+        | "copy-source-if-none-match"
+        | "copy-source-if-modified-since"
+        | "copy-source-if-unmodified-since"
+        | "expected-bucket-owner"
+        | "source-expected-bucket-owner" => true,
+        // True without our doing anything: nobody pays, nothing is locked, and these only describe the client.
+        "request-payer"
+        | "bypass-governance-retention"
+        | "user-agent"
+        | "confirm-remove-self-bucket-access"
+        | "optional-object-attributes"
+        | "te" => true,
+        // Every block is encrypted, by keys of this store.
+        "server-side-encryption" => value == "AES256",
+        "bucket-object-lock-enabled" | "server-side-encryption-bucket-key-enabled" => {
+            value.as_bytes().eq_ignore_ascii_case(b"false")
+        }
+        // Objects belong to the owner of their bucket, whoever writes them.
+        "object-ownership" => value == "BucketOwnerEnforced" || value == "BucketOwnerPreferred",
+        _ if rest.starts_with("meta-") || rest.starts_with("cf-") => true,
+        _ if rest.starts_with("object-lock-") => {
+            return Err(S3Error::invalid_request(
+                "Bucket is missing Object Lock Configuration",
+            ));
+        }
+        _ => false,
+    };
+    if honoured {
+        Ok(())
+    } else {
+        Err(not_implemented(&format!("x-amz-{rest}")))
+    }
+}
+
+/// What a request says about an object to be, tags included.
+///
+/// # Errors
+/// `MetadataTooLarge`, `InvalidTag`, `InvalidArgument` for text that is not UTF-8.
+pub(crate) fn object_headers(headers: &HeaderMap) -> S3Result<ObjectHeaders> {
+    let owned = |name: HeaderName| text(headers, name.as_str()).map(|text| text.map(str::to_owned));
+    let mut object = ObjectHeaders {
+        content_type: owned(header::CONTENT_TYPE)?,
+        content_encoding: text(headers, "content-encoding")?.and_then(without_aws_chunked),
+        content_disposition: owned(header::CONTENT_DISPOSITION)?,
+        content_language: owned(header::CONTENT_LANGUAGE)?,
+        cache_control: owned(header::CACHE_CONTROL)?,
+        expires: owned(header::EXPIRES)?,
+        website_redirect: redirect(headers)?,
+        tags: tags(headers)?.unwrap_or_default(),
+        ..ObjectHeaders::default()
+    };
+    let mut bytes = 0;
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(META) else {
+            continue;
+        };
+        let value = utf8(name, value)?;
+        bytes += name.len() + value.len();
+        // A repeated header is one list (RFC 9110 section 5.3).
+        object
+            .user
+            .entry(name.to_owned())
+            .and_modify(|known| {
+                known.push(',');
+                known.push_str(value);
+            })
+            .or_insert_with(|| value.to_owned());
+    }
+    if bytes > METADATA_BYTES_MAX {
+        return Err(S3Error::new(S3Code::MetadataTooLarge)
+            .field("Size", bytes.to_string())
+            .field("MaxSizeAllowed", METADATA_BYTES_MAX.to_string()));
+    }
+    Ok(object)
+}
+
+/// `Content-Encoding` without the framing of the transfer, which the object does not keep.
+fn without_aws_chunked(encoding: &str) -> Option<String> {
+    let kept: Vec<&str> = encoding
+        .split(',')
+        .map(str::trim)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+fn redirect(headers: &HeaderMap) -> S3Result<Option<String>> {
+    const NAME: &str = "x-amz-website-redirect-location";
+    match text(headers, NAME)? {
+        None => Ok(None),
+        Some(to) if to.starts_with('/') || to.starts_with("http://") || to.starts_with("https://") => {
+            Ok(Some(to.to_owned()))
+        }
+        Some(to) => Err(S3Error::invalid_argument(
+            NAME,
+            to,
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        )),
+    }
+}
+
+/// The tags of `x-amz-tagging`, if it is there.
+///
+/// # Errors
+/// `InvalidTag`: more than ten, a name twice, or too long. Source: AWS S3 user guide, "Object tagging".
+pub(crate) fn tags(headers: &HeaderMap) -> S3Result<Option<Vec<(String, String)>>> {
+    let Some(list) = text(headers, TAGGING)? else {
+        return Ok(None);
+    };
+    let tags: Vec<(String, String)> = Query::parse(Some(list))?
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let invalid = |why: &'static str| Err(S3Error::with_message(S3Code::InvalidTag, why));
+    if tags.len() > 10 {
+        return invalid("Object tags cannot be greater than 10");
+    }
+    for (at, (name, value)) in tags.iter().enumerate() {
+        if !(1..=128).contains(&name.chars().count()) || value.chars().count() > 256 {
+            return invalid("A tag's key has 1 to 128 characters and its value at most 256");
+        }
+        if tags[..at].iter().any(|(earlier, _)| earlier == name) {
+            return invalid("Cannot provide multiple Tags with the same key");
+        }
+    }
+    Ok(Some(tags))
+}
+
+/// `x-amz-storage-class`, STANDARD unless told.
+///
+/// # Errors
+/// `InvalidStorageClass`.
+pub(crate) fn storage_class(headers: &HeaderMap) -> S3Result<StorageClass> {
+    match headers.get("x-amz-storage-class") {
+        None => Ok(StorageClass::Standard),
+        Some(name) => name
+            .to_str()
+            .ok()
+            .and_then(StorageClass::from_name)
+            .ok_or(S3Error::new(S3Code::InvalidStorageClass)),
+    }
+}
+
+/// `x-amz-acl`, if it is there.
+///
+/// # Errors
+/// `InvalidArgument`, `NotImplemented`.
+pub(crate) fn canned_acl(headers: &HeaderMap) -> S3Result<Option<BucketAcl>> {
+    text(headers, "x-amz-acl")?.map(parse_canned).transpose()
+}
+
+/// Names of the headers that make a read conditional.
+struct ConditionNames {
+    matches: &'static str,
+    none_match: &'static str,
+    modified: &'static str,
+    unmodified: &'static str,
+}
+
+/// The conditions of a read. A date that is none is no condition (RFC 9110 section 13.1.3).
+pub(crate) fn read_conditions(headers: &HeaderMap) -> ReadConditions {
+    conditions(
+        headers,
+        &ConditionNames {
+            matches: "if-match",
+            none_match: "if-none-match",
+            modified: "if-modified-since",
+            unmodified: "if-unmodified-since",
+        },
+    )
+}
+
+/// The conditions on the source of a copy.
+pub(crate) fn source_conditions(headers: &HeaderMap) -> ReadConditions {
+    conditions(
+        headers,
+        &ConditionNames {
+            matches: "x-amz-copy-source-if-match",
+            none_match: "x-amz-copy-source-if-none-match",
+            modified: "x-amz-copy-source-if-modified-since",
+            unmodified: "x-amz-copy-source-if-unmodified-since",
+        },
+    )
+}
+
+fn conditions(headers: &HeaderMap, names: &ConditionNames) -> ReadConditions {
+    let date = |name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse_http_date)
+    };
+    ReadConditions {
+        if_match: etag_match(headers, names.matches),
+        if_none_match: etag_match(headers, names.none_match),
+        if_modified_since: date(names.modified),
+        if_unmodified_since: date(names.unmodified),
+    }
+}
+
+/// The tags a condition names. Ours are strong; a weak mark before one is forgiven.
+fn etag_match(headers: &HeaderMap, name: &str) -> Option<ETagMatch> {
+    let mut tags = Vec::new();
+    for value in headers.get_all(name) {
+        for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if tag == "*" {
+                return Some(ETagMatch::Any);
+            }
+            tags.extend(ETag::parse(tag.strip_prefix("W/").unwrap_or(tag)).ok());
+        }
+    }
+    headers.contains_key(name).then_some(ETagMatch::OneOf(tags))
+}
+
+/// What must hold for a write to happen.
+///
+/// # Errors
+/// `NotImplemented`: `If-None-Match` with a tag, or both conditions at once.
+pub(crate) fn write_condition(headers: &HeaderMap) -> S3Result<WriteCondition> {
+    match (headers.get(header::IF_MATCH), headers.get(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(WriteCondition::None),
+        (None, Some(tag)) if tag == "*" => Ok(WriteCondition::Absent),
+        (_, Some(_)) => Err(not_implemented("If-None-Match")),
+        (Some(tag), None) if tag == "*" => Ok(WriteCondition::Present),
+        (Some(tag), None) => Ok(WriteCondition::Tag(
+            tag.to_str().ok().and_then(|tag| ETag::parse(tag).ok()),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        map
+    }
+
+    fn refusal(lines: &[(&str, &str)]) -> Option<S3Code> {
+        let bucket = storage::model::BucketName::parse("bucket").unwrap();
+        let key = storage::model::ObjectKey::parse(b"k").unwrap();
+        let put = Operation::Object(bucket, key, ObjectOperation::PutObject);
+        refuse_unhonoured(&put, &headers(lines))
+            .err()
+            .map(|error| error.code())
+    }
+
+    #[test]
+    fn a_header_that_is_not_honoured_is_an_error() {
+        for name in [
+            "x-amz-server-side-encryption-customer-algorithm",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-copy-source-server-side-encryption-customer-key",
+            "x-amz-grant-read",
+            "x-amz-write-offset-bytes",
+            "x-amz-invented-tomorrow",
+            "content-range",
+            "if-modified-since",
+        ] {
+            assert_eq!(refusal(&[(name, "1")]), Some(S3Code::NotImplemented), "{name}");
+        }
+        assert_eq!(
+            refusal(&[("x-amz-server-side-encryption", "aws:kms")]),
+            Some(S3Code::NotImplemented)
+        );
+        assert_eq!(refusal(&[("x-amz-server-side-encryption", "AES256")]), None);
+        assert_eq!(
+            refusal(&[("x-amz-object-lock-mode", "COMPLIANCE")]),
+            Some(S3Code::InvalidRequest)
+        );
+        assert_eq!(
+            refusal(&[("x-amz-meta-anything", "x"), ("user-agent", "y")]),
+            None
+        );
+    }
+
+    #[test]
+    fn metadata_keeps_its_bytes_and_has_a_bound() {
+        let object = object_headers(&headers(&[
+            ("x-amz-meta-Mtime", "1.5"),
+            ("x-amz-meta-name", "h\u{e9}llo"),
+            ("x-amz-meta-list", "a"),
+            ("x-amz-meta-list", "b"),
+            ("content-encoding", "aws-chunked, gzip"),
+            ("x-amz-tagging", "a=1&b=c%20d"),
+        ]))
+        .unwrap();
+        assert_eq!(object.user["mtime"], "1.5");
+        assert_eq!(object.user["name"], "h\u{e9}llo");
+        assert_eq!(object.user["list"], "a,b");
+        assert_eq!(object.content_encoding.as_deref(), Some("gzip"));
+        assert_eq!(
+            object.tags,
+            [("a".into(), "1".into()), ("b".into(), "c d".into())]
+        );
+        let big = "x".repeat(2048);
+        let too_large = object_headers(&headers(&[("x-amz-meta-a", &big)])).unwrap_err();
+        assert_eq!(too_large.code(), S3Code::MetadataTooLarge);
+        let only_framing = object_headers(&headers(&[("content-encoding", "aws-chunked")])).unwrap();
+        assert_eq!(only_framing.content_encoding, None);
+    }
+
+    #[test]
+    fn conditions_say_what_clients_mean() {
+        const TAG: &str = "0123456789abcdef0123456789abcdef";
+        let tag = ETag::parse(TAG).unwrap();
+        let quoted = format!("\"{TAG}\"");
+        let read = read_conditions(&headers(&[("if-none-match", &format!("W/{quoted}, \"x\""))]));
+        assert_eq!(read.if_none_match, Some(ETagMatch::OneOf(vec![tag])));
+        let read = read_conditions(&headers(&[
+            ("if-match", "\"foreign\""),
+            ("if-modified-since", "soon"),
+        ]));
+        assert_eq!(read.if_match, Some(ETagMatch::OneOf(vec![])));
+        assert_eq!(read.if_modified_since, None);
+        let write = |lines: &[_]| write_condition(&headers(lines)).map_err(|error| error.code());
+        assert_eq!(write(&[]), Ok(WriteCondition::None));
+        assert_eq!(write(&[("if-none-match", "*")]), Ok(WriteCondition::Absent));
+        assert_eq!(write(&[("if-none-match", &quoted)]), Err(S3Code::NotImplemented));
+        assert_eq!(write(&[("if-match", TAG)]), Ok(WriteCondition::Tag(Some(tag))));
+        assert_eq!(
+            write(&[("if-match", "\"foreign\"")]),
+            Ok(WriteCondition::Tag(None))
+        );
+    }
+}

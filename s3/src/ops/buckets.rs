@@ -1,0 +1,105 @@
+//! ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+use storage::StoreError;
+use storage::model::{AccessKey, Bucket, BucketName, BucketSettings, Grants};
+
+use super::listing::{given, page_max, user};
+use crate::access::allow_list_buckets;
+use crate::body::RequestBody;
+use crate::error::{S3Error, S3Result};
+use crate::gateway::Call;
+use crate::headers::canned_acl;
+use crate::response::{Reply, empty, xml};
+use crate::xml::{BODY_BYTES_MAX, CreateBucketConfiguration, NAMESPACE, XmlWriter};
+
+/// The region that has no name in a location.
+const CLASSIC_REGION: &str = "us-east-1";
+
+/// Lists the buckets the key has any grant on.
+pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
+    let key = allow_list_buckets(&call.identity)?;
+    let prefix = call.query.get("prefix").unwrap_or_default();
+    let after = given(&call.query, "continuation-token").unwrap_or_default();
+    // More than a page of buckets is shown only to clients that ask for pages.
+    let max = match given(&call.query, "max-buckets") {
+        Some(_) => page_max(&call.query, "max-buckets")?,
+        None => usize::MAX,
+    };
+    let mut buckets = call.gateway.store.buckets();
+    buckets.retain(|bucket| {
+        let name = bucket.name.as_str();
+        key.grants_on(bucket.id) != Grants::NONE && name.starts_with(prefix) && name > after
+    });
+    let next = (max > 0 && buckets.len() > max).then(|| buckets[max - 1].name.clone());
+    buckets.truncate(max);
+    let mut document = XmlWriter::document();
+    document.root("ListAllMyBucketsResult", |xml| {
+        user(xml, "Owner", key.id.as_str(), key.name.as_str());
+        xml.element("Buckets", |xml| {
+            for bucket in &buckets {
+                xml.element("Bucket", |xml| {
+                    xml.text("Name", bucket.name.as_str());
+                    xml.time("CreationDate", bucket.created);
+                    xml.text("BucketRegion", &call.gateway.region);
+                });
+            }
+        });
+        xml.text_if("Prefix", given(&call.query, "prefix"));
+        xml.text_if("ContinuationToken", next.as_ref().map(BucketName::as_str));
+    });
+    Ok(xml(document.finish()))
+}
+
+/// Creates a bucket for the key that signed; any region a client asks for is this one.
+pub(crate) async fn create_bucket(
+    call: &Call,
+    name: &BucketName,
+    key: &Arc<AccessKey>,
+    body: RequestBody,
+) -> S3Result<Reply> {
+    let settings = BucketSettings {
+        acl: canned_acl(&call.headers)?.unwrap_or_default(),
+        policy: None,
+    };
+    CreateBucketConfiguration::parse(&body.document(BODY_BYTES_MAX).await?)?;
+    match call.gateway.store.create_bucket(name, &key.id, settings).await {
+        Ok(_) => {}
+        // Source: AWS S3 API reference, CreateBucket: us-east-1 answers one's own bucket with 200.
+        Err(StoreError::BucketAlreadyOwnedByYou) if call.gateway.region == CLASSIC_REGION => {}
+        Err(error) => return Err(S3Error::from(error).field("BucketName", name.as_str())),
+    }
+    let mut reply = empty(StatusCode::OK);
+    if let Ok(location) = HeaderValue::try_from(format!("/{name}")) {
+        reply.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(reply)
+}
+
+/// Says that the bucket is there.
+pub(crate) fn head_bucket(call: &Call) -> Reply {
+    let mut reply = empty(StatusCode::OK);
+    if let Ok(region) = HeaderValue::from_str(&call.gateway.region) {
+        reply.headers_mut().insert("x-amz-bucket-region", region);
+    }
+    reply
+}
+
+/// Deletes an empty bucket.
+pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket) -> S3Result<Reply> {
+    call.gateway.store.delete_bucket(&bucket.name).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Names the region; the classic one by saying nothing.
+pub(crate) fn get_bucket_location(call: &Call) -> Reply {
+    let region = Some(call.gateway.region.as_str()).filter(|region| *region != CLASSIC_REGION);
+    let region = quick_xml::escape::escape(region.unwrap_or_default());
+    xml(format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <LocationConstraint xmlns=\"{NAMESPACE}\">{region}</LocationConstraint>"
+    )
+    .into_bytes())
+}

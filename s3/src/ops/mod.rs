@@ -1,0 +1,37 @@
+//! What each operation does: headers to a request of the store, and its outcome to a response.
+
+mod acl;
+mod buckets;
+mod copy;
+mod delete;
+mod get_object;
+mod list_objects;
+mod list_parts;
+mod list_uploads;
+mod list_versions;
+mod listing;
+mod multipart;
+mod policy;
+mod put_object;
+mod settings;
+mod slow;
+mod tagging;
+
+pub(crate) use acl::{get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl};
+pub(crate) use buckets::{create_bucket, delete_bucket, get_bucket_location, head_bucket, list_buckets};
+pub(crate) use copy::{copy_object, upload_part_copy};
+pub(crate) use delete::{delete_object, delete_objects};
+pub(crate) use get_object::get_object;
+pub(crate) use list_objects::{list_objects, list_objects_v2};
+pub(crate) use list_parts::list_parts;
+pub(crate) use list_uploads::list_multipart_uploads;
+pub(crate) use list_versions::list_object_versions;
+pub(crate) use multipart::{
+    abort_multipart_upload, complete_multipart_upload, create_multipart_upload, upload_part,
+};
+pub(crate) use policy::{
+    delete_bucket_policy, get_bucket_policy, get_bucket_policy_status, put_bucket_policy,
+};
+pub(crate) use put_object::put_object;
+pub(crate) use settings::{get_bucket_versioning, get_default, no_cors, put_bucket_versioning, unset};
+pub(crate) use tagging::{get_object_lock, get_object_tagging};

@@ -1,0 +1,268 @@
+//! The bodies of responses: one concrete type, so that a request costs no boxed one.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use storage::{ObjectReader, StoreError};
+use tokio::time::{Instant, Sleep, sleep};
+use tracing::error;
+
+use crate::error::S3Result;
+use crate::gateway::InFlight;
+
+/// What a request is answered with.
+pub(crate) type Reply = Response<ReplyBody>;
+
+/// How often a response that waits for the store says that it is still alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// The body of a response.
+#[derive(Debug, Default)]
+pub(crate) enum ReplyBody {
+    /// Nothing (more).
+    #[default]
+    Empty,
+    /// All of it at once.
+    Whole(Bytes),
+    /// The content of an object as it is read.
+    Object(Box<ObjectBody>),
+    /// A document that takes long to come about.
+    Slow(Box<SlowBody>),
+}
+
+/// Why a response is cut off: the client must not take it for complete.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CutOff {
+    /// The store could not read on.
+    #[error("the content could not be read")]
+    Store(#[from] StoreError),
+    /// The store gave another number of bytes than promised.
+    #[error("the content has another length than promised")]
+    Length,
+}
+
+type Read = Pin<Box<dyn Future<Output = (ObjectReader, Option<Result<Bytes, StoreError>>)> + Send>>;
+
+/// The content of an object as it is read: at most one piece is held here.
+pub(crate) struct ObjectBody {
+    ready: Option<Bytes>,
+    remaining: u64,
+    reader: Reading,
+    /// Holds the request's place among those being served.
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+enum Reading {
+    Resting(ObjectReader),
+    Busy(Read),
+    Over,
+}
+
+impl std::fmt::Debug for ObjectBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ObjectBody({} bytes remain)", self.remaining)
+    }
+}
+
+/// The content a reader gives, `bytes` in all. The first piece is read before anything is sent, so that a
+/// damaged object is an error and a small one is sent together with its headers.
+///
+/// # Errors
+/// The first piece cannot be read.
+pub(crate) async fn content(mut reader: ObjectReader, bytes: u64) -> S3Result<ReplyBody> {
+    let Some(first) = reader.next().await.transpose()? else {
+        return if bytes == 0 {
+            Ok(ReplyBody::Empty)
+        } else {
+            Err(damaged())
+        };
+    };
+    let first_bytes = first.len() as u64;
+    if first_bytes > bytes {
+        return Err(damaged());
+    }
+    if first_bytes == bytes {
+        return Ok(ReplyBody::Whole(first));
+    }
+    Ok(ReplyBody::Object(Box::new(ObjectBody {
+        ready: Some(first),
+        remaining: bytes,
+        reader: Reading::Resting(reader),
+        in_flight: None,
+    })))
+}
+
+fn damaged() -> crate::error::S3Error {
+    StoreError::Damaged("content has another length than its row says".into()).into()
+}
+
+impl ObjectBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
+        loop {
+            if let Some(piece) = self.ready.take() {
+                let Some(remaining) = self.remaining.checked_sub(piece.len() as u64) else {
+                    self.reader = Reading::Over;
+                    return Poll::Ready(Some(Err(CutOff::Length)));
+                };
+                self.remaining = remaining;
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            if self.remaining == 0 {
+                return Poll::Ready(None);
+            }
+            match std::mem::replace(&mut self.reader, Reading::Over) {
+                Reading::Resting(mut reader) => {
+                    self.reader = Reading::Busy(Box::pin(async move {
+                        let piece = reader.next().await;
+                        (reader, piece)
+                    }));
+                }
+                Reading::Busy(mut read) => match read.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.reader = Reading::Busy(read);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready((reader, Some(Ok(piece)))) => {
+                        self.reader = Reading::Resting(reader);
+                        self.ready = Some(piece);
+                    }
+                    Poll::Ready((_, Some(Err(error)))) => {
+                        error!(%error, "response cut off: content not readable");
+                        return Poll::Ready(Some(Err(error.into())));
+                    }
+                    Poll::Ready((_, None)) => {
+                        error!(missing = self.remaining, "response cut off: content too short");
+                        return Poll::Ready(Some(Err(CutOff::Length)));
+                    }
+                },
+                Reading::Over => return Poll::Ready(Some(Err(CutOff::Length))),
+            }
+        }
+    }
+}
+
+/// A document that is still being worked on: its declaration and then white space keep the client waiting
+/// until the rest, or the error, is known.
+pub(crate) struct SlowBody {
+    begun: bool,
+    work: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
+    pause: Pin<Box<Sleep>>,
+    /// Holds the request's place among those being served.
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+impl std::fmt::Debug for SlowBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SlowBody(begun: {})", self.begun)
+    }
+}
+
+impl SlowBody {
+    /// Waits for `work`, which gives the document without its declaration.
+    pub(crate) fn new(work: impl Future<Output = Bytes> + Send + 'static) -> Self {
+        Self {
+            begun: false,
+            work: Some(Box::pin(work)),
+            pause: Box::pin(sleep(KEEP_ALIVE)),
+            in_flight: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.begun {
+            self.begun = true;
+            return Poll::Ready(Some(Bytes::from_static(
+                b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n",
+            )));
+        }
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(rest) = work.as_mut().poll(cx) {
+            self.work = None;
+            return Poll::Ready(Some(rest));
+        }
+        if self.pause.as_mut().poll(cx).is_ready() {
+            self.pause.as_mut().reset(Instant::now() + KEEP_ALIVE);
+            return Poll::Ready(Some(Bytes::from_static(b" ")));
+        }
+        Poll::Pending
+    }
+}
+
+impl ReplyBody {
+    /// Makes a body that outlives its handler keep the request's place until it ends.
+    pub(crate) fn hold(&mut self, in_flight: InFlight) {
+        match self {
+            Self::Empty | Self::Whole(_) => drop(in_flight),
+            Self::Object(object) => object.in_flight = Some(in_flight),
+            Self::Slow(slow) => slow.in_flight = Some(in_flight),
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let this = self.get_mut();
+        let piece = match this {
+            Self::Empty => return Poll::Ready(None),
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *this = Self::Empty;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Self::Object(object) => object.poll(cx),
+            Self::Slow(slow) => slow.poll(cx).map(|piece| piece.map(Ok)),
+        };
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(_) => false,
+            Self::Object(object) => object.remaining == 0 && object.ready.is_none(),
+            Self::Slow(slow) => slow.work.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Object(object) => SizeHint::with_exact(object.remaining),
+            Self::Slow(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(ReplyBody::Empty);
+    *reply.status_mut() = status;
+    reply
+}
+
+/// A 200 with an XML document.
+pub(crate) fn xml(document: Vec<u8>) -> Reply {
+    with_type(document.into(), "application/xml")
+}
+
+/// A 200 with a JSON document.
+pub(crate) fn json(document: String) -> Reply {
+    with_type(document.into(), "application/json")
+}
+
+fn with_type(document: Bytes, content_type: &'static str) -> Reply {
+    let mut reply = Response::new(ReplyBody::Whole(document));
+    let content_type = HeaderValue::from_static(content_type);
+    reply.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    reply
+}

@@ -1,0 +1,356 @@
+//! Frees references whose owner is gone: what a crash left between storing blocks and committing their row.
+//!
+//! Mark: walk the rows and note every owner they name. Sweep: walk the references and release those of other owners.
+//! Three things make it safe beside running writes: writes under way when the collection begins, and all that begin
+//! later, are spared by name; parts are walked before objects, because a part's blocks move from its row to the object's and
+//! never back; and a released reference that somebody still needs cannot exist, because only a write's own lease or row
+//! names its owner.
+
+use std::collections::HashSet;
+use std::ops::Bound::{Excluded, Included};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::StoreError;
+use crate::cluster::Collection;
+use crate::disk::{ReferenceKey, ScannedRow};
+use crate::model::{
+    BlockId, BucketId, ETag, ObjectKey, ObjectRow, PartRow, UploadRow, UploadState, row_key, summary,
+};
+use crate::objects::INLINE_BYTES_MAX;
+use crate::seal::owner_of;
+use crate::store::Inner;
+
+/// After a crash the first collection waits until the box has settled.
+const FIRST_AFTER: Duration = Duration::from_secs(20);
+/// Then once a week: a failed release is the only other thing that leaves references behind.
+const EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A finished upload answers a repeated Complete for so long.
+const COMPLETED_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Rows or references looked at before other work gets the thread.
+const PAGE: usize = 1000;
+/// Owners remembered at once, as 8 bytes each; with more, the references are swept in several passes.
+const OWNERS_MAX: usize = 4 << 20;
+
+/// What a collection did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Collected {
+    /// References released.
+    pub(crate) released: u64,
+    /// Finished uploads forgotten.
+    pub(crate) uploads: u64,
+}
+
+/// Collects soon after a crash and then every week, until stopped.
+pub(crate) async fn run(inner: Weak<Inner>, after_crash: bool, stop: CancellationToken) {
+    let mut wait = if after_crash { FIRST_AFTER } else { EVERY };
+    while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        wait = EVERY;
+        let Some(inner) = inner.upgrade() else { return };
+        match collect(&inner, &stop).await {
+            Ok(Collected {
+                released: 0,
+                uploads: 0,
+            }) => {}
+            Ok(Collected { released, uploads }) => info!(released, uploads, "unreferenced blocks collected"),
+            Err(error) => {
+                warn!(%error, "collection of unreferenced blocks given up; the next one starts anew")
+            }
+        }
+    }
+}
+
+/// One whole collection.
+///
+/// # Errors
+/// The disk fails, or a row does not read: then nothing more is released, since what it names is unknown.
+pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Result<Collected, StoreError> {
+    let uploads = forget_completed(inner).await?;
+    let mut released = 0;
+    let mut passes = 1;
+    let mut pass = 0;
+    while pass < passes {
+        let collection = inner.releaser.collection();
+        let slice = Slice { passes, pass };
+        let marking = inner.clone();
+        let marked = inner.disk.run(move || mark(&marking, slice)).await??;
+        match marked {
+            Some(owners) => {
+                released += sweep(inner, &collection, &owners, slice, stop).await?;
+                pass += 1;
+            }
+            None => (passes, pass) = (passes * 4, 0),
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+    }
+    Ok(Collected { released, uploads })
+}
+
+/// The owners one pass is about, by their first byte.
+#[derive(Clone, Copy)]
+struct Slice {
+    passes: usize,
+    pass: usize,
+}
+
+impl Slice {
+    fn has(self, owner: &[u8; 16]) -> bool {
+        usize::from(owner[0]) % self.passes == self.pass
+    }
+}
+
+/// The owners that rows name; half of the name suffices, since a collision merely spares something.
+#[derive(Default)]
+struct Owners(HashSet<u64>);
+
+impl Owners {
+    fn short(owner: &[u8; 16]) -> u64 {
+        owner.first_chunk().map_or(0, |half| u64::from_le_bytes(*half))
+    }
+
+    fn has(&self, owner: &[u8; 16]) -> bool {
+        self.0.contains(&Self::short(owner))
+    }
+}
+
+/// Every owner of this slice that a row names; `None` when there are too many for one pass. Blocks the thread.
+fn mark(inner: &Inner, slice: Slice) -> Result<Option<Owners>, StoreError> {
+    let mut owners = Owners::default();
+    let mut add = |owner: [u8; 16]| {
+        if slice.has(&owner) {
+            owners.0.insert(Owners::short(&owner));
+        }
+        // 256 slices are as fine as the first byte allows.
+        owners.0.len() <= OWNERS_MAX || slice.passes >= 256
+    };
+    if mark_parts(inner, &mut add)? && mark_objects(inner, &mut add)? {
+        Ok(Some(owners))
+    } else {
+        Ok(None)
+    }
+}
+
+fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
+    // A part's row does not say which key it is for; its upload's does.
+    for row in rows(inner, row_key::all_uploads()) {
+        let row = row?;
+        let (Some(bucket), Some((key, upload))) =
+            (row_key::bucket_id(&row.key), row_key::parse_upload(&row.key))
+        else {
+            continue;
+        };
+        let prefix = row_key::parts(bucket, upload);
+        for part in rows(inner, (prefix.clone(), row_key::after_prefix(prefix))) {
+            let Some(part) = inner.partitions.read::<PartRow>(&part?.key)? else {
+                continue;
+            };
+            if !add(owner_of(&inner.keyring, bucket, &key, part.write)) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
+    for row in rows(inner, row_key::all_objects()) {
+        let row = row?;
+        if is_inline(&row) {
+            continue;
+        }
+        let (Some(bucket), Some(key)) = (row_key::bucket_id(&row.key), key_of(&row)) else {
+            continue;
+        };
+        let Some(object) = inner.partitions.read::<ObjectRow>(&row.key)? else {
+            continue;
+        };
+        for write in object.versions.iter().flat_map(|version| &version.extents) {
+            if !add(owner_of(&inner.keyring, bucket, &key, *write)) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the summary alone tells that the row names no blocks.
+fn is_inline(row: &ScannedRow) -> bool {
+    summary::decode(&row.summary).is_some_and(|summary| {
+        summary.only_null && summary.size <= INLINE_BYTES_MAX as u64 && matches!(summary.etag, ETag::Md5(_))
+    })
+}
+
+fn key_of(row: &ScannedRow) -> Option<ObjectKey> {
+    ObjectKey::parse(row.key.get(row_key::OBJECT_KEY_AT..)?).ok()
+}
+
+/// Releases references of this slice whose owner no row names and no write under way uses.
+async fn sweep(
+    inner: &Arc<Inner>,
+    collection: &Collection,
+    owners: &Owners,
+    slice: Slice,
+    stop: &CancellationToken,
+) -> Result<u64, StoreError> {
+    let mut released = 0;
+    let mut after: Option<ReferenceKey> = None;
+    while !stop.is_cancelled() {
+        let disk = inner.disk.clone();
+        let page = inner.disk.run(move || disk.references(after, PAGE)).await??;
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        for reference in page {
+            let owner = reference.owner;
+            if slice.has(&owner) && !owners.has(&owner) && !collection.spares(&owner) {
+                inner
+                    .blocks
+                    .release(owner, vec![BlockId(reference.block)])
+                    .await?;
+                released += 1;
+            }
+        }
+    }
+    Ok(released)
+}
+
+/// Forgets uploads that completed long ago.
+async fn forget_completed(inner: &Arc<Inner>) -> Result<u64, StoreError> {
+    let finding = inner.clone();
+    let old = inner.disk.run(move || completed_long_ago(&finding)).await??;
+    let mut forgotten = 0;
+    for (bucket, key, row_key) in old {
+        let claim = inner.partitions.claim(bucket, &key).await?;
+        let mut writes = crate::cluster::Writes::default();
+        writes.remove(row_key);
+        inner.partitions.commit(&claim, writes).await?;
+        forgotten += 1;
+    }
+    Ok(forgotten)
+}
+
+fn completed_long_ago(inner: &Inner) -> Result<Vec<(BucketId, ObjectKey, Vec<u8>)>, StoreError> {
+    let now = crate::model::Timestamp::now().as_millis();
+    let kept = u64::try_from(COMPLETED_KEPT.as_millis()).unwrap_or(u64::MAX);
+    let mut old = Vec::new();
+    for row in rows(inner, row_key::all_uploads()) {
+        let row = row?;
+        let (Some(bucket), Some((key, _))) = (row_key::bucket_id(&row.key), row_key::parse_upload(&row.key))
+        else {
+            continue;
+        };
+        let Some(upload) = inner.partitions.read::<UploadRow>(&row.key)? else {
+            continue;
+        };
+        if matches!(upload.state, UploadState::Completed { modified, .. } if modified.as_millis() + kept < now)
+        {
+            old.push((bucket, key, row.key.to_vec()));
+        }
+    }
+    Ok(old)
+}
+
+fn rows(
+    inner: &Inner,
+    (from, to): (Vec<u8>, Vec<u8>),
+) -> impl Iterator<Item = Result<ScannedRow, crate::disk::DiskError>> + use<> {
+    inner.disk.scan(Included(&from), Excluded(&to))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::disk::BlockDirectory;
+    use crate::model::{BucketName, BucketSettings, ObjectHeaders, PartNumber, StorageClass, WriteCondition};
+    use crate::seal::seal_block;
+    use crate::{Claims, NewObject, NewUpload, ObjectBody, Options, Store};
+
+    struct Body(Option<Bytes>);
+
+    impl ObjectBody for Body {
+        async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
+            self.0.take().map(Ok)
+        }
+        fn size_hint(&self) -> Option<u64> {
+            None
+        }
+        fn checksum_algorithm(&self) -> Option<crate::model::ChecksumAlgorithm> {
+            None
+        }
+        fn claims_sha256(&self) -> bool {
+            false
+        }
+        fn claims(&self) -> Claims {
+            Claims::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_references_that_no_row_and_no_running_write_names_are_collected() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = vec![BlockDirectory {
+            path: folder.path().join("blocks"),
+            capacity: None,
+        }];
+        let state = folder.path().join("state");
+        let options = Options {
+            state,
+            blocks,
+            accept_loss: false,
+            recovery_phrase: None,
+            memory: 0,
+        };
+        let (store, first) = Store::open(options).await.unwrap();
+        let owner = first.unwrap().owner_key.id.clone();
+        let name = BucketName::parse("photos").unwrap();
+        let bucket = store
+            .create_bucket(&name, &owner, BucketSettings::default())
+            .await
+            .unwrap();
+        let key = ObjectKey::parse(b"a").unwrap();
+        let headers = ObjectHeaders::default();
+        let (class, condition) = (StorageClass::Standard, WriteCondition::None);
+        let new = NewObject {
+            headers: headers.clone(),
+            class,
+            condition,
+        };
+        store
+            .put_object(&bucket, &key, new, Body(Some(vec![1; 10_000].into())))
+            .await
+            .unwrap();
+        let new = NewUpload {
+            headers,
+            class,
+            checksum: None,
+            full_object: false,
+            initiator: None,
+        };
+        let upload = store.create_upload(&bucket, &key, new).await.unwrap();
+        let part = Body(Some(vec![2; 10_000].into()));
+        store
+            .put_part(&bucket, &key, upload, PartNumber::FIRST, part)
+            .await
+            .unwrap();
+        let running = store.0.lease(&bucket, &key);
+        let inner = &store.0;
+        for (owner, content) in [(running.owner(), 3), ([9; 16], 4), ([9; 16], 1)] {
+            let block = seal_block(inner.keyring.dedup_key(), &[content; 10_000]);
+            inner.blocks.store(owner, block).await.unwrap();
+        }
+        assert_eq!(inner.disk.references(None, 10).unwrap().len(), 5);
+        let stop = CancellationToken::new();
+        assert_eq!(collect(inner, &stop).await.unwrap().released, 2);
+        assert_eq!(collect(inner, &stop).await.unwrap().released, 0);
+        let left = inner.disk.references(None, 10).unwrap();
+        assert!(left.len() == 3 && left.iter().all(|reference| reference.owner != [9; 16]));
+        drop(running);
+        store.close().await.unwrap();
+    }
+}
