@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::{Serialize, Serializer};
 
-use super::report::{Cell, CellId, Fact, Limit, Measurement, Scope, amount};
+use super::report::{Cell, CellId, Fact, Limit, Measurement, Scope};
+use super::table::amount;
 use super::work::Operation;
 
 const KIB: u64 = 1024;

@@ -47,7 +47,7 @@ struct Piece {
 }
 
 impl GroupSync {
-    /// Creates the file and starts its thread.
+    /// Creates the file, or takes over a prewritten one, and starts its thread.
     ///
     /// # Errors
     /// The file cannot be made.
@@ -56,10 +56,11 @@ impl GroupSync {
         let file = options
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(layout == Layout::Appending)
             .open(path)
             .context("create appended file")?;
-        if layout == Layout::Prewritten {
+        let length = file.metadata().context("length of appended file")?.len();
+        if layout == Layout::Prewritten && length < RING_BYTES {
             prewrite(&file).context("prewrite file")?;
         }
         let (queue, pieces) = mpsc::channel(QUEUE_PIECES);

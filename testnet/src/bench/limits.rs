@@ -137,7 +137,7 @@ pub(crate) fn group_sync(
     size: u64,
     time: Duration,
 ) -> Result<Round> {
-    let path = dir.join("group-sync");
+    let path = dir.join(format!("group-sync-{layout:?}"));
     let (log, writer) = GroupSync::create(&path, layout)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -169,7 +169,10 @@ pub(crate) fn group_sync(
         anyhow::Ok(round)
     })?;
     writer.join()?;
-    std::fs::remove_file(&path).context("remove appended file")?;
+    // A prewritten file has its fixed length and is taken over next time; an appended one would fill the disk.
+    if layout == Layout::Appending {
+        std::fs::remove_file(&path).context("remove appended file")?;
+    }
     Ok(round)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use hdrhistogram::Histogram;
-use tokio::runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use super::measured::{Round, latencies};
@@ -92,23 +92,13 @@ fn threads_for(connections: usize) -> usize {
 
 /// Opens `count` connections, waits for the other threads to have theirs, and drives them.
 fn drive_share(shared: &Arc<Shared>, count: usize) -> Result<Vec<Tally>> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start runtime")?;
-    let opened = runtime.block_on(async {
-        let mut opened = Vec::with_capacity(count);
-        for _ in 0..count {
-            opened.push(Connection::open(shared.load.address, shared.load.signer.clone()).await?);
-        }
-        anyhow::Ok(opened)
-    });
+    let opened = open(&shared.load, count);
     // Every thread passes the barrier, also one that failed: the others wait for it.
     shared.start.wait();
-    let opened = opened.context("connect")?;
+    let (runtime, connections) = opened?;
     runtime.block_on(async {
         let mut running = JoinSet::new();
-        for connection in opened {
+        for connection in connections {
             running.spawn(drive_one(Arc::clone(shared), connection));
         }
         let mut tallies = Vec::with_capacity(count);
@@ -117,6 +107,25 @@ fn drive_share(shared: &Arc<Shared>, count: usize) -> Result<Vec<Tally>> {
         }
         Ok(tallies)
     })
+}
+
+fn open(load: &Load, count: usize) -> Result<(Runtime, Vec<Connection>)> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start runtime")?;
+    let connections = runtime.block_on(async {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(
+                Connection::open(load.address, load.signer.clone())
+                    .await
+                    .context("connect")?,
+            );
+        }
+        anyhow::Ok(connections)
+    });
+    Ok((runtime, connections?))
 }
 
 async fn drive_one(shared: Arc<Shared>, mut connection: Connection) -> Result<Tally> {

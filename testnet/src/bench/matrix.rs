@@ -83,7 +83,10 @@ impl<'a> OfSize<'a> {
     fn prepare(run: &Run, warren: &'a Warren, size: u64) -> Result<Self> {
         let layout = faster_layout(&run.dir, size, run.turn)?;
         let bare = Bare::start(&Answers::Content(size))?;
-        let durable = Bare::start(&Answers::Durably(&run.dir.join("bare-log"), layout))?;
+        let durable = Bare::start(&Answers::Durably(
+            &run.dir.join(format!("bare-log-{layout:?}")),
+            layout,
+        ))?;
         let objects = (READ_BYTES / size).clamp(2, READ_OBJECTS_MAX);
         let this = Self {
             warren,

@@ -12,6 +12,7 @@ mod process;
 mod report;
 mod run;
 mod scale;
+mod table;
 mod turns;
 mod warren;
 mod work;
@@ -27,8 +28,9 @@ use clap::Args;
 use crate::client::Payload;
 use group_sync::Layout;
 use machine::Machine;
-use report::{Fact, Report, Settings, Style};
+use report::{Fact, Report, Settings};
 use run::Run;
+use table::Style;
 
 pub(crate) use bare::{BareOptions, serve};
 pub(crate) use warren::{End, Home, Warren, find_or_build};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::measured::Side;
-use super::report::{Cell, CellId, Fact, Limit, Measurement, Settings, amount};
+use super::report::{Cell, CellId, Fact, Limit, Measurement, Settings};
+use super::table::amount;
 use crate::client::Payload;
 
 /// A run in progress.
