@@ -100,7 +100,19 @@ impl Connection {
     /// # Errors
     /// The connection broke, the answer is not HTTP/1.1, or its body is not what [`Take::Compare`] expects.
     pub(crate) async fn send(&mut self, request: &Request<'_>) -> io::Result<Reply> {
-        self.write_head(request);
+        self.send_with(request, &[]).await
+    }
+
+    /// The same with further headers, which the signature does not cover.
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub(crate) async fn send_with(
+        &mut self,
+        request: &Request<'_>,
+        headers: &[(&str, &str)],
+    ) -> io::Result<Reply> {
+        self.write_head(request, headers);
         let sent = self.write(request.body).await;
         let reply = self
             .incoming
@@ -113,7 +125,7 @@ impl Connection {
         }
     }
 
-    fn write_head(&mut self, request: &Request<'_>) {
+    fn write_head(&mut self, request: &Request<'_>, headers: &[(&str, &str)]) {
         let out = &mut self.outgoing;
         out.clear();
         for part in [request.method, " ", request.path] {
@@ -127,6 +139,9 @@ impl Connection {
         out.extend_from_slice(self.host.as_bytes());
         if !matches!(request.body, Body::Empty) {
             out.extend_from_slice(format!("\r\ncontent-length: {}", request.body.len()).as_bytes());
+        }
+        for (name, value) in headers {
+            out.extend_from_slice(format!("\r\n{name}: {value}").as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         let signable = Signable {

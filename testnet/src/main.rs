@@ -8,6 +8,7 @@
 
 mod bench;
 mod client;
+mod kill;
 
 use std::process::ExitCode;
 
@@ -28,11 +29,14 @@ enum Verb {
     /// Serve a constant answer, for the bench
     #[command(hide = true)]
     BenchBare(bench::BareOptions),
+    /// Kill the server under load, again and again, and check that no acknowledged write is lost
+    Kill(kill::Options),
 }
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Bench(options) => bench::bench(&options),
         Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
+        Verb::Kill(options) => kill::kill(&options),
     }
 }

@@ -1,5 +1,7 @@
 //! Fails when the house loses its order: who imports whom, what every file owes its reader, what the README draws.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

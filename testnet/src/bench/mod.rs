@@ -33,6 +33,7 @@ use run::Run;
 use table::Style;
 
 pub(crate) use bare::{BareOptions, serve};
+pub(crate) use warren::{End, Home, Warren, find_or_build};
 
 const SECONDS: f64 = 3.0;
 const SECONDS_QUICK: f64 = 0.6;

@@ -82,26 +82,47 @@ impl Warren {
         &self.home
     }
 
-    /// Ends the process, starts it anew and waits for the first answer to an authenticated request; returns the time
-    /// from start to that answer.
+    /// Ends the process; everything it stored stays.
     ///
     /// # Errors
-    /// It does not stop or does not come back.
-    pub(crate) fn restart(self, end: End) -> Result<(Self, Duration)> {
+    /// It does not stop.
+    pub(crate) fn end(self, end: End) -> Result<Home> {
         let Self { process, home } = self;
         match end {
             End::Stop => process.stop()?,
             End::Kill => process.kill(),
         }
-        let started = Instant::now();
-        let mut process = home.spawn()?;
-        home.wait_until_answering(&mut process, 200)?;
-        let ready = started.elapsed();
-        Ok((Self { process, home }, ready))
+        Ok(home)
+    }
+
+    /// Ends the process and starts it anew, see [`Home::start`].
+    ///
+    /// # Errors
+    /// It does not stop or does not come back.
+    pub(crate) fn restart(self, end: End) -> Result<(Self, Duration)> {
+        self.end(end)?.start()
     }
 }
 
 impl Home {
+    /// Starts a process and waits for the first answer to an authenticated request; returns the time from start to
+    /// that answer.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub(crate) fn start(self) -> Result<(Warren, Duration)> {
+        let started = Instant::now();
+        let mut process = self.spawn()?;
+        self.wait_until_answering(&mut process, 200)?;
+        let ready = started.elapsed();
+        Ok((Warren { process, home: self }, ready))
+    }
+
+    /// The folder with everything the server keeps.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// Creates a bucket that the key may use.
     ///
     /// # Errors
