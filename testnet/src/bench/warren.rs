@@ -195,7 +195,8 @@ impl Home {
         self.dir.join("server.log")
     }
 
-    /// Polls with a listing of buckets until it is answered with `status`.
+    /// Polls with a listing of buckets until it is answered with `status`; only a server that is still starting may
+    /// answer otherwise, with 503.
     fn wait_until_answering(&self, process: &mut Process, status: u16) -> Result<()> {
         let list = Request {
             method: "GET",
@@ -208,11 +209,17 @@ impl Home {
         loop {
             match self.once(&list) {
                 Ok(reply) if reply.status == status => return Ok(()),
+                Ok(reply) if reply.status != 503 => {
+                    let body = String::from_utf8_lossy(&reply.body);
+                    bail!(
+                        "the server answered {} instead of {status} after its start: {body}",
+                        reply.status
+                    );
+                }
                 outcome if asked.elapsed() > READY_WITHIN => {
-                    let log = self.log();
                     bail!(
                         "not ready after {READY_WITHIN:?}, see {}: {outcome:?}",
-                        log.display()
+                        self.log().display()
                     );
                 }
                 _ => ensure!(
