@@ -105,7 +105,7 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
         cells: Vec::new(),
         facts: Vec::new(),
     };
-    measure(&mut run).inspect_err(|_| keep_logs(&run))?;
+    let outcome = measure(&mut run).inspect_err(|_| show_logs(&run));
     let Run {
         settings,
         cells,
@@ -113,7 +113,9 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
         ..
     } = run;
     let report = Report::new(machine, settings, facts, cells);
-    show(options, &report)
+    // What was measured before a failure is worth its minutes.
+    let code = show(options, &report)?;
+    outcome.map(|()| code)
 }
 
 fn settings(options: &Options) -> Result<Settings> {
@@ -190,7 +192,7 @@ fn show(options: &Options, report: &Report) -> Result<ExitCode> {
 }
 
 /// The folder with the servers' logs goes away; show how each ended before it does.
-fn keep_logs(run: &Run) {
+fn show_logs(run: &Run) {
     let Ok(servers) = fs::read_dir(&run.dir) else {
         return;
     };
