@@ -1,7 +1,72 @@
-//! One node's disk.
+//! One node's disk: what is acknowledged is in an append-only log on it, synced, and every read is verified.
+//!
+//! The one truth is append-only segment files. Appends from many tasks are committed by one group sync, and nothing is
+//! acknowledged before it: on a disk that syncs 5,000 times a second, that is the difference between hundreds and tens
+//! of thousands of writes a second. Everything else (the fjall index of rows) may be lost and is made anew.
+//!
+//! # Rules
+//! - A torn tail above the newest durable LSN known is cut. A bad frame at or below it is corruption: rows opens
+//!   read-only, serves what verifies, and names the loss until a person accepts it. It never guesses.
+//! - A failed write or sync is never retried: the log stops, since the system may have dropped the pages and a second
+//!   sync would lie. Only a full disk costs no more than the commit that met it.
+//! - The index is written only after the sync that covers a row. An index that stands beyond the end of the log proves
+//!   that acknowledged frames are gone.
+//! - The value of a row stays in the log; the index holds its place and summary. So the index stays small, and a scan
+//!   never touches the log.
+//!
+//! # Segments
+//! A log called `rows` lies in files `rows-00000001.log`, `rows-00000002.log`, … of 64 MiB; numbers are never used
+//! twice. A segment is synced at its exact length before the next one is created, and the directory is synced before
+//! any frame of the next one is acknowledged. The newest may be followed by zeros. Removing a segment is announced by a
+//! durable frame first; one that is missing without it is known to be lost.
+//!
+//! # Frames, version 1
+//! Integers are little-endian. A frame is a header of 36 bytes and its body, without padding.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–3 | `WRNf` |
+//! | 4 | format version: 1 |
+//! | 5 | kind |
+//! | 6–7 | 0 |
+//! | 8–11 | bytes of body, at most 32 MiB |
+//! | 12–15 | CRC32C of the body |
+//! | 16–23 | LSN: number of the frame in its log, consecutive, from 1 |
+//! | 24–31 | durable LSN: every frame up to it was durable when this one was written |
+//! | 32–35 | CRC32C of bytes 0–31, the segment's number (4 bytes) and the frame's offset in its file (8 bytes) |
+//!
+//! The place is covered so that a frame written elsewhere by the device, and stored data that looks like a frame, are
+//! not taken for one. The header has its own CRC so that headers can be scanned without bodies.
+//!
+//! | kind | body |
+//! |---|---|
+//! | 1 segment | opens a segment: length of the log's name (1 byte), the name, the numbers of all segments (4 bytes each) |
+//! | 2 mark | empty; written after a second without appends and at close, so that damage to the last acknowledged frame is not taken for a torn tail |
+//! | 3 forget | number of the segment that is removed (4 bytes) |
+//! | 16 rows | records, one after another |
+//! | 17 accept loss | empty; a person accepted the loss of whatever is damaged before it |
+//!
+//! # Records
+//! A commit is one frame; each record in it can be read and verified alone.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–3 | CRC32C of everything behind |
+//! | 4 | kind: 1 put, 2 drop |
+//! | 5 | 0 |
+//! | 6–7 | bytes of key, at most 2 KiB |
+//! | 8–9 | bytes of summary, at most 1 KiB |
+//! | 10–11 | 0 |
+//! | 12–15 | bytes of value, at most 1 MiB |
+//! | 16– | key, summary, value |
+//!
+//! A row is the newest record of its key. Compaction writes the records that still count again, at the end of the log;
+//! a drop is kept until no older segment is left in which an older record of its key could lie.
 
 mod blocks;
 mod error;
+#[cfg(any(test, feature = "simulation"))]
+pub mod fault;
 mod files;
 mod frame;
 mod log;

@@ -198,3 +198,16 @@ async fn a_directory_in_use_is_refused() {
     };
     assert!(matches!(Disk::open(options).await, Err(DiskError::Locked { .. })));
 }
+
+#[tokio::test]
+async fn a_row_log_of_version_1_stays_readable() {
+    let home = TempDir::new().unwrap();
+    fs::create_dir(home.path().join("rows")).unwrap();
+    let fixture = include_bytes!("../../fixtures/rows-v1.log");
+    fs::write(home.path().join("rows/rows-00000001.log"), fixture).unwrap();
+    let disk = open(home.path()).await;
+    assert_eq!(disk.status().rows.loss, None);
+    assert_eq!(keys(&disk), ["b", "c"]);
+    assert_eq!(value(&disk, "b").as_deref(), Some("second"));
+    assert_eq!(value(&disk, "c").as_deref(), Some("third"));
+}

@@ -7,6 +7,8 @@ mod index;
 mod memory_index;
 mod record;
 mod recover;
+#[cfg(test)]
+mod simulation;
 
 use std::io;
 use std::ops::Bound;
