@@ -468,3 +468,29 @@ async fn a_release_outlives_the_segment_it_was_written_in() {
     );
     close(&blocks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_end_is_noticed_and_the_rest_is_served() {
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (first, first_bytes) = block(1, 50_000);
+    let (second, second_bytes) = block(2, 50_000);
+    blocks.put(first, ANN, first_bytes.clone()).await.unwrap();
+    blocks.put(second, ANN, second_bytes.clone()).await.unwrap();
+    close(&blocks);
+    drop(blocks);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(node.path("a/blocks-00000001.log"));
+    file.unwrap().set_len(51_000).unwrap();
+    let blocks = node.open().await;
+    assert!(blocks.status()[0].frames_lost > 0);
+    assert_eq!(read(&blocks, first).unwrap(), first_bytes);
+    assert!(matches!(
+        read(&blocks, second),
+        Err(DiskError::NoSuchBlock | DiskError::Damaged(_))
+    ));
+    blocks.put(second, ANN, second_bytes.clone()).await.unwrap();
+    assert_eq!(read(&blocks, second).unwrap(), second_bytes);
+    close(&blocks);
+}
