@@ -199,6 +199,18 @@ impl Disk {
         Ok(Self(Arc::new(Parts { rows, blocks })))
     }
 
+    /// Opens a disk on a medium, with its index in memory and made anew at each start: for simulations. Blocks the thread.
+    ///
+    /// # Errors
+    /// `NewerFormat`, `Io`.
+    pub fn open_on(medium: &Arc<dyn Medium>, accept_loss: bool) -> Result<Self, DiskError> {
+        let rows = Rows::open(medium, &RowOptions::in_memory(accept_loss))?;
+        Ok(Self(Arc::new(Parts {
+            rows,
+            blocks: BlocksInMemory::default(),
+        })))
+    }
+
     /// Closes the disk, in this order: ends compaction, commits what is queued, marks the end of the log, joins its
     /// thread, flushes the index. Commits from now on fail with `Closed`; reads go on until the last handle is dropped,
     /// which also unlocks the directories.

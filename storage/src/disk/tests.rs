@@ -4,10 +4,13 @@
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::fault::FaultMedium;
+use super::medium::Medium;
 use super::{BlockDirectory, Disk, DiskError, DiskOptions, RowWrite};
 
 fn put(key: &str, value: &str) -> RowWrite {
@@ -210,4 +213,15 @@ async fn a_row_log_of_version_1_stays_readable() {
     assert_eq!(keys(&disk), ["b", "c"]);
     assert_eq!(value(&disk, "b").as_deref(), Some("second"));
     assert_eq!(value(&disk, "c").as_deref(), Some("third"));
+}
+
+#[tokio::test]
+async fn a_simulated_disk_serves_through_the_same_face() {
+    let medium: Arc<dyn Medium> = Arc::new(FaultMedium::new(1));
+    let disk = Disk::open_on(&medium, false).unwrap();
+    disk.commit(vec![put("a", "1")]).await.unwrap();
+    disk.close().await.unwrap();
+    drop(disk);
+    let disk = Disk::open_on(&medium, false).unwrap();
+    assert_eq!(value(&disk, "a").as_deref(), Some("1"));
 }

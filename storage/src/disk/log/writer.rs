@@ -151,11 +151,6 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// Where the log continues.
-    pub(crate) fn end(&self) -> LogEnd {
-        self.end
-    }
-
     /// How the log is laid out.
     pub(crate) fn options(&self) -> &LogOptions {
         &self.options

@@ -244,7 +244,7 @@ mod tests {
                 map.write(batch(changes, lsn)).unwrap();
                 match what {
                     0 => {
-                        on_disk = None;
+                        drop(on_disk.take());
                         on_disk = Some(open());
                     }
                     1 => index.checkpoint().unwrap(),

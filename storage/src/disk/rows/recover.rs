@@ -103,10 +103,9 @@ fn rebuild(
     }
     let index = Arc::new(at.renew()?);
     let recovered = replay(medium, options, index, None, proven)?;
-    Ok(Recovered {
-        rebuilt: true,
-        ..recovered
-    })
+    // A log without a row needs no index: the first start rebuilds nothing.
+    let rebuilt = recovered.index.applied()?.is_some() || !recovered.losses.is_empty();
+    Ok(Recovered { rebuilt, ..recovered })
 }
 
 fn replay(
