@@ -62,6 +62,11 @@
 //!
 //! A row is the newest record of its key. Compaction writes the records that still count again, at the end of the log;
 //! a drop is kept until no older segment is left in which an older record of its key could lie.
+//!
+//! # Blocks
+//! Each directory of blocks holds a log called `blocks` in segments of 1 GiB, whose frames `blocks/record.rs` describes
+//! to the byte, and a file that says whose it is, see `blocks/identity.rs`. The index of all of them lies beside the
+//! rows, in `block-index`, see `blocks/index.rs`.
 
 mod blocks;
 mod error;

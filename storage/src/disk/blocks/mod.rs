@@ -11,6 +11,8 @@
 
 mod decide;
 mod directory;
+#[cfg(test)]
+mod fault_tests;
 mod heads;
 mod identity;
 mod index;
