@@ -290,7 +290,7 @@ mod tests {
         check(ChecksumAlgorithm::Sha1, "98O8HYCOBHMq32eZZczDTKeuNEE=");
         check(
             ChecksumAlgorithm::Sha256,
-            "FeKw09t79mvh38/MFzVYdbUXdgrsecB8nGHtCs0oUiU=",
+            "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=",
         );
         let md5 = Some(*b"\x25\xf9\xe7\x94\x32\x3b\x45\x38\x85\xf5\x18\x1f\x1b\x62\x4d\x0b");
         assert!(

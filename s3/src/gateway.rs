@@ -1,5 +1,6 @@
 //! Answers one request: who, what, may they, do it; and every refusal as S3 words it.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +13,9 @@ use storage::Store;
 use storage::model::{Bucket, BucketName, ObjectKey, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::{Instrument, debug, debug_span, error};
+use tracing::{Instrument, debug, debug_span, error, warn};
 
-use crate::access::{self, Access, Rule, key_of};
+use crate::access::{Access, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::RequestBody;
 use crate::connection::Watch;
@@ -156,20 +157,27 @@ impl Gateway {
         watch: Arc<Watch>,
     ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
         match self.place().await {
-            Ok(place) => (self.serve(request, id, watch).await, Some(place)),
-            Err(refusal) => (Err(refusal), None),
+            Some(place) => (self.serve(request, id, watch).await, Some(place)),
+            None => {
+                let refusal = Refusal {
+                    error: S3Error::new(S3Code::SlowDown),
+                    uri: request.uri().clone(),
+                    head: request.method() == Method::HEAD,
+                };
+                (Err(refusal), None)
+            }
         }
     }
 
-    /// A place among the requests being served.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// A place among the requests being served; `None` when none gets free in time.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
+            return Some(place);
         }
-        match timeout(QUEUE_TIMEOUT, self.places.clone().acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(Refusal::early(S3Error::new(S3Code::SlowDown))),
-        }
+        timeout(QUEUE_TIMEOUT, self.places.clone().acquire_owned())
+            .await
+            .ok()?
+            .ok()
     }
 
     async fn serve(
@@ -191,13 +199,14 @@ impl Gateway {
         let body = body.map_err(refuse)?;
         let outcome = match operation {
             Operation::ListBuckets => ops::list_buckets(&call),
+            Operation::CreateBucket(name) => Box::pin(ops::create_bucket(&call, &name, body)).await,
             Operation::Bucket(bucket, operation) => Box::pin(call.on_bucket(bucket, operation, body)).await,
             Operation::Object(bucket, key, operation) => call.on_object(bucket, key, operation, body).await,
         };
         outcome.map_err(refuse)
     }
 
-    /// Who sends what; nothing of the body is read yet, and no place taken.
+    /// Who asks for what; nothing of the body is read yet.
     fn understand(
         self: &Arc<Self>,
         parts: Parts,
@@ -270,20 +279,13 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal before anything of the request was read.
-    fn early(error: S3Error) -> Self {
-        Self {
-            error,
-            uri: Uri::default(),
-            head: false,
-        }
-    }
-
     fn reply(self, id: RequestId, watch: &Watch) -> Reply {
         let status = self.error.status();
         let resource = self.uri.path();
-        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-            error!(%id, resource, error = %self.error, "request failed");
+        if self.error.code() == S3Code::SlowDown {
+            warn!(%id, resource, "request refused: too many at a time");
+        } else if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+            error!(%id, resource, error = &self.error as &dyn Error, "request failed");
         } else {
             debug!(%id, resource, error = %self.error, "request refused");
         }
@@ -313,14 +315,9 @@ impl Call {
         body: RequestBody,
     ) -> S3Result<Reply> {
         use BucketOperation as Op;
-        if operation == Op::CreateBucket {
-            let key = access::allow_create_bucket(&self.identity)?;
-            return ops::create_bucket(self, &name, key, body).await;
-        }
         let bucket = self.bucket(&name)?;
         self.allow(&bucket, None, Rule::of_bucket(operation))?;
         match operation {
-            Op::CreateBucket => Err(S3Error::new(S3Code::InternalError)),
             Op::HeadBucket => Ok(ops::head_bucket(self)),
             Op::DeleteBucket => ops::delete_bucket(self, &bucket).await,
             Op::GetBucketLocation => Ok(ops::get_bucket_location(self)),

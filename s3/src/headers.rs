@@ -8,7 +8,7 @@ use storage::model::{
 
 use crate::access::parse_canned;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::route::{BucketOperation, ObjectOperation, Operation};
+use crate::route::{ObjectOperation, Operation};
 use crate::time::parse_http_date;
 use crate::uri::Query;
 
@@ -60,7 +60,7 @@ pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S
             header::IF_MODIFIED_SINCE,
             header::IF_UNMODIFIED_SINCE,
         ],
-        Operation::Bucket(_, BucketOperation::CreateBucket) => &[header::IF_MATCH, header::IF_NONE_MATCH],
+        Operation::CreateBucket(_) => &[header::IF_MATCH, header::IF_NONE_MATCH],
         _ => &[],
     };
     match refused.iter().find(|name| headers.contains_key(*name)) {

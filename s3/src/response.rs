@@ -1,5 +1,6 @@
 //! The bodies of responses: one concrete type, so that a request costs no boxed one.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -125,7 +126,11 @@ impl ObjectBody {
         };
         if let Err(error) = &handed_over {
             self.read = None;
-            error!(%error, missing = self.remaining, "response cut off");
+            error!(
+                error = error as &dyn Error,
+                missing = self.remaining,
+                "response cut off"
+            );
         }
         Poll::Ready(Some(handed_over))
     }

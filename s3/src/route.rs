@@ -11,7 +11,9 @@ use crate::uri::{Address, Query};
 pub enum Operation {
     /// `GET /`.
     ListBuckets,
-    /// Something with a bucket.
+    /// `PUT /bucket`.
+    CreateBucket(BucketName),
+    /// Something with a bucket that is there.
     Bucket(BucketName, BucketOperation),
     /// Something with an object.
     Object(BucketName, ObjectKey, ObjectOperation),
@@ -21,7 +23,6 @@ pub enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of S3")]
 pub enum BucketOperation {
-    CreateBucket,
     HeadBucket,
     DeleteBucket,
     GetBucketLocation,
@@ -239,6 +240,9 @@ pub fn route(method: &Method, address: Address, query: &Query, headers: &HeaderM
             (&Method::GET, _) => Err(S3Error::new(S3Code::NotImplemented)),
             _ => Err(S3Error::new(S3Code::MethodNotAllowed)),
         },
+        Address::Bucket(bucket) if method == Method::PUT && about == SubResource::Nothing => {
+            Ok(Operation::CreateBucket(bucket))
+        }
         Address::Bucket(bucket) => {
             let version_2 = query.get("list-type") == Some("2");
             Ok(Operation::Bucket(
@@ -283,7 +287,6 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::GET, About::Nothing) if version_2 => Op::ListObjectsV2,
         (&Method::GET, About::Nothing) => Op::ListObjects,
         (&Method::HEAD, About::Nothing) => Op::HeadBucket,
-        (&Method::PUT, About::Nothing) => Op::CreateBucket,
         (&Method::DELETE, About::Nothing) => Op::DeleteBucket,
         (&Method::POST, About::Nothing) => {
             return Err(S3Error::not_implemented(
@@ -377,6 +380,7 @@ mod tests {
         }
         match route(&method.parse().unwrap(), address, &query, &headers) {
             Ok(Operation::ListBuckets) => "ListBuckets".into(),
+            Ok(Operation::CreateBucket(_)) => "CreateBucket".into(),
             Ok(Operation::Bucket(_, operation)) => format!("{operation:?}"),
             Ok(Operation::Object(_, _, operation)) => format!("{operation:?}"),
             Err(error) => error.code().as_str().into(),

@@ -66,11 +66,10 @@ impl Rule {
     /// Listing, which also permits to learn that a key is not there.
     pub const LIST: Self = rule("s3:ListBucket", Need::Read);
 
-    /// What an operation on a bucket must be permitted; `CreateBucket` is asked of the key instead.
+    /// What an operation on a bucket must be permitted.
     pub const fn of_bucket(operation: BucketOperation) -> Self {
         use BucketOperation as Op;
         match operation {
-            Op::CreateBucket => rule("s3:CreateBucket", Need::Owner),
             Op::HeadBucket => rule("s3:ListBucket", Need::Any),
             Op::DeleteBucket => rule("s3:DeleteBucket", Need::Owner),
             Op::GetBucketLocation => rule("s3:GetBucketLocation", Need::Any),

@@ -1,13 +1,11 @@
 //! ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
-use std::sync::Arc;
-
 use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
-use storage::model::{AccessKey, Bucket, BucketName, BucketSettings, Grants};
+use storage::model::{Bucket, BucketName, BucketSettings, Grants};
 
 use super::listing::{given, page_max, user};
-use crate::access::allow_list_buckets;
+use crate::access::{allow_create_bucket, allow_list_buckets};
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
@@ -54,12 +52,8 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
 }
 
 /// Creates a bucket for the key that signed; any region a client asks for is this one.
-pub(crate) async fn create_bucket(
-    call: &Call,
-    name: &BucketName,
-    key: &Arc<AccessKey>,
-    body: RequestBody,
-) -> S3Result<Reply> {
+pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestBody) -> S3Result<Reply> {
+    let key = allow_create_bucket(&call.identity)?;
     let settings = BucketSettings {
         acl: canned_acl(&call.headers)?.unwrap_or_default(),
         policy: None,

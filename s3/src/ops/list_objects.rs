@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use storage::model::Bucket;
 use storage::{ListObjects, ObjectPage};
 
-use super::listing::{Listing, bucket_name, checksum_algorithm, given, user};
+use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for, user};
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
@@ -69,7 +69,7 @@ pub(crate) async fn list_objects(call: &Call, bucket: &Bucket) -> S3Result<Reply
         if let Some(next) = page.next.as_deref().filter(|_| listing.delimiter.is_some()) {
             listing.key(xml, "NextMarker", next);
         }
-        entries(xml, &listing, &page, Some(bucket.owner.as_str()));
+        entries(xml, &listing, &page, owner_for(call, bucket));
     });
     Ok(xml(document.finish()))
 }
@@ -98,7 +98,12 @@ pub(crate) async fn list_objects_v2(call: &Call, bucket: &Bucket) -> S3Result<Re
         if let Some(start_after) = start_after {
             listing.key(xml, "StartAfter", start_after);
         }
-        entries(xml, &listing, &page, fetch_owner.then_some(bucket.owner.as_str()));
+        entries(
+            xml,
+            &listing,
+            &page,
+            owner_for(call, bucket).filter(|_| fetch_owner),
+        );
     });
     Ok(xml(document.finish()))
 }

@@ -3,7 +3,7 @@
 use storage::model::{Bucket, VersionId};
 use storage::{ListVersions, ListedVersion};
 
-use super::listing::{Listing, bucket_name, checksum_algorithm, given, user};
+use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for, user};
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
@@ -37,7 +37,7 @@ pub(crate) async fn list_object_versions(call: &Call, bucket: &Bucket) -> S3Resu
             }
         }
         for version in &page.versions {
-            entry(xml, &listing, version, bucket.owner.as_str());
+            entry(xml, &listing, version, owner_for(call, bucket));
         }
         listing.prefixes(xml, &page.prefixes);
     });
@@ -57,7 +57,7 @@ fn after_version(key: Option<&str>, version: Option<&str>) -> S3Result<Option<Ve
         .map_err(|_| S3Error::invalid_argument("version-id-marker", text, "Invalid version id specified"))
 }
 
-fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, owner: &str) {
+fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, owner: Option<&str>) {
     let object = &version.object;
     let name = if version.delete_marker {
         "DeleteMarker"
@@ -75,6 +75,8 @@ fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, ow
             xml.number("Size", object.size);
             xml.text("StorageClass", object.class.name());
         }
-        user(xml, "Owner", owner, owner);
+        if let Some(owner) = owner {
+            user(xml, "Owner", owner, owner);
+        }
     });
 }

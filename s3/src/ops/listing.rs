@@ -1,8 +1,9 @@
 //! What all listings share: their parameters and the elements they repeat.
 
-use storage::model::{BucketName, ChecksumAlgorithm};
+use storage::model::{Bucket, BucketName, ChecksumAlgorithm};
 
 use crate::error::{S3Error, S3Result};
+use crate::gateway::Call;
 use crate::uri::Query;
 use crate::xml::{KeyEncoding, XmlWriter};
 
@@ -98,6 +99,11 @@ pub(super) fn user(xml: &mut XmlWriter, element: &str, id: &str, name: &str) {
         xml.text("ID", id);
         xml.text("DisplayName", name);
     });
+}
+
+/// Whom a listing names as owner of its objects: strangers are not told which access keys there are.
+pub(super) fn owner_for<'b>(call: &Call, bucket: &'b Bucket) -> Option<&'b str> {
+    call.is_signed().then_some(bucket.owner.as_str())
 }
 
 /// The name of the bucket a listing is of.

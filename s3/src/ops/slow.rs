@@ -1,5 +1,6 @@
 //! Answers that may take long: at once if they can, else kept alive until they are there.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,7 +46,7 @@ pub(super) async fn answer(
     let (id, uri) = (call.id, call.uri.clone());
     let rest = async move {
         let document = work.await.map(|answer| answer.document).unwrap_or_else(|error| {
-            error!(%id, resource = uri.path(), %error, "request failed after its status was sent");
+            error!(%id, resource = uri.path(), error = &error as &dyn Error, "request failed after its status was sent");
             let mut document = XmlWriter::fragment();
             error.write(&mut document, uri.path(), id.as_str(), HOST_ID);
             document
