@@ -33,7 +33,7 @@ impl appliance::Node for Console {
     }
 
     fn facts(&self) -> Facts {
-        let disk = self.store.status();
+        let disk = self.store.disk_status();
         let stopping = self.stopping.is_cancelled();
         let mut troubles = Vec::new();
         if stopping {

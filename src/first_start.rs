@@ -80,8 +80,8 @@ rclone
     access_key_id={id} secret_access_key={secret}
   rclone lsd warren:
 
-Recovery phrase: opens your data when this box is gone. Write it on paper, keep it elsewhere,
-show it to nobody.
+Recovery phrase: opens your data when the key file of this box is lost. Write it on paper, keep it
+elsewhere, show it to nobody.
 {phrase}
 
 ",

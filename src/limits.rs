@@ -18,6 +18,12 @@ pub(crate) fn requests_max(memory_bytes: u64) -> usize {
     usize::try_from(fitting.clamp(16, 256)).unwrap_or(16)
 }
 
+/// How much content all writes together may hold in memory: an eighth of it, so that a box of 1 GiB
+/// takes 128 MiB, eight large uploads at full speed; at most 512 MiB, more than any disk keeps up with.
+pub(crate) fn write_bytes_max(memory_bytes: u64) -> usize {
+    usize::try_from((memory_bytes / 8).clamp(32 << 20, 512 << 20)).unwrap_or(32 << 20)
+}
+
 /// Bytes of memory this process may use: those of the box, or of its container if that has fewer.
 pub(crate) fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();

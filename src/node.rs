@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use appliance::api::Secret;
 use appliance::{AdminServer, AdminSocket};
 use p2p::{Identity, NodeId};
 use s3::uri::RootDomains;
@@ -38,6 +39,16 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What clients are told when they ask; they may sign with any region.
 const REGION: &str = "us-east-1";
+
+/// What a node starts from.
+pub struct Start {
+    /// What it runs with.
+    pub config: Config,
+    /// What to do about a loss.
+    pub loss: Loss,
+    /// The 24 words, when the key file of a store with data is gone.
+    pub recovery_phrase: Option<Secret>,
+}
 
 /// Whether a node may go on although acknowledged data is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +84,10 @@ impl Node {
     ///
     /// # Cancellation
     /// Safe to drop, but what a first start made is then shown to nobody.
-    pub async fn start(config: Config, loss: Loss) -> anyhow::Result<(Self, Option<FirstStart>)> {
+    pub async fn start(start: Start) -> anyhow::Result<(Self, Option<FirstStart>)> {
         // Everything that can be refused comes before the store, whose first start makes secrets
         // that must not be lost to a port in use.
+        let config = &start.config;
         let (socket, identity) = claim(&config.state.value)?;
         let listeners = listen::everywhere(config.s3_address.value.0).await?;
         let s3 = listeners
@@ -83,7 +95,7 @@ impl Node {
             .context("no S3 address")?
             .local_addr()
             .context("read S3 address")?;
-        let (store, first) = open_store(&config, loss).await?;
+        let (store, first) = open_store(&start).await?;
 
         let stopping = CancellationToken::new();
         let server = s3::Server::on(listeners, store.clone(), s3_options());
@@ -92,7 +104,7 @@ impl Node {
         gateway.close();
         let console = Arc::new(Console {
             store,
-            config,
+            config: start.config,
             node: identity.node_id(),
             s3,
             started: Instant::now(),
@@ -114,10 +126,10 @@ impl Node {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn create(config: &Config) -> anyhow::Result<Option<Created>> {
-        let (_socket, identity) = claim(&config.state.value)?;
-        let (store, first) = open_store(config, Loss::Refuse).await?;
-        let given = store.status().given;
+    pub async fn create(start: &Start) -> anyhow::Result<Option<Created>> {
+        let (_socket, identity) = claim(&start.config.state.value)?;
+        let (store, first) = open_store(start).await?;
+        let given = store.disk_status().given;
         store.close().await.context("close the store")?;
         Ok(first.map(|first| Created {
             node: identity.node_id(),
@@ -161,15 +173,21 @@ fn claim(state: &Path) -> anyhow::Result<(AdminSocket, Identity)> {
     Ok((socket, identity))
 }
 
-async fn open_store(config: &Config, loss: Loss) -> anyhow::Result<(Store, Option<FirstStart>)> {
-    let directories = config.data.value.iter().map(|directory| BlockDirectory {
+async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)> {
+    let directories = start.config.data.value.iter().map(|directory| BlockDirectory {
         path: directory.path.clone(),
         capacity: directory.capacity.map(|capacity| capacity.0),
     });
+    let memory = limits::memory_bytes();
     let options = storage::Options {
-        state: config.state.value.clone(),
+        state: start.config.state.value.clone(),
         blocks: directories.collect(),
-        accept_loss: loss == Loss::Accept,
+        accept_loss: start.loss == Loss::Accept,
+        recovery_phrase: start
+            .recovery_phrase
+            .as_ref()
+            .map(|phrase| phrase.expose().to_owned()),
+        memory: limits::write_bytes_max(memory),
     };
     Store::open(options).await.context("open the store")
 }

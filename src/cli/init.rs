@@ -16,7 +16,7 @@ use super::server::{runtime, show};
 use super::{Common, load};
 use crate::config::{self, Config, Flags};
 use crate::first_start::ShowSecrets;
-use crate::node::{Created, Node};
+use crate::node::{Created, Loss, Node, Start};
 use crate::size::ByteSize;
 use crate::{endpoint, logging};
 
@@ -48,10 +48,16 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
     let config = decide(common, &args)?;
     logging::start(&config.log_level.value, config.log_format.value, out.colour);
     let state = config.state.value.clone();
-    let Some(created) = runtime()?.block_on(Node::create(&config))? else {
+    let start = Start {
+        config,
+        loss: Loss::Refuse,
+        recovery_phrase: None,
+    };
+    let Some(created) = runtime()?.block_on(Node::create(&start))? else {
         let message = format!("{} holds a box already", state.display());
         return Err(Failure::new(Exit::Conflict, message).hint("run it with `warren server`"));
     };
+    let config = start.config;
     remember(&config, &args)?;
     let urls = endpoint::urls(config.s3_address.value.0);
     let url = urls.first().map(String::as_str).unwrap_or_default();

@@ -1,7 +1,5 @@
 //! `warren key`: lists, creates, imports and deletes access keys, and says what they may do.
 
-mod secret;
-
 use std::path::PathBuf;
 
 use appliance::api::{
@@ -14,6 +12,7 @@ use serde::Serialize;
 use super::bucket::granted;
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
+use super::secret;
 use crate::admin_client::AdminClient;
 
 #[derive(Subcommand)]
@@ -126,7 +125,7 @@ pub(super) async fn run(
             secret_file,
             create_buckets,
         } => {
-            let secret = secret::read(secret_file.as_deref(), out)?;
+            let secret = secret::read(secret_file.as_deref(), "Secret key", out)?;
             let import = Some(ImportedKey { id, secret });
             let request = CreateKey {
                 schema: Schema,

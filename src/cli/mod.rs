@@ -7,6 +7,7 @@ mod failure;
 mod init;
 mod key;
 mod output;
+mod secret;
 mod server;
 mod status;
 mod version;

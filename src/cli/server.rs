@@ -1,6 +1,6 @@
 //! `warren server`: runs the node until a signal stops it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use appliance::api::Schema;
 use clap::Args;
@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output};
+use super::secret;
 use super::{Common, load};
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 use crate::first_start::{self, ShowSecrets, Shown};
-use crate::node::{Loss, Node};
+use crate::node::{Loss, Node, Start};
 use crate::notify::ServiceManager;
 use crate::{endpoint, logging};
 
@@ -29,6 +30,9 @@ pub(super) struct ServerArgs {
     /// Take writes again although data is known to be lost
     #[arg(long)]
     accept_loss: bool,
+    /// Read the 24 words from this file, or `-` for the keyboard, when the key file is lost
+    #[arg(long, value_name = "FILE")]
+    recovery_phrase_file: Option<PathBuf>,
     /// Print the secrets of a first start even when stdout is no terminal
     #[arg(long)]
     show_secrets: bool,
@@ -59,13 +63,23 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         ..Flags::default()
     };
     let config = load(common, flags)?;
+    let recovery_phrase = args.recovery_phrase_file.map(|file| {
+        let file = (file != Path::new("-")).then_some(file);
+        secret::read(file.as_deref(), "Recovery phrase", out)
+    });
+    let recovery_phrase = recovery_phrase.transpose()?;
     logging::start(&config.log_level.value, config.log_format.value, out.colour);
     let stop = CancellationToken::new();
+    let start = Start {
+        config,
+        loss,
+        recovery_phrase,
+    };
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
         tokio::select! {
             biased;
-            served = serve(config, loss, secrets, &stop, out) => served.map(|()| Exit::Ok),
+            served = serve(start, secrets, &stop, out) => served.map(|()| Exit::Ok),
             () = signals.until_second(&stop) => {
                 Err(Failure::new(Exit::Error, "stopped at once by a second signal"))
             }
@@ -85,15 +99,14 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 async fn serve(
-    config: Config,
-    loss: Loss,
+    start: Start,
     secrets: ShowSecrets,
     stop: &CancellationToken,
     out: &Output,
 ) -> Result<(), Failure> {
     let manager = ServiceManager::from_env();
-    let state = config.state.value.clone();
-    let (node, first) = Node::start(config, loss).await?;
+    let state = start.config.state.value.clone();
+    let (node, first) = Node::start(start).await?;
     let urls = endpoint::urls(node.s3_address());
     let endpoint = urls.first().map(String::as_str).unwrap_or_default();
     let kept = first.and_then(|first| show(&first, endpoint, &state, secrets, out));

@@ -119,7 +119,7 @@ fn a_wrong_value_names_where_it_stands() {
         ("data = []", ["data", "at least one"]),
         ("data = ['/a:5X']", ["data", "is not a size"]),
         ("data = ['/a', '/a:5G']", ["/a", "named twice"]),
-        ("name = 'a\\nb'", ["warren.toml: name", "printable"]),
+        ("name = \"a\\nb\"", ["warren.toml: name", "printable"]),
     ] {
         let error = load(Flags::default(), &[], text).unwrap_err();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");

@@ -1,7 +1,9 @@
 //! The store of one node: opens and closes everything below it in order.
 
+use std::fs;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,6 +71,7 @@ impl Store {
     /// # Errors
     /// The disk cannot be opened, is in use, or keys are missing or damaged.
     pub async fn open(options: Options) -> Result<(Self, Option<FirstStart>), StoreError> {
+        create_private(&options.state)?;
         let rows = options.state.join("rows");
         let disk = Disk::open(DiskOptions {
             rows,
@@ -170,6 +173,18 @@ impl Store {
             owner_key,
         })
     }
+}
+
+/// Creates the state directory, for its owner alone.
+fn create_private(state: &Path) -> Result<(), StoreError> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
+    created.map_err(|source| {
+        StoreError::Disk(DiskError::Io {
+            directory: state.to_owned(),
+            action: "create state directory",
+            source,
+        })
+    })
 }
 
 /// Removes the mark that the last close left; `false` after a crash, and on the first start.

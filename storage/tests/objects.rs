@@ -1,4 +1,5 @@
 //! What the store promises its clients, asked through its public interface.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -296,6 +296,22 @@ pub struct PartInfo {
 }
 
 #[cfg(test)]
+impl VersionFacts {
+    /// A delete marker with nothing special about it.
+    pub fn marker_for_tests() -> Self {
+        Self {
+            id: VersionId::Null,
+            modified: Timestamp::from_millis(0),
+            size: 0,
+            etag: ETag::Md5([0; 16]),
+            class: StorageClass::Standard,
+            checksum: None,
+            delete_marker: true,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -363,21 +379,5 @@ mod tests {
         );
         let removed = row.remove(None, &WriteCondition::None).unwrap().unwrap();
         assert!(removed.row.versions.is_empty() && removed.displaced.len() == 1);
-    }
-}
-
-#[cfg(test)]
-impl VersionFacts {
-    /// A delete marker with nothing special about it.
-    pub fn marker_for_tests() -> Self {
-        Self {
-            id: VersionId::Null,
-            modified: Timestamp::from_millis(0),
-            size: 0,
-            etag: ETag::Md5([0; 16]),
-            class: StorageClass::Standard,
-            checksum: None,
-            delete_marker: true,
-        }
     }
 }

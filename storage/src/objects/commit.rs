@@ -32,7 +32,7 @@ impl From<WriteRefusal> for StoreError {
 
 impl Inner {
     /// Starts a write to a key.
-    pub(super) fn lease(&self, bucket: &Bucket, key: &ObjectKey) -> Arc<Lease> {
+    pub(crate) fn lease(&self, bucket: &Bucket, key: &ObjectKey) -> Arc<Lease> {
         let write = WriteId::new();
         self.releaser
             .lease(write, owner_of(&self.keyring, bucket.id, key, write))

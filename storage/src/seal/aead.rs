@@ -62,9 +62,10 @@ mod tests {
     /// Test vector A.3.1 of draft-irtf-cfrg-xchacha-03.
     #[test]
     fn the_published_vector_seals_and_opens() {
-        let key: [u8; 32] = std::array::from_fn(|i| 0x80 + i as u8);
-        let nonce_head: [u8; 16] = std::array::from_fn(|i| 0x40 + i as u8);
-        let nonce_tail: [u8; 8] = std::array::from_fn(|i| 0x50 + i as u8);
+        let counted = |from: u8, to: u8| (from..to).collect::<Vec<_>>();
+        let key: [u8; 32] = counted(0x80, 0xa0).try_into().unwrap();
+        let nonce_head: [u8; 16] = counted(0x40, 0x50).try_into().unwrap();
+        let nonce_tail: [u8; 8] = counted(0x50, 0x58).try_into().unwrap();
         let associated = hex::decode("50515253c0c1c2c3c4c5c6c7").unwrap();
         let plain =
             b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \

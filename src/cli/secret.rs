@@ -9,8 +9,8 @@ use appliance::api::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::super::failure::{Exit, Failure};
-use super::super::output::Output;
+use super::failure::{Exit, Failure};
+use super::output::Output;
 
 /// No secret is longer, in bytes; what is more is not a secret.
 const BYTES_MAX: u64 = 4096;
@@ -58,8 +58,8 @@ impl Drop for SecretFile {
     }
 }
 
-/// Reads a secret from a file nobody else can read, or from stdin.
-pub(super) fn read(file: Option<&Path>, out: &Output) -> Result<Secret, Failure> {
+/// Reads a secret from a file nobody else can read, or from stdin, where a person is asked for `what`.
+pub(super) fn read(file: Option<&Path>, what: &str, out: &Output) -> Result<Secret, Failure> {
     let mut text = Zeroizing::new(String::new());
     match file {
         Some(path) => {
@@ -68,7 +68,7 @@ pub(super) fn read(file: Option<&Path>, out: &Output) -> Result<Secret, Failure>
             read.map_err(|error| unusable(path, &error))?;
         }
         None if io::stdin().is_terminal() => {
-            out.error("Secret key (not shown):");
+            out.error(&format!("{what} (not shown while you type):"));
             let _hidden = HiddenTyping::begin();
             let read = io::stdin().lock().take(BYTES_MAX).read_line(&mut text);
             read.map_err(|error| unusable(Path::new("stdin"), &error))?;
