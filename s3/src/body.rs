@@ -286,7 +286,7 @@ mod tests {
     fn a_document_that_is_not_what_was_claimed_is_refused() {
         check(ChecksumAlgorithm::Crc32, "y/Q5Jg==");
         check(ChecksumAlgorithm::Crc32c, "4waSgw==");
-        check(ChecksumAlgorithm::Crc64Nvme, "rosUhgp5lIg=");
+        check(ChecksumAlgorithm::Crc64Nvme, "rosUhgp5mIg=");
         check(ChecksumAlgorithm::Sha1, "98O8HYCOBHMq32eZZczDTKeuNEE=");
         check(
             ChecksumAlgorithm::Sha256,

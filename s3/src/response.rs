@@ -1,7 +1,7 @@
 //! The bodies of responses: one concrete type, so that a request costs no boxed one.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use storage::{ObjectReader, StoreError};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::ReusableBoxFuture;
 use tracing::error;
 
 use crate::error::S3Result;
@@ -45,21 +46,23 @@ pub(crate) enum CutOff {
     Length,
 }
 
-type Read = Pin<Box<dyn Future<Output = (ObjectReader, Option<Result<Bytes, StoreError>>)> + Send>>;
+/// A read under way; its place in memory serves one piece after another.
+type Read = ReusableBoxFuture<'static, (ObjectReader, Option<Result<Bytes, StoreError>>)>;
+
+async fn read_next(mut reader: ObjectReader) -> (ObjectReader, Option<Result<Bytes, StoreError>>) {
+    let piece = reader.next().await;
+    (reader, piece)
+}
 
 /// The content of an object as it is read: at most one piece is held here.
 pub(crate) struct ObjectBody {
     ready: Option<Bytes>,
+    /// Not yet handed over, the piece that is ready included.
     remaining: u64,
-    reader: Reading,
+    /// The read under way while no piece is ready; `None` once the content ended or failed.
+    read: Option<Read>,
     /// Holds the request's place among those being served.
     pub(crate) in_flight: Option<InFlight>,
-}
-
-enum Reading {
-    Resting(ObjectReader),
-    Busy(Read),
-    Over,
 }
 
 impl std::fmt::Debug for ObjectBody {
@@ -91,7 +94,7 @@ pub(crate) async fn content(mut reader: ObjectReader, bytes: u64) -> S3Result<Re
     Ok(ReplyBody::Object(Box::new(ObjectBody {
         ready: Some(first),
         remaining: bytes,
-        reader: Reading::Resting(reader),
+        read: Some(ReusableBoxFuture::new(read_next(reader))),
         in_flight: None,
     })))
 }
@@ -102,46 +105,37 @@ fn damaged() -> crate::error::S3Error {
 
 impl ObjectBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
-        loop {
-            if let Some(piece) = self.ready.take() {
-                let Some(remaining) = self.remaining.checked_sub(piece.len() as u64) else {
-                    self.reader = Reading::Over;
-                    return Poll::Ready(Some(Err(CutOff::Length)));
-                };
-                self.remaining = remaining;
-                return Poll::Ready(Some(Ok(piece)));
-            }
-            if self.remaining == 0 {
-                return Poll::Ready(None);
-            }
-            match std::mem::replace(&mut self.reader, Reading::Over) {
-                Reading::Resting(mut reader) => {
-                    self.reader = Reading::Busy(Box::pin(async move {
-                        let piece = reader.next().await;
-                        (reader, piece)
-                    }));
-                }
-                Reading::Busy(mut read) => match read.as_mut().poll(cx) {
-                    Poll::Pending => {
-                        self.reader = Reading::Busy(read);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready((reader, Some(Ok(piece)))) => {
-                        self.reader = Reading::Resting(reader);
-                        self.ready = Some(piece);
-                    }
-                    Poll::Ready((_, Some(Err(error)))) => {
-                        error!(%error, "response cut off: content not readable");
-                        return Poll::Ready(Some(Err(error.into())));
-                    }
-                    Poll::Ready((_, None)) => {
-                        error!(missing = self.remaining, "response cut off: content too short");
-                        return Poll::Ready(Some(Err(CutOff::Length)));
-                    }
-                },
-                Reading::Over => return Poll::Ready(Some(Err(CutOff::Length))),
-            }
+        if let Some(piece) = self.ready.take() {
+            return Poll::Ready(Some(self.hand_over(piece)));
         }
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        let Some(read) = &mut self.read else {
+            return Poll::Ready(Some(Err(CutOff::Length)));
+        };
+        let (reader, piece) = ready!(read.poll(cx));
+        let handed_over = match piece {
+            Some(Ok(piece)) => {
+                read.set(read_next(reader));
+                self.hand_over(piece)
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Err(CutOff::Length),
+        };
+        if let Err(error) = &handed_over {
+            self.read = None;
+            error!(%error, missing = self.remaining, "response cut off");
+        }
+        Poll::Ready(Some(handed_over))
+    }
+
+    fn hand_over(&mut self, piece: Bytes) -> Result<Bytes, CutOff> {
+        self.remaining = self
+            .remaining
+            .checked_sub(piece.len() as u64)
+            .ok_or(CutOff::Length)?;
+        Ok(piece)
     }
 }
 
@@ -228,7 +222,7 @@ impl Body for ReplyBody {
         match self {
             Self::Empty => true,
             Self::Whole(_) => false,
-            Self::Object(object) => object.remaining == 0 && object.ready.is_none(),
+            Self::Object(object) => object.remaining == 0,
             Self::Slow(slow) => slow.work.is_none(),
         }
     }

@@ -7,7 +7,7 @@ use storage::model::{Bucket, ChecksumAlgorithm, ChecksumValue, ObjectKey, PartNu
 use storage::{CompleteUpload, NewUpload, PutOutcome};
 
 use super::get_object::{etag_value, insert, part_number};
-use super::put_object::{check_early, check_object_acl, check_size, conditional, tell_encryption};
+use super::put_object::{check_object_acl, check_size, conditional, tell_encryption};
 use super::slow::{self, Answer};
 use crate::access::key_of;
 use crate::body::RequestBody;
@@ -154,7 +154,7 @@ pub(crate) async fn complete_multipart_upload(
     let condition = write_condition(&call.headers)?;
     let size = claimed_size(&call.headers)?;
     check_type(call, bucket, key, upload).await?;
-    check_early(call, bucket, key, condition).await?;
+    call.gateway.store.check_early(bucket, key, &condition)?;
     // Here the header is about the object, not about the document that names its parts.
     let checksum = body.take_checksum();
     let parts = CompleteMultipartUpload::parse(&body.document(BODY_BYTES_MAX).await?)?.parts;

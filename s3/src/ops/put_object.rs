@@ -30,7 +30,7 @@ pub(crate) async fn put_object(
         class: storage_class(&call.headers)?,
         condition,
     };
-    check_early(call, bucket, key, condition).await?;
+    call.gateway.store.check_early(bucket, key, &condition)?;
     let stored = call.gateway.store.put_object(bucket, key, new, body).await;
     let outcome = stored.map_err(|error| conditional(condition, error))?;
     let mut reply = empty(StatusCode::OK);
@@ -77,30 +77,6 @@ pub(super) fn check_public(call: &Call, bucket: &Bucket, key: &ObjectKey, acl: B
         "Objects have no ACL of their own here: they are as public as their bucket. Set the ACL or a policy of \
          the bucket instead.",
     ))
-}
-
-/// Refuses a conditional write that cannot succeed before its content is sent. The store decides again when
-/// it commits.
-pub(super) async fn check_early(
-    call: &Call,
-    bucket: &Bucket,
-    key: &ObjectKey,
-    condition: WriteCondition,
-) -> S3Result<()> {
-    if condition == WriteCondition::None {
-        return Ok(());
-    }
-    let current = match call.gateway.store.object(bucket, key, None).await {
-        Ok(object) => Some(object.info().etag),
-        Err(StoreError::NoSuchKey | StoreError::DeleteMarker { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    match (condition, current) {
-        (WriteCondition::Absent, Some(_)) => Err(S3Code::PreconditionFailed.into()),
-        (WriteCondition::Present | WriteCondition::Tag(_), None) => Err(S3Code::NoSuchKey.into()),
-        (WriteCondition::Tag(tag), Some(etag)) if tag != Some(etag) => Err(S3Code::PreconditionFailed.into()),
-        _ => Ok(()),
-    }
 }
 
 /// A failed write, as whoever made it conditional is told.

@@ -59,6 +59,30 @@ pub enum DiskError {
         /// Newest format version this program reads.
         known: u32,
     },
+    /// A part of a write is larger than it may be; nothing was written.
+    #[error("{what} of {size} bytes, at most {most}")]
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// Its size in bytes.
+        size: u64,
+        /// Bytes allowed.
+        most: u64,
+    },
+    /// A directory of blocks that belongs elsewhere, or does not say where it belongs.
+    #[error("{} is not used: {reason}", .directory.display())]
+    Foreign {
+        /// Which directory.
+        directory: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Not here, but it may be in a directory that is missing.
+    #[error("{} is missing", .directory.display())]
+    Missing {
+        /// Which directory.
+        directory: PathBuf,
+    },
     /// The disk is closed.
     #[error("the disk is closed")]
     Closed,

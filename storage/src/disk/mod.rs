@@ -1,6 +1,9 @@
 //! One node's disk, in memory.
 
+mod blocks;
 mod error;
+#[allow(dead_code)]
+mod files;
 #[allow(dead_code, unused_imports)]
 mod frame;
 #[allow(dead_code, unused_imports)]

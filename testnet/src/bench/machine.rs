@@ -19,12 +19,14 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// Type and options of the file system that holds the data.
     pub(crate) file_system: String,
+    /// Runnable threads over the last minute as the run began: above 1 or so, others disturbed it.
+    pub(crate) load: f64,
     /// `release` or `debug`; numbers of a debug build mean nothing.
     pub(crate) profile: &'static str,
 }
 
 impl Machine {
-    /// Reads the facts; `dir` holds the data.
+    /// Reads the facts before a run; `dir` holds the data.
     pub(crate) fn look(dir: &Path) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let dir = fs::canonicalize(dir).unwrap_or_default();
@@ -37,6 +39,11 @@ impl Machine {
                 / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             file_system: mount_of(&read("/proc/mounts"), &dir).unwrap_or_default(),
+            load: read("/proc/loadavg")
+                .split(' ')
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(0.0),
             profile: if cfg!(debug_assertions) {
                 "debug"
             } else {
@@ -53,10 +60,13 @@ impl Machine {
             memory_mib,
             kernel,
             file_system,
+            load,
             profile,
         } = self;
         let memory = memory_mib.div_ceil(1024);
-        format!("{processor}, {cores} cores, {memory} GiB, Linux {kernel}, {file_system}, {profile} build")
+        format!(
+            "{processor}, {cores} cores, {memory} GiB, Linux {kernel}, {file_system}; {profile} build, load before {load}"
+        )
     }
 }
 

@@ -90,6 +90,7 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
         .prefix("bench-")
         .tempdir_in(&options.dir)
         .context("make folder")?;
+    let machine = Machine::look(&options.dir);
     let mut run = Run {
         binary: warren::find_or_build()?,
         dir: folder.path().to_owned(),
@@ -111,7 +112,7 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
         facts,
         ..
     } = run;
-    let report = Report::new(Machine::look(&options.dir), settings, facts, cells);
+    let report = Report::new(machine, settings, facts, cells);
     show(options, &report)
 }
 
@@ -164,6 +165,8 @@ fn physical_limits(run: &mut Run) -> Result<()> {
 }
 
 fn show(options: &Options, report: &Report) -> Result<ExitCode> {
+    let told: Vec<_> = std::env::args().skip(1).collect();
+    println!("`cargo run --release -p testnet -- {}`\n", told.join(" "));
     println!(
         "{}",
         report.tables(if options.markdown {

@@ -202,7 +202,7 @@ fn cell_table(cells: &[&Cell], style: Style) -> String {
         "MiB/s",
         "p50 ms",
         "p99 ms",
-        "CPU µs/op",
+        "CPU µs/op (bare)",
         "RSS MiB",
     ];
     let mut rows: Vec<Vec<String>> = vec![
@@ -221,20 +221,27 @@ fn cell_table(cells: &[&Cell], style: Style) -> String {
             cpu_us_per_op,
             rss_mib,
         } = &cell.warren;
-        let mut row = vec![
-            cell.id.to_string(),
-            amount(*ops_per_second),
-            if *mib_per_second > 0.0 {
-                amount(*mib_per_second)
-            } else {
-                "–".into()
-            },
-        ];
-        row.extend([p50_ms, p99_ms, cpu_us_per_op, rss_mib].map(|value| value.map_or("–".into(), amount)));
+        let moved = Some(*mib_per_second).filter(|moved| *moved > 0.0);
+        let mut row = vec![cell.id.to_string(), amount(*ops_per_second)];
+        row.extend([moved, *p50_ms, *p99_ms].map(some_amount));
+        row.push(cost(*cpu_us_per_op, cell.limits.get(&Limit::Bare)));
+        row.push(some_amount(*rss_mib));
         row.extend(limits.iter().map(|limit| compared(cell, *limit)));
         rows.push(row);
     }
     table(&rows, style)
+}
+
+fn some_amount(value: Option<f64>) -> String {
+    value.map_or("–".into(), amount)
+}
+
+/// The server's cost, and the bare server's: less sensitive to a busy machine than rates are.
+fn cost(warren: Option<f64>, bare: Option<&Side>) -> String {
+    match (warren, bare.and_then(|side| side.cpu_us_per_op)) {
+        (Some(warren), Some(bare)) => format!("{} ({})", amount(warren), amount(bare)),
+        (warren, _) => some_amount(warren),
+    }
 }
 
 fn compared(cell: &Cell, limit: Limit) -> String {

@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::index::Place;
 use super::ledger::Ledger;
-use super::record::{Ended, IDS_MAX, Id, Owner, Pages, Record, Reference};
-use crate::disk::DiskError;
-use crate::disk::frame::{Frame, Position};
+use super::record::{Ended, HEAD_MAX, IDS_MAX, Id, Owner, Pages, Record, Reference};
 use super::room::Room;
+use super::stamps::Stamps;
+use crate::disk::DiskError;
+use crate::disk::frame::{HEADER_LEN, Position};
 
 /// Frames of one request are decided before their places are known; segment 0 does not exist.
 const NOT_YET: Position = Position { segment: 0, offset: 0 };
@@ -26,6 +27,17 @@ pub(super) enum Ask {
     Damaged { id: Id, place: Place },
     /// Copy forward what is still true of records found in an old segment.
     Copy { found: Vec<Found>, others: Vec<u32> },
+}
+
+impl Ask {
+    /// Bytes of sealed blocks it carries.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Put { sealed, .. } => sealed.len(),
+            Self::Copy { found, .. } => found.iter().flat_map(|found| &found.sealed).map(Bytes::len).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// A record in a segment that is being rewritten.
@@ -74,6 +86,7 @@ impl From<DiskError> for Undecided {
 pub(super) struct Decider<'a> {
     pub(super) ledger: Ledger<'a>,
     pub(super) room: Room,
+    pub(super) stamps: &'a Stamps,
     /// The device has just said that it is full: no blocks now, whatever the numbers say.
     pub(super) refuse_blocks: bool,
 }
@@ -99,8 +112,8 @@ impl Decider<'_> {
         if here && !self.ledger.is_damaged(&id)? {
             return self.add(owner, &[id]);
         }
-        let stamp = self.next_stamp();
-        let frame_bytes = u64::from(pages.bytes) + Frame::HEADER_BYTES + 1024;
+        let stamp = self.stamps.next();
+        let frame_bytes = u64::from(pages.bytes) + (HEADER_LEN + HEAD_MAX) as u64;
         if self.refuse_blocks || !self.room.admits(frame_bytes) {
             let Room { used, given, .. } = self.room;
             return Err(DiskError::Full { used, given }.into());
@@ -121,7 +134,7 @@ impl Decider<'_> {
                 added.push(*id);
             }
         }
-        let stamp = self.next_stamp();
+        let stamp = self.stamps.next();
         let frames = added.chunks(IDS_MAX);
         let writes = frames.map(|ids| (Record::Referenced { owner, stamp, ids: ids.to_vec() }, None));
         Ok(Decision { writes: writes.collect(), added })
@@ -204,9 +217,5 @@ impl Decider<'_> {
             writes.push((Record::Referenced { owner, stamp, ids: kept }, None));
         }
         Ok(())
-    }
-
-    fn next_stamp(&self) -> u64 {
-        self.ledger.stamps.next()
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `a` | format 4 = 1, LSN 8, segment 4, offset 8, highest stamp 8: everything up to that frame is applied |
+//! | `a` | format 4 = 1, LSN 8, segment 4, offset 8, highest stamp 8: every frame before that one is applied |
 //! | `b` id 32 | references 8, then nothing or: segment 4, offset 8, sealed bytes 4, frame kind 1 |
 //! | `d` id 32 | empty: the block's bytes did not verify |
 //! | `f` segment 4, offset 8 | sealed bytes 4, frame kind 1: free, its hole not punched yet |
@@ -21,8 +21,11 @@ use fjall::{Keyspace, OwnedWriteBatch};
 use super::record::{Id, Owner, Pages};
 use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
+use crate::disk::log::LogEnd;
 
 const FORMAT: u32 = 1;
+/// Changes held in memory, and the most that a lost journal can lose.
+const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Batches whose trace is kept: more than a memtable of 8 MiB can hold, and only those may be lost.
 const TRAIL: u64 = 65_536;
 
@@ -92,12 +95,10 @@ pub(super) struct Held {
 }
 
 /// How far the index has followed the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Applied {
-    /// The last frame applied.
-    pub(super) lsn: u64,
-    /// Where the next frame was expected.
-    pub(super) next: Position,
+    /// Where the log continued.
+    pub(super) next: LogEnd,
     /// No stamp so far is higher.
     pub(super) stamp: u64,
 }
@@ -139,8 +140,17 @@ fn broken() -> DiskError {
 }
 
 impl Index {
-    pub(super) fn new(database: fjall::Database, keyspace: Keyspace) -> Self {
-        Self { database, keyspace }
+    /// Opens the index of the directory with this identity, empty if there is none.
+    pub(super) fn open(database: fjall::Database, identity: [u8; 16]) -> Result<Self, DiskError> {
+        let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let keyspace = database.keyspace(&hex::encode(identity), options).map_err(failed)?;
+        Ok(Self { database, keyspace })
+    }
+
+    /// Throws everything away.
+    pub(super) fn emptied(self, identity: [u8; 16]) -> Result<Self, DiskError> {
+        self.database.delete_keyspace(self.keyspace).map_err(failed)?;
+        Self::open(self.database, identity)
     }
 
     fn get<T>(&self, key: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, DiskError> {
@@ -176,8 +186,8 @@ impl Index {
                 return None;
             }
             let lsn = fields.u64()?;
-            let next = Position { segment: fields.u32()?, offset: fields.u64()? };
-            Some(Applied { lsn, next, stamp: fields.u64()? })
+            let position = Position { segment: fields.u32()?, offset: fields.u64()? };
+            Some(Applied { next: LogEnd { position, lsn }, stamp: fields.u64()? })
         })
     }
 
@@ -276,6 +286,19 @@ impl Index {
             .collect()
     }
 
+    /// Forgets the sums of a segment that is gone, and holes that need no punching any more.
+    pub(super) fn forget_segment(&self, segment: u32) -> Result<(), DiskError> {
+        let mut change = self.change();
+        change.live(segment, None);
+        change.punched(segment, None);
+        let mut prefix = vec![b'f'];
+        prefix.extend(segment.to_be_bytes());
+        for item in self.keyspace.prefix(prefix) {
+            change.remove(item.key().map_err(failed)?);
+        }
+        change.commit()
+    }
+
     /// Makes everything committed so far survive a crash.
     pub(super) fn persist(&self) -> Result<(), DiskError> {
         self.database.persist(fjall::PersistMode::SyncData).map_err(failed)
@@ -364,9 +387,9 @@ impl Change<'_> {
     /// Says how far the log is applied; `number` counts these batches from 1 without a gap.
     pub(super) fn applied(&mut self, applied: Applied, number: u64) {
         let mut value = FORMAT.to_le_bytes().to_vec();
-        value.extend(applied.lsn.to_le_bytes());
-        value.extend(applied.next.segment.to_le_bytes());
-        value.extend(applied.next.offset.to_le_bytes());
+        value.extend(applied.next.lsn.to_le_bytes());
+        value.extend(applied.next.position.segment.to_le_bytes());
+        value.extend(applied.next.position.offset.to_le_bytes());
         value.extend(applied.stamp.to_le_bytes());
         self.put(*b"a", value);
         let mut trail = vec![b't'];

@@ -59,7 +59,12 @@ impl<'a> Ledger<'a> {
 
     /// Entries changed so far.
     pub(super) fn len(&self) -> usize {
-        self.blocks.len() + self.references.len()
+        self.blocks.len() + self.references.len() + self.damaged.len() + self.unsettled.len()
+    }
+
+    /// Whether nothing has changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(super) fn block(&self, id: &Id) -> Result<Option<Entry>, DiskError> {

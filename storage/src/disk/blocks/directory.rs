@@ -1,0 +1,165 @@
+//! One directory of blocks: what its threads and its readers share, and how it opens and closes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::decide::Ask;
+use super::index::{Index, Place};
+use super::owner::{self, Request};
+use super::reclaim::{self, Reclaimer};
+use super::record::Id;
+use super::replay;
+use super::room::Room;
+use super::stamps::Stamps;
+use crate::disk::DiskError;
+use crate::disk::log::{LogOptions, Segments};
+use crate::disk::medium::Medium;
+
+/// First part of the names of a directory's segments.
+pub(super) const LOG: &str = "blocks";
+/// Requests that may wait for the owner.
+const QUEUE: usize = 1024;
+
+/// What opening a directory takes.
+pub(super) struct Opening {
+    pub(super) path: PathBuf,
+    pub(super) identity: [u8; 16],
+    pub(super) medium: Arc<dyn Medium>,
+    pub(super) capacity: Option<u64>,
+    pub(super) segment_bytes: u64,
+    pub(super) database: fjall::Database,
+    pub(super) stamps: Arc<Stamps>,
+    /// Bytes a second at which old segments are rewritten.
+    pub(super) rewrite_pace: u64,
+}
+
+/// What the threads and readers of a directory share.
+pub(super) struct Shared {
+    pub(super) path: PathBuf,
+    pub(super) medium: Arc<dyn Medium>,
+    pub(super) segments: Arc<Segments>,
+    pub(super) index: Index,
+    pub(super) stamps: Arc<Stamps>,
+    capacity: Option<u64>,
+    state: Mutex<State>,
+}
+
+/// Sums that follow from the index, kept at hand.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Bytes of each segment's file.
+    pub(super) len: BTreeMap<u32, u64>,
+    /// Bytes of live frames in each segment.
+    pub(super) live: BTreeMap<u32, u64>,
+    /// Bytes given back by holes in each segment.
+    pub(super) punched: BTreeMap<u32, u64>,
+    /// Blocks that do not verify.
+    pub(super) damaged: u64,
+    /// Frames known to be lost when the directory was opened.
+    pub(super) frames_lost: u64,
+    /// The device failed while writing; nothing is written any more.
+    pub(super) stopped: bool,
+}
+
+impl State {
+    /// Bytes held, holes not counted.
+    pub(super) fn used(&self) -> u64 {
+        let len: u64 = self.len.values().sum();
+        len.saturating_sub(self.punched.values().sum())
+    }
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Sums only: a panic elsewhere leaves at worst an inexact one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn room(&self) -> Result<Room, DiskError> {
+        let space = self.medium.space().map_err(|source| self.io("measure room", source))?;
+        Ok(Room::new(self.state().used(), self.capacity, space))
+    }
+
+    pub(super) fn io(&self, action: &'static str, source: std::io::Error) -> DiskError {
+        DiskError::Io { directory: self.path.clone(), action, source }
+    }
+
+    pub(super) fn stopped(&self) -> DiskError {
+        DiskError::Stopped { directory: self.path.clone() }
+    }
+}
+
+/// One directory of blocks, open.
+pub(super) struct Directory {
+    pub(super) identity: [u8; 16],
+    pub(super) shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    reclaimer: Reclaimer,
+    owner: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Directory {
+    /// Opens the log, brings the index up to it and starts the two threads. Blocks the thread.
+    pub(super) fn open(opening: Opening) -> Result<Self, DiskError> {
+        let options = LogOptions {
+            name: LOG,
+            directory: opening.path.clone(),
+            segment_bytes: opening.segment_bytes,
+            extend_bytes: 0,
+        };
+        let replayed = replay::open(&opening, options)?;
+        opening.stamps.pass(replayed.stamp);
+        let shared = Arc::new(Shared {
+            path: opening.path,
+            segments: replayed.writer.segments().clone(),
+            medium: opening.medium,
+            index: replayed.index,
+            stamps: opening.stamps,
+            capacity: opening.capacity,
+            state: Mutex::new(replayed.state),
+        });
+        let failed = |source| shared.io("start thread", source);
+        let (requests, asked) = mpsc::channel(QUEUE);
+        let (reclaimer, wake) = Reclaimer::start(shared.clone(), requests.clone(), opening.rewrite_pace).map_err(failed)?;
+        let owner = owner::Owner::new(shared.clone(), replayed.writer, replayed.batches, wake);
+        let thread = std::thread::Builder::new().name("blocks".into()).spawn(move || owner.serve(asked));
+        let owner = Mutex::new(Some(thread.map_err(failed)?));
+        Ok(Self { identity: opening.identity, shared, requests, reclaimer, owner })
+    }
+
+    /// Asks the owner and waits for the answer: the ids that gained a reference.
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Vec<Id>, DiskError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.send(Request::Ask(ask, answer)).await;
+        sent.map_err(|_| DiskError::Closed)?;
+        answered.await.map_err(|_| DiskError::Closed)?
+    }
+
+    /// Tells the owner that a block does not verify. If its queue is full, the next reader tells it.
+    pub(super) fn report_damaged(&self, id: Id, place: Place) {
+        let (answer, _) = oneshot::channel();
+        drop(self.requests.try_send(Request::Ask(Ask::Damaged { id, place }, answer)));
+    }
+
+    /// Tells the owner that a block does not verify and waits until that is remembered. Blocks the thread.
+    pub(super) fn report_damaged_blocking(&self, id: Id, place: Place) -> Result<(), DiskError> {
+        reclaim::ask(&self.requests, Ask::Damaged { id, place })
+    }
+
+    /// Writes what is queued and ends both threads. Blocks the thread.
+    pub(super) fn close(&self) {
+        self.reclaimer.stop();
+        // The queue is closed by whoever gets here first; what was sent before is still served.
+        drop(self.requests.blocking_send(Request::Close));
+        let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(directory = %self.shared.path.display(), "the blocks thread panicked");
+        }
+    }
+}

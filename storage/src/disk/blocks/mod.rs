@@ -1,0 +1,322 @@
+//! The blocks of one node, over one or several directories.
+//!
+//! A directory is a log of its own ([`record`] says what is in it, to the byte), one disposable index ([`index`]),
+//! and two threads: one owns the end of the log and decides everything ([`owner`]), one gives room back
+//! ([`reclaim`]). Directories know nothing of each other; a block that ended up in two of them is simply held
+//! twice, each copy with references of its own.
+//!
+//! What a caller may rely on: an answer means durable; a block with an acknowledged reference stays until that is
+//! released; bytes that do not prove themselves are never returned. A reference made by a call that was dropped or
+//! failed may exist: whoever collects references by asking their owners finds it.
+
+mod decide;
+mod directory;
+mod heads;
+mod identity;
+mod index;
+mod ledger;
+mod open;
+mod owner;
+mod read;
+mod reclaim;
+mod record;
+mod replay;
+mod rewrite;
+mod room;
+mod scrub;
+mod stamps;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use decide::Ask;
+use directory::Directory;
+pub(crate) use open::{BlocksOptions, IfAbsent};
+use record::{Pages, SEALED_MAX};
+pub use record::{Id, Owner};
+pub use scrub::{ScrubPosition, Scrubbed};
+use stamps::Stamps;
+
+use super::DiskError;
+use super::frame::Position;
+
+/// A reference as the collector sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldReference {
+    /// The block.
+    pub id: Id,
+    /// Who holds it.
+    pub owner: Owner,
+    /// When it was made, in the order of [`Blocks::newest_stamp`].
+    pub stamp: u64,
+}
+
+/// How one directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryState {
+    /// Serves and takes blocks.
+    Serving,
+    /// Its device failed while writing: it serves what it can, and takes nothing until the next start.
+    Stopped,
+    /// It is not there, or cannot be opened; its blocks are not available.
+    Missing,
+}
+
+/// What one directory says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryStatus {
+    /// Where it is, or was last seen.
+    pub path: PathBuf,
+    /// How it is.
+    pub state: DirectoryState,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes that may be used.
+    pub given: u64,
+    /// Blocks known to be damaged.
+    pub damaged: u64,
+    /// Frames that were lost when it was opened.
+    pub frames_lost: u64,
+}
+
+/// The blocks of one node. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct Blocks(Arc<Inner>);
+
+struct Inner {
+    /// In the order of their ids.
+    directories: Vec<Directory>,
+    missing: Vec<PathBuf>,
+    stamps: Arc<Stamps>,
+    database: fjall::Database,
+}
+
+impl Blocks {
+    /// Stores a sealed block with its first reference, or adds the reference to a block already here. `id` is the
+    /// blake3 of `sealed`, computed by whoever sealed it; scrub proves it again.
+    ///
+    /// # Errors
+    /// `TooLarge`: not 1 byte to 8 MiB. `Full`: no directory has room. `Stopped`, `Io`, `Index`: outcome unknown.
+    ///
+    /// # Cancellation
+    /// The reference may be made although nobody waits for it.
+    pub(crate) async fn put(&self, id: Id, owner: Owner, sealed: Bytes) -> Result<(), DiskError> {
+        let size = sealed.len() as u64;
+        let most = u64::from(SEALED_MAX);
+        let pages = Pages::of(&sealed).ok_or(DiskError::TooLarge { what: "block", size, most })?;
+        let mut refusal = None;
+        for directory in self.candidates(id).await? {
+            let directory = &self.0.directories[directory];
+            let ask = Ask::Put { id, owner, sealed: sealed.clone(), pages: pages.clone() };
+            match directory.ask(ask).await {
+                Ok(_) => return Ok(()),
+                Err(error @ (DiskError::Full { .. } | DiskError::Stopped { .. } | DiskError::Io { .. })) => {
+                    refusal = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| self.absent()))
+    }
+
+    /// Adds a durable reference to each block, or to none.
+    ///
+    /// # Errors
+    /// `NoSuchBlock`, `Missing`: one is not here. As [`Self::put`] but for `Full`.
+    pub(crate) async fn add_references(&self, owner: Owner, ids: Vec<Id>) -> Result<(), DiskError> {
+        let mut added: Vec<(usize, Vec<Id>)> = Vec::new();
+        for (directory, ids) in self.locate(ids).await? {
+            match self.0.directories[directory].ask(Ask::Add { owner, ids }).await {
+                Ok(ids) => added.push((directory, ids)),
+                Err(error) => {
+                    for (directory, ids) in added {
+                        self.0.directories[directory].ask(Ask::Release { owner, ids }).await?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes references; a block without any is freed. What is not held is left out. Works on a full disk.
+    ///
+    /// # Errors
+    /// As [`Self::put`]. References in a directory that is missing stay until they are collected.
+    pub(crate) async fn release(&self, owner: Owner, ids: Vec<Id>) -> Result<(), DiskError> {
+        let mut result = Ok(());
+        for directory in &self.0.directories {
+            let released = directory.ask(Ask::Release { owner, ids: ids.clone() }).await;
+            if let Err(error) = released {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    /// Reads a range of a sealed block, clipped to its length, every byte proven. Blocks the thread.
+    ///
+    /// # Errors
+    /// `NoSuchBlock`; `Missing`: not here, but it may be in a directory that is missing; `Damaged`; `Io`.
+    pub(crate) fn read(&self, id: Id, range: Range<u32>) -> Result<Vec<u8>, DiskError> {
+        let mut refusal = None;
+        for directory in &self.0.directories {
+            match directory.read(&id, &range) {
+                Err(DiskError::NoSuchBlock) => {}
+                Err(error) => refusal = Some(error),
+                Ok(bytes) => return Ok(bytes),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| self.absent()))
+    }
+
+    /// At most `most` references in the order of (id, owner), after `after`. Blocks the thread.
+    ///
+    /// To sweep: take [`Self::newest_stamp`], let every write that is under way commit or fail, then page through
+    /// and spare what has a higher stamp. Start anew after a restart.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(crate) fn references(
+        &self,
+        after: Option<(Id, Owner)>,
+        most: usize,
+    ) -> Result<Vec<HeldReference>, DiskError> {
+        let mut references = Vec::new();
+        for directory in &self.0.directories {
+            let page = directory.shared.index.references(after, most)?;
+            references.extend(page.into_iter().map(|(id, owner, stamp)| HeldReference { id, owner, stamp }));
+        }
+        // A reference held in two directories is as young as the younger.
+        references.sort_unstable_by(|a, b| (a.id, a.owner, b.stamp).cmp(&(b.id, b.owner, a.stamp)));
+        references.dedup_by_key(|reference| (reference.id, reference.owner));
+        references.truncate(most);
+        Ok(references)
+    }
+
+    /// The stamp of the newest reference: every later one has a higher stamp, until the store is closed.
+    pub(crate) fn newest_stamp(&self) -> u64 {
+        self.0.stamps.newest()
+    }
+
+    /// Verifies the blocks that lie behind `from`, about `budget` bytes of them. Blocks the thread.
+    ///
+    /// # Errors
+    /// `Io`, `Index`, `Closed`.
+    pub(crate) fn verify(&self, from: Option<ScrubPosition>, budget: u64) -> Result<Scrubbed, DiskError> {
+        let mut scrubbed = Scrubbed::default();
+        for directory in &self.0.directories {
+            let position = match from {
+                Some(from) if directory.identity < from.directory => continue,
+                Some(from) if directory.identity == from.directory => {
+                    Position { segment: from.segment, offset: from.offset }
+                }
+                _ => Position::default(),
+            };
+            if let Some(Position { segment, offset }) = directory.verify(position, budget, &mut scrubbed)? {
+                scrubbed.next = Some(ScrubPosition { directory: directory.identity, segment, offset });
+                break;
+            }
+        }
+        Ok(scrubbed)
+    }
+
+    /// What each directory says about itself.
+    pub(crate) fn status(&self) -> Vec<DirectoryStatus> {
+        let serving = self.0.directories.iter().map(|directory| {
+            let room = directory.shared.room();
+            let state = directory.shared.state();
+            DirectoryStatus {
+                path: directory.shared.path.clone(),
+                state: if state.stopped { DirectoryState::Stopped } else { DirectoryState::Serving },
+                used: state.used(),
+                given: room.map_or(0, |room| room.given),
+                damaged: state.damaged,
+                frames_lost: state.frames_lost,
+            }
+        });
+        let missing = self.0.missing.iter().map(|path| DirectoryStatus {
+            path: path.clone(),
+            state: DirectoryState::Missing,
+            used: 0,
+            given: 0,
+            damaged: 0,
+            frames_lost: 0,
+        });
+        serving.chain(missing).collect()
+    }
+
+    /// Finishes what is queued and ends all threads. Blocks the thread.
+    pub(crate) fn close(&self) {
+        for directory in &self.0.directories {
+            directory.close();
+        }
+        if let Err(error) = self.0.database.persist(fjall::PersistMode::SyncData) {
+            // The index is disposable: the next start replays what it lacks.
+            tracing::debug!(%error, "block index closed without a sync");
+        }
+    }
+
+    /// Directories to try a block in: the one that has it, then those that take blocks by free share.
+    async fn candidates(&self, id: Id) -> Result<Vec<usize>, DiskError> {
+        if self.0.directories.len() == 1 {
+            return Ok(vec![0]);
+        }
+        self.blocking(move |inner| {
+            let mut ranked = Vec::new();
+            for (number, directory) in inner.directories.iter().enumerate() {
+                let shared = &directory.shared;
+                if shared.state().stopped {
+                    continue;
+                }
+                let here = shared.index.block(&id).is_ok_and(|entry| entry.is_some());
+                let free_share = shared.room().map_or(0, |room| room.free_share());
+                ranked.push((here, free_share, number));
+            }
+            ranked.sort_unstable_by(|a, b| b.cmp(a));
+            Ok(ranked.into_iter().map(|(_, _, number)| number).collect())
+        })
+        .await
+    }
+
+    /// Which directory has each block.
+    async fn locate(&self, ids: Vec<Id>) -> Result<Vec<(usize, Vec<Id>)>, DiskError> {
+        if self.0.directories.len() == 1 && self.0.missing.is_empty() {
+            return Ok(vec![(0, ids)]);
+        }
+        let handle = self.clone();
+        self.blocking(move |inner| {
+            let mut located = vec![Vec::new(); inner.directories.len()];
+            for id in ids {
+                let mut holders = inner.directories.iter().map(|directory| directory.shared.index.block(&id));
+                match holders.position(|entry| entry.is_ok_and(|entry| entry.is_some())) {
+                    Some(number) => located[number].push(id),
+                    None => return Err(handle.absent()),
+                }
+            }
+            Ok(located.into_iter().enumerate().filter(|(_, ids)| !ids.is_empty()).collect())
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let inner = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.map_err(|_| DiskError::Closed)?
+    }
+
+    /// What to say of a block that no directory here has.
+    fn absent(&self) -> DiskError {
+        match self.0.missing.first() {
+            Some(directory) => DiskError::Missing { directory: directory.clone() },
+            None => DiskError::NoSuchBlock,
+        }
+    }
+}

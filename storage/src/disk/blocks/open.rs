@@ -1,0 +1,192 @@
+//! Opens the directories of a node: judges each, gives new ones an identity, goes on without those that are missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directory::{Directory, LOG, Opening};
+use super::identity::{Identity, KNOWN, Set, Unusable, Verdict};
+use super::index;
+use super::stamps::Stamps;
+use super::{Blocks, Inner};
+use crate::disk::log::Segments;
+use crate::disk::medium::Medium;
+use crate::disk::{BlockDirectory, DiskError};
+
+/// Memory and journal of the index: small enough for a box of 1 GB.
+const INDEX_CACHE_BYTES: u64 = 16 << 20;
+const INDEX_JOURNAL_BYTES: u64 = 64 << 20;
+
+/// What to do about a directory that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfAbsent {
+    /// Create it.
+    Create,
+    /// Fail: it should be there.
+    Fail,
+}
+
+/// Opens a directory as a medium.
+pub(crate) type OpenMedium = dyn Fn(&Path, IfAbsent) -> Result<Arc<dyn Medium>, DiskError>;
+
+/// How the blocks of a node are laid out.
+pub(crate) struct BlocksOptions<'a> {
+    /// Where the list of directories is kept: the directory of rows.
+    pub(crate) state: &'a dyn Medium,
+    /// Its path, for messages.
+    pub(crate) state_path: PathBuf,
+    /// Directory of the index. Deleted and rebuilt if it does not open.
+    pub(crate) index: PathBuf,
+    /// Directories of blocks.
+    pub(crate) directories: Vec<BlockDirectory>,
+    /// Opens one of them.
+    pub(crate) open: &'a OpenMedium,
+    /// A segment that has this many bytes is followed by another.
+    pub(crate) segment_bytes: u64,
+    /// Bytes a second at which old segments are rewritten.
+    pub(crate) rewrite_pace: u64,
+}
+
+impl Blocks {
+    /// Opens the blocks of a node, creating what is new. Blocks the thread.
+    ///
+    /// # Errors
+    /// `Foreign`: a directory belongs elsewhere, or it cannot be told whose it is. `NewerFormat`. `Locked`.
+    /// `Io`: the list of directories, or one that is new, cannot be used. `Index`.
+    pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
+        let mut set = read_set(&options)?;
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        for BlockDirectory { path, capacity } in &options.directories {
+            match admit(&options, &mut set, path)? {
+                Some((identity, medium)) => found.push((identity, path, *capacity, medium)),
+                None => missing.push(path.clone()),
+            }
+        }
+        set.write(options.state).map_err(|source| io(&options.state_path, "write list of directories", source))?;
+        let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
+        let absent = set.directories.iter().filter(|(directory, path)| !given(directory) && !missing.contains(path));
+        let mut absent: Vec<_> = absent.map(|(_, path)| path.clone()).collect();
+        missing.append(&mut absent);
+        let database = open_database(&options.index)?;
+        let stamps = Arc::new(Stamps::default());
+        let mut directories = Vec::new();
+        for (identity, path, capacity, medium) in found {
+            let opened = Directory::open(Opening {
+                path: path.clone(),
+                identity,
+                medium,
+                capacity,
+                segment_bytes: options.segment_bytes,
+                database: database.clone(),
+                stamps: stamps.clone(),
+                rewrite_pace: options.rewrite_pace,
+            });
+            match opened {
+                Ok(directory) => directories.push(directory),
+                // A failing device degrades the node, it does not end it.
+                Err(error @ DiskError::Io { .. }) => {
+                    tracing::error!(%error, directory = %path.display(), "directory of blocks not opened");
+                    missing.push(path.clone());
+                }
+                Err(error) => {
+                    directories.iter().for_each(Directory::close);
+                    return Err(error);
+                }
+            }
+        }
+        for path in &missing {
+            tracing::warn!(directory = %path.display(), "directory of blocks is missing");
+        }
+        directories.sort_by_key(|directory| directory.identity);
+        Ok(Self(Arc::new(Inner { directories, missing, stamps, database })))
+    }
+}
+
+fn read_set(options: &BlocksOptions<'_>) -> Result<Set, DiskError> {
+    let read = Set::read(options.state).map_err(|source| io(&options.state_path, "read list of directories", source))?;
+    match read {
+        Some(Ok(set)) => Ok(set),
+        Some(Err(why)) => Err(refused(&options.state_path, why, "the list of block directories is damaged")),
+        None => Ok(Set { id: random(&options.state_path)?, directories: Vec::new() }),
+    }
+}
+
+/// Opens one directory if it is ours or new; `None` if it is ours and missing.
+fn admit(
+    options: &BlocksOptions<'_>,
+    set: &mut Set,
+    path: &Path,
+) -> Result<Option<([u8; 16], Arc<dyn Medium>)>, DiskError> {
+    let listed = set.directories.iter().any(|(_, known)| known == path);
+    let if_absent = if listed { IfAbsent::Fail } else { IfAbsent::Create };
+    let medium = match (options.open)(path, if_absent) {
+        Ok(medium) => medium,
+        Err(DiskError::Io { .. }) if listed => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let failed = |source| io(path, "read identity", source);
+    let found = match Identity::read(&*medium) {
+        Ok(None) => None,
+        Ok(Some(Ok(identity))) => Some(identity),
+        Ok(Some(Err(why))) => return Err(refused(path, why, "its identity is damaged")),
+        Err(_) if listed => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let segments = Segments::find(medium.clone(), LOG).map_err(failed)?;
+    let identity = match set.judge(path, found, !segments.numbers().is_empty()) {
+        Verdict::Ours(identity) => identity,
+        Verdict::Absent(_) => return Ok(None),
+        Verdict::Foreign(reason) => return Err(DiskError::Foreign { directory: path.into(), reason }),
+        Verdict::New => {
+            let directory = random(path)?;
+            let identity = Identity { set: set.id, directory };
+            // Before the list: after a crash in between the directory still says whose it is.
+            identity.write(&*medium).map_err(|source| io(path, "write identity", source))?;
+            directory
+        }
+    };
+    set.note(identity, path);
+    Ok(Some((identity, medium)))
+}
+
+/// Opens the index, or an empty one in its place.
+fn open_database(path: &Path) -> Result<fjall::Database, DiskError> {
+    let open = || {
+        fjall::Database::builder(path)
+            .cache_size(INDEX_CACHE_BYTES)
+            .max_journaling_size(INDEX_JOURNAL_BYTES)
+            .worker_threads(1)
+            .open()
+    };
+    match open() {
+        Ok(database) => Ok(database),
+        Err(error @ fjall::Error::Locked) => Err(index::failed(error)),
+        Err(error) => {
+            tracing::warn!(%error, "block index does not open; it is rebuilt");
+            match fs::remove_dir_all(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io(path, "delete index", error));
+                }
+                _ => open().map_err(index::failed),
+            }
+        }
+    }
+}
+
+fn random(path: &Path) -> Result<[u8; 16], DiskError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| io(path, "make identity", std::io::Error::other(error.to_string())))?;
+    Ok(bytes)
+}
+
+fn refused(path: &Path, why: Unusable, reason: &'static str) -> DiskError {
+    match why {
+        Unusable::Damaged => DiskError::Foreign { directory: path.into(), reason },
+        Unusable::Newer(found) => DiskError::NewerFormat { directory: path.into(), found, known: KNOWN },
+    }
+}
+
+fn io(path: &Path, action: &'static str, source: std::io::Error) -> DiskError {
+    DiskError::Io { directory: path.into(), action, source }
+}

@@ -1,0 +1,202 @@
+//! Opens a directory's log and brings its index up to it, or rebuilds the index from the heads of all frames.
+
+use std::collections::BTreeMap;
+
+use super::directory::{LOG, Opening, State};
+use super::index::{Applied, Index};
+use super::ledger::{Ledger, Mode};
+use super::record::{HEAD_MAX, Record};
+use crate::disk::DiskError;
+use crate::disk::frame::{FrameHeader, HEADER_LEN, Position};
+use crate::disk::log::{Bodies, LogEnd, LogOptions, LogWriter, ScanFrom, Scanned, Segments, open_log};
+
+/// Changes committed together.
+const BATCH: usize = 4096;
+
+/// A directory ready to be written.
+pub(super) struct Replayed {
+    pub(super) writer: LogWriter,
+    pub(super) index: Index,
+    pub(super) state: State,
+    /// Number of the last index batch.
+    pub(super) batches: u64,
+    /// Highest stamp met.
+    pub(super) stamp: u64,
+}
+
+/// Where an index that is trusted stands.
+#[derive(Clone, Copy)]
+struct Standing {
+    applied: Option<Applied>,
+    batches: u64,
+}
+
+/// Opens log and index. An index that is missing, torn, or contradicts the log is rebuilt.
+pub(super) fn open(opening: &Opening, options: LogOptions) -> Result<Replayed, DiskError> {
+    let index = Index::open(opening.database.clone(), opening.identity)?;
+    let segments = find(opening)?;
+    let standing = match standing(&index, &segments) {
+        Ok(Some(standing)) => standing,
+        Ok(None) | Err(DiskError::Index(_)) => return rebuild(opening, options, index),
+        Err(error) => return Err(error),
+    };
+    match replay(opening, options.clone(), &index, standing) {
+        Ok((writer, state, standing, stamp)) => {
+            Ok(Replayed { writer, index, state, batches: standing, stamp })
+        }
+        Err(DiskError::Index(_)) => rebuild(opening, options, index),
+        Err(error) => Err(error),
+    }
+}
+
+fn rebuild(opening: &Opening, options: LogOptions, index: Index) -> Result<Replayed, DiskError> {
+    let index = index.emptied(opening.identity)?;
+    let standing = Standing { applied: None, batches: 0 };
+    let (writer, state, batches, stamp) = replay(opening, options, &index, standing)?;
+    Ok(Replayed { writer, index, state, batches, stamp })
+}
+
+fn find(opening: &Opening) -> Result<Segments, DiskError> {
+    Segments::find(opening.medium.clone(), LOG).map_err(|source| DiskError::Io {
+        directory: opening.path.clone(),
+        action: "list blocks",
+        source,
+    })
+}
+
+/// How far the index has come; `None` if it cannot be continued: nothing in it, a batch lost in its middle, or
+/// segments removed that it has not read to their end.
+fn standing(index: &Index, segments: &Segments) -> Result<Option<Standing>, DiskError> {
+    let (Some(applied), Some(batches)) = (index.applied()?, index.whole_trail()?) else {
+        return Ok(None);
+    };
+    let numbers = segments.numbers();
+    let at = numbers.binary_search(&applied.next.position.segment);
+    let unbroken = at.is_ok_and(|at| numbers[at..].windows(2).all(|pair| pair[1] == pair[0] + 1));
+    Ok(unbroken.then_some(Standing { applied: Some(applied), batches }))
+}
+
+fn replay(
+    opening: &Opening,
+    options: LogOptions,
+    index: &Index,
+    standing: Standing,
+) -> Result<(LogWriter, State, u64, u64), DiskError> {
+    let segments = find(opening)?;
+    let live = index.live()?.into_iter().collect();
+    let stamp = standing.applied.map_or(0, |applied| applied.stamp);
+    let ledger = Ledger::new(index, Mode::Replaying, stamp);
+    let mut replay = Replay { index, ledger, live, batches: standing.batches, frames_lost: 0 };
+    let start = standing.applied.map(|applied| applied.next);
+    let from = ScanFrom {
+        start,
+        durable_lsn: start.map_or(0, |next| next.lsn.saturating_sub(1)),
+        bodies: Bodies::First(HEAD_MAX),
+    };
+    let medium = opening.medium.clone();
+    let writer = open_log(medium, options, from, &mut |scanned| replay.visit(&segments, scanned))?;
+    replay.finish(writer.end())?;
+    let (stamp, batches) = (replay.ledger.stamp(), replay.batches);
+    let state = replay.state(&writer, opening)?;
+    Ok((writer, state, batches, stamp))
+}
+
+struct Replay<'a> {
+    index: &'a Index,
+    ledger: Ledger<'a>,
+    live: BTreeMap<u32, u64>,
+    batches: u64,
+    frames_lost: u64,
+}
+
+impl Replay<'_> {
+    fn visit(&mut self, segments: &Segments, scanned: Scanned<'_>) -> Result<(), DiskError> {
+        match scanned {
+            Scanned::Frame { position, header, body } => {
+                match record_of(segments, position, &header, body) {
+                    Some(record) => self.ledger.apply(&record, position)?,
+                    None => self.frames_lost += 1,
+                }
+                let offset = position.offset + header.frame_len();
+                let position = Position { segment: position.segment, offset };
+                self.commit_if(self.ledger.len() >= BATCH, LogEnd { position, lsn: header.lsn + 1 })
+            }
+            Scanned::Damaged(damage) => {
+                self.frames_lost += 1 + damage.last_lsn.saturating_sub(damage.first_lsn);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit_if(&mut self, now: bool, next: LogEnd) -> Result<(), DiskError> {
+        if !now {
+            return Ok(());
+        }
+        let stamp = self.ledger.stamp();
+        let fresh = Ledger::new(self.index, Mode::Replaying, stamp);
+        let ledger = std::mem::replace(&mut self.ledger, fresh);
+        self.batches += 1;
+        ledger.commit(Applied { next, stamp }, self.batches, &mut self.live)?;
+        Ok(())
+    }
+
+    /// Settles what the replay left open: blocks nobody refers to are free, references without a block are damage.
+    fn finish(&mut self, end: LogEnd) -> Result<(), DiskError> {
+        self.commit_if(true, end)?;
+        loop {
+            let unsettled = self.index.unsettled(BATCH)?;
+            if unsettled.is_empty() {
+                return Ok(());
+            }
+            for id in unsettled {
+                self.ledger.settle(id)?;
+            }
+            self.commit_if(true, end)?;
+        }
+    }
+
+    fn state(self, writer: &LogWriter, opening: &Opening) -> Result<State, DiskError> {
+        let mut len = BTreeMap::new();
+        for segment in writer.segments().numbers() {
+            let bytes = writer.segments().len(segment).map_err(|source| DiskError::Io {
+                directory: opening.path.clone(),
+                action: "measure blocks",
+                source,
+            })?;
+            len.insert(segment, bytes);
+        }
+        let gone: Vec<u32> = self.live.keys().filter(|segment| !len.contains_key(segment)).copied().collect();
+        let mut live = self.live;
+        for segment in gone {
+            // A crash came between the removal of the file and that of its sums.
+            self.index.forget_segment(segment)?;
+            live.remove(&segment);
+        }
+        let punched = self.index.punched()?.into_iter().filter(|(segment, _)| len.contains_key(segment));
+        Ok(State {
+            live,
+            punched: punched.collect(),
+            len,
+            damaged: self.index.damaged()?.len() as u64,
+            frames_lost: self.frames_lost,
+            stopped: false,
+        })
+    }
+}
+
+/// The record of a frame, if its bytes prove it.
+fn record_of(segments: &Segments, position: Position, header: &FrameHeader, body: &[u8]) -> Option<Record> {
+    if Record::has_body(header.kind) {
+        return Record::decode(header.kind, body).ok();
+    }
+    let whole;
+    let body = match body.len() == header.body_len as usize {
+        true => body,
+        false => {
+            let at = Position { offset: position.offset + HEADER_LEN as u64, ..position };
+            whole = segments.read_at(at, header.body_len as usize).ok()?;
+            &whole
+        }
+    };
+    header.fits(body).then(|| Record::decode(header.kind, body).ok()).flatten()
+}
