@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use appliance::api::Schema;
+use serde::Serialize;
 use storage::FirstStart;
 use zeroize::Zeroizing;
 
@@ -26,25 +28,26 @@ pub(crate) enum Shown {
     Kept(PathBuf),
 }
 
+/// What a first start made, and where clients connect.
+pub(crate) struct Made<'a> {
+    pub(crate) first: &'a FirstStart,
+    pub(crate) endpoint: &'a str,
+}
+
 /// Prints what a first start made, or keeps it in a private file when stdout leads to a log.
 ///
 /// # Errors
 /// Neither was possible.
-pub(crate) fn show(
-    first: &FirstStart,
-    endpoint: &str,
-    state: &Path,
-    secrets: ShowSecrets,
-) -> io::Result<Shown> {
-    let text = text(first, endpoint);
+pub(crate) fn show(made: &Made<'_>, state: &Path, secrets: ShowSecrets, json: bool) -> io::Result<Shown> {
     if secrets == ShowSecrets::Always || io::stdout().is_terminal() {
+        let shown = if json { document(made)? } else { text(made) };
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
+        stdout.write_all(shown.as_bytes())?;
         stdout.flush()?;
         return Ok(Shown::Printed);
     }
     let path = state.join("first-start.txt");
-    keep(&path, &text)?;
+    keep(&path, &text(made))?;
     Ok(Shown::Kept(path))
 }
 
@@ -58,7 +61,30 @@ fn keep(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn text(first: &FirstStart, endpoint: &str) -> Zeroizing<String> {
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: Schema,
+    event: &'static str,
+    endpoint: &'a str,
+    access_key: &'a str,
+    secret_key: &'a str,
+    recovery_phrase: &'a str,
+}
+
+fn document(made: &Made<'_>) -> io::Result<Zeroizing<String>> {
+    let document = Document {
+        schema: Schema,
+        event: "first-start",
+        endpoint: made.endpoint,
+        access_key: made.first.owner_key.id.as_str(),
+        secret_key: made.first.owner_key.secret.expose(),
+        recovery_phrase: &made.first.recovery_phrase,
+    };
+    Ok(Zeroizing::new(serde_json::to_string(&document)? + "\n"))
+}
+
+fn text(made: &Made<'_>) -> Zeroizing<String> {
+    let Made { first, endpoint } = made;
     let (id, secret) = (first.owner_key.id.as_str(), first.owner_key.secret.expose());
     Zeroizing::new(format!(
         "\

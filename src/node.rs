@@ -143,6 +143,11 @@ impl Node {
         self.console.s3
     }
 
+    /// Whether no client can sign in: a first start that crashed before it made a key.
+    pub fn has_no_keys(&self) -> bool {
+        self.console.store.access_keys().is_empty()
+    }
+
     /// Stops in order: answer what is in flight, then flush and close the disk.
     ///
     /// # Errors

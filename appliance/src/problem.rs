@@ -55,9 +55,15 @@ impl From<NodeError> for Problem {
             NodeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let detail = match &error {
-            NodeError::Failed(source) => format!("{error}: {source}"),
+            NodeError::Failed(cause) => with_causes(cause.as_ref()),
             _ => error.to_string(),
         };
         Self::new(status, code, detail)
     }
+}
+
+/// An error and what caused it, outermost first.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

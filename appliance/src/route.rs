@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 use crate::api::{BucketList, Change, ChangeKey, ConfigShown, KeyInfo, KeyList, Schema};
 use crate::{Node, Problem, verdict};
@@ -25,6 +26,13 @@ type Answer = Result<Response<Full<Bytes>>, Problem>;
 /// Answers one request; whatever goes wrong becomes a problem document.
 pub(crate) async fn answer<N: Node>(node: &N, request: Request<Incoming>) -> Response<Full<Bytes>> {
     route(node, request).await.unwrap_or_else(|problem| {
+        if problem.status().is_server_error() {
+            warn!(
+                code = problem.code,
+                detail = problem.detail,
+                "admin request failed"
+            );
+        }
         let mut response = json(problem.status(), &problem);
         response.headers_mut().insert(
             header::CONTENT_TYPE,

@@ -26,8 +26,14 @@ pub struct Facts {
 pub enum Trouble {
     /// The node does not serve: it is stopping.
     NotServing,
-    /// Acknowledged data is lost; the node takes no writes until a person accepts it.
-    ReadOnly(String),
+    /// Acknowledged data is lost; the node takes no writes until a person accepts it. Says what is lost.
+    Lost(String),
+    /// The device of this directory failed; nothing is written there until a restart.
+    Stopped(String),
+    /// This data directory is not there.
+    Missing(String),
+    /// So many blocks in this directory do not verify.
+    Damaged(String, u64),
     /// No room for new data; reading and deleting work.
     Full,
 }
@@ -36,7 +42,7 @@ impl Trouble {
     fn verdict(&self) -> Verdict {
         match self {
             Self::NotServing => Verdict::Unavailable,
-            Self::ReadOnly(_) => Verdict::AtRisk,
+            Self::Lost(_) | Self::Stopped(_) | Self::Missing(_) | Self::Damaged(..) => Verdict::AtRisk,
             Self::Full => Verdict::Degraded,
         }
     }
@@ -44,8 +50,17 @@ impl Trouble {
     fn sentence(&self) -> String {
         match self {
             Self::NotServing => "the server is stopping".into(),
-            Self::ReadOnly(loss) => {
-                format!("read-only: {loss}. To go on without what is lost, restart with --accept-loss")
+            Self::Lost(what) => {
+                format!("read-only: {what}; to go on without what is lost: warren server --accept-loss")
+            }
+            Self::Stopped(directory) => {
+                format!("{directory} takes no more writes: its device failed; check it, then restart")
+            }
+            Self::Missing(directory) => {
+                format!("{directory} is missing: what it holds cannot be read until it is back")
+            }
+            Self::Damaged(directory, blocks) => {
+                format!("{directory} holds {blocks} damaged blocks: the objects in them cannot be read")
             }
             Self::Full => "the disk is full: nothing new is stored until something is deleted".into(),
         }
@@ -118,7 +133,7 @@ mod tests {
     fn the_worst_trouble_gives_the_verdict() {
         check(&[Trouble::Full], Verdict::Degraded, "DEGRADED");
         check(
-            &[Trouble::Full, Trouble::ReadOnly("rows lost".into())],
+            &[Trouble::Full, Trouble::Lost("3 rows".into())],
             Verdict::AtRisk,
             "AT RISK",
         );

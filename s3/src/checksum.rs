@@ -98,7 +98,8 @@ impl ChecksumHeaders {
     /// `x-amz-trailer` and `x-amz-checksum-type`.
     ///
     /// # Errors
-    /// `InvalidRequest`: a malformed or second value, an unknown algorithm, or ones that disagree.
+    /// `InvalidRequest`: a malformed or second value, or an unknown algorithm. `BadDigest`: the algorithm named
+    /// is not that of the value or trailer.
     pub fn parse(headers: &HeaderMap) -> S3Result<Self> {
         let mut found = Self::default();
         for algorithm in ChecksumAlgorithm::ALL {
@@ -126,7 +127,8 @@ impl ChecksumHeaders {
         }
         found.algorithm = valued.or(found.trailer).or(named);
         if named.is_some() && named != found.algorithm {
-            return Err(S3Error::invalid_request(
+            return Err(S3Error::with_message(
+                S3Code::BadDigest,
                 "The algorithm of x-amz-sdk-checksum-algorithm is not that of the checksum given.",
             ));
         }
@@ -273,7 +275,6 @@ mod tests {
             &[crc, crc],
             &[crc, ("x-amz-checksum-crc32c", "AAAAAA==")],
             &[crc, ("x-amz-trailer", "x-amz-checksum-crc32")],
-            &[crc, ("x-amz-sdk-checksum-algorithm", "SHA1")],
             &[("x-amz-sdk-checksum-algorithm", "MD4")],
             &[("x-amz-checksum-type", "HALF")],
             &[("x-amz-trailer", "x-amz-meta-a")],

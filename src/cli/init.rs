@@ -15,7 +15,7 @@ use super::output::{Mark, Output, row};
 use super::server::{runtime, show};
 use super::{Common, load};
 use crate::config::{self, Config, Flags};
-use crate::first_start::ShowSecrets;
+use crate::first_start::{Made, ShowSecrets};
 use crate::node::{Created, Loss, Node, Start};
 use crate::size::ByteSize;
 use crate::{endpoint, logging};
@@ -61,7 +61,15 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
     remember(&config, &args)?;
     let urls = endpoint::urls(config.s3_address.value.0);
     let url = urls.first().map(String::as_str).unwrap_or_default();
-    let kept = show(&created.first, url, &state, secrets, out);
+    let kept = show(
+        &Made {
+            first: &created.first,
+            endpoint: url,
+        },
+        &state,
+        secrets,
+        out,
+    );
     report(&config, &created, url, kept, out)?;
     Ok(Exit::Ok)
 }

@@ -40,6 +40,7 @@ struct CommandLine {
 
 /// What every verb understands.
 #[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Configuration file [default: $WARREN_CONFIG, or /etc/warren/warren.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use appliance::api::Schema;
 use clap::Args;
 use serde::Serialize;
-use storage::FirstStart;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +13,7 @@ use super::output::{Mark, Output};
 use super::secret;
 use super::{Common, load};
 use crate::config::Flags;
-use crate::first_start::{self, ShowSecrets, Shown};
+use crate::first_start::{self, Made, ShowSecrets, Shown};
 use crate::node::{Loss, Node, Start};
 use crate::notify::ServiceManager;
 use crate::{endpoint, logging};
@@ -75,7 +74,8 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         loss,
         recovery_phrase,
     };
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         tokio::select! {
             biased;
@@ -84,7 +84,10 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
                 Err(Failure::new(Exit::Error, "stopped at once by a second signal"))
             }
         }
-    })
+    });
+    // After a graceful stop nothing is left; after a second signal nobody waits for a stuck disk.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// One thread a core runs the tasks, but never fewer than two: small reads happen inline, and on a
@@ -109,7 +112,15 @@ async fn serve(
     let (node, first) = Node::start(start).await?;
     let urls = endpoint::urls(node.s3_address());
     let endpoint = urls.first().map(String::as_str).unwrap_or_default();
-    let kept = first.and_then(|first| show(&first, endpoint, &state, secrets, out));
+    let kept = match &first {
+        Some(first) => show(&Made { first, endpoint }, &state, secrets, out),
+        None => {
+            if node.has_no_keys() {
+                out.note("! No access key exists: warren key create NAME --create-buckets");
+            }
+            None
+        }
+    };
     // Not being read is no reason to stop serving.
     let _ = say_ready(&urls, kept, out);
     manager.ready();
@@ -122,21 +133,14 @@ async fn serve(
 }
 
 /// Shows the secrets of a first start; returns the file they went to, if one.
-pub(super) fn show(
-    first: &FirstStart,
-    endpoint: &str,
-    state: &Path,
-    secrets: ShowSecrets,
-    out: &Output,
-) -> Option<String> {
-    match first_start::show(first, endpoint, state, secrets) {
+pub(super) fn show(made: &Made<'_>, state: &Path, secrets: ShowSecrets, out: &Output) -> Option<String> {
+    match first_start::show(made, state, secrets, out.json) {
         Ok(Shown::Printed) => None,
         Ok(Shown::Kept(path)) => {
             let path = path.display().to_string();
-            out.error(&format!(
-                "{} Access key and recovery phrase: {path}  Keep them elsewhere, then delete it.",
-                out.mark(Mark::Look)
-            ));
+            let mark = out.mark(Mark::Look);
+            out.error(&format!("{mark} Access key and recovery phrase are in {path}"));
+            out.error("→ keep them elsewhere, then delete that file");
             Some(path)
         }
         Err(error) => {

@@ -62,7 +62,8 @@ fn homes(status: &Status) -> Vec<Vec<String>> {
 }
 
 fn used(used: u64, given: u64) -> String {
-    let percent = u128::from(used) * 100 / u128::from(given.max(1));
+    // Rounded up: a disk is full before its last percent is.
+    let percent = (u128::from(used) * 100).div_ceil(u128::from(given.max(1)));
     format!("{} / {} {percent}%", ByteSize(used), ByteSize(given))
 }
 

@@ -115,6 +115,10 @@ fn a_wrong_value_names_where_it_stands() {
             ["warren.toml: s3.address", "is not an address"],
         ),
         ("log.format = 'xml'", ["warren.toml: log.format", "text or json"]),
+        (
+            "log.level = 'loud'",
+            ["warren.toml: log.level", "is not a log level"],
+        ),
         ("s3 = 4", ["warren.toml", "invalid type"]),
         ("data = []", ["data", "at least one"]),
         ("data = ['/a:5X']", ["data", "is not a size"]),

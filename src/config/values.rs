@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
 use crate::size::ByteSize;
 
 /// What is wrong with a value, for the person who wrote it.
@@ -97,8 +100,10 @@ impl LogFilter {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
-        match tracing_subscriber::EnvFilter::builder().parse(text) {
-            Ok(_) if !text.trim().is_empty() => Ok(Self(text.to_owned())),
+        // The parser takes any lone word for a module, and a misspelt level would silence the log.
+        let known = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+        match EnvFilter::builder().parse(text) {
+            Ok(_) if text.split(',').all(|part| known(part.trim())) => Ok(Self(text.to_owned())),
             _ => Err(InvalidValue(format!(
                 "{text:?} is not a log level: error, warn, info, debug or trace"
             ))),

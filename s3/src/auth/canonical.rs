@@ -10,13 +10,14 @@ use super::claim::Claim;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::uri::{Query, encode_query_into, hex_pair, host_of, is_unreserved, push_encoded};
 
-/// How the path is spelt in the canonical request.
+/// How path and header values are spelt in the canonical request. Either names the same object and says the
+/// same things, so that accepting both gives nothing away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PathSpelling {
-    /// Decoded once and encoded as SigV4 says: what AWS computes.
+pub(super) enum Spelling {
+    /// The path decoded once and encoded as SigV4 says, runs of spaces as one: what AWS computes.
     Canonical,
-    /// As the client sent it: what clients compute that encode in their own way, for example `/` as `%2F`.
-    /// It names the same object, so that accepting it gives nothing away.
+    /// As the client sent them: what clients compute that encode in their own way, for example `/` as `%2F`,
+    /// or keep runs of spaces, as s3cmd does.
     AsSent,
 }
 
@@ -25,21 +26,21 @@ pub(super) fn canonical_request(
     request: &Parts,
     query: &Query,
     claim: &Claim<'_>,
-    spelling: PathSpelling,
+    spelling: Spelling,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b'\n');
     match (request.uri.path(), spelling) {
         ("", _) => out.push(b'/'),
-        (path, PathSpelling::Canonical) => push_canonical_path(path, &mut out),
-        (path, PathSpelling::AsSent) => out.extend_from_slice(path.as_bytes()),
+        (path, Spelling::Canonical) => push_canonical_path(path, &mut out),
+        (path, Spelling::AsSent) => out.extend_from_slice(path.as_bytes()),
     }
     out.push(b'\n');
     push_canonical_query(query, &mut out);
     out.push(b'\n');
     for name in claim.signed_headers.split(';') {
-        push_header(request, name, &mut out);
+        push_header(request, name, spelling, &mut out);
     }
     out.push(b'\n');
     out.extend_from_slice(claim.signed_headers.as_bytes());
@@ -136,7 +137,7 @@ fn encoded(text: &str) -> Vec<u8> {
 }
 
 /// Appends `name:value,value\n`. A header that is signed but not there has no value.
-fn push_header(request: &Parts, name: &str, out: &mut Vec<u8>) {
+fn push_header(request: &Parts, name: &str, spelling: Spelling, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.push(b':');
     let mut values = request
@@ -149,7 +150,10 @@ fn push_header(request: &Parts, name: &str, out: &mut Vec<u8>) {
         push_value(host_of(None, &request.uri).unwrap_or_default().as_bytes(), out);
     }
     while let Some(value) = values.next() {
-        push_value(value, out);
+        match spelling {
+            Spelling::Canonical => push_value(value, out),
+            Spelling::AsSent => out.extend_from_slice(value.trim_ascii()),
+        }
         if values.peek().is_some() {
             out.push(b',');
         }
@@ -165,4 +169,79 @@ fn push_value(value: &[u8], out: &mut Vec<u8>) {
         rest = rest[run..].trim_ascii_start();
     }
     out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::uri::encode_path_into;
+
+    fn canonical_path(path: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_canonical_path(path, &mut out);
+        out
+    }
+
+    fn canonical_query(raw: &str) -> String {
+        let mut out = Vec::new();
+        push_canonical_query(&Query::parse(Some(raw)).unwrap(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn parameters_are_sorted_by_name_and_then_by_value() {
+        assert_eq!(
+            canonical_query("b=2&a-b=1&a=2&a=1&acl&a=%2f"),
+            "a=%2F&a=1&a=2&a-b=1&acl=&b=2"
+        );
+        assert_eq!(canonical_query("a=b+c&X-Amz-Signature=0&a=+"), "a=%20&a=b%20c");
+    }
+
+    #[test]
+    fn values_lose_outer_and_repeated_spaces() {
+        for (value, expected) in [
+            ("", ""),
+            ("  a ", "a"),
+            ("a  b   c d", "a b c d"),
+            ("a\tb", "a\tb"),
+        ] {
+            let mut out = Vec::new();
+            push_value(value.as_bytes(), &mut out);
+            assert_eq!(out, expected.as_bytes(), "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_canonical_however_it_was_escaped(bytes: Vec<(u8, bool)>) {
+            let (mut sent, mut expected) = (String::from("/"), vec![b'/']);
+            for (byte, escape) in bytes {
+                if escape || !byte.is_ascii_graphic() || byte == b'%' {
+                    sent.push_str(&format!("%{byte:02x}"));
+                } else {
+                    sent.push(char::from(byte));
+                }
+                encode_path_into(&[byte], &mut expected);
+            }
+            prop_assert_eq!(canonical_path(&sent), expected);
+        }
+
+        #[test]
+        fn a_canonical_path_stays_as_it_is(path: String) {
+            let canonical = String::from_utf8(canonical_path(&path)).unwrap();
+            // A percent sign that encoded nothing was itself encoded, so that the second pass finds none.
+            prop_assert_eq!(canonical_path(&canonical), canonical.as_bytes());
+        }
+
+        #[test]
+        fn the_order_of_parameters_means_nothing(mut pairs in vec("[a-c]{1,2}=[a-c%+]{0,2}", 0..5)) {
+            pairs.retain(|pair| !pair.contains('%'));
+            let forwards = canonical_query(&pairs.join("&"));
+            pairs.reverse();
+            prop_assert_eq!(canonical_query(&pairs.join("&")), forwards);
+        }
+    }
 }

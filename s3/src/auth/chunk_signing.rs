@@ -17,20 +17,37 @@ pub struct ChunkSigning {
     previous: [u8; 64],
 }
 
-impl ChunkSigning {
-    /// Begins with the signature of the request's headers, 64 lower-case hexadecimal digits.
-    pub(super) fn new(key: hmac::Key, timestamp: &str, scope: &str, seed: [u8; 64]) -> Self {
-        Self {
-            key,
-            timestamp: timestamp.to_owned(),
-            scope: scope.to_owned(),
-            previous: seed,
+/// A verified signature of a request's headers, from which a chain over its chunks could begin.
+pub(super) struct Seed<'r> {
+    pub(super) key: hmac::Key,
+    pub(super) timestamp: &'r str,
+    pub(super) scope: &'r str,
+    /// 64 lower-case hexadecimal digits.
+    pub(super) signature: [u8; 64],
+}
+
+impl Seed<'_> {
+    pub(super) fn chain(self) -> ChunkSigning {
+        ChunkSigning {
+            key: self.key,
+            timestamp: self.timestamp.to_owned(),
+            scope: self.scope.to_owned(),
+            previous: self.signature,
         }
     }
+}
 
-    /// A chain that a fuzzer or a load generator can follow: any key, any seed.
-    pub fn from_secret(key: &[u8], timestamp: &str, scope: &str, seed: [u8; 64]) -> Self {
-        Self::new(hmac::Key::new(hmac::HMAC_SHA256, key), timestamp, scope, seed)
+impl ChunkSigning {
+    /// A chain of any signing key and any first signature, for tests and fuzzers of the decoder.
+    pub fn new(key: &[u8], timestamp: &str, scope: &str, signature: [u8; 64]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Seed {
+            key,
+            timestamp,
+            scope,
+            signature,
+        }
+        .chain()
     }
 
     /// Checks the next chunk.

@@ -31,7 +31,8 @@ const TRAILER_LINES_MAX: usize = 8;
 pub struct Chunked {
     decoded_length: u64,
     trailer: Option<ChecksumAlgorithm>,
-    signing: Option<ChunkSigning>,
+    /// Boxed: a signing key is large, and most bodies have none.
+    signing: Option<Box<ChunkSigning>>,
 }
 
 impl Chunked {
@@ -45,18 +46,13 @@ impl Chunked {
         Self {
             decoded_length,
             trailer,
-            signing,
+            signing: signing.map(Box::new),
         }
     }
 
     /// Bytes of content (`x-amz-decoded-content-length`).
     pub fn decoded_length(&self) -> u64 {
         self.decoded_length
-    }
-
-    /// The checksum the trailer will carry.
-    pub fn trailer(&self) -> Option<ChecksumAlgorithm> {
-        self.trailer
     }
 }
 
@@ -65,6 +61,8 @@ impl Chunked {
 pub struct ChunkedDecoder {
     rule: Chunked,
     state: State,
+    /// The signature of the chunk at hand, in the signed forms.
+    chunk: Option<SignedChunk>,
     /// The beginning of a line whose end has not arrived.
     line: Vec<u8>,
     /// Bytes of content in the chunks whose headers were read.
@@ -82,7 +80,7 @@ enum State {
     /// Before a chunk's header.
     Header,
     /// Inside a chunk with so many bytes to come: at least one.
-    Data(u64, Option<SignedChunk>),
+    Data(u64),
     /// Between a chunk's content and the next header.
     DataEnd,
     /// After the final chunk's header.
@@ -109,6 +107,7 @@ impl ChunkedDecoder {
         Self {
             rule,
             state: State::Header,
+            chunk: None,
             line: Vec::new(),
             content: 0,
             trailer_lines: 0,
@@ -129,10 +128,10 @@ impl ChunkedDecoder {
         while !input.is_empty() {
             // An early return leaves `Broken` behind.
             match std::mem::replace(&mut self.state, State::Broken) {
-                State::Data(remaining, chunk) => {
+                State::Data(remaining) => {
                     let take = usize::try_from(remaining).map_or(input.len(), |most| most.min(input.len()));
                     let piece = input.split_to(take);
-                    self.state = self.after_data(&piece, remaining - take as u64, chunk)?;
+                    self.state = self.after_data(&piece, remaining - take as u64)?;
                     return Ok(Some(piece));
                 }
                 State::Broken => return Err(malformed("failed before")),
@@ -151,7 +150,7 @@ impl ChunkedDecoder {
         match std::mem::replace(&mut self.state, State::Broken) {
             State::Trailer => {}
             State::Broken => return Err(malformed("failed before")),
-            State::Header | State::Data(..) | State::DataEnd => return Err(S3Code::IncompleteBody.into()),
+            State::Header | State::Data(_) | State::DataEnd => return Err(S3Code::IncompleteBody.into()),
         }
         let last = std::mem::take(&mut self.line);
         self.trailer_line(last.trim_ascii())?;
@@ -163,19 +162,14 @@ impl ChunkedDecoder {
         Ok(self.checksum)
     }
 
-    fn after_data(
-        &mut self,
-        piece: &[u8],
-        remaining: u64,
-        mut chunk: Option<SignedChunk>,
-    ) -> S3Result<State> {
-        if let Some(chunk) = &mut chunk {
+    fn after_data(&mut self, piece: &[u8], remaining: u64) -> S3Result<State> {
+        if let Some(chunk) = &mut self.chunk {
             chunk.sha256.update(piece);
         }
         if remaining > 0 {
-            return Ok(State::Data(remaining, chunk));
+            return Ok(State::Data(remaining));
         }
-        if let (Some(signing), Some(chunk)) = (&mut self.rule.signing, chunk) {
+        if let (Some(signing), Some(chunk)) = (&mut self.rule.signing, self.chunk.take()) {
             signing.verify_chunk(chunk.sha256.finish().as_ref(), &chunk.signature)?;
         }
         Ok(State::DataEnd)
@@ -198,7 +192,7 @@ impl ChunkedDecoder {
             State::Header => self.chunk_header(text)?,
             State::DataEnd if text.is_empty() => State::Header,
             State::DataEnd => return Err(malformed("more content than its size says")),
-            State::Data(..) | State::Trailer | State::Broken => {
+            State::Data(_) | State::Trailer | State::Broken => {
                 self.trailer_line(text)?;
                 State::Trailer
             }
@@ -214,7 +208,7 @@ impl ChunkedDecoder {
         let line = std::str::from_utf8(line).map_err(|_| malformed("a header that is not text"))?;
         let (size, extension) = line.split_once(';').unwrap_or((line, ""));
         let size = parse_size(size.trim())?;
-        let chunk = match self.rule.signing {
+        self.chunk = match self.rule.signing {
             None => None,
             Some(_) => Some(SignedChunk {
                 signature: parse_signature(extension.trim().strip_prefix("chunk-signature="))?,
@@ -227,9 +221,9 @@ impl ChunkedDecoder {
             return Err(wrong_length(self.content, self.rule.decoded_length));
         }
         if size > 0 {
-            return Ok(State::Data(size, chunk));
+            return Ok(State::Data(size));
         }
-        self.after_data(b"", 0, chunk)?;
+        self.after_data(b"", 0)?;
         Ok(State::Trailer)
     }
 

@@ -5,7 +5,7 @@
 
 use http::HeaderMap;
 
-use super::chunk_signing::ChunkSigning;
+use super::chunk_signing::Seed;
 use super::chunked::Chunked;
 use crate::checksum;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -33,25 +33,24 @@ struct Streaming {
 
 impl PayloadRule {
     /// Reads the rule from the payload hash of the canonical request (`None` for an anonymous request that
-    /// gives none) and the headers. `signing` continues the request's own signature.
+    /// gives none) and the headers. `seed` is the request's own signature, if it has one.
     ///
     /// # Errors
     /// `InvalidArgument` for a hash that is none, `NotImplemented` for SigV4A, `MissingContentLength` without
     /// `x-amz-decoded-content-length`, `InvalidRequest` for a trailer that could not arrive.
-    pub(super) fn parse(
-        hash: Option<&str>,
-        headers: &HeaderMap,
-        signing: Option<ChunkSigning>,
-    ) -> S3Result<Self> {
+    pub(super) fn parse(hash: Option<&str>, headers: &HeaderMap, seed: Option<Seed<'_>>) -> S3Result<Self> {
         let streaming = match hash {
             // Some clients leave the body unsigned and chunk it all the same, as they do without any key.
-            None | Some(UNSIGNED) if is_aws_chunked(headers) => Some(Streaming {
+            None | Some(UNSIGNED) if is_aws_chunked(headers) => Streaming {
                 signed: false,
                 trailer: headers.contains_key("x-amz-trailer"),
-            }),
-            None | Some(UNSIGNED) => None,
+            },
+            None | Some(UNSIGNED) => {
+                refuse_trailer(headers)?;
+                return Ok(Self::Unsigned);
+            }
             Some(hash) => match hash.strip_prefix("STREAMING-") {
-                Some(form) => Some(streaming_form(form)?),
+                Some(form) => streaming_form(form)?,
                 None => {
                     let sha256 = parse_sha256(hash)?;
                     refuse_trailer(headers)?;
@@ -59,19 +58,21 @@ impl PayloadRule {
                 }
             },
         };
-        let Some(Streaming { signed, trailer }) = streaming else {
-            refuse_trailer(headers)?;
-            return Ok(Self::Unsigned);
-        };
-        let announced = if trailer {
+        streaming.rule(headers, seed).map(Self::Chunked)
+    }
+}
+
+impl Streaming {
+    fn rule(self, headers: &HeaderMap, seed: Option<Seed<'_>>) -> S3Result<Chunked> {
+        let trailer = if self.trailer {
             checksum::announced_trailer(headers)?
         } else {
             refuse_trailer(headers)?;
             None
         };
-        let signing = match (signed, signing) {
+        let signing = match (self.signed, seed) {
             (false, _) => None,
-            (true, Some(signing)) => Some(signing),
+            (true, Some(seed)) => Some(seed.chain()),
             (true, None) => {
                 return Err(S3Error::with_message(
                     S3Code::AccessDenied,
@@ -79,11 +80,7 @@ impl PayloadRule {
                 ));
             }
         };
-        Ok(Self::Chunked(Chunked::new(
-            decoded_length(headers)?,
-            announced,
-            signing,
-        )))
+        Ok(Chunked::new(decoded_length(headers)?, trailer, signing))
     }
 }
 

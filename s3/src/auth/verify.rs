@@ -1,5 +1,6 @@
 //! Verifies one request: which of its parts claims a signature, whose it is, and whether it matches.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -9,8 +10,8 @@ use ring::hmac;
 use storage::model::{AccessKey, AccessKeyId, SecretKey, Timestamp};
 use subtle::ConstantTimeEq;
 
-use super::canonical::{PathSpelling, canonical_request, require_signed, string_to_sign};
-use super::chunk_signing::{ChunkSigning, sign};
+use super::canonical::{Spelling, canonical_request, require_signed, string_to_sign};
+use super::chunk_signing::{Seed, sign};
 use super::claim::{Claim, Lifetime};
 use super::payload::{self, PayloadRule};
 use super::presigned::{self, Presigned};
@@ -90,46 +91,50 @@ impl Authenticator {
             .and_then(|id| lookup(&id))
             .ok_or_else(unknown)?;
         require_signed(request, claim.signed_headers)?;
-        let signing = self.check_signature(request, query, &claim, &access_key.secret)?;
+        let seed = self.check_signature(request, query, &claim, &access_key.secret)?;
         let hoisted = match claim.lifetime {
             Lifetime::Now => HeaderMap::new(),
             Lifetime::Presigned(_) => presigned::hoisted(query, headers)?,
         };
+        let mut headers = Cow::Borrowed(headers);
+        if !hoisted.is_empty() {
+            headers.to_mut().extend(hoisted.clone());
+        }
         Ok(Verified {
+            payload: PayloadRule::parse(Some(claim.payload_hash), &headers, Some(seed))?,
             identity: Identity::Key(access_key),
-            payload: PayloadRule::parse(Some(claim.payload_hash), headers, Some(signing))?,
             hoisted,
         })
     }
 
-    /// Compares the signature with the one the secret makes; gives what continues it over chunks.
-    fn check_signature(
+    /// Compares the signature with the one the secret makes; gives what a chain over chunks begins with.
+    fn check_signature<'c>(
         &self,
         request: &Parts,
         query: &Query,
-        claim: &Claim<'_>,
+        claim: &'c Claim<'_>,
         secret: &SecretKey,
-    ) -> S3Result<ChunkSigning> {
+    ) -> S3Result<Seed<'c>> {
         let recalled = self.keys.recall(secret, &claim.credential);
         let known = recalled.is_some();
         let key = recalled.unwrap_or_else(|| derive(secret, &claim.credential));
-        let canonical = canonical_request(request, query, claim, PathSpelling::Canonical);
-        let seed = match matching(&key, claim, &canonical) {
-            Some(seed) => seed,
+        let canonical = canonical_request(request, query, claim, Spelling::Canonical);
+        let signature = match matching(&key, claim, &canonical) {
+            Some(signature) => signature,
             None => {
-                let as_sent = canonical_request(request, query, claim, PathSpelling::AsSent);
+                let as_sent = canonical_request(request, query, claim, Spelling::AsSent);
                 matching(&key, claim, &as_sent).ok_or_else(|| mismatch(claim, &canonical))?
             }
         };
         if !known {
             self.keys.remember(secret, &claim.credential, &key);
         }
-        Ok(ChunkSigning::new(
+        Ok(Seed {
             key,
-            &claim.timestamp,
-            claim.credential.scope,
-            seed,
-        ))
+            timestamp: &claim.timestamp,
+            scope: claim.credential.scope,
+            signature,
+        })
     }
 }
 

@@ -82,8 +82,6 @@ codes! {
         "The specified location constraint is not valid.",
     InvalidPart BAD_REQUEST
         "One or more of the specified parts could not be found, or its entity tag or checksum differs.",
-    InvalidPartNumber RANGE_NOT_SATISFIABLE
-        "The requested part number is not satisfiable.",
     InvalidPartOrder BAD_REQUEST
         "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
     InvalidPolicyDocument BAD_REQUEST

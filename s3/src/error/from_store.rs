@@ -6,40 +6,14 @@ use storage::{Digest, StoreError};
 
 use super::{S3Code, S3Error};
 
+/// The smallest a part that is not the last may be: 5 MiB.
+const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
+
 impl From<StoreError> for S3Error {
-    /// Facts of the store become S3's words; damage and disk failures say no more than a client may know,
-    /// the log of the box says the rest.
+    /// Facts of the store become S3's words. What only the owner of the box can mend keeps its cause for the
+    /// log; the client hears no more than that it happened.
     fn from(error: StoreError) -> Self {
         let code = match error {
-            StoreError::Body(cause) => return from_body(cause),
-            StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
-            StoreError::InvalidPart(number) => {
-                return Self::new(S3Code::InvalidPart).field("PartNumber", number.get().to_string());
-            }
-            StoreError::InvalidPartNumber(_) => {
-                return Self::with_message(
-                    S3Code::InvalidArgument,
-                    "Part number must be an integer between 1 and 10000, inclusive.",
-                )
-                .field("ArgumentName", "partNumber");
-            }
-            StoreError::EntityTooSmall { number, size } => {
-                return Self::new(S3Code::EntityTooSmall)
-                    .field("PartNumber", number.get().to_string())
-                    .field("ProposedSize", size.to_string())
-                    .field("MinSizeAllowed", (5 * 1024 * 1024).to_string());
-            }
-            StoreError::EntityTooLarge { size, most } => {
-                return Self::new(S3Code::EntityTooLarge)
-                    .field("ProposedSize", size.to_string())
-                    .field("MaxSizeAllowed", most.to_string());
-            }
-            StoreError::DigestMismatch(digest) => return digest_mismatch(digest),
-            StoreError::SizeMismatch { claimed, actual } => {
-                return Self::invalid_request(format!(
-                    "The x-amz-mp-object-size of {claimed} bytes does not match the {actual} bytes of the parts."
-                ));
-            }
             StoreError::NoSuchBucket => S3Code::NoSuchBucket,
             StoreError::BucketNotEmpty => S3Code::BucketNotEmpty,
             StoreError::BucketAlreadyOwnedByYou => S3Code::BucketAlreadyOwnedByYou,
@@ -52,30 +26,68 @@ impl From<StoreError> for S3Error {
             StoreError::NoSuchAccessKey => S3Code::InvalidAccessKeyId,
             StoreError::AccessKeyExists | StoreError::Conflict => S3Code::OperationAborted,
             StoreError::DiskFull => S3Code::InsufficientStorage,
-            StoreError::ReadOnly(_) => {
-                return Self::with_message(
-                    S3Code::ServiceUnavailable,
-                    "The store takes no writes: its disk lost data. The status page says what its owner can do.",
-                );
-            }
-            StoreError::Damaged(_) => {
-                return Self::with_message(
-                    S3Code::InternalError,
-                    "Stored data is damaged and was not served. The status page says what is affected.",
-                );
-            }
-            StoreError::Disk(_) | StoreError::Keys(_) => S3Code::InternalError,
             StoreError::Closed => S3Code::ServiceUnavailable,
+            StoreError::Body(cause) => return from_body(cause),
+            StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
+            StoreError::DigestMismatch(digest) => return digest_mismatch(digest),
+            StoreError::InvalidPart(_)
+            | StoreError::InvalidPartNumber(_)
+            | StoreError::EntityTooSmall { .. }
+            | StoreError::EntityTooLarge { .. }
+            | StoreError::SizeMismatch { .. } => return from_sizes_and_parts(&error),
+            StoreError::ReadOnly(_) | StoreError::Damaged(_) | StoreError::Disk(_) | StoreError::Keys(_) => {
+                return from_disk(error);
+            }
         };
         Self::new(code)
     }
+}
+
+/// What a client got wrong about sizes and parts, with the numbers it needs to get it right.
+fn from_sizes_and_parts(error: &StoreError) -> S3Error {
+    match *error {
+        StoreError::InvalidPart(number) => {
+            S3Error::new(S3Code::InvalidPart).field("PartNumber", number.get().to_string())
+        }
+        StoreError::EntityTooSmall { number, size } => S3Error::new(S3Code::EntityTooSmall)
+            .field("PartNumber", number.get().to_string())
+            .field("ProposedSize", size.to_string())
+            .field("MinSizeAllowed", PART_BYTES_MIN.to_string()),
+        StoreError::EntityTooLarge { size, most } => S3Error::new(S3Code::EntityTooLarge)
+            .field("ProposedSize", size.to_string())
+            .field("MaxSizeAllowed", most.to_string()),
+        StoreError::SizeMismatch { claimed, actual } => S3Error::invalid_request(format!(
+            "The x-amz-mp-object-size of {claimed} bytes does not match the {actual} bytes of the parts."
+        )),
+        _ => S3Error::with_message(
+            S3Code::InvalidArgument,
+            "Part number must be an integer between 1 and 10000, inclusive.",
+        )
+        .field("ArgumentName", "partNumber"),
+    }
+}
+
+/// What only the owner of the box can mend.
+fn from_disk(error: StoreError) -> S3Error {
+    let refusal = match error {
+        StoreError::ReadOnly(_) => S3Error::with_message(
+            S3Code::ServiceUnavailable,
+            "The store takes no writes: its disk lost data. The status page says what its owner can do.",
+        ),
+        StoreError::Damaged(_) => S3Error::with_message(
+            S3Code::InternalError,
+            "Stored data is damaged and was not served. The status page says what is affected.",
+        ),
+        _ => S3Error::new(S3Code::InternalError),
+    };
+    refusal.caused_by(error)
 }
 
 /// A body fails with the error its reader raised; anything else is a connection that broke off.
 fn from_body(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     match cause.downcast::<S3Error>() {
         Ok(error) => *error,
-        Err(_) => S3Error::new(S3Code::IncompleteBody),
+        Err(cause) => S3Error::new(S3Code::IncompleteBody).caused_by(cause),
     }
 }
 
@@ -142,6 +154,14 @@ mod tests {
                     .any(|(name, value)| name == "x-amz-version-id" && *value == version.to_string())
             );
         }
+    }
+
+    #[test]
+    fn damage_is_named_in_the_log_and_not_to_the_client() {
+        let error = S3Error::from(StoreError::Damaged("block 4242".into()));
+        assert_eq!(error.status().as_u16(), 500);
+        assert!(!error.message().contains("4242"));
+        assert!(std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("4242")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod code;
 mod from_store;
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -19,6 +20,7 @@ pub struct S3Error {
     message: Cow<'static, str>,
     fields: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// The result of anything that answers a client.
@@ -32,6 +34,7 @@ impl S3Error {
             message: Cow::Borrowed(code.message()),
             fields: Vec::new(),
             headers: Vec::new(),
+            cause: None,
         }
     }
 
@@ -75,6 +78,13 @@ impl S3Error {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// Keeps what caused it: for the log of the box, never for the client.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
         self
     }
 
@@ -131,7 +141,11 @@ impl fmt::Display for S3Error {
     }
 }
 
-impl std::error::Error for S3Error {}
+impl Error for S3Error {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 impl From<S3Code> for S3Error {
     fn from(code: S3Code) -> Self {

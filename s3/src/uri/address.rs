@@ -220,9 +220,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_host_is_read_without_a_panic(host: String) {
+        fn any_host_and_path_are_read_without_a_panic(host: String, path in "/[!-~é]{0,20}") {
             let roots = RootDomains::new(["s3.example", "é"]);
-            let _ = Address::parse(Some(&host), &Uri::from_static("/photos/k"), &roots);
+            if let Ok(uri) = path.parse::<Uri>() {
+                let _ = Address::parse(Some(&host), &uri, &roots);
+                let _ = Address::parse(Some("photos.s3.example"), &uri, &roots);
+            }
+        }
+
+        #[test]
+        fn every_key_is_addressed_by_its_encoding(key in "\\PC{1,40}") {
+            let mut target = b"/photos/".to_vec();
+            crate::uri::encode_path_into(key.as_bytes(), &mut target);
+            let target = String::from_utf8(target).unwrap();
+            prop_assert_eq!(address("localhost", &target), Ok(format!("photos:{key}")));
         }
     }
 }

@@ -6,22 +6,12 @@ use crate::error::{S3Code, S3Error, S3Result};
 
 const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Bytes that SigV4 never encodes (RFC 3986 "unreserved").
-const UNRESERVED: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[allow(clippy::cast_possible_truncation, reason = "the loop stops at 255")]
-        let b = byte as u8;
-        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-        byte += 1;
-    }
-    table
-};
-
-/// True for a byte that stands for itself in a canonical path or query.
+/// True for a byte that stands for itself in a canonical path or query (RFC 3986 "unreserved").
 pub(crate) const fn is_unreserved(byte: u8) -> bool {
-    UNRESERVED[byte as usize]
+    // Without branches, so that a whole text can be looked at many bytes at a time.
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let digit = byte.wrapping_sub(b'0') < 10;
+    letter | digit | (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'~')
 }
 
 /// Decodes a piece of a path once. `+` is a plus.
@@ -89,9 +79,14 @@ pub fn encode_query_into(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn encode(bytes: &[u8], keep_slash: bool, out: &mut Vec<u8>) {
+    let stays = |byte: u8| is_unreserved(byte) | (keep_slash & (byte == b'/'));
+    if bytes.iter().fold(true, |all, byte| all & stays(*byte)) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let mut copied = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        if is_unreserved(*byte) || (keep_slash && *byte == b'/') {
+        if stays(*byte) {
             continue;
         }
         out.extend_from_slice(&bytes[copied..at]);

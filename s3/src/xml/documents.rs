@@ -5,7 +5,7 @@ use storage::model::{ChecksumAlgorithm, ETag, PartNumber};
 
 use super::read::{Element, malformed, parse};
 use crate::checksum;
-use crate::error::{S3Code, S3Error, S3Result};
+use crate::error::{S3Error, S3Result};
 
 /// The parts a `CompleteMultipartUpload` names, in the client's order: 1 to 10,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,70 +161,12 @@ pub fn parse_versioning(body: &[u8]) -> S3Result<VersioningStatus> {
     }
 }
 
-/// The grants of an `AccessControlPolicy`, in the client's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessControlPolicy {
-    /// At most a hundred, as at AWS.
-    pub grants: Vec<AclGrant>,
-}
-
-/// One grant of an access control list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AclGrant {
-    /// To whom.
-    pub grantee: AclGrantee,
-    /// What, e.g. `READ`, as the client wrote it.
-    pub permission: String,
-}
-
-/// To whom a grant of an access control list is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AclGrantee {
-    /// A user by id.
-    User(String),
-    /// A group by its URI.
-    Group(String),
-}
-
-impl AccessControlPolicy {
-    /// Reads the body of PutBucketAcl and PutObjectAcl.
-    ///
-    /// # Errors
-    /// `MalformedACLError`.
-    pub fn parse(body: &[u8]) -> S3Result<Self> {
-        Self::read(body).map_err(|_| S3Code::MalformedACLError.into())
-    }
-
-    fn read(body: &[u8]) -> S3Result<Self> {
-        let root = parse(body, "AccessControlPolicy")?;
-        let grants: Vec<_> = root
-            .required("AccessControlList")?
-            .all("Grant")
-            .map(grant)
-            .collect::<S3Result<_>>()?;
-        if grants.len() > 100 {
-            return Err(malformed());
-        }
-        Ok(Self { grants })
-    }
-}
-
-fn grant(element: &Element<'_>) -> S3Result<AclGrant> {
-    let grantee = element.required("Grantee")?;
-    let grantee = match (grantee.optional_text("ID")?, grantee.optional_text("URI")?) {
-        (Some(id), None) => AclGrantee::User(id.trim().to_owned()),
-        (None, Some(uri)) => AclGrantee::Group(uri.trim().to_owned()),
-        _ => return Err(malformed()),
-    };
-    let permission = element.required("Permission")?.text().trim().to_owned();
-    Ok(AclGrant { grantee, permission })
-}
-
 #[cfg(test)]
 mod tests {
     use storage::model::{ChecksumValue, ETag};
 
     use super::*;
+    use crate::error::S3Code;
 
     const MD5: &str = "9b2cf535f27731c974343645a3985328";
 
@@ -337,25 +279,5 @@ mod tests {
         assert_eq!(parse("Enabled").unwrap(), VersioningStatus::Enabled);
         assert_eq!(parse("Suspended").unwrap(), VersioningStatus::Suspended);
         assert_eq!(code(parse("enabled")), S3Code::MalformedXML);
-    }
-
-    #[test]
-    fn an_acl_grants_to_users_and_groups() {
-        let policy = AccessControlPolicy::parse(
-            b"<AccessControlPolicy><Owner><ID>me</ID></Owner><AccessControlList><Grant>\
-              <Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\">\
-              <ID>me</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant><Grant>\
-              <Grantee><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>\
-              <Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>",
-        )
-        .unwrap();
-        assert_eq!(policy.grants[0].grantee, AclGrantee::User("me".into()));
-        let everyone = "http://acs.amazonaws.com/groups/global/AllUsers".to_owned();
-        assert_eq!(policy.grants[1].grantee, AclGrantee::Group(everyone));
-        assert_eq!(policy.grants[1].permission, "READ");
-        assert_eq!(
-            code(AccessControlPolicy::parse(b"<AccessControlPolicy/>")),
-            S3Code::MalformedACLError
-        );
     }
 }

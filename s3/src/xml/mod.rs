@@ -5,8 +5,8 @@ mod read;
 mod write;
 
 pub use documents::{
-    AccessControlPolicy, AclGrant, AclGrantee, CompleteMultipartUpload, CreateBucketConfiguration, Delete,
-    DeleteEntry, VersioningStatus, parse_versioning,
+    CompleteMultipartUpload, CreateBucketConfiguration, Delete, DeleteEntry, VersioningStatus,
+    parse_versioning,
 };
 pub use read::{BODY_BYTES_MAX, Element, parse};
 pub use write::{KeyEncoding, NAMESPACE, XmlWriter};

@@ -8,4 +8,4 @@ mod releaser;
 pub(crate) use blocks::{Blocks, Opened};
 pub(crate) use directory::{BucketEntry, Directory};
 pub(crate) use partitions::{Claim, Partitions, Writes};
-pub(crate) use releaser::{Collection, Displaced, Lease, Pins, Releaser};
+pub(crate) use releaser::{Displaced, Lease, Pins, Releaser};

@@ -39,8 +39,6 @@ struct State {
     pins: HashMap<WriteId, Pin>,
     /// Owners of writes whose row is not committed yet.
     pending: HashSet<[u8; 16]>,
-    /// While a collection runs: owners of writes that were under way when it began, or began since.
-    spared: Option<HashSet<[u8; 16]>>,
 }
 
 #[derive(Default)]
@@ -81,12 +79,7 @@ impl Releaser {
 
     /// Starts a write that is going to store blocks as `owner`.
     pub(crate) fn lease(&self, write: WriteId, owner: [u8; 16]) -> Arc<Lease> {
-        let mut state = self.state();
-        state.pending.insert(owner);
-        if let Some(spared) = &mut state.spared {
-            spared.insert(owner);
-        }
-        drop(state);
+        self.state().pending.insert(owner);
         Arc::new(Lease {
             releaser: self.clone(),
             write,
@@ -95,12 +88,9 @@ impl Releaser {
         })
     }
 
-    /// Begins a collection: remembers every write under way and every one that begins before the guard is dropped.
-    pub(crate) fn collection(&self) -> Collection {
-        let mut state = self.state();
-        state.spared = Some(state.pending.clone());
-        drop(state);
-        Collection(self.clone())
+    /// Owners of writes that are under way: they may have stored blocks, and their rows may not be committed.
+    pub(crate) fn pending(&self) -> HashSet<[u8; 16]> {
+        self.state().pending.clone()
     }
 
     /// Frees displaced blocks one write after another until stopped and the queue is empty.
@@ -126,26 +116,6 @@ impl Releaser {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A running collection of unreferenced blocks; one at a time.
-pub(crate) struct Collection(Releaser);
-
-impl Collection {
-    /// Whether the collection must not touch what this owner refers to.
-    pub(crate) fn spares(&self, owner: &[u8; 16]) -> bool {
-        self.0
-            .state()
-            .spared
-            .as_ref()
-            .is_none_or(|spared| spared.contains(owner))
-    }
-}
-
-impl Drop for Collection {
-    fn drop(&mut self) {
-        self.0.state().spared = None;
     }
 }
 
@@ -266,20 +236,10 @@ mod tests {
         kept.keep();
         let given_up = releaser.lease(WriteId::new(), [3; 16]);
         given_up.note([BlockId([4; 32])]);
+        assert_eq!(releaser.pending().len(), 2);
         drop((kept, given_up));
+        assert!(releaser.pending().is_empty());
         let ready = std::mem::take(&mut releaser.state().ready);
         assert_eq!(ready.into_iter().map(|d| d.owner).collect::<Vec<_>>(), [[3; 16]]);
-    }
-
-    #[test]
-    fn a_collection_spares_writes_under_way_and_those_that_begin_later() {
-        let releaser = Releaser::default();
-        let before = releaser.lease(WriteId::new(), [1; 16]);
-        drop(releaser.lease(WriteId::new(), [2; 16]));
-        let collection = releaser.collection();
-        let later = releaser.lease(WriteId::new(), [3; 16]);
-        drop((before, later));
-        assert!(collection.spares(&[1; 16]) && collection.spares(&[3; 16]));
-        assert!(!collection.spares(&[2; 16]));
     }
 }

@@ -1,22 +1,30 @@
-//! One node's disk, in memory.
+//! One node's disk.
 
 mod blocks;
 mod error;
-#[allow(dead_code)]
 mod files;
-#[allow(dead_code, unused_imports)]
 mod frame;
-#[allow(dead_code, unused_imports)]
 mod log;
 pub mod medium;
+mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use blocks::{Blocks, BlocksOptions, open_directory};
+pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, Scrubbed};
 use bytes::Bytes;
 pub use error::DiskError;
+use files::Directory;
+use medium::Medium;
+pub use rows::RowStatus;
+use rows::{RowOptions, Rows};
+
+/// A segment of blocks that has this many bytes is followed by another.
+const SEGMENT_BYTES: u64 = 1 << 30;
+/// Bytes a second at which segments of blocks are rewritten: an eighth of what a spinning disk gives.
+const REWRITE_PACE: u64 = 16 << 20;
 
 /// How a disk is laid out.
 #[derive(Clone, Debug)]
@@ -66,147 +74,204 @@ pub struct ScannedRow {
     pub summary: Bytes,
 }
 
-/// One reference to a block; also where a walk over all references goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ReferenceKey {
-    /// The block.
-    pub block: [u8; 32],
-    /// Who refers to it.
-    pub owner: [u8; 16],
-}
-
 /// What a disk says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct DiskStatus {
-    /// Bytes in use by blocks.
+    /// Bytes in use by blocks, in all directories that are there.
     pub used: u64,
     /// Bytes that may be used.
     pub given: u64,
+    /// Blocks known to be damaged.
+    pub damaged_blocks: u64,
+    /// The directories of blocks.
+    pub directories: Vec<DirectoryStatus>,
+    /// Its rows.
+    pub rows: RowStatus,
 }
 
-type Rows = BTreeMap<Vec<u8>, (Vec<u8>, Bytes)>;
-
 /// One node's disk. Cloning gives another handle.
-#[derive(Clone, Default)]
-pub struct Disk(Arc<Mutex<(Rows, BTreeMap<[u8; 32], (Bytes, BTreeSet<[u8; 16]>)>)>>);
+#[derive(Clone)]
+pub struct Disk(Arc<Parts>);
 
-#[allow(missing_docs, clippy::unwrap_used)]
+struct Parts {
+    rows: Rows,
+    blocks: Blocks,
+}
+
 impl Disk {
-    pub async fn open(_options: DiskOptions) -> Result<Self, DiskError> {
-        Ok(Self::default())
+    /// Opens a disk, creating it on the first start: locks its directories, brings the row index up to the row log
+    /// (or rebuilds it), and starts its threads.
+    ///
+    /// Where acknowledged rows turn out to be lost, the disk opens read-only (see [`Disk::status`]) unless the loss is
+    /// accepted.
+    ///
+    /// # Errors
+    /// `Locked`, `NewerFormat`, `Io`, `Index`.
+    pub async fn open(options: DiskOptions) -> Result<Self, DiskError> {
+        on_disk_thread(move || Self::open_blocking(&options)).await?
     }
+
+    fn open_blocking(options: &DiskOptions) -> Result<Self, DiskError> {
+        let directory: Arc<dyn Medium> = Arc::new(Directory::open(&options.rows)?);
+        let rows = Rows::open(
+            &directory,
+            &RowOptions::in_directory(&options.rows, options.accept_loss),
+        )?;
+        let blocks = Blocks::open(BlocksOptions {
+            state: &*directory,
+            state_path: options.rows.clone(),
+            index: options.rows.join("block-index"),
+            directories: options.blocks.clone(),
+            open: &open_directory,
+            segment_bytes: SEGMENT_BYTES,
+            rewrite_pace: REWRITE_PACE,
+        })?;
+        Ok(Self(Arc::new(Parts { rows, blocks })))
+    }
+
+    /// Closes the disk, in this order: ends compaction, commits what is queued, marks the end of the log, joins its
+    /// thread, flushes the index. Commits from now on fail with `Closed`; reads go on until the last handle is dropped,
+    /// which also unlocks the directories.
+    ///
+    /// # Errors
+    /// The index could not be flushed: nothing is lost, the next start takes longer.
     pub async fn close(&self) -> Result<(), DiskError> {
-        Ok(())
+        let parts = self.0.clone();
+        on_disk_thread(move || {
+            let closed = parts.rows.close();
+            parts.blocks.close();
+            closed
+        })
+        .await?
     }
-    /// The value of a row.
+
+    /// The value of a row. Blocks the thread for a lookup and a read, mostly from memory.
+    ///
+    /// # Errors
+    /// `Damaged`: the row does not verify. `Index`, `Io`.
     pub fn row(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
-        Ok(self.0.lock().unwrap().0.get(key).map(|(_, value)| value.clone()))
+        self.0.rows.row(key)
     }
-    /// Rows in key order, as they were when the scan began.
+
+    /// Rows in key order, as they were when the scan began. Blocks the thread while it reads the index.
     pub fn scan(
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + use<> {
-        let rows: Vec<_> = self
-            .0
-            .lock()
-            .unwrap()
-            .0
-            .range::<[u8], _>((from, to))
-            .take(3000)
-            .map(|(k, (s, _))| {
-                Ok(ScannedRow {
-                    key: Bytes::from(k.clone()),
-                    summary: Bytes::from(s.clone()),
-                })
-            })
-            .collect();
-        rows.into_iter()
+    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + 'static + use<> {
+        self.0.rows.scan(from, to)
     }
-    /// Commits all writes or none; durable and visible when it returns.
+
+    /// Commits all writes or none; durable and visible when it returns. Later writes to a key win.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Full`, `TooLarge`: nothing was written. `Closed`. Any other: the outcome is unknown until the disk is
+    /// opened again.
+    ///
+    /// # Cancellation
+    /// Once queued the writes are committed whether or not anyone waits.
     pub async fn commit(&self, writes: Vec<RowWrite>) -> Result<(), DiskError> {
-        let mut inner = self.0.lock().unwrap();
-        for write in writes {
-            match write {
-                RowWrite::Put { key, summary, value } => {
-                    inner.0.insert(key, (summary, value));
-                }
-                RowWrite::Drop { key } => {
-                    inner.0.remove(&key);
-                }
-            }
-        }
-        Ok(())
+        self.0.rows.commit(writes).await
     }
-    /// Stores a sealed block with its first reference, or adds the reference to a block already here.
+
+    /// Stores a sealed block with its first reference, or adds the reference to a block already here. `id` is the
+    /// blake3 of `sealed`, computed by whoever sealed it; scrub proves it again. At most 8 MiB.
+    ///
+    /// # Errors
+    /// `Full`: no directory has room; nothing was stored. `TooLarge`. `Stopped`, `Io`, `Index`: the outcome is unknown.
+    ///
+    /// # Cancellation
+    /// The reference may be made although nobody waits for it.
     pub async fn put_block(&self, id: [u8; 32], owner: [u8; 16], sealed: Bytes) -> Result<(), DiskError> {
-        self.0
-            .lock()
-            .unwrap()
-            .1
-            .entry(id)
-            .or_insert((sealed, BTreeSet::new()))
-            .1
-            .insert(owner);
-        Ok(())
+        self.0.blocks.put(id, owner, sealed).await
     }
-    /// Adds a durable reference to each block; `NoSuchBlock` (and nothing added) if one is not here.
+
+    /// Adds a durable reference to each block, or to none.
+    ///
+    /// # Errors
+    /// `NoSuchBlock`: one is not here. `Missing`: it may be in a directory that is missing. As [`Disk::put_block`].
     pub async fn add_references(&self, owner: [u8; 16], ids: Vec<[u8; 32]>) -> Result<(), DiskError> {
-        let mut inner = self.0.lock().unwrap();
-        if ids.iter().any(|id| !inner.1.contains_key(id)) {
-            return Err(DiskError::NoSuchBlock);
-        }
-        for id in ids {
-            inner.1.get_mut(&id).unwrap().1.insert(owner);
-        }
-        Ok(())
+        self.0.blocks.add_references(owner, ids).await
     }
-    /// Removes references; a block without any is freed.
+
+    /// Removes references; a block without any is freed. References that are not held are left out. Works on a disk
+    /// that is full.
+    ///
+    /// # Errors
+    /// `Stopped`, `Io`, `Index`.
     pub async fn release(&self, owner: [u8; 16], ids: Vec<[u8; 32]>) -> Result<(), DiskError> {
-        let mut inner = self.0.lock().unwrap();
-        for id in ids {
-            if let Some((_, owners)) = inner.1.get_mut(&id) {
-                owners.remove(&owner);
-                if owners.is_empty() {
-                    inner.1.remove(&id);
-                }
-            }
-        }
-        Ok(())
+        self.0.blocks.release(owner, ids).await
     }
-    /// Reads a range of a sealed block (clipped to its length). Blocks the thread: call it in [`Disk::run`].
+
+    /// Reads a range of a sealed block (clipped to its length), every byte proven. Blocks the thread: call it in
+    /// [`Disk::run`].
+    ///
+    /// # Errors
+    /// `NoSuchBlock`, `Missing`, `Damaged`, `Io`, `Index`.
     pub fn read_block(&self, id: [u8; 32], range: Range<u32>) -> Result<Vec<u8>, DiskError> {
-        let inner = self.0.lock().unwrap();
-        let (sealed, _) = inner.1.get(&id).ok_or(DiskError::NoSuchBlock)?;
-        let end = (range.end as usize).min(sealed.len());
-        Ok(sealed[(range.start as usize).min(end)..end].to_vec())
+        self.0.blocks.read(id, range)
     }
+
+    /// At most `most` references in the order of (id, owner), behind `after`. Blocks the thread.
+    ///
+    /// To sweep: take [`Disk::newest_stamp`], let every write that is under way commit or fail, then page through and
+    /// spare what has a higher stamp. A sweep starts anew after a restart.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn references(
+        &self,
+        after: Option<([u8; 32], [u8; 16])>,
+        most: usize,
+    ) -> Result<Vec<HeldReference>, DiskError> {
+        self.0.blocks.references(after, most)
+    }
+
+    /// The stamp of the newest reference; every later one has a higher stamp.
+    pub fn newest_stamp(&self) -> u64 {
+        self.0.blocks.newest_stamp()
+    }
+
+    /// Verifies the blocks that lie behind `from`, about `budget` bytes of them: one step of a scrub. Blocks the thread.
+    ///
+    /// # Errors
+    /// `Io`, `Index`, `Closed`.
+    pub fn verify_blocks(&self, from: Option<ScrubPosition>, budget: u64) -> Result<Scrubbed, DiskError> {
+        self.0.blocks.verify(from, budget)
+    }
+
     /// Runs work that blocks (disk, sealing, hashing) on the disk's threads: the one place where it goes.
+    ///
+    /// # Errors
+    /// `Closed`: the runtime is shutting down, or the work panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, DiskError> {
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| DiskError::Closed)
+        on_disk_thread(work).await
     }
-    /// At most `max` references after `after`, in order. Blocks the thread.
-    pub fn references(
-        &self,
-        after: Option<ReferenceKey>,
-        max: usize,
-    ) -> Result<Vec<ReferenceKey>, DiskError> {
-        let inner = self.0.lock().unwrap();
-        let all = inner.1.iter().flat_map(|(block, (_, owners))| {
-            owners.iter().map(|owner| ReferenceKey {
-                block: *block,
-                owner: *owner,
-            })
-        });
-        Ok(all.filter(|key| Some(*key) > after).take(max).collect())
-    }
+
+    /// What the disk knows of itself.
     pub fn status(&self) -> DiskStatus {
-        DiskStatus::default()
+        let directories = self.0.blocks.status();
+        let sum = |field: fn(&DirectoryStatus) -> u64| directories.iter().map(field).sum();
+        DiskStatus {
+            used: sum(|directory| directory.used),
+            given: sum(|directory| directory.given),
+            damaged_blocks: sum(|directory| directory.damaged),
+            rows: self.0.rows.status(),
+            directories,
+        }
     }
 }
+
+async fn on_disk_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, DiskError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| DiskError::Closed)
+}
+
+#[cfg(test)]
+mod tests;

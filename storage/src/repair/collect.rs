@@ -1,10 +1,10 @@
 //! Frees references whose owner is gone: what a crash left between storing blocks and committing their row.
 //!
 //! Mark: walk the rows and note every owner they name. Sweep: walk the references and release those of other owners.
-//! Three things make it safe beside running writes: writes under way when the collection begins, and all that begin
-//! later, are spared by name; parts are walked before objects, because a part's blocks move from its row to the object's and
-//! never back; and a released reference that somebody still needs cannot exist, because only a write's own lease or row
-//! names its owner.
+//! Three things make it safe beside running writes: references younger than the collection are spared; so are writes that
+//! were under way when it began; and parts are walked before objects, because a part's blocks move from its row to the
+//! object's and never back. The order matters too: first the youngest reference is noted, then the writes under way, then
+//! rows are read, so that a write which ended in between has its row read.
 
 use std::collections::HashSet;
 use std::ops::Bound::{Excluded, Included};
@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::StoreError;
-use crate::cluster::Collection;
-use crate::disk::{ReferenceKey, ScannedRow};
+use crate::disk::{HeldReference, ScannedRow};
 use crate::model::{
     BlockId, BucketId, ETag, ObjectKey, ObjectRow, PartRow, UploadRow, UploadState, row_key, summary,
 };
@@ -73,13 +72,14 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
     let mut passes = 1;
     let mut pass = 0;
     while pass < passes {
-        let collection = inner.releaser.collection();
+        let newest = inner.disk.newest_stamp();
+        let spared = Spared { newest, pending: inner.releaser.pending() };
         let slice = Slice { passes, pass };
         let marking = inner.clone();
         let marked = inner.disk.run(move || mark(&marking, slice)).await??;
         match marked {
             Some(owners) => {
-                released += sweep(inner, &collection, &owners, slice, stop).await?;
+                released += sweep(inner, &spared, &owners, slice, stop).await?;
                 pass += 1;
             }
             None => (passes, pass) = (passes * 4, 0),
@@ -89,6 +89,18 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         }
     }
     Ok(Collected { released, uploads })
+}
+
+/// References that are none of a collection's business.
+struct Spared {
+    newest: u64,
+    pending: HashSet<[u8; 16]>,
+}
+
+impl Spared {
+    fn has(&self, reference: &HeldReference) -> bool {
+        reference.stamp > self.newest || self.pending.contains(&reference.owner)
+    }
 }
 
 /// The owners one pass is about, by their first byte.
@@ -192,25 +204,22 @@ fn key_of(row: &ScannedRow) -> Option<ObjectKey> {
 /// Releases references of this slice whose owner no row names and no write under way uses.
 async fn sweep(
     inner: &Arc<Inner>,
-    collection: &Collection,
+    spared: &Spared,
     owners: &Owners,
     slice: Slice,
     stop: &CancellationToken,
 ) -> Result<u64, StoreError> {
     let mut released = 0;
-    let mut after: Option<ReferenceKey> = None;
+    let mut after = None;
     while !stop.is_cancelled() {
         let disk = inner.disk.clone();
         let page = inner.disk.run(move || disk.references(after, PAGE)).await??;
         let Some(last) = page.last() else { break };
-        after = Some(*last);
+        after = Some((last.id, last.owner));
         for reference in page {
             let owner = reference.owner;
-            if slice.has(&owner) && !owners.has(&owner) && !collection.spares(&owner) {
-                inner
-                    .blocks
-                    .release(owner, vec![BlockId(reference.block)])
-                    .await?;
+            if slice.has(&owner) && !owners.has(&owner) && !spared.has(&reference) {
+                inner.blocks.release(owner, vec![BlockId(reference.id)]).await?;
                 released += 1;
             }
         }

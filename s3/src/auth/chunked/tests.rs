@@ -42,7 +42,7 @@ const FORMS: [Form; 4] = [
 fn decoder(form: Form, length: usize) -> ChunkedDecoder {
     let signing = form
         .signed
-        .then(|| ChunkSigning::from_secret(b"secret", TIMESTAMP, SCOPE, SEED));
+        .then(|| ChunkSigning::new(b"secret", TIMESTAMP, SCOPE, SEED));
     ChunkedDecoder::new(Chunked::new(
         length as u64,
         form.trailer.then_some(CRC32),
@@ -156,7 +156,7 @@ fn lines_may_end_bare_and_the_last_blank_line_may_be_missing() {
         format!("3\nabc\n0\n{crc}\n\n"),
         format!("3\r\nabc\r\n0\r\n{crc}\n\r\n"),
         format!("3\r\nabc\r\n0\r\n{crc}"),
-        format!("003;ext=1\r\nabc\r\n000\r\n\r\nX-Amz-Checksum-CRC32 : AAAAAA==\r\n"),
+        "003;ext=1\r\nabc\r\n000\r\n\r\nX-Amz-Checksum-CRC32 : AAAAAA==\r\n".into(),
     ] {
         assert_eq!(
             unsigned(3, true, body.as_bytes()),

@@ -13,12 +13,20 @@ use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
 
 /// Frames of one request are decided before their places are known; segment 0 does not exist.
-const NOT_YET: Position = Position { segment: 0, offset: 0 };
+const NOT_YET: Position = Position {
+    segment: 0,
+    offset: 0,
+};
 
 /// What is asked of a directory's owner.
 pub(super) enum Ask {
     /// Store a block, or add the reference if it is here.
-    Put { id: Id, owner: Owner, sealed: Bytes, pages: Pages },
+    Put {
+        id: Id,
+        owner: Owner,
+        sealed: Bytes,
+        pages: Pages,
+    },
     /// Add references to blocks that are all here.
     Add { owner: Owner, ids: Vec<Id> },
     /// Remove references.
@@ -60,11 +68,17 @@ pub(super) struct Decision {
 
 impl Decision {
     fn nothing() -> Self {
-        Self { writes: Vec::new(), added: Vec::new() }
+        Self {
+            writes: Vec::new(),
+            added: Vec::new(),
+        }
     }
 
     fn write(record: Record, sealed: Option<Bytes>) -> Self {
-        Self { writes: vec![(record, sealed)], added: Vec::new() }
+        Self {
+            writes: vec![(record, sealed)],
+            added: Vec::new(),
+        }
     }
 }
 
@@ -94,7 +108,12 @@ pub(super) struct Decider<'a> {
 impl Decider<'_> {
     pub(super) fn decide(&mut self, ask: &Ask) -> Result<Decision, Undecided> {
         let decision = match ask {
-            Ask::Put { id, owner, sealed, pages } => self.put(*id, *owner, sealed, pages)?,
+            Ask::Put {
+                id,
+                owner,
+                sealed,
+                pages,
+            } => self.put(*id, *owner, sealed, pages)?,
             Ask::Add { owner, ids } => self.add(*owner, ids)?,
             Ask::Release { owner, ids } => self.release(*owner, ids)?,
             Ask::Damaged { .. } => Decision::nothing(),
@@ -119,7 +138,10 @@ impl Decider<'_> {
             return Err(DiskError::Full { used, given }.into());
         }
         self.room.used += frame_bytes;
-        let record = Record::Stored { first: Reference { id, owner, stamp }, pages: pages.clone() };
+        let record = Record::Stored {
+            first: Reference { id, owner, stamp },
+            pages: pages.clone(),
+        };
         Ok(Decision::write(record, Some(sealed.clone())))
     }
 
@@ -136,8 +158,20 @@ impl Decider<'_> {
         }
         let stamp = self.stamps.next();
         let frames = added.chunks(IDS_MAX);
-        let writes = frames.map(|ids| (Record::Referenced { owner, stamp, ids: ids.to_vec() }, None));
-        Ok(Decision { writes: writes.collect(), added })
+        let writes = frames.map(|ids| {
+            (
+                Record::Referenced {
+                    owner,
+                    stamp,
+                    ids: ids.to_vec(),
+                },
+                None,
+            )
+        });
+        Ok(Decision {
+            writes: writes.collect(),
+            added,
+        })
     }
 
     fn release(&mut self, owner: Owner, ids: &[Id]) -> Result<Decision, Undecided> {
@@ -150,11 +184,26 @@ impl Decider<'_> {
             if held.segment == NOT_YET.segment {
                 return Err(Undecided::Later);
             }
-            ended.push(Ended { id: *id, stamp: held.stamp, segment: held.segment });
+            ended.push(Ended {
+                id: *id,
+                stamp: held.stamp,
+                segment: held.segment,
+            });
         }
         let frames = ended.chunks(IDS_MAX);
-        let writes = frames.map(|ended| (Record::Released { owner, ended: ended.to_vec() }, None));
-        Ok(Decision { writes: writes.collect(), added: Vec::new() })
+        let writes = frames.map(|ended| {
+            (
+                Record::Released {
+                    owner,
+                    ended: ended.to_vec(),
+                },
+                None,
+            )
+        });
+        Ok(Decision {
+            writes: writes.collect(),
+            added: Vec::new(),
+        })
     }
 
     fn copy(&mut self, found: &[Found], others: &[u32]) -> Result<Decision, Undecided> {
@@ -165,7 +214,9 @@ impl Decider<'_> {
                     self.copy_block(&mut writes, *at, first.id, pages, sealed.as_ref())?;
                     self.copy_references(&mut writes, *at, first.owner, first.stamp, &[first.id])?;
                 }
-                Record::Moved { id, pages } => self.copy_block(&mut writes, *at, *id, pages, sealed.as_ref())?,
+                Record::Moved { id, pages } => {
+                    self.copy_block(&mut writes, *at, *id, pages, sealed.as_ref())?
+                }
                 Record::Referenced { owner, stamp, ids } => {
                     self.copy_references(&mut writes, *at, *owner, *stamp, ids)?;
                 }
@@ -178,7 +229,10 @@ impl Decider<'_> {
                 }
             }
         }
-        Ok(Decision { writes, added: Vec::new() })
+        Ok(Decision {
+            writes,
+            added: Vec::new(),
+        })
     }
 
     fn copy_block(
@@ -193,7 +247,13 @@ impl Decider<'_> {
         if place.is_some_and(|place| place.position == at)
             && let Some(sealed) = sealed
         {
-            writes.push((Record::Moved { id, pages: pages.clone() }, Some(sealed.clone())));
+            writes.push((
+                Record::Moved {
+                    id,
+                    pages: pages.clone(),
+                },
+                Some(sealed.clone()),
+            ));
         }
         Ok(())
     }
@@ -214,7 +274,14 @@ impl Decider<'_> {
             }
         }
         if !kept.is_empty() {
-            writes.push((Record::Referenced { owner, stamp, ids: kept }, None));
+            writes.push((
+                Record::Referenced {
+                    owner,
+                    stamp,
+                    ids: kept,
+                },
+                None,
+            ));
         }
         Ok(())
     }

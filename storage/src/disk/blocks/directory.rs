@@ -80,16 +80,25 @@ impl Shared {
     }
 
     pub(super) fn room(&self) -> Result<Room, DiskError> {
-        let space = self.medium.space().map_err(|source| self.io("measure room", source))?;
+        let space = self
+            .medium
+            .space()
+            .map_err(|source| self.io("measure room", source))?;
         Ok(Room::new(self.state().used(), self.capacity, space))
     }
 
     pub(super) fn io(&self, action: &'static str, source: std::io::Error) -> DiskError {
-        DiskError::Io { directory: self.path.clone(), action, source }
+        DiskError::Io {
+            directory: self.path.clone(),
+            action,
+            source,
+        }
     }
 
     pub(super) fn stopped(&self) -> DiskError {
-        DiskError::Stopped { directory: self.path.clone() }
+        DiskError::Stopped {
+            directory: self.path.clone(),
+        }
     }
 }
 
@@ -124,11 +133,26 @@ impl Directory {
         });
         let failed = |source| shared.io("start thread", source);
         let (requests, asked) = mpsc::channel(QUEUE);
-        let (reclaimer, wake) = Reclaimer::start(shared.clone(), requests.clone(), opening.rewrite_pace).map_err(failed)?;
-        let owner = owner::Owner::new(shared.clone(), replayed.writer, replayed.batches, wake);
-        let thread = std::thread::Builder::new().name("blocks".into()).spawn(move || owner.serve(asked));
+        let (reclaimer, wake) =
+            Reclaimer::start(shared.clone(), requests.clone(), opening.rewrite_pace).map_err(failed)?;
+        let owner = owner::Owner::new(
+            shared.clone(),
+            replayed.writer,
+            replayed.batches,
+            replayed.last,
+            wake,
+        );
+        let thread = std::thread::Builder::new()
+            .name("blocks".into())
+            .spawn(move || owner.serve(asked));
         let owner = Mutex::new(Some(thread.map_err(failed)?));
-        Ok(Self { identity: opening.identity, shared, requests, reclaimer, owner })
+        Ok(Self {
+            identity: opening.identity,
+            shared,
+            requests,
+            reclaimer,
+            owner,
+        })
     }
 
     /// Asks the owner and waits for the answer: the ids that gained a reference.
@@ -142,7 +166,10 @@ impl Directory {
     /// Tells the owner that a block does not verify. If its queue is full, the next reader tells it.
     pub(super) fn report_damaged(&self, id: Id, place: Place) {
         let (answer, _) = oneshot::channel();
-        drop(self.requests.try_send(Request::Ask(Ask::Damaged { id, place }, answer)));
+        drop(
+            self.requests
+                .try_send(Request::Ask(Ask::Damaged { id, place }, answer)),
+        );
     }
 
     /// Tells the owner that a block does not verify and waits until that is remembered. Blocks the thread.

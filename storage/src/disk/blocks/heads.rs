@@ -12,7 +12,11 @@ const SEARCH: usize = 256 << 10;
 /// What stands at a place of a segment.
 pub(super) enum Head {
     /// A frame of a block log.
-    Record { position: Position, header: FrameHeader, record: Record },
+    Record {
+        position: Position,
+        header: FrameHeader,
+        record: Record,
+    },
     /// A frame of the log's own.
     Other,
     /// Bytes that are no frame, or a frame whose record is broken.
@@ -28,7 +32,11 @@ pub(super) struct Heads<'a> {
 
 impl<'a> Heads<'a> {
     pub(super) fn new(segments: &'a Segments, from: Position, end: u64) -> Self {
-        Self { segments, next: from, end }
+        Self {
+            segments,
+            next: from,
+            end,
+        }
     }
 
     /// Where the next frame is expected.
@@ -57,7 +65,10 @@ impl<'a> Heads<'a> {
         let body_len = header.body_len as usize;
         if !Record::has_body(header.kind) {
             if body.len() < body_len {
-                let at = Position { offset: position.offset + HEADER_LEN as u64, ..position };
+                let at = Position {
+                    offset: position.offset + HEADER_LEN as u64,
+                    ..position
+                };
                 body = self.segments.read_at(at, body_len)?;
             }
             body.truncate(body_len);
@@ -70,7 +81,11 @@ impl<'a> Heads<'a> {
         }
         body.truncate(body_len);
         Ok(Some(match Record::decode(header.kind, &body) {
-            Ok(record) => Head::Record { position, header, record },
+            Ok(record) => Head::Record {
+                position,
+                header,
+                record,
+            },
             Err(_) => Head::Broken { position },
         }))
     }
@@ -80,10 +95,22 @@ impl<'a> Heads<'a> {
         while from + HEADER_LEN as u64 <= self.end {
             let most = usize::try_from(self.end - from).unwrap_or(usize::MAX).min(SEARCH);
             let segment = self.next.segment;
-            let bytes = self.segments.read_at(Position { segment, offset: from }, most)?;
-            let starts = bytes.windows(MAGIC.len()).enumerate().filter(|(_, start)| **start == MAGIC);
+            let bytes = self.segments.read_at(
+                Position {
+                    segment,
+                    offset: from,
+                },
+                most,
+            )?;
+            let starts = bytes
+                .windows(MAGIC.len())
+                .enumerate()
+                .filter(|(_, start)| **start == MAGIC);
             for (index, _) in starts {
-                let position = Position { segment, offset: from + index as u64 };
+                let position = Position {
+                    segment,
+                    offset: from + index as u64,
+                };
                 let header = match bytes.get(index..index + HEADER_LEN) {
                     Some(header) => FrameHeader::decode(header, position),
                     None => break,

@@ -179,7 +179,10 @@ fn checked<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<&'a [u8], Unusable> {
     if crc_fast::crc32_iscsi(covered) != u32::from_le_bytes(*sum) {
         return Err(Unusable::Damaged);
     }
-    match fields.split_first_chunk().map(|(format, fields)| (u32::from_le_bytes(*format), fields)) {
+    match fields
+        .split_first_chunk()
+        .map(|(format, fields)| (u32::from_le_bytes(*format), fields))
+    {
         Some((FORMAT, fields)) => Ok(fields),
         Some((newer, _)) => Err(Unusable::Newer(newer)),
         None => Err(Unusable::Damaged),
@@ -214,28 +217,46 @@ fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const OURS: Identity = Identity { set: [1; 16], directory: [2; 16] };
+    const OURS: Identity = Identity {
+        set: [1; 16],
+        directory: [2; 16],
+    };
 
     fn set() -> Set {
-        Set { id: [1; 16], directories: vec![([2; 16], "/a".into())] }
+        Set {
+            id: [1; 16],
+            directories: vec![([2; 16], "/a".into())],
+        }
     }
 
     #[test]
     fn directories_may_change_places() {
-        assert_eq!(set().judge(Path::new("/b"), Some(OURS), true), Verdict::Ours([2; 16]));
+        assert_eq!(
+            set().judge(Path::new("/b"), Some(OURS), true),
+            Verdict::Ours([2; 16])
+        );
     }
 
     #[test]
     fn a_disk_that_is_not_mounted_is_not_taken_for_a_new_one() {
-        assert_eq!(set().judge(Path::new("/a"), None, false), Verdict::Absent([2; 16]));
+        assert_eq!(
+            set().judge(Path::new("/a"), None, false),
+            Verdict::Absent([2; 16])
+        );
         assert_eq!(set().judge(Path::new("/b"), None, false), Verdict::New);
     }
 
     #[test]
     fn a_directory_of_another_store_is_refused() {
         let other = Identity { set: [9; 16], ..OURS };
-        assert!(matches!(set().judge(Path::new("/a"), Some(other), false), Verdict::Foreign(_)));
-        assert!(matches!(set().judge(Path::new("/b"), None, true), Verdict::Foreign(_)));
+        assert!(matches!(
+            set().judge(Path::new("/a"), Some(other), false),
+            Verdict::Foreign(_)
+        ));
+        assert!(matches!(
+            set().judge(Path::new("/b"), None, true),
+            Verdict::Foreign(_)
+        ));
     }
 
     #[test]

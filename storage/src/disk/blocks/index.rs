@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `a` | format 4 = 1, LSN 8, segment 4, offset 8, highest stamp 8: every frame before that one is applied |
+//! | `a` | format 4 = 1, LSN 8, segment 4, offset 8, highest stamp 8: the last frame applied, which is one of a block log |
 //! | `b` id 32 | references 8, then nothing or: segment 4, offset 8, sealed bytes 4, frame kind 1 |
 //! | `d` id 32 | empty: the block's bytes did not verify |
 //! | `f` segment 4, offset 8 | sealed bytes 4, frame kind 1: free, its hole not punched yet |
@@ -14,6 +14,7 @@
 //! | `r` id 32, owner 16 | stamp 8, segment of its frame 4 |
 //! | `s` segment 4 | bytes of live frames 8 |
 //! | `t` n 2 | number 8 of the last batch with number mod 65,536 = n: a trail that shows a lost batch |
+//! | `x` | empty: reading the index failed, so it is rebuilt at the next start |
 //! | `z` id 32 | empty: met during replay, to be settled when it ends |
 
 use fjall::{Keyspace, OwnedWriteBatch};
@@ -21,7 +22,7 @@ use fjall::{Keyspace, OwnedWriteBatch};
 use super::record::{Id, Owner, Pages};
 use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
-use crate::disk::log::LogEnd;
+use crate::disk::log::Placed;
 
 const FORMAT: u32 = 1;
 /// Changes held in memory, and the most that a lost journal can lose.
@@ -70,9 +71,16 @@ impl Place {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
-        let position = Position { segment: fields.u32()?, offset: fields.u64()? };
+        let position = Position {
+            segment: fields.u32()?,
+            offset: fields.u64()?,
+        };
         let (bytes, kind) = (fields.u32()?, fields.u8()?);
-        fields.0.is_empty().then_some(Self { position, bytes, kind })
+        fields.0.is_empty().then_some(Self {
+            position,
+            bytes,
+            kind,
+        })
     }
 }
 
@@ -97,8 +105,8 @@ pub(super) struct Held {
 /// How far the index has followed the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Applied {
-    /// Where the log continued.
-    pub(super) next: LogEnd,
+    /// The last frame applied.
+    pub(super) last: Placed,
     /// No stamp so far is higher.
     pub(super) stamp: u64,
 }
@@ -143,7 +151,9 @@ impl Index {
     /// Opens the index of the directory with this identity, empty if there is none.
     pub(super) fn open(database: fjall::Database, identity: [u8; 16]) -> Result<Self, DiskError> {
         let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let keyspace = database.keyspace(&hex::encode(identity), options).map_err(failed)?;
+        let keyspace = database
+            .keyspace(&hex::encode(identity), options)
+            .map_err(failed)?;
         Ok(Self { database, keyspace })
     }
 
@@ -154,10 +164,23 @@ impl Index {
     }
 
     fn get<T>(&self, key: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, DiskError> {
-        match self.keyspace.get(key).map_err(failed)? {
-            Some(value) => decode(&value).ok_or_else(broken).map(Some),
-            None => Ok(None),
+        let got = match self.keyspace.get(key).map_err(failed) {
+            Ok(Some(value)) => decode(&value).ok_or_else(broken).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        got.inspect_err(|_| self.distrust())
+    }
+
+    /// Lets the next start rebuild the index.
+    fn distrust(&self) {
+        if let Err(error) = self.keyspace.insert(b"x", []) {
+            tracing::error!(%error, "a broken block index will not be rebuilt unless it is deleted");
         }
+    }
+
+    fn is_distrusted(&self) -> Result<bool, DiskError> {
+        self.keyspace.contains_key(b"x").map_err(failed)
     }
 
     pub(super) fn block(&self, id: &Id) -> Result<Option<Entry>, DiskError> {
@@ -167,7 +190,10 @@ impl Index {
                 [] => None,
                 place => Some(Place::decode(place)?),
             };
-            Some(Entry { references: u64::from_le_bytes(*references), place })
+            Some(Entry {
+                references: u64::from_le_bytes(*references),
+                place,
+            })
         })
     }
 
@@ -186,13 +212,22 @@ impl Index {
                 return None;
             }
             let lsn = fields.u64()?;
-            let position = Position { segment: fields.u32()?, offset: fields.u64()? };
-            Some(Applied { next: LogEnd { position, lsn }, stamp: fields.u64()? })
+            let position = Position {
+                segment: fields.u32()?,
+                offset: fields.u64()?,
+            };
+            Some(Applied {
+                last: Placed { position, lsn },
+                stamp: fields.u64()?,
+            })
         })
     }
 
     /// The number of the last batch, if the trail proves that none before it is missing.
     pub(super) fn whole_trail(&self) -> Result<Option<u64>, DiskError> {
+        if self.is_distrusted()? {
+            return Ok(None);
+        }
         let mut numbers = Vec::new();
         for item in self.keyspace.prefix(b"t") {
             let (key, value) = item.into_inner().map_err(failed)?;
@@ -234,12 +269,22 @@ impl Index {
         items
             .map(|item| {
                 let (key, value) = item.into_inner().map_err(failed)?;
-                let (segment, offset) = key.get(1..).and_then(|key| key.split_first_chunk()).ok_or_else(broken)?;
+                let (segment, offset) = key
+                    .get(1..)
+                    .and_then(|key| key.split_first_chunk())
+                    .ok_or_else(broken)?;
                 let offset = offset.try_into().map_err(|_| broken())?;
-                let position = Position { segment: u32::from_be_bytes(*segment), offset: u64::from_be_bytes(offset) };
+                let position = Position {
+                    segment: u32::from_be_bytes(*segment),
+                    offset: u64::from_be_bytes(offset),
+                };
                 let mut fields = Fields(&value);
                 let (bytes, kind) = fields.u32().zip(fields.u8()).ok_or_else(broken)?;
-                Ok(Place { position, bytes, kind })
+                Ok(Place {
+                    position,
+                    bytes,
+                    kind,
+                })
             })
             .collect()
     }
@@ -250,8 +295,14 @@ impl Index {
         items
             .map(|item| {
                 let (key, value) = item.into_inner().map_err(failed)?;
-                let segment = key.get(1..).and_then(|key| key.try_into().ok()).ok_or_else(broken)?;
-                Ok((u32::from_be_bytes(segment), Fields(&value).u64().ok_or_else(broken)?))
+                let segment = key
+                    .get(1..)
+                    .and_then(|key| key.try_into().ok())
+                    .ok_or_else(broken)?;
+                Ok((
+                    u32::from_be_bytes(segment),
+                    Fields(&value).u64().ok_or_else(broken)?,
+                ))
             })
             .collect()
     }
@@ -279,7 +330,10 @@ impl Index {
         items
             .map(|item| {
                 let (key, value) = item.into_inner().map_err(failed)?;
-                let (id, owner) = key.get(1..).and_then(|key| key.split_first_chunk()).ok_or_else(broken)?;
+                let (id, owner) = key
+                    .get(1..)
+                    .and_then(|key| key.split_first_chunk())
+                    .ok_or_else(broken)?;
                 let owner = owner.try_into().map_err(|_| broken())?;
                 Ok((*id, owner, decode_held(&value).ok_or_else(broken)?.stamp))
             })
@@ -301,11 +355,16 @@ impl Index {
 
     /// Makes everything committed so far survive a crash.
     pub(super) fn persist(&self) -> Result<(), DiskError> {
-        self.database.persist(fjall::PersistMode::SyncData).map_err(failed)
+        self.database
+            .persist(fjall::PersistMode::SyncData)
+            .map_err(failed)
     }
 
     pub(super) fn change(&self) -> Change<'_> {
-        Change { index: self, batch: self.database.batch() }
+        Change {
+            index: self,
+            batch: self.database.batch(),
+        }
     }
 }
 
@@ -385,13 +444,15 @@ impl Change<'_> {
     }
 
     /// Says how far the log is applied; `number` counts these batches from 1 without a gap.
-    pub(super) fn applied(&mut self, applied: Applied, number: u64) {
-        let mut value = FORMAT.to_le_bytes().to_vec();
-        value.extend(applied.next.lsn.to_le_bytes());
-        value.extend(applied.next.position.segment.to_le_bytes());
-        value.extend(applied.next.position.offset.to_le_bytes());
-        value.extend(applied.stamp.to_le_bytes());
-        self.put(*b"a", value);
+    pub(super) fn applied(&mut self, applied: Option<Applied>, number: u64) {
+        if let Some(Applied { last, stamp }) = applied {
+            let mut value = FORMAT.to_le_bytes().to_vec();
+            value.extend(last.lsn.to_le_bytes());
+            value.extend(last.position.segment.to_le_bytes());
+            value.extend(last.position.offset.to_le_bytes());
+            value.extend(stamp.to_le_bytes());
+            self.put(*b"a", value);
+        }
         let mut trail = vec![b't'];
         trail.extend(slot(number));
         self.put(trail, number.to_le_bytes());

@@ -11,6 +11,7 @@ use super::index::{Applied, Entry, Held, Index, Place};
 use super::record::{Ended, Id, Owner, REFERENCE_BYTES, Record, Reference, kind};
 use crate::disk::DiskError;
 use crate::disk::frame::Position;
+use crate::disk::log::Placed;
 
 /// Whether a block is freed with its last reference or when the replay ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct Changed {
     pub(super) freed: Vec<Place>,
     /// Ids that became damaged (true) or whole (false).
     pub(super) damaged: HashMap<Id, bool>,
+    /// Bytes alive in the segments where that changed.
+    pub(super) live: Vec<(u32, u64)>,
 }
 
 impl<'a> Ledger<'a> {
@@ -101,15 +104,31 @@ impl<'a> Ledger<'a> {
         self.stamp = self.stamp.max(record.stamp());
         match record {
             Record::Stored { first, pages } => {
-                let place = Place { position: at, bytes: pages.bytes, kind: kind::STORED };
+                let place = Place {
+                    position: at,
+                    bytes: pages.bytes,
+                    kind: kind::STORED,
+                };
                 self.place(first.id, place)?;
                 self.add(*first, at.segment)
             }
-            Record::Moved { id, pages } => {
-                self.place(*id, Place { position: at, bytes: pages.bytes, kind: kind::MOVED })
-            }
+            Record::Moved { id, pages } => self.place(
+                *id,
+                Place {
+                    position: at,
+                    bytes: pages.bytes,
+                    kind: kind::MOVED,
+                },
+            ),
             Record::Referenced { owner, stamp, ids } => ids.iter().try_for_each(|id| {
-                self.add(Reference { id: *id, owner: *owner, stamp: *stamp }, at.segment)
+                self.add(
+                    Reference {
+                        id: *id,
+                        owner: *owner,
+                        stamp: *stamp,
+                    },
+                    at.segment,
+                )
             }),
             Record::Released { owner, ended } => ended.iter().try_for_each(|ended| self.end(*owner, ended)),
         }
@@ -117,7 +136,10 @@ impl<'a> Ledger<'a> {
 
     /// The newest frame of a block is the block; what an older one occupied is free.
     fn place(&mut self, id: Id, place: Place) -> Result<(), DiskError> {
-        let mut entry = self.block(&id)?.unwrap_or(Entry { references: 0, place: None });
+        let mut entry = self.block(&id)?.unwrap_or(Entry {
+            references: 0,
+            place: None,
+        });
         if let Some(old) = entry.place.replace(place) {
             self.free(old);
         }
@@ -132,7 +154,10 @@ impl<'a> Ledger<'a> {
 
     fn add(&mut self, reference: Reference, segment: u32) -> Result<(), DiskError> {
         let Reference { id, owner, stamp } = reference;
-        let mut entry = self.block(&id)?.unwrap_or(Entry { references: 0, place: None });
+        let mut entry = self.block(&id)?.unwrap_or(Entry {
+            references: 0,
+            place: None,
+        });
         match self.reference(&id, &owner)? {
             Some(old) => *self.live.entry(old.segment).or_default() -= signed(REFERENCE_BYTES),
             None => entry.references += 1,
@@ -204,13 +229,14 @@ impl<'a> Ledger<'a> {
         self.stamp
     }
 
-    /// Commits everything in one batch, the `number`th. `live` is brought up to date with it.
+    /// Commits everything in one batch, the `number`th; `last` is the last frame applied, if any ever was. `live_before` tells how much of a segment was alive before.
     pub(super) fn commit(
         self,
-        applied: Applied,
+        last: Option<Placed>,
         number: u64,
-        live: &mut BTreeMap<u32, u64>,
+        live_before: impl Fn(u32) -> u64,
     ) -> Result<Changed, DiskError> {
+        let stamp = self.stamp;
         let mut change = self.index.change();
         for (id, entry) in &self.blocks {
             change.block(id, *entry);
@@ -227,14 +253,20 @@ impl<'a> Ledger<'a> {
         for place in &self.freed {
             change.unpunched(place, true);
         }
-        for (segment, delta) in self.live {
-            let bytes = live.entry(segment).or_default();
-            *bytes = bytes.saturating_add_signed(delta);
-            change.live(segment, Some(*bytes));
+        let live = self.live.into_iter();
+        let live: Vec<_> = live
+            .map(|(segment, delta)| (segment, live_before(segment).saturating_add_signed(delta)))
+            .collect();
+        for (segment, bytes) in &live {
+            change.live(*segment, Some(*bytes));
         }
-        change.applied(applied, number);
+        change.applied(last.map(|last| Applied { last, stamp }), number);
         change.commit()?;
-        Ok(Changed { freed: self.freed, damaged: self.damaged })
+        Ok(Changed {
+            freed: self.freed,
+            damaged: self.damaged,
+            live,
+        })
     }
 }
 

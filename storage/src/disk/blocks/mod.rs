@@ -15,6 +15,8 @@ mod heads;
 mod identity;
 mod index;
 mod ledger;
+#[cfg(test)]
+mod model_tests;
 mod open;
 mod owner;
 mod read;
@@ -35,9 +37,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use decide::Ask;
 use directory::Directory;
-pub(crate) use open::{BlocksOptions, IfAbsent};
+pub(super) use open::{BlocksOptions, open_directory};
+pub(crate) use record::{Id, Owner};
 use record::{Pages, SEALED_MAX};
-pub use record::{Id, Owner};
 pub use scrub::{ScrubPosition, Scrubbed};
 use stamps::Stamps;
 
@@ -107,11 +109,20 @@ impl Blocks {
     pub(crate) async fn put(&self, id: Id, owner: Owner, sealed: Bytes) -> Result<(), DiskError> {
         let size = sealed.len() as u64;
         let most = u64::from(SEALED_MAX);
-        let pages = Pages::of(&sealed).ok_or(DiskError::TooLarge { what: "block", size, most })?;
+        let pages = Pages::of(&sealed).ok_or(DiskError::TooLarge {
+            what: "block",
+            size,
+            most,
+        })?;
         let mut refusal = None;
         for directory in self.candidates(id).await? {
             let directory = &self.0.directories[directory];
-            let ask = Ask::Put { id, owner, sealed: sealed.clone(), pages: pages.clone() };
+            let ask = Ask::Put {
+                id,
+                owner,
+                sealed: sealed.clone(),
+                pages: pages.clone(),
+            };
             match directory.ask(ask).await {
                 Ok(_) => return Ok(()),
                 Err(error @ (DiskError::Full { .. } | DiskError::Stopped { .. } | DiskError::Io { .. })) => {
@@ -134,7 +145,9 @@ impl Blocks {
                 Ok(ids) => added.push((directory, ids)),
                 Err(error) => {
                     for (directory, ids) in added {
-                        self.0.directories[directory].ask(Ask::Release { owner, ids }).await?;
+                        self.0.directories[directory]
+                            .ask(Ask::Release { owner, ids })
+                            .await?;
                     }
                     return Err(error);
                 }
@@ -150,7 +163,12 @@ impl Blocks {
     pub(crate) async fn release(&self, owner: Owner, ids: Vec<Id>) -> Result<(), DiskError> {
         let mut result = Ok(());
         for directory in &self.0.directories {
-            let released = directory.ask(Ask::Release { owner, ids: ids.clone() }).await;
+            let released = directory
+                .ask(Ask::Release {
+                    owner,
+                    ids: ids.clone(),
+                })
+                .await;
             if let Err(error) = released {
                 result = Err(error);
             }
@@ -189,7 +207,10 @@ impl Blocks {
         let mut references = Vec::new();
         for directory in &self.0.directories {
             let page = directory.shared.index.references(after, most)?;
-            references.extend(page.into_iter().map(|(id, owner, stamp)| HeldReference { id, owner, stamp }));
+            references.extend(
+                page.into_iter()
+                    .map(|(id, owner, stamp)| HeldReference { id, owner, stamp }),
+            );
         }
         // A reference held in two directories is as young as the younger.
         references.sort_unstable_by(|a, b| (a.id, a.owner, b.stamp).cmp(&(b.id, b.owner, a.stamp)));
@@ -212,13 +233,18 @@ impl Blocks {
         for directory in &self.0.directories {
             let position = match from {
                 Some(from) if directory.identity < from.directory => continue,
-                Some(from) if directory.identity == from.directory => {
-                    Position { segment: from.segment, offset: from.offset }
-                }
+                Some(from) if directory.identity == from.directory => Position {
+                    segment: from.segment,
+                    offset: from.offset,
+                },
                 _ => Position::default(),
             };
             if let Some(Position { segment, offset }) = directory.verify(position, budget, &mut scrubbed)? {
-                scrubbed.next = Some(ScrubPosition { directory: directory.identity, segment, offset });
+                scrubbed.next = Some(ScrubPosition {
+                    directory: directory.identity,
+                    segment,
+                    offset,
+                });
                 break;
             }
         }
@@ -232,7 +258,11 @@ impl Blocks {
             let state = directory.shared.state();
             DirectoryStatus {
                 path: directory.shared.path.clone(),
-                state: if state.stopped { DirectoryState::Stopped } else { DirectoryState::Serving },
+                state: if state.stopped {
+                    DirectoryState::Stopped
+                } else {
+                    DirectoryState::Serving
+                },
                 used: state.used(),
                 given: room.map_or(0, |room| room.given),
                 damaged: state.damaged,
@@ -292,13 +322,20 @@ impl Blocks {
         self.blocking(move |inner| {
             let mut located = vec![Vec::new(); inner.directories.len()];
             for id in ids {
-                let mut holders = inner.directories.iter().map(|directory| directory.shared.index.block(&id));
+                let mut holders = inner
+                    .directories
+                    .iter()
+                    .map(|directory| directory.shared.index.block(&id));
                 match holders.position(|entry| entry.is_ok_and(|entry| entry.is_some())) {
                     Some(number) => located[number].push(id),
                     None => return Err(handle.absent()),
                 }
             }
-            Ok(located.into_iter().enumerate().filter(|(_, ids)| !ids.is_empty()).collect())
+            Ok(located
+                .into_iter()
+                .enumerate()
+                .filter(|(_, ids)| !ids.is_empty())
+                .collect())
         })
         .await
     }
@@ -315,7 +352,9 @@ impl Blocks {
     /// What to say of a block that no directory here has.
     fn absent(&self) -> DiskError {
         match self.0.missing.first() {
-            Some(directory) => DiskError::Missing { directory: directory.clone() },
+            Some(directory) => DiskError::Missing {
+                directory: directory.clone(),
+            },
             None => DiskError::NoSuchBlock,
         }
     }

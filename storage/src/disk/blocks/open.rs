@@ -1,6 +1,7 @@
 //! Opens the directories of a node: judges each, gives new ones an identity, goes on without those that are missing.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::stamps::Stamps;
 use super::{Blocks, Inner};
 use crate::disk::log::Segments;
 use crate::disk::medium::Medium;
-use crate::disk::{BlockDirectory, DiskError};
+use crate::disk::{BlockDirectory, DiskError, files};
 
 /// Memory and journal of the index: small enough for a box of 1 GB.
 const INDEX_CACHE_BYTES: u64 = 16 << 20;
@@ -19,7 +20,7 @@ const INDEX_JOURNAL_BYTES: u64 = 64 << 20;
 
 /// What to do about a directory that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IfAbsent {
+pub(in crate::disk) enum IfAbsent {
     /// Create it.
     Create,
     /// Fail: it should be there.
@@ -27,7 +28,18 @@ pub(crate) enum IfAbsent {
 }
 
 /// Opens a directory as a medium.
-pub(crate) type OpenMedium = dyn Fn(&Path, IfAbsent) -> Result<Arc<dyn Medium>, DiskError>;
+pub(in crate::disk) type OpenMedium = dyn Fn(&Path, IfAbsent) -> Result<Arc<dyn Medium>, DiskError>;
+
+/// Opens a real directory.
+pub(in crate::disk) fn open_directory(
+    path: &Path,
+    if_absent: IfAbsent,
+) -> Result<Arc<dyn Medium>, DiskError> {
+    if if_absent == IfAbsent::Fail && !path.is_dir() {
+        return Err(io(path, "open directory", std::io::ErrorKind::NotFound.into()));
+    }
+    Ok(Arc::new(files::Directory::open(path)?))
+}
 
 /// How the blocks of a node are laid out.
 pub(crate) struct BlocksOptions<'a> {
@@ -63,9 +75,13 @@ impl Blocks {
                 None => missing.push(path.clone()),
             }
         }
-        set.write(options.state).map_err(|source| io(&options.state_path, "write list of directories", source))?;
+        set.write(options.state)
+            .map_err(|source| io(&options.state_path, "write list of directories", source))?;
         let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
-        let absent = set.directories.iter().filter(|(directory, path)| !given(directory) && !missing.contains(path));
+        let absent = set
+            .directories
+            .iter()
+            .filter(|(directory, path)| !given(directory) && !missing.contains(path));
         let mut absent: Vec<_> = absent.map(|(_, path)| path.clone()).collect();
         missing.append(&mut absent);
         let database = open_database(&options.index)?;
@@ -99,16 +115,29 @@ impl Blocks {
             tracing::warn!(directory = %path.display(), "directory of blocks is missing");
         }
         directories.sort_by_key(|directory| directory.identity);
-        Ok(Self(Arc::new(Inner { directories, missing, stamps, database })))
+        Ok(Self(Arc::new(Inner {
+            directories,
+            missing,
+            stamps,
+            database,
+        })))
     }
 }
 
 fn read_set(options: &BlocksOptions<'_>) -> Result<Set, DiskError> {
-    let read = Set::read(options.state).map_err(|source| io(&options.state_path, "read list of directories", source))?;
+    let read = Set::read(options.state)
+        .map_err(|source| io(&options.state_path, "read list of directories", source))?;
     match read {
         Some(Ok(set)) => Ok(set),
-        Some(Err(why)) => Err(refused(&options.state_path, why, "the list of block directories is damaged")),
-        None => Ok(Set { id: random(&options.state_path)?, directories: Vec::new() }),
+        Some(Err(why)) => Err(refused(
+            &options.state_path,
+            why,
+            "the list of block directories is damaged",
+        )),
+        None => Ok(Set {
+            id: random(&options.state_path)?,
+            directories: Vec::new(),
+        }),
     }
 }
 
@@ -133,16 +162,26 @@ fn admit(
         Err(_) if listed => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let segments = Segments::find(medium.clone(), LOG).map_err(failed)?;
+    let segments = Segments::find(medium.clone(), LOG, path).map_err(failed)?;
     let identity = match set.judge(path, found, !segments.numbers().is_empty()) {
         Verdict::Ours(identity) => identity,
         Verdict::Absent(_) => return Ok(None),
-        Verdict::Foreign(reason) => return Err(DiskError::Foreign { directory: path.into(), reason }),
+        Verdict::Foreign(reason) => {
+            return Err(DiskError::Foreign {
+                directory: path.into(),
+                reason,
+            });
+        }
         Verdict::New => {
             let directory = random(path)?;
-            let identity = Identity { set: set.id, directory };
+            let identity = Identity {
+                set: set.id,
+                directory,
+            };
             // Before the list: after a crash in between the directory still says whose it is.
-            identity.write(&*medium).map_err(|source| io(path, "write identity", source))?;
+            identity
+                .write(&*medium)
+                .map_err(|source| io(path, "write identity", source))?;
             directory
         }
     };
@@ -159,34 +198,44 @@ fn open_database(path: &Path) -> Result<fjall::Database, DiskError> {
             .worker_threads(1)
             .open()
     };
-    match open() {
-        Ok(database) => Ok(database),
-        Err(error @ fjall::Error::Locked) => Err(index::failed(error)),
-        Err(error) => {
-            tracing::warn!(%error, "block index does not open; it is rebuilt");
-            match fs::remove_dir_all(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io(path, "delete index", error));
-                }
-                _ => open().map_err(index::failed),
-            }
-        }
+    // Bytes from a damaged disk make fjall panic in places; that is one more way of not opening.
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok(database)) => return Ok(database),
+        Ok(Err(error @ fjall::Error::Locked)) => return Err(index::failed(error)),
+        Ok(Err(error)) => tracing::warn!(%error, "block index does not open; it is rebuilt"),
+        Err(_) => tracing::warn!("block index does not open; it is rebuilt"),
+    }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path, "delete index", error)),
+        _ => open().map_err(index::failed),
     }
 }
 
 fn random(path: &Path) -> Result<[u8; 16], DiskError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io(path, "make identity", std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| io(path, "make identity", std::io::Error::other(error.to_string())))?;
     Ok(bytes)
 }
 
 fn refused(path: &Path, why: Unusable, reason: &'static str) -> DiskError {
     match why {
-        Unusable::Damaged => DiskError::Foreign { directory: path.into(), reason },
-        Unusable::Newer(found) => DiskError::NewerFormat { directory: path.into(), found, known: KNOWN },
+        Unusable::Damaged => DiskError::Foreign {
+            directory: path.into(),
+            reason,
+        },
+        Unusable::Newer(found) => DiskError::NewerFormat {
+            directory: path.into(),
+            found,
+            known: KNOWN,
+        },
     }
 }
 
 fn io(path: &Path, action: &'static str, source: std::io::Error) -> DiskError {
-    DiskError::Io { directory: path.into(), action, source }
+    DiskError::Io {
+        directory: path.into(),
+        action,
+        source,
+    }
 }

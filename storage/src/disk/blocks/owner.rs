@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Ask, Decider, Undecided};
 use super::directory::Shared;
-use super::index::Applied;
 use super::ledger::{Changed, Ledger, Mode};
 use super::reclaim::Wake;
 use super::record::{Id, Record};
@@ -46,12 +45,26 @@ pub(super) struct Owner {
     writer: LogWriter,
     /// Number of the last index batch.
     batches: u64,
+    /// The last frame the index knows.
+    last: Option<Placed>,
     wake: Wake,
 }
 
 impl Owner {
-    pub(super) fn new(shared: Arc<Shared>, writer: LogWriter, batches: u64, wake: Wake) -> Self {
-        Self { shared, writer, batches, wake }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        writer: LogWriter,
+        batches: u64,
+        last: Option<Placed>,
+        wake: Wake,
+    ) -> Self {
+        Self {
+            shared,
+            writer,
+            batches,
+            last,
+            wake,
+        }
     }
 
     /// Serves requests until closed.
@@ -192,18 +205,17 @@ impl Owner {
         if ledger.is_empty() {
             return Ok(());
         }
-        let applied = Applied { next: self.writer.end(), stamp: ledger.stamp() };
+        self.last = placed.last().copied().or(self.last);
         self.batches += 1;
-        let mut live = std::mem::take(&mut shared.state().live);
-        let changed = ledger.commit(applied, self.batches, &mut live);
+        let live_before = |segment| shared.state().live.get(&segment).copied().unwrap_or(0);
+        let Changed { freed, damaged, live } = ledger.commit(self.last, self.batches, live_before)?;
         let mut state = shared.state();
-        state.live = live;
+        state.live.extend(live);
         for ((_, frame), placed) in decided.writes.iter().zip(placed) {
             let end = placed.position.offset + frame.frame_len();
             let len = state.len.entry(placed.position.segment).or_default();
             *len = end.max(*len);
         }
-        let Changed { freed, damaged } = changed?;
         for damaged in damaged.values() {
             state.damaged = state.damaged.saturating_add_signed(if *damaged { 1 } else { -1 });
         }
@@ -228,13 +240,17 @@ impl Owner {
         }
         // A lost journal of the index must not need the frames that go now.
         self.shared.index.persist()?;
-        match self.writer.forget(segment) {
-            Ok(()) => {}
+        // Announced durably first: a crash on the way is finished by the next start, and a segment that is missing
+        // without such a frame is known to be lost.
+        let removed = match self.writer.announce_removal(segment) {
+            Ok(Some(_)) => self.writer.remove(segment),
+            Ok(None) => Ok(()),
             Err(full @ DiskError::Full { .. }) => return Err(full),
-            Err(error) => {
-                self.stop(&error);
-                return Err(error);
-            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            self.stop(&error);
+            return Err(error);
         }
         self.shared.index.forget_segment(segment)?;
         let mut state = self.shared.state();

@@ -21,7 +21,10 @@ impl Directory {
         let mut before = None;
         for _ in 0..MOVES_MAX {
             let entry = self.shared.index.block(id)?.ok_or(DiskError::NoSuchBlock)?;
-            let Entry { place: Some(place), .. } = entry else {
+            let Entry {
+                place: Some(place), ..
+            } = entry
+            else {
                 return Err(damaged(id));
             };
             if before == Some(place) {
@@ -34,7 +37,12 @@ impl Directory {
             match self.read_at(id, place, range) {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => before = Some(place),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+                    ) =>
+                {
                     before = Some(place);
                 }
                 Err(source) => return Err(self.shared.io("read block", source)),

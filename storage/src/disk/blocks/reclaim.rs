@@ -55,7 +55,10 @@ impl Wake {
 
     /// Sleeps for the time given; false as soon as stopping.
     pub(super) fn pause(&self, time: Duration) -> bool {
-        let waited = self.0.1.wait_timeout_while(self.flags(), time, |flags| !flags.stopping);
+        let waited = self
+            .0
+            .1
+            .wait_timeout_while(self.flags(), time, |flags| !flags.stopping);
         !waited.unwrap_or_else(PoisonError::into_inner).0.stopping
     }
 
@@ -78,10 +81,24 @@ impl Reclaimer {
         pace: u64,
     ) -> io::Result<(Self, Wake)> {
         let wake = Wake::default();
-        let work = Work { shared, requests, wake: wake.clone(), pace, blocked: false };
-        let thread = std::thread::Builder::new().name("reclaim".into()).spawn(move || work.run())?;
+        let work = Work {
+            shared,
+            requests,
+            wake: wake.clone(),
+            pace,
+            blocked: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("reclaim".into())
+            .spawn(move || work.run())?;
         let thread = Mutex::new(Some(thread));
-        Ok((Self { wake: wake.clone(), thread }, wake))
+        Ok((
+            Self {
+                wake: wake.clone(),
+                thread,
+            },
+            wake,
+        ))
     }
 
     /// Ends the thread after the step it is at. Blocks the thread.
@@ -93,6 +110,13 @@ impl Reclaimer {
         {
             tracing::error!("the reclaim thread panicked");
         }
+    }
+}
+
+impl Drop for Reclaimer {
+    /// Without a close nobody waits, but the thread ends all the same, and with it the last sender to the owner.
+    fn drop(&mut self) {
+        self.wake.stop();
     }
 }
 
@@ -128,7 +152,12 @@ impl Work {
             let Some(segment) = rewrite::candidate(&self.shared.state()) else {
                 break;
             };
-            let rewrite = Rewrite { shared: &self.shared, requests: &self.requests, wake: &self.wake, pace: self.pace };
+            let rewrite = Rewrite {
+                shared: &self.shared,
+                requests: &self.requests,
+                wake: &self.wake,
+                pace: self.pace,
+            };
             match rewrite.run(segment) {
                 Ok(true) => tracing::debug!(segment, "segment rewritten"),
                 Ok(false) => break,
@@ -163,7 +192,8 @@ pub(super) fn punch(shared: &Shared) -> Result<(), DiskError> {
             match done {
                 Ok(()) => *punched.entry(segment).or_default() += hole.end - hole.start,
                 // Without holes the room comes back when the segment is rewritten, or came back with its file.
-                Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::NotFound) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::NotFound) => {}
                 Err(error) => return Err(shared.io("punch hole", error)),
             }
             change.unpunched(place, false);

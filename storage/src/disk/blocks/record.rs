@@ -35,9 +35,9 @@
 use bytes::Bytes;
 
 /// Name of a block: blake3 of its sealed bytes.
-pub type Id = [u8; 32];
+pub(crate) type Id = [u8; 32];
 /// Who holds a reference.
-pub type Owner = [u8; 16];
+pub(crate) type Owner = [u8; 16];
 
 /// Bytes of body that one checksum covers.
 pub(super) const PAGE: u32 = 64 * 1024;
@@ -127,7 +127,10 @@ impl Pages {
 
     /// Reads the pages of a head whose first `named` bytes say what it is about; more bytes may follow.
     fn decode(from: &[u8], named: usize) -> Result<Self, InvalidRecord> {
-        let bytes = from.get(named..).and_then(<[u8]>::first_chunk).ok_or(InvalidRecord)?;
+        let bytes = from
+            .get(named..)
+            .and_then(<[u8]>::first_chunk)
+            .ok_or(InvalidRecord)?;
         let bytes = u32::from_le_bytes(*bytes);
         if !(1..=SEALED_MAX).contains(&bytes) {
             return Err(InvalidRecord);
@@ -204,12 +207,19 @@ impl Record {
                 let (id, rest) = body.split_first_chunk().ok_or(InvalidRecord)?;
                 let (owner, rest) = rest.split_first_chunk().ok_or(InvalidRecord)?;
                 let stamp = u64::from_le_bytes(*rest.first_chunk().ok_or(InvalidRecord)?);
-                let first = Reference { id: *id, owner: *owner, stamp };
+                let first = Reference {
+                    id: *id,
+                    owner: *owner,
+                    stamp,
+                };
                 Ok(Self::Stored { first, pages })
             }
             kind::MOVED => {
                 let pages = Pages::decode(body, 32)?;
-                Ok(Self::Moved { id: *body.first_chunk().ok_or(InvalidRecord)?, pages })
+                Ok(Self::Moved {
+                    id: *body.first_chunk().ok_or(InvalidRecord)?,
+                    pages,
+                })
             }
             kind::REFERENCED => {
                 let (owner, rest) = body.split_first_chunk().ok_or(InvalidRecord)?;
@@ -217,14 +227,21 @@ impl Record {
                 let (ids, []) = rest.as_chunks() else {
                     return Err(InvalidRecord);
                 };
-                Ok(Self::Referenced { owner: *owner, stamp: u64::from_le_bytes(*stamp), ids: ids.to_vec() })
+                Ok(Self::Referenced {
+                    owner: *owner,
+                    stamp: u64::from_le_bytes(*stamp),
+                    ids: ids.to_vec(),
+                })
             }
             kind::RELEASED => {
                 let (owner, rest) = body.split_first_chunk().ok_or(InvalidRecord)?;
                 let (items, []) = rest.as_chunks::<44>() else {
                     return Err(InvalidRecord);
                 };
-                Ok(Self::Released { owner: *owner, ended: items.iter().map(Ended::decode).collect() })
+                Ok(Self::Released {
+                    owner: *owner,
+                    ended: items.iter().map(Ended::decode).collect(),
+                })
             }
             _ => Err(InvalidRecord),
         }
@@ -233,7 +250,11 @@ impl Record {
 
 impl Ended {
     fn decode(item: &[u8; 44]) -> Self {
-        let mut ended = Self { id: [0; 32], stamp: 0, segment: 0 };
+        let mut ended = Self {
+            id: [0; 32],
+            stamp: 0,
+            segment: 0,
+        };
         let (mut stamp, mut segment) = ([0; 8], [0; 4]);
         ended.id.copy_from_slice(&item[..32]);
         stamp.copy_from_slice(&item[32..40]);
@@ -261,17 +282,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn reference() -> impl Strategy<Value = Reference> {
-        (any::<Id>(), any::<Owner>(), any::<u64>()).prop_map(|(id, owner, stamp)| Reference { id, owner, stamp })
+        (any::<Id>(), any::<Owner>(), any::<u64>()).prop_map(|(id, owner, stamp)| Reference {
+            id,
+            owner,
+            stamp,
+        })
     }
 
     fn record() -> impl Strategy<Value = Record> {
-        let pages = prop::collection::vec(any::<u8>(), 1..200_000).prop_map(|body| Pages::of(&body).expect("in range"));
+        let pages = prop::collection::vec(any::<u8>(), 1..200_000)
+            .prop_map(|body| Pages::of(&body).expect("in range"));
         let ended = (any::<Id>(), any::<u64>(), any::<u32>());
         let ended = ended.prop_map(|(id, stamp, segment)| Ended { id, stamp, segment });
         prop_oneof![
             (reference(), pages.clone()).prop_map(|(first, pages)| Record::Stored { first, pages }),
             (any::<Id>(), pages).prop_map(|(id, pages)| Record::Moved { id, pages }),
-            (any::<Owner>(), any::<u64>(), prop::collection::vec(any::<Id>(), 0..9))
+            (
+                any::<Owner>(),
+                any::<u64>(),
+                prop::collection::vec(any::<Id>(), 0..9)
+            )
                 .prop_map(|(owner, stamp, ids)| Record::Referenced { owner, stamp, ids }),
             (any::<Owner>(), prop::collection::vec(ended, 0..9))
                 .prop_map(|(owner, ended)| Record::Released { owner, ended }),
@@ -309,15 +339,36 @@ mod tests {
 
     #[test]
     fn version_1_records_keep_their_bytes() {
-        let first = Reference { id: [1; 32], owner: [2; 16], stamp: 0x0807_0605_0403_0201 };
-        let pages = Pages { bytes: PAGE + 1, sums: vec![0x0403_0201, 0x0807_0605] };
+        let first = Reference {
+            id: [1; 32],
+            owner: [2; 16],
+            stamp: 0x0807_0605_0403_0201,
+        };
+        let pages = Pages {
+            bytes: PAGE + 1,
+            sums: vec![0x0403_0201, 0x0807_0605],
+        };
         let fixture = include_bytes!("../../../fixtures/block-records-1.bin");
         let mut rest = &fixture[..];
         for record in [
-            Record::Stored { first, pages: pages.clone() },
+            Record::Stored {
+                first,
+                pages: pages.clone(),
+            },
             Record::Moved { id: [1; 32], pages },
-            Record::Referenced { owner: [2; 16], stamp: first.stamp, ids: vec![[1; 32], [3; 32]] },
-            Record::Released { owner: [2; 16], ended: vec![Ended { id: [1; 32], stamp: first.stamp, segment: 9 }] },
+            Record::Referenced {
+                owner: [2; 16],
+                stamp: first.stamp,
+                ids: vec![[1; 32], [3; 32]],
+            },
+            Record::Released {
+                owner: [2; 16],
+                ended: vec![Ended {
+                    id: [1; 32],
+                    stamp: first.stamp,
+                    segment: 9,
+                }],
+            },
         ] {
             let (bytes, after) = rest.split_at(record.encode().len());
             assert_eq!(Record::decode(record.kind(), bytes), Ok(record.clone()));

@@ -8,7 +8,7 @@ use super::ledger::{Ledger, Mode};
 use super::record::{HEAD_MAX, Record};
 use crate::disk::DiskError;
 use crate::disk::frame::{FrameHeader, HEADER_LEN, Position};
-use crate::disk::log::{Bodies, LogEnd, LogOptions, LogWriter, ScanFrom, Scanned, Segments, open_log};
+use crate::disk::log::{Bodies, LogOptions, LogWriter, Placed, ScanFrom, Scanned, Segments, open_log};
 
 /// Changes committed together.
 const BATCH: usize = 4096;
@@ -20,6 +20,8 @@ pub(super) struct Replayed {
     pub(super) state: State,
     /// Number of the last index batch.
     pub(super) batches: u64,
+    /// The last frame the index knows.
+    pub(super) last: Option<Placed>,
     /// Highest stamp met.
     pub(super) stamp: u64,
 }
@@ -40,24 +42,28 @@ pub(super) fn open(opening: &Opening, options: LogOptions) -> Result<Replayed, D
         Ok(None) | Err(DiskError::Index(_)) => return rebuild(opening, options, index),
         Err(error) => return Err(error),
     };
-    match replay(opening, options.clone(), &index, standing) {
-        Ok((writer, state, standing, stamp)) => {
-            Ok(Replayed { writer, index, state, batches: standing, stamp })
-        }
-        Err(DiskError::Index(_)) => rebuild(opening, options, index),
-        Err(error) => Err(error),
+    match replay(opening, options.clone(), index.clone(), standing) {
+        // `Damaged`: the log ends before what the index knows.
+        Err(DiskError::Index(_) | DiskError::Damaged(_)) => rebuild(opening, options, index),
+        result => result,
     }
 }
 
 fn rebuild(opening: &Opening, options: LogOptions, index: Index) -> Result<Replayed, DiskError> {
     let index = index.emptied(opening.identity)?;
-    let standing = Standing { applied: None, batches: 0 };
-    let (writer, state, batches, stamp) = replay(opening, options, &index, standing)?;
-    Ok(Replayed { writer, index, state, batches, stamp })
+    replay(
+        opening,
+        options,
+        index,
+        Standing {
+            applied: None,
+            batches: 0,
+        },
+    )
 }
 
 fn find(opening: &Opening) -> Result<Segments, DiskError> {
-    Segments::find(opening.medium.clone(), LOG).map_err(|source| DiskError::Io {
+    Segments::find(opening.medium.clone(), LOG, &opening.path).map_err(|source| DiskError::Io {
         directory: opening.path.clone(),
         action: "list blocks",
         source,
@@ -71,34 +77,51 @@ fn standing(index: &Index, segments: &Segments) -> Result<Option<Standing>, Disk
         return Ok(None);
     };
     let numbers = segments.numbers();
-    let at = numbers.binary_search(&applied.next.position.segment);
+    let at = numbers.binary_search(&applied.last.position.segment);
     let unbroken = at.is_ok_and(|at| numbers[at..].windows(2).all(|pair| pair[1] == pair[0] + 1));
-    Ok(unbroken.then_some(Standing { applied: Some(applied), batches }))
+    Ok(unbroken.then_some(Standing {
+        applied: Some(applied),
+        batches,
+    }))
 }
 
 fn replay(
     opening: &Opening,
     options: LogOptions,
-    index: &Index,
+    index: Index,
     standing: Standing,
-) -> Result<(LogWriter, State, u64, u64), DiskError> {
+) -> Result<Replayed, DiskError> {
     let segments = find(opening)?;
-    let live = index.live()?.into_iter().collect();
     let stamp = standing.applied.map_or(0, |applied| applied.stamp);
-    let ledger = Ledger::new(index, Mode::Replaying, stamp);
-    let mut replay = Replay { index, ledger, live, batches: standing.batches, frames_lost: 0 };
-    let start = standing.applied.map(|applied| applied.next);
+    let last = standing.applied.map(|applied| applied.last);
+    let mut replay = Replay {
+        index: &index,
+        ledger: Ledger::new(&index, Mode::Replaying, stamp),
+        live: index.live()?.into_iter().collect(),
+        batches: standing.batches,
+        last,
+        frames_lost: 0,
+    };
     let from = ScanFrom {
-        start,
-        durable_lsn: start.map_or(0, |next| next.lsn.saturating_sub(1)),
+        start: last,
+        durable_lsn: last.map_or(0, |last| last.lsn),
         bodies: Bodies::First(HEAD_MAX),
     };
     let medium = opening.medium.clone();
-    let writer = open_log(medium, options, from, &mut |scanned| replay.visit(&segments, scanned))?;
-    replay.finish(writer.end())?;
-    let (stamp, batches) = (replay.ledger.stamp(), replay.batches);
+    let writer = open_log(medium, options, from, &mut |scanned| {
+        replay.visit(&segments, scanned)
+    })?;
+    replay.settle()?;
+    let (stamp, batches, last) = (replay.ledger.stamp(), replay.batches, replay.last);
     let state = replay.state(&writer, opening)?;
-    Ok((writer, state, batches, stamp))
+    Ok(Replayed {
+        writer,
+        index,
+        state,
+        batches,
+        last,
+        stamp,
+    })
 }
 
 struct Replay<'a> {
@@ -106,20 +129,29 @@ struct Replay<'a> {
     ledger: Ledger<'a>,
     live: BTreeMap<u32, u64>,
     batches: u64,
+    last: Option<Placed>,
     frames_lost: u64,
 }
 
 impl Replay<'_> {
     fn visit(&mut self, segments: &Segments, scanned: Scanned<'_>) -> Result<(), DiskError> {
         match scanned {
-            Scanned::Frame { position, header, body } => {
+            // The scan begins with the last frame that is applied already.
+            Scanned::Frame { header, .. } if self.last.is_some_and(|last| header.lsn <= last.lsn) => Ok(()),
+            Scanned::Frame {
+                position,
+                header,
+                body,
+            } => {
                 match record_of(segments, position, &header, body) {
                     Some(record) => self.ledger.apply(&record, position)?,
                     None => self.frames_lost += 1,
                 }
-                let offset = position.offset + header.frame_len();
-                let position = Position { segment: position.segment, offset };
-                self.commit_if(self.ledger.len() >= BATCH, LogEnd { position, lsn: header.lsn + 1 })
+                self.last = Some(Placed {
+                    position,
+                    lsn: header.lsn,
+                });
+                self.commit_if(self.ledger.len() >= BATCH)
             }
             Scanned::Damaged(damage) => {
                 self.frames_lost += 1 + damage.last_lsn.saturating_sub(damage.first_lsn);
@@ -128,7 +160,7 @@ impl Replay<'_> {
         }
     }
 
-    fn commit_if(&mut self, now: bool, next: LogEnd) -> Result<(), DiskError> {
+    fn commit_if(&mut self, now: bool) -> Result<(), DiskError> {
         if !now {
             return Ok(());
         }
@@ -136,13 +168,15 @@ impl Replay<'_> {
         let fresh = Ledger::new(self.index, Mode::Replaying, stamp);
         let ledger = std::mem::replace(&mut self.ledger, fresh);
         self.batches += 1;
-        ledger.commit(Applied { next, stamp }, self.batches, &mut self.live)?;
+        let live_before = |segment| self.live.get(&segment).copied().unwrap_or(0);
+        let changed = ledger.commit(self.last, self.batches, live_before)?;
+        self.live.extend(changed.live);
         Ok(())
     }
 
     /// Settles what the replay left open: blocks nobody refers to are free, references without a block are damage.
-    fn finish(&mut self, end: LogEnd) -> Result<(), DiskError> {
-        self.commit_if(true, end)?;
+    fn settle(&mut self) -> Result<(), DiskError> {
+        self.commit_if(!self.ledger.is_empty())?;
         loop {
             let unsettled = self.index.unsettled(BATCH)?;
             if unsettled.is_empty() {
@@ -151,7 +185,7 @@ impl Replay<'_> {
             for id in unsettled {
                 self.ledger.settle(id)?;
             }
-            self.commit_if(true, end)?;
+            self.commit_if(true)?;
         }
     }
 
@@ -165,14 +199,23 @@ impl Replay<'_> {
             })?;
             len.insert(segment, bytes);
         }
-        let gone: Vec<u32> = self.live.keys().filter(|segment| !len.contains_key(segment)).copied().collect();
+        let gone: Vec<u32> = self
+            .live
+            .keys()
+            .filter(|segment| !len.contains_key(segment))
+            .copied()
+            .collect();
         let mut live = self.live;
         for segment in gone {
             // A crash came between the removal of the file and that of its sums.
             self.index.forget_segment(segment)?;
             live.remove(&segment);
         }
-        let punched = self.index.punched()?.into_iter().filter(|(segment, _)| len.contains_key(segment));
+        let punched = self
+            .index
+            .punched()?
+            .into_iter()
+            .filter(|(segment, _)| len.contains_key(segment));
         Ok(State {
             live,
             punched: punched.collect(),
@@ -193,10 +236,16 @@ fn record_of(segments: &Segments, position: Position, header: &FrameHeader, body
     let body = match body.len() == header.body_len as usize {
         true => body,
         false => {
-            let at = Position { offset: position.offset + HEADER_LEN as u64, ..position };
+            let at = Position {
+                offset: position.offset + HEADER_LEN as u64,
+                ..position
+            };
             whole = segments.read_at(at, header.body_len as usize).ok()?;
             &whole
         }
     };
-    header.fits(body).then(|| Record::decode(header.kind, body).ok()).flatten()
+    header
+        .fits(body)
+        .then(|| Record::decode(header.kind, body).ok())
+        .flatten()
 }

@@ -33,7 +33,11 @@ pub(super) fn candidate(state: &State) -> Option<u32> {
         let live = state.live.get(&segment).copied().unwrap_or(0);
         segment != newest && live.saturating_mul(100) < len.saturating_mul(LIVE_PERCENT)
     };
-    state.len.iter().find(|(segment, len)| due(**segment, **len)).map(|(segment, _)| *segment)
+    state
+        .len
+        .iter()
+        .find(|(segment, len)| due(**segment, **len))
+        .map(|(segment, _)| *segment)
 }
 
 pub(super) struct Rewrite<'a> {
@@ -54,7 +58,13 @@ impl Rewrite<'_> {
             if found.is_empty() {
                 break;
             }
-            let others = self.shared.segments.numbers().into_iter().filter(|other| *other != segment).collect();
+            let others = self
+                .shared
+                .segments
+                .numbers()
+                .into_iter()
+                .filter(|other| *other != segment)
+                .collect();
             reclaim::ask(self.requests, Ask::Copy { found, others })?;
             let pause = Duration::from_secs_f64(bytes as f64 / self.pace.max(1) as f64);
             if !self.wake.pause(pause) {
@@ -62,8 +72,17 @@ impl Rewrite<'_> {
             }
         }
         // Everything the index knows to be here has been copied, or a header was too broken to be found.
-        if self.shared.state().live.get(&segment).is_some_and(|live| *live > 0) {
-            let what = format!("segment {segment} of {} has broken frames", self.shared.path.display());
+        if self
+            .shared
+            .state()
+            .live
+            .get(&segment)
+            .is_some_and(|live| *live > 0)
+        {
+            let what = format!(
+                "segment {segment} of {} has broken frames",
+                self.shared.path.display()
+            );
             return Err(DiskError::Damaged(what));
         }
         reclaim::forget(self.requests, segment)?;
@@ -74,7 +93,9 @@ impl Rewrite<'_> {
     fn collect(&self, heads: &mut Heads<'_>) -> Result<(Vec<Found>, usize), DiskError> {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while found.len() < STEP_RECORDS && bytes < STEP_BYTES {
-            let head = heads.next().map_err(|source| self.shared.io("read segment", source))?;
+            let head = heads
+                .next()
+                .map_err(|source| self.shared.io("read segment", source))?;
             let Some(head) = head else {
                 break;
             };
@@ -87,20 +108,43 @@ impl Rewrite<'_> {
                 Record::Referenced { .. } | Record::Released { .. } => None,
             };
             bytes += sealed.as_ref().map_or(64, Bytes::len);
-            found.push(Found { at: position, record, sealed });
+            found.push(Found {
+                at: position,
+                record,
+                sealed,
+            });
         }
         Ok((found, bytes))
     }
 
     /// The sealed bytes as they are: a damaged block stays what it is, its whole pages readable.
-    fn sealed(&self, position: Position, record: &Record, id: &Id, pages: &Pages) -> Result<Option<Bytes>, DiskError> {
-        let place = Place { position, bytes: pages.bytes, kind: record.kind() };
-        if self.shared.index.block(id)?.is_none_or(|entry| entry.place != Some(place)) {
+    fn sealed(
+        &self,
+        position: Position,
+        record: &Record,
+        id: &Id,
+        pages: &Pages,
+    ) -> Result<Option<Bytes>, DiskError> {
+        let place = Place {
+            position,
+            bytes: pages.bytes,
+            kind: record.kind(),
+        };
+        if self
+            .shared
+            .index
+            .block(id)?
+            .is_none_or(|entry| entry.place != Some(place))
+        {
             return Ok(None);
         }
-        let body = Position { offset: place.body(), ..position };
+        let body = Position {
+            offset: place.body(),
+            ..position
+        };
         let read = self.shared.segments.read_at(body, pages.bytes as usize);
-        read.map(|bytes| Some(bytes.into())).map_err(|source| self.shared.io("read block", source))
+        read.map(|bytes| Some(bytes.into()))
+            .map_err(|source| self.shared.io("read block", source))
     }
 }
 

@@ -28,7 +28,11 @@ impl Room {
         let reachable = used.saturating_add(space.available);
         let leaving = |percent: u64| reachable.saturating_sub(share(space.total, percent));
         match capacity {
-            None => Self { used, given: reachable, blocks_max: leaving(100 - BLOCKS_PERCENT) },
+            None => Self {
+                used,
+                given: reachable,
+                blocks_max: leaving(100 - BLOCKS_PERCENT),
+            },
             Some(capacity) => Self {
                 used,
                 given: capacity.min(reachable),
@@ -72,7 +76,10 @@ mod tests {
 
     #[test]
     fn a_given_capacity_takes_blocks_up_to_95_percent_of_it() {
-        let space = Space { total: 100 * GIB, available: 90 * GIB };
+        let space = Space {
+            total: 100 * GIB,
+            available: 90 * GIB,
+        };
         let room = Room::new(9 * GIB, Some(10 * GIB), space);
         assert_eq!(room.given, 10 * GIB);
         assert!(room.admits(GIB / 2));

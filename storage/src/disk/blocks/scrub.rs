@@ -43,7 +43,14 @@ impl Directory {
         let lens = self.shared.state().len.clone();
         for (segment, len) in lens.range(from.segment..) {
             let offset = if *segment == from.segment { from.offset } else { 0 };
-            let mut heads = Heads::new(&self.shared.segments, Position { segment: *segment, offset }, *len);
+            let mut heads = Heads::new(
+                &self.shared.segments,
+                Position {
+                    segment: *segment,
+                    offset,
+                },
+                *len,
+            );
             loop {
                 if scrubbed.bytes >= budget {
                     return Ok(Some(heads.position()));
@@ -57,7 +64,11 @@ impl Directory {
                 };
                 scrubbed.bytes += HEADER_LEN as u64;
                 match head {
-                    Head::Record { position, header, record } => {
+                    Head::Record {
+                        position,
+                        header,
+                        record,
+                    } => {
                         self.verify_record(position, &header, &record, scrubbed)?;
                     }
                     Head::Other => {}
@@ -75,7 +86,11 @@ impl Directory {
         record: &Record,
         scrubbed: &mut Scrubbed,
     ) -> Result<(), DiskError> {
-        let (Record::Stored { first: super::record::Reference { id, .. }, pages } | Record::Moved { id, pages }) = record
+        let (Record::Stored {
+            first: super::record::Reference { id, .. },
+            pages,
+        }
+        | Record::Moved { id, pages }) = record
         else {
             return Ok(());
         };
@@ -83,10 +98,16 @@ impl Directory {
             // Freed, or copied elsewhere: a hole is not damage.
             return Ok(());
         };
-        let at = Position { offset: position.offset + HEADER_LEN as u64, ..position };
+        let at = Position {
+            offset: position.offset + HEADER_LEN as u64,
+            ..position
+        };
         let body = self.shared.segments.read_at(at, header.body_len as usize);
         let whole = body.is_ok_and(|body| {
-            let sealed = body.len().checked_sub(pages.bytes as usize).and_then(|head| body.get(head..));
+            let sealed = body
+                .len()
+                .checked_sub(pages.bytes as usize)
+                .and_then(|head| body.get(head..));
             header.fits(&body) && sealed.is_some_and(|sealed| *blake3::hash(sealed).as_bytes() == *id)
         });
         scrubbed.blocks += 1;

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -13,20 +12,27 @@ use crate::disk::BlockDirectory;
 use crate::disk::files;
 
 /// A node's blocks in a temporary folder.
-struct Node {
+pub(super) struct Node {
     folder: TempDir,
-    directories: Vec<BlockDirectory>,
-    segment_bytes: u64,
+    pub(super) directories: Vec<BlockDirectory>,
+    pub(super) segment_bytes: u64,
 }
 
 impl Node {
-    fn new(directories: &[&str]) -> Self {
+    pub(super) fn new(directories: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let directories = directories.iter().map(|name| BlockDirectory { path: folder.path().join(name), capacity: None });
-        Self { directories: directories.collect(), segment_bytes: 1 << 20, folder }
+        let directories = directories.iter().map(|name| BlockDirectory {
+            path: folder.path().join(name),
+            capacity: None,
+        });
+        Self {
+            directories: directories.collect(),
+            segment_bytes: 1 << 20,
+            folder,
+        }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -38,13 +44,13 @@ impl Node {
             state_path,
             index: self.path("index"),
             directories: self.directories.clone(),
-            open: &open_real,
+            open: &open_directory,
             segment_bytes: self.segment_bytes,
             rewrite_pace: u64::MAX,
         })
     }
 
-    async fn open(&self) -> Blocks {
+    pub(super) async fn open(&self) -> Blocks {
         tokio::task::block_in_place(|| self.try_open()).unwrap()
     }
 
@@ -52,16 +58,10 @@ impl Node {
     fn occupied(&self, name: &str) -> u64 {
         use std::os::unix::fs::MetadataExt;
         let files = std::fs::read_dir(self.path(name)).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
+        files
+            .map(|file| file.unwrap().metadata().unwrap().blocks() * 512)
+            .sum()
     }
-}
-
-fn open_real(path: &Path, if_absent: IfAbsent) -> Result<Arc<dyn crate::disk::medium::Medium>, DiskError> {
-    if if_absent == IfAbsent::Fail && !path.is_dir() {
-        let source = std::io::ErrorKind::NotFound.into();
-        return Err(DiskError::Io { directory: path.into(), action: "open directory", source });
-    }
-    Ok(Arc::new(files::Directory::open(path)?))
 }
 
 fn close(blocks: &Blocks) {
@@ -69,9 +69,12 @@ fn close(blocks: &Blocks) {
 }
 
 /// A block of `len` bytes that depend on `seed`.
-fn block(seed: u64, len: usize) -> (Id, Bytes) {
+pub(super) fn block(seed: u64, len: usize) -> (Id, Bytes) {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     (*blake3::hash(&bytes).as_bytes(), bytes.into())
 }
 
@@ -83,7 +86,7 @@ fn read(blocks: &Blocks, id: Id) -> Result<Vec<u8>, DiskError> {
 }
 
 /// Waits until a condition holds that a background thread brings about.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..400 {
         if holds() {
             return;
@@ -101,9 +104,21 @@ async fn a_block_reads_back_whole_and_in_ranges_before_and_after_a_restart() {
     blocks.put(id, ANN, sealed.clone()).await.unwrap();
     let check = |blocks: &Blocks| {
         assert_eq!(read(blocks, id).unwrap(), sealed);
-        for range in [0..0, 0..1, 65_535..65_537, 65_536..131_072, 299_999..300_000, 299_999..400_000, 400_000..500_000] {
-            let want = &sealed[(range.start as usize).min(sealed.len())..(range.end as usize).min(sealed.len())];
-            assert_eq!(tokio::task::block_in_place(|| blocks.read(id, range)).unwrap(), want);
+        for range in [
+            0..0,
+            0..1,
+            65_535..65_537,
+            65_536..131_072,
+            299_999..300_000,
+            299_999..400_000,
+            400_000..500_000,
+        ] {
+            let want =
+                &sealed[(range.start as usize).min(sealed.len())..(range.end as usize).min(sealed.len())];
+            assert_eq!(
+                tokio::task::block_in_place(|| blocks.read(id, range)).unwrap(),
+                want
+            );
         }
     };
     check(&blocks);
@@ -125,7 +140,10 @@ async fn a_block_stays_until_its_last_reference_is_released() {
     assert_eq!(read(&blocks, id).unwrap(), sealed);
     blocks.release(BOB, vec![id]).await.unwrap();
     assert!(matches!(read(&blocks, id), Err(DiskError::NoSuchBlock)));
-    assert!(matches!(blocks.add_references(ANN, vec![id]).await, Err(DiskError::NoSuchBlock)));
+    assert!(matches!(
+        blocks.add_references(ANN, vec![id]).await,
+        Err(DiskError::NoSuchBlock)
+    ));
     close(&blocks);
 }
 
@@ -139,7 +157,13 @@ async fn references_are_added_to_all_blocks_or_to_none() {
     blocks.put(second, ANN, sealed).await.unwrap();
     let refused = blocks.add_references(BOB, vec![first, second, [9; 32]]).await;
     assert!(matches!(refused, Err(DiskError::NoSuchBlock)));
-    assert!(blocks.references(None, 100).unwrap().iter().all(|reference| reference.owner == ANN));
+    assert!(
+        blocks
+            .references(None, 100)
+            .unwrap()
+            .iter()
+            .all(|reference| reference.owner == ANN)
+    );
     blocks.add_references(BOB, vec![first, second]).await.unwrap();
     assert_eq!(blocks.references(None, 100).unwrap().len(), 4);
     close(&blocks);
@@ -154,7 +178,10 @@ async fn a_freed_block_gives_its_room_back() {
     blocks.put(id, ANN, sealed).await.unwrap();
     let before = node.occupied("a");
     blocks.release(ANN, vec![id]).await.unwrap();
-    eventually("the hole is punched", || node.occupied("a") + (4 << 20) - 8192 <= before).await;
+    eventually("the hole is punched", || {
+        node.occupied("a") + (4 << 20) - 8192 <= before
+    })
+    .await;
     eventually("it is counted", || blocks.status()[0].used < 20_000).await;
     close(&blocks);
 }
@@ -175,7 +202,10 @@ async fn a_segment_that_is_mostly_dead_is_rewritten_while_its_blocks_are_read() 
         blocks.put(id, ANN, sealed).await.unwrap();
         blocks.release(ANN, vec![id]).await.unwrap();
     }
-    eventually("the first segment is gone", || !node.path("a/blocks-00000001.log").exists()).await;
+    eventually("the first segment is gone", || {
+        !node.path("a/blocks-00000001.log").exists()
+    })
+    .await;
     reader.await.unwrap();
     close(&blocks);
     drop(blocks);
@@ -184,7 +214,13 @@ async fn a_segment_that_is_mostly_dead_is_rewritten_while_its_blocks_are_read() 
     let blocks = node.open().await;
     assert_eq!(read(&blocks, kept).unwrap(), kept_bytes);
     let references = blocks.references(None, 100).unwrap();
-    assert_eq!(references.iter().map(|held| (held.id, held.owner)).collect::<Vec<_>>(), [(kept, ANN), (kept, BOB)]);
+    assert_eq!(
+        references
+            .iter()
+            .map(|held| (held.id, held.owner))
+            .collect::<Vec<_>>(),
+        [(kept, ANN), (kept, BOB)]
+    );
     close(&blocks);
 }
 
@@ -195,12 +231,19 @@ async fn a_flipped_bit_is_reported_and_never_served_and_a_new_copy_repairs_it() 
     let blocks = node.open().await;
     let (id, sealed) = block(1, 200_000);
     blocks.put(id, ANN, sealed.clone()).await.unwrap();
-    let file = std::fs::File::options().read(true).write(true).open(node.path("a/blocks-00000001.log")).unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(node.path("a/blocks-00000001.log"))
+        .unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, 150_000).unwrap();
     file.write_all_at(&[byte[0] ^ 4], 150_000).unwrap();
     let scrubbed = tokio::task::block_in_place(|| blocks.verify(None, u64::MAX)).unwrap();
-    assert_eq!((scrubbed.damaged, scrubbed.blocks, scrubbed.next), (vec![id], 1, None));
+    assert_eq!(
+        (scrubbed.damaged, scrubbed.blocks, scrubbed.next),
+        (vec![id], 1, None)
+    );
     assert!(matches!(read(&blocks, id), Err(DiskError::Damaged(_))));
     close(&blocks);
     drop(blocks);
@@ -220,7 +263,10 @@ async fn a_damaged_block_met_by_a_reader_is_remembered() {
     let blocks = node.open().await;
     let (id, sealed) = block(1, 200_000);
     blocks.put(id, ANN, sealed.clone()).await.unwrap();
-    let file = std::fs::File::options().write(true).open(node.path("a/blocks-00000001.log")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(node.path("a/blocks-00000001.log"))
+        .unwrap();
     file.write_all_at(&[0; 100], 150_000).unwrap();
     let good = tokio::task::block_in_place(|| blocks.read(id, 0..60_000)).unwrap();
     assert_eq!(good, sealed[..60_000]);
@@ -244,8 +290,14 @@ async fn a_missing_directory_degrades_the_node_and_comes_back() {
     std::fs::rename(node.path("b"), node.path("unplugged")).unwrap();
     let blocks = node.open().await;
     assert_eq!(blocks.status()[1].state, DirectoryState::Missing);
-    let lost = stored.iter().filter(|(id, _)| matches!(read(&blocks, *id), Err(DiskError::Missing { .. }))).count();
-    assert!((1..20).contains(&lost), "{lost} of 20 were in the directory that is gone");
+    let lost = stored
+        .iter()
+        .filter(|(id, _)| matches!(read(&blocks, *id), Err(DiskError::Missing { .. })))
+        .count();
+    assert!(
+        (1..20).contains(&lost),
+        "{lost} of 20 were in the directory that is gone"
+    );
     let (id, sealed) = block(99, 100_000);
     blocks.put(id, ANN, sealed).await.unwrap();
     close(&blocks);
@@ -325,7 +377,9 @@ async fn storing_and_releasing_one_block_from_many_tasks_has_one_order() {
                 // Whatever the others do, what I hold reads back, and what nobody holds is gone.
                 blocks.put(id, owner, sealed.clone()).await.unwrap();
                 let handle = blocks.clone();
-                let bytes = tokio::task::spawn_blocking(move || handle.read(id, 0..u32::MAX)).await.unwrap();
+                let bytes = tokio::task::spawn_blocking(move || handle.read(id, 0..u32::MAX))
+                    .await
+                    .unwrap();
                 assert_eq!(bytes.unwrap(), sealed);
                 if round % 3 == 0 {
                     blocks.add_references([task + 100; 16], vec![id]).await.unwrap();
@@ -369,7 +423,11 @@ async fn references_come_in_pages_and_tell_the_young_from_the_old() {
     }
     assert_eq!(all.len(), 11);
     assert!(all.is_sorted());
-    let young: Vec<_> = all.iter().filter(|held| held.stamp > start).map(|held| (held.id, held.owner)).collect();
+    let young: Vec<_> = all
+        .iter()
+        .filter(|held| held.stamp > start)
+        .map(|held| (held.id, held.owner))
+        .collect();
     assert_eq!(young, [(id, BOB)]);
     close(&blocks);
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub(crate) use recovery::{Bodies, Damage, ScanFrom, Scanned, open_log};
+pub(crate) use recovery::{Bodies, Damage, ScanFrom, Scanned, open_log, read_segment};
 pub(crate) use segments::Segments;
 use tokio::sync::{Semaphore, oneshot};
 pub(crate) use writer::{Frame, LogEnd, LogOptions, LogWriter, Placed};
@@ -32,12 +32,12 @@ pub(crate) trait Apply: Send + 'static {
     /// What travels with a frame from its append to the index, so that the body need not be parsed again.
     type Note: Send + 'static;
 
-    /// Learns of frames in the order of their LSNs (none, when the log wrote one of its own); the log continues at `end`.
+    /// Learns of frames in the order of their LSNs (none, when the log wrote one of its own); `last` is the log's last.
     /// Visible to readers when it returns; the appends are answered after it.
     ///
     /// # Errors
     /// The log stops, since index and log would disagree.
-    fn apply(&mut self, frames: &mut Vec<(Placed, Self::Note)>, end: LogEnd) -> Result<(), DiskError>;
+    fn apply(&mut self, frames: &mut Vec<(Placed, Self::Note)>, last: Placed) -> Result<(), DiskError>;
 
     /// Decides what to append now that everything queued earlier is applied and nothing else can come between: `None`
     /// appends nothing.
@@ -113,6 +113,11 @@ impl<A: Apply> Log<A> {
     /// The segments, for reading.
     pub(crate) fn segments(&self) -> &Arc<Segments> {
         &self.segments
+    }
+
+    /// Whether a failure has stopped the log.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.shared.lock().stopped
     }
 
     /// Appends one frame: it is durable and applied when this returns.
@@ -275,10 +280,21 @@ impl<A: Apply> Owner<A> {
                 .commit(frames.iter().map(|(frame, _)| frame), &mut placed)?;
             let notes = frames.drain(..count).map(|(_, note)| note);
             let mut applied = placed.iter().copied().zip(notes).collect();
-            self.apply.apply(&mut applied, self.writer.end())?;
+            if let Some(last) = placed.last() {
+                self.apply.apply(&mut applied, *last)?;
+            }
             placed.iter().copied().for_each(&mut committed);
         }
         Ok(())
+    }
+
+    /// Commits what [`Apply::decide`] makes of a request.
+    ///
+    /// # Errors
+    /// As [`Owner::commit`] and [`Apply::decide`].
+    pub(crate) fn decide(&mut self, request: A::Note) -> Result<(), DiskError> {
+        let decided = self.apply.decide(request)?;
+        self.commit(&mut decided.into_iter().collect(), drop)
     }
 
     /// Says durably that everything so far is durable.
@@ -292,12 +308,18 @@ impl<A: Apply> Owner<A> {
         }
     }
 
-    /// Removes a segment.
+    /// Removes a segment for good, once the log says so durably: a crash on the way is finished by the next start, and a
+    /// segment that is missing without such a frame is known to be lost.
     ///
     /// # Errors
-    /// As [`LogWriter::forget`].
+    /// As [`LogWriter::commit`] and [`Apply::apply`].
     pub(crate) fn forget(&mut self, segment: u32) -> Result<(), DiskError> {
-        self.writer.forget(segment)
+        if let Some(placed) = self.writer.announce_removal(segment)? {
+            // The index moves on first, so that it never stands at a frame that is gone.
+            self.apply.apply(&mut Vec::new(), placed)?;
+            self.writer.remove(segment)?;
+        }
+        Ok(())
     }
 
     fn serve(&mut self, requests: &mut Vec<Request<A::Note>>) -> Result<(), DiskError> {

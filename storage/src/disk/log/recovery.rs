@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::segments::Segments;
 use super::window::Window;
-use super::writer::{LogEnd, LogOptions, LogWriter};
+use super::writer::{LogEnd, LogOptions, LogWriter, Placed};
 use crate::disk::DiskError;
 use crate::disk::frame::{FrameHeader, HEADER_LEN, KIND_FORGET, KIND_MARK, KIND_SEGMENT, NoFrame, Position};
 use crate::disk::medium::Medium;
@@ -24,8 +24,9 @@ pub(crate) enum Bodies {
 /// Where to scan from, and what is known already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScanFrom {
-    /// Where the owner's index stands; `None` scans all segments.
-    pub(crate) start: Option<LogEnd>,
+    /// The frame to begin with, which must be there (the last one that the owner's index knows); `None` scans all
+    /// segments.
+    pub(crate) start: Option<Placed>,
     /// Every frame up to this LSN is known to have been acknowledged (0: nothing is known).
     pub(crate) durable_lsn: u64,
     /// How much of each body to read.
@@ -81,7 +82,8 @@ pub(crate) fn open_log(
             source,
         }
     };
-    let segments = Arc::new(Segments::find(medium.clone(), options.name).map_err(failed("list log"))?);
+    let segments =
+        Arc::new(Segments::find(medium.clone(), options.name, &directory).map_err(failed("list log"))?);
     let Some(last) = segments.numbers().last().copied() else {
         let lost = Damage {
             position: Position::default(),
@@ -94,6 +96,18 @@ pub(crate) fn open_log(
         return LogWriter::begin(medium, options, segments, 1, from.durable_lsn + 1)
             .map_err(failed("create log"));
     };
+    if let Some(start) = from.start {
+        let len = segments
+            .file(start.position.segment)
+            .and_then(|file| file.len())
+            .unwrap_or(0);
+        if len < start.position.offset {
+            return Err(DiskError::Damaged(format!(
+                "the {} log ends before {:?}",
+                options.name, start.position
+            )));
+        }
+    }
     let mut scan = Scan::new(&segments, from, last, visit, &directory)?;
     let tail = scan.run()?;
     let forgotten = std::mem::take(&mut scan.forgotten);
@@ -137,6 +151,35 @@ enum Tail {
     Damaged { next_lsn: u64 },
 }
 
+/// Reads the frames of one segment in order, with whole bodies, unverified; `visit` gets the frame's offset and says
+/// whether to go on. False if something that is no frame stands before the end.
+///
+/// # Errors
+/// The device fails, the segment is gone, or `visit` fails.
+pub(crate) fn read_segment(
+    segments: &Segments,
+    segment: u32,
+    mut visit: impl FnMut(u64, &FrameHeader, &[u8]) -> Result<bool, DiskError>,
+) -> Result<bool, DiskError> {
+    let failed = || segments.failed("read segment");
+    let mut window = Window::open(segments, segment).map_err(failed())?;
+    let (mut offset, len) = (0, window.file_len().map_err(failed())?);
+    while offset < len {
+        let bytes = window.at(offset, HEADER_LEN).map_err(failed())?;
+        let Ok(header) = FrameHeader::decode(bytes, Position { segment, offset }) else {
+            return Ok(false);
+        };
+        let body = window
+            .at(offset + HEADER_LEN as u64, header.body_len as usize)
+            .map_err(failed())?;
+        if !visit(offset, &header, body)? {
+            return Ok(true);
+        }
+        offset += header.frame_len();
+    }
+    Ok(true)
+}
+
 struct Scan<'a, 'v> {
     segments: &'a Segments,
     numbers: Vec<u32>,
@@ -144,7 +187,7 @@ struct Scan<'a, 'v> {
     bodies: Bodies,
     /// Everything up to here was acknowledged, as far as anything here proves.
     durable_lsn: u64,
-    start: Option<LogEnd>,
+    start: Option<Placed>,
     expected_lsn: Option<u64>,
     /// Segments that the newest opening frame names.
     named: BTreeSet<u32>,

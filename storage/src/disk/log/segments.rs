@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::disk::DiskError;
 use crate::disk::frame::Position;
 use crate::disk::medium::{Medium, MediumFile};
 
@@ -14,6 +16,7 @@ const OPEN_MAX: usize = 128;
 pub(crate) struct Segments {
     medium: Arc<dyn Medium>,
     log: &'static str,
+    directory: PathBuf,
     inner: RwLock<Inner>,
 }
 
@@ -25,7 +28,7 @@ struct Inner {
 
 impl Segments {
     /// Finds the segments of the log called `log`.
-    pub(crate) fn find(medium: Arc<dyn Medium>, log: &'static str) -> io::Result<Self> {
+    pub(crate) fn find(medium: Arc<dyn Medium>, log: &'static str, directory: &Path) -> io::Result<Self> {
         let numbers = medium
             .list()?
             .iter()
@@ -35,7 +38,12 @@ impl Segments {
             numbers,
             open: HashMap::new(),
         });
-        Ok(Self { medium, log, inner })
+        Ok(Self {
+            medium,
+            log,
+            directory: directory.to_path_buf(),
+            inner,
+        })
     }
 
     /// Numbers of all segments, ascending.
@@ -83,6 +91,16 @@ impl Segments {
     /// Bytes of a segment's file.
     pub(crate) fn len(&self, number: u32) -> io::Result<u64> {
         self.file(number)?.len()
+    }
+
+    /// The error of a failed `action` on this log.
+    pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> DiskError + use<> {
+        let directory = self.directory.clone();
+        move |source| DiskError::Io {
+            directory,
+            action,
+            source,
+        }
     }
 
     /// Creates the file of a segment. Durable after the directory is synced.

@@ -194,21 +194,25 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Removes a segment for good, once the log says so durably: a crash on the way is finished by the next start,
-    /// and a segment that is missing without such a frame is known to be lost.
-    pub(crate) fn forget(&mut self, number: u32) -> Result<(), DiskError> {
+    /// Writes the frame that announces the removal of a segment; `None` for the newest, or one that is gone.
+    pub(crate) fn announce_removal(&mut self, number: u32) -> Result<Option<Placed>, DiskError> {
         if number == self.end.position.segment || self.segments.file(number).is_err() {
-            return Ok(());
+            return Ok(None);
         }
-        self.commit_own(KIND_FORGET, number.to_le_bytes().to_vec())?;
+        self.commit_own(KIND_FORGET, number.to_le_bytes().to_vec())
+            .map(Some)
+    }
+
+    /// Removes a segment whose removal is announced.
+    pub(crate) fn remove(&mut self, number: u32) -> Result<(), DiskError> {
         let removed = self
             .segments
             .remove(number)
             .and_then(|()| self.medium.sync_directory());
-        removed.map_err(|error| self.fail(Failure::Write(error), self.end))
+        removed.map_err(|error| self.fail(Failure::Sync(error), self.end))
     }
 
-    fn commit_own(&mut self, kind: u8, body: Vec<u8>) -> Result<(), DiskError> {
+    fn commit_own(&mut self, kind: u8, body: Vec<u8>) -> Result<Placed, DiskError> {
         let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let body = vec![Bytes::from(body)];
         let frame = Frame {
@@ -217,8 +221,9 @@ impl LogWriter {
             body,
             body_len,
         };
-        self.commit(std::iter::once(&frame), &mut Vec::with_capacity(1))
-            .map(drop)
+        let mut placed = Vec::with_capacity(1);
+        self.commit(std::iter::once(&frame), &mut placed)?;
+        Ok(placed[0])
     }
 
     fn write<'a>(

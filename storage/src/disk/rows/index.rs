@@ -1,0 +1,192 @@
+//! The index of rows: where each row's record stands, and how far the log has been applied.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::fjall_index::{FjallIndex, FjallScan};
+use super::memory_index::{MemoryIndex, MemoryScan, is_empty};
+use crate::disk::DiskError;
+use crate::disk::frame::Position;
+use crate::disk::log::Placed;
+
+/// Bytes of an entry before the row's summary.
+const FIXED: usize = 24;
+
+/// Where the record of a row stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowPlace {
+    /// Segment and byte of the record.
+    pub(super) position: Position,
+    /// Bytes of the record.
+    pub(super) len: u32,
+    /// LSN of the frame that holds it.
+    pub(super) lsn: u64,
+}
+
+impl RowPlace {
+    /// An entry without its place, which is known only when the record is in the log; see [`RowPlace::put_into`].
+    pub(super) fn entry_for(summary: &[u8]) -> Vec<u8> {
+        let mut entry = Vec::with_capacity(FIXED + summary.len());
+        entry.resize(FIXED, 0);
+        entry.extend_from_slice(summary);
+        entry
+    }
+
+    /// Completes an entry.
+    pub(super) fn put_into(&self, entry: &mut [u8]) {
+        if let Some(fixed) = entry.first_chunk_mut::<FIXED>() {
+            fixed[0..4].copy_from_slice(&self.position.segment.to_le_bytes());
+            fixed[4..8].copy_from_slice(&self.len.to_le_bytes());
+            fixed[8..16].copy_from_slice(&self.position.offset.to_le_bytes());
+            fixed[16..24].copy_from_slice(&self.lsn.to_le_bytes());
+        }
+    }
+
+    /// Reads an entry; `None` if it is none.
+    pub(super) fn of(entry: &[u8]) -> Option<Self> {
+        let fixed = entry.first_chunk::<FIXED>()?;
+        let u32_at = |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+        let position = Position {
+            segment: u32_at(0),
+            offset: u64_at(8),
+        };
+        Some(Self {
+            position,
+            len: u32_at(4),
+            lsn: u64_at(16),
+        })
+    }
+
+    /// The row's summary in an entry.
+    pub(super) fn summary(entry: &Bytes) -> Bytes {
+        entry.slice(FIXED.min(entry.len())..)
+    }
+}
+
+/// One change to the index.
+pub(super) struct IndexChange {
+    /// The row's key.
+    pub(super) key: Bytes,
+    /// Its entry, or `None` to forget it.
+    pub(super) entry: Option<Bytes>,
+}
+
+/// What is written to the index at once.
+#[derive(Default)]
+pub(super) struct IndexBatch {
+    /// Changes to rows, in the order of the log.
+    pub(super) changes: Vec<IndexChange>,
+    /// The last frame of the log that is applied with this batch.
+    pub(super) applied: Option<Placed>,
+    /// Bytes of drop records in segments.
+    pub(super) drops: Vec<(u32, u64)>,
+}
+
+/// The index of rows, on disk or in memory.
+pub(super) enum Index {
+    /// On disk.
+    Fjall(FjallIndex),
+    /// In memory, for simulations.
+    Memory(MemoryIndex),
+}
+
+impl Index {
+    /// The entry of a row.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        match self {
+            Self::Fjall(index) => index.get(key),
+            Self::Memory(index) => Ok(index.get(key)),
+        }
+    }
+
+    /// Entries in key order, as they are now.
+    pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> IndexScan {
+        match self {
+            _ if is_empty(&from, &to) => IndexScan::Empty,
+            Self::Fjall(index) => IndexScan::Fjall(index.scan(from, to)),
+            Self::Memory(index) => IndexScan::Memory(index.scan(from, to)),
+        }
+    }
+
+    /// Writes a batch: all of it or nothing is there after a crash, and no later batch without it.
+    pub(super) fn write(&self, batch: IndexBatch) -> Result<(), DiskError> {
+        match self {
+            Self::Fjall(index) => index.write(batch),
+            Self::Memory(index) => {
+                index.write(batch);
+                Ok(())
+            }
+        }
+    }
+
+    /// The last frame of the log that is applied; `None` in an index that has not been filled.
+    pub(super) fn applied(&self) -> Result<Option<Placed>, DiskError> {
+        match self {
+            Self::Fjall(index) => index.applied(),
+            Self::Memory(index) => Ok(index.applied()),
+        }
+    }
+
+    /// The frame from which the log must be replayed: before [`Index::applied`] where a crash may have left a hole.
+    pub(super) fn replay_from(&self) -> Result<Option<Placed>, DiskError> {
+        match self {
+            Self::Fjall(index) => index.replay_from(),
+            Self::Memory(index) => Ok(index.applied()),
+        }
+    }
+
+    /// Bytes of drop records by segment.
+    pub(super) fn drops(&self) -> Result<Vec<(u32, u64)>, DiskError> {
+        match self {
+            Self::Fjall(index) => index.drops(),
+            Self::Memory(index) => Ok(index.drops()),
+        }
+    }
+
+    /// Has everything written so far survive a crash. Blocks for as long as the disk needs.
+    pub(super) fn checkpoint(&self) -> Result<(), DiskError> {
+        match self {
+            Self::Fjall(index) => index.checkpoint(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Has the next start rebuild the index.
+    pub(super) fn distrust(&self) {
+        if let Self::Fjall(index) = self {
+            index.distrust();
+        }
+    }
+
+    /// Rows, about: overwritten ones may count more than once.
+    pub(super) fn rows_about(&self) -> u64 {
+        match self {
+            Self::Fjall(index) => index.rows_about(),
+            Self::Memory(index) => index.rows_about(),
+        }
+    }
+}
+
+/// Entries in key order.
+pub(super) enum IndexScan {
+    /// Nothing lies between the bounds.
+    Empty,
+    /// From disk.
+    Fjall(FjallScan),
+    /// From memory.
+    Memory(MemoryScan),
+}
+
+impl Iterator for IndexScan {
+    type Item = Result<(Bytes, Bytes), DiskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Empty => None,
+            Self::Fjall(scan) => scan.next(),
+            Self::Memory(scan) => scan.next().map(Ok),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The rows of one node: a log that is the truth, and an index that may be lost.
+
+mod apply;
+mod compaction;
+mod fjall_index;
+mod index;
+mod memory_index;
+mod record;
+mod recover;
+
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use apply::{RowApply, RowNote, frame_of};
+use bytes::Bytes;
+use compaction::Compactor;
+use index::{Index, IndexScan, RowPlace};
+use record::Record;
+pub(crate) use recover::IndexAt;
+use recover::recover;
+
+use super::frame::KIND_FIRST_OWN;
+use super::log::{Damage, Log, LogOptions, Owner};
+use super::medium::Medium;
+use super::{DiskError, RowWrite, ScannedRow};
+
+/// Kind of a frame that holds records.
+const KIND_ROWS: u8 = KIND_FIRST_OWN;
+/// Kind of the frame that says: the loss of whatever is damaged before this is accepted.
+const KIND_ACCEPT_LOSS: u8 = KIND_FIRST_OWN + 1;
+const SEGMENT_BYTES: u64 = 64 << 20;
+const EXTEND_BYTES: u64 = 1 << 20;
+/// A record's segment can be removed between a look at the index and the read; the index then knows its new place.
+const LOOKUPS_MAX: usize = 8;
+
+/// How the rows of a node are opened.
+pub(crate) struct RowOptions<'a> {
+    /// Directory of the log, for messages.
+    pub(crate) directory: &'a Path,
+    /// Where the index lives.
+    pub(crate) index: IndexAt<'a>,
+    /// Take writes although acknowledged rows are known to be lost.
+    pub(crate) accept_loss: bool,
+    /// A segment of the log that has this many bytes is followed by another.
+    pub(crate) segment_bytes: u64,
+}
+
+impl<'a> RowOptions<'a> {
+    /// The rows of a real node in `directory`.
+    pub(crate) fn in_directory(directory: &'a Path, accept_loss: bool) -> Self {
+        let index = IndexAt::Directory(directory);
+        Self {
+            directory,
+            index,
+            accept_loss,
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}
+
+/// What rows say about themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowStatus {
+    /// Rows, about: overwritten ones may count more than once.
+    pub rows_about: u64,
+    /// Segment files of the row log.
+    pub segments: u64,
+    /// Bytes of the row log.
+    pub log_bytes: u64,
+    /// Whether the index had to be rebuilt at the start.
+    pub index_rebuilt: bool,
+    /// Acknowledged rows that are lost, in words; the disk takes no writes.
+    pub loss: Option<String>,
+    /// Whether a failed write has stopped the row log.
+    pub stopped: bool,
+}
+
+/// The rows of one node.
+pub(crate) struct Rows {
+    log: Arc<Log<RowApply>>,
+    index: Arc<Index>,
+    compactor: Option<Compactor>,
+    rebuilt: bool,
+    loss: Option<String>,
+}
+
+impl Rows {
+    /// Opens the rows, creating them if there are none. Blocks the thread.
+    ///
+    /// # Errors
+    /// The device or the index fails, or a newer Warren wrote the log.
+    pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
+        let opened = Opened::open(medium, options)?;
+        let (index, rebuilt, loss) = (opened.index, opened.rebuilt, opened.loss);
+        let log = Arc::new(Log::start(opened.owner.writer, opened.owner.apply)?);
+        let compactor = match loss {
+            Some(_) => None,
+            None => Some(Compactor::start(log.clone(), index.clone(), options.directory)?),
+        };
+        Ok(Self {
+            log,
+            index,
+            compactor,
+            rebuilt,
+            loss,
+        })
+    }
+
+    /// The value of a row. Blocks the thread for a lookup and a read.
+    ///
+    /// # Errors
+    /// `Damaged`: the row does not verify. `Index`, `Io`.
+    pub(crate) fn row(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        row(&self.index, self.log.segments(), key)
+    }
+
+    /// Rows in key order, as they are now; the log is not touched.
+    pub(crate) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> RowScan {
+        RowScan(self.index.scan(from, to))
+    }
+
+    /// Commits all writes or none: durable and visible when it returns.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Full`, `TooLarge`: nothing was written. `Closed`. Any other: the outcome is unknown.
+    ///
+    /// # Cancellation
+    /// Once queued the writes are committed whether or not anyone waits.
+    pub(crate) async fn commit(&self, writes: Vec<RowWrite>) -> Result<(), DiskError> {
+        self.writable()?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (frame, note) = frame_of(writes)?;
+        self.log.append(frame, note).await.map(drop)
+    }
+
+    /// `ReadOnly` where a loss has not been accepted.
+    pub(crate) fn writable(&self) -> Result<(), DiskError> {
+        match &self.loss {
+            Some(loss) => Err(DiskError::ReadOnly(loss.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// What is known of the rows.
+    pub(crate) fn status(&self) -> RowStatus {
+        let segments = self.log.segments();
+        let numbers = segments.numbers();
+        RowStatus {
+            rows_about: self.index.rows_about(),
+            segments: numbers.len() as u64,
+            log_bytes: numbers
+                .iter()
+                .filter_map(|number| segments.len(*number).ok())
+                .sum(),
+            index_rebuilt: self.rebuilt,
+            loss: self.loss.clone(),
+            stopped: self.log.has_stopped(),
+        }
+    }
+
+    /// Ends compaction, writes what is queued, marks the end of the log, and flushes the index. Blocks the thread.
+    ///
+    /// # Errors
+    /// The index fails; no row is lost by that.
+    pub(crate) fn close(&self) -> Result<(), DiskError> {
+        if let Some(compactor) = &self.compactor {
+            compactor.stop();
+        }
+        match self.log.close() {
+            Some(_) if self.loss.is_none() => self.index.checkpoint(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if let Some(compactor) = &self.compactor {
+            compactor.stop();
+        }
+        // Without `close` the index is merely not flushed.
+        self.log.close();
+    }
+}
+
+/// Rows before any thread runs: what a simulation drives by itself.
+pub(crate) struct Opened {
+    pub(crate) owner: Owner<RowApply>,
+    index: Arc<Index>,
+    rebuilt: bool,
+    loss: Option<String>,
+}
+
+impl Opened {
+    /// As [`Rows::open`], without threads.
+    pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
+        let log = LogOptions {
+            name: "rows",
+            directory: options.directory.to_path_buf(),
+            segment_bytes: options.segment_bytes,
+            extend_bytes: EXTEND_BYTES.min(options.segment_bytes),
+        };
+        let recovered = recover(medium, &log, &options.index)?;
+        let mut owner = Owner {
+            writer: recovered.writer,
+            apply: recovered.apply,
+        };
+        let mut loss = name_loss(&recovered.losses);
+        if loss.is_some() && options.accept_loss {
+            owner.decide(RowNote::AcceptLoss)?;
+            loss = None;
+        }
+        Ok(Self {
+            owner,
+            index: recovered.index,
+            rebuilt: recovered.rebuilt,
+            loss,
+        })
+    }
+}
+
+/// What a person is told of lost rows.
+fn name_loss(losses: &[Damage]) -> Option<String> {
+    let (first, last) = (losses.first()?, losses.last()?);
+    Some(format!(
+        "acknowledged rows are lost: {} damaged place(s) in the row log, the first in segment {} at byte {} \
+         (entries {} to {})",
+        losses.len(),
+        first.position.segment,
+        first.position.offset,
+        first.first_lsn,
+        last.last_lsn
+    ))
+}
+
+/// Looks a row up and reads it.
+fn row(index: &Index, segments: &super::log::Segments, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+    let mut gone = None;
+    for _ in 0..LOOKUPS_MAX {
+        let Some(entry) = index.get(key)? else {
+            return Ok(None);
+        };
+        let place = RowPlace::of(&entry).ok_or_else(|| DiskError::Index("entry of a row".into()))?;
+        match segments.read_at(place.position, place.len as usize) {
+            Ok(record) => return value_of(index, key, record, &place).map(Some),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => gone = Some(place),
+                io::ErrorKind::UnexpectedEof => return Err(damaged(&place)),
+                _ => return Err(segments.failed("read row")(error)),
+            },
+        }
+    }
+    Err(gone.map_or_else(
+        || DiskError::Index("entry of a row".into()),
+        |place| damaged(&place),
+    ))
+}
+
+fn value_of(index: &Index, key: &[u8], record: Vec<u8>, place: &RowPlace) -> Result<Bytes, DiskError> {
+    match Record::decode(&record) {
+        Some((
+            Record::Put {
+                key: found, value, ..
+            },
+            _,
+        )) if found == key => {
+            let value_at = record.len() - value.len();
+            Ok(Bytes::from(record).slice(value_at..))
+        }
+        Some(_) => {
+            // The log holds what it should, so it is the index that is wrong.
+            index.distrust();
+            Err(damaged(place))
+        }
+        None => Err(damaged(place)),
+    }
+}
+
+fn damaged(place: &RowPlace) -> DiskError {
+    let RowPlace { position, lsn, .. } = place;
+    DiskError::Damaged(format!(
+        "row in segment {} at byte {} (entry {lsn})",
+        position.segment, position.offset
+    ))
+}
+
+/// Rows in key order, as they were when the scan began.
+pub(crate) struct RowScan(IndexScan);
+
+impl Iterator for RowScan {
+    type Item = Result<ScannedRow, DiskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.0.next()?;
+        Some(entry.map(|(key, entry)| ScannedRow {
+            key,
+            summary: RowPlace::summary(&entry),
+        }))
+    }
+}

@@ -1,0 +1,214 @@
+//! Brings the index up to the row log at the start, or makes it anew, and finds out whether acknowledged rows are lost.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::apply::{RecordNote, RowApply};
+use super::fjall_index::FjallIndex;
+use super::index::{Index, IndexBatch};
+use super::memory_index::MemoryIndex;
+use super::record::Record;
+use super::{KIND_ACCEPT_LOSS, KIND_ROWS};
+use crate::disk::DiskError;
+use crate::disk::log::{Bodies, Damage, LogOptions, LogWriter, Placed, ScanFrom, Scanned, open_log};
+use crate::disk::medium::Medium;
+
+/// Changes written to the index at once while it is replayed.
+const BATCH: usize = 2_000;
+
+/// Where the index lives.
+#[derive(Clone, Debug)]
+pub(crate) enum IndexAt<'a> {
+    /// In this directory.
+    Directory(&'a Path),
+    /// In memory; it is rebuilt at each start.
+    Memory,
+}
+
+impl IndexAt<'_> {
+    fn open(&self) -> Result<Index, DiskError> {
+        match self {
+            Self::Directory(path) => FjallIndex::open(path).map(Index::Fjall),
+            Self::Memory => Ok(Index::Memory(MemoryIndex::default())),
+        }
+    }
+
+    fn remove(&self) -> Result<(), DiskError> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::Directory(path) => FjallIndex::remove(path).map_err(|source| DiskError::Io {
+                directory: path.to_path_buf(),
+                action: "remove row index",
+                source,
+            }),
+        }
+    }
+}
+
+/// A row log ready to be continued.
+pub(super) struct Recovered {
+    pub(super) writer: LogWriter,
+    pub(super) apply: RowApply,
+    pub(super) index: Arc<Index>,
+    pub(super) rebuilt: bool,
+    /// Acknowledged rows that are gone, in the order of the log.
+    pub(super) losses: Vec<Damage>,
+}
+
+/// Opens the row log and its index.
+pub(super) fn recover(
+    medium: &Arc<dyn Medium>,
+    options: &LogOptions,
+    at: &IndexAt<'_>,
+) -> Result<Recovered, DiskError> {
+    let proven = match at
+        .open()
+        .and_then(|index| Ok((index.replay_from()?, index.applied()?, index)))
+    {
+        Ok((Some(start), Some(applied), index)) => {
+            match replay(medium, options, Arc::new(index), Some(start), applied.lsn) {
+                Ok(recovered) if recovered.losses.is_empty() => return Ok(recovered),
+                Ok(_) | Err(DiskError::Damaged(_) | DiskError::Index(_)) => {}
+                Err(error) => return Err(error),
+            }
+            applied.lsn
+        }
+        Ok((_, applied, _)) => applied.map_or(0, |applied| applied.lsn),
+        Err(error) => {
+            tracing::warn!(%error, "row index cannot be used");
+            0
+        }
+    };
+    rebuild(medium, options, at, proven)
+}
+
+/// Makes the index anew from the whole log.
+fn rebuild(
+    medium: &Arc<dyn Medium>,
+    options: &LogOptions,
+    at: &IndexAt<'_>,
+    proven: u64,
+) -> Result<Recovered, DiskError> {
+    if proven > 0 {
+        // What the old index proves goes into the log before the index goes: a crash in between must not hide a loss.
+        let from = ScanFrom {
+            start: None,
+            durable_lsn: proven,
+            bodies: Bodies::First(0),
+        };
+        open_log(medium.clone(), options.clone(), from, &mut |_| Ok(()))?;
+    }
+    at.remove()?;
+    let index = Arc::new(at.open()?);
+    let recovered = replay(medium, options, index, None, proven)?;
+    Ok(Recovered {
+        rebuilt: true,
+        ..recovered
+    })
+}
+
+fn replay(
+    medium: &Arc<dyn Medium>,
+    options: &LogOptions,
+    index: Arc<Index>,
+    start: Option<Placed>,
+    durable_lsn: u64,
+) -> Result<Recovered, DiskError> {
+    let mut replay = Replay {
+        apply: RowApply::new(index.clone())?,
+        batch: IndexBatch::default(),
+        index,
+        losses: Vec::new(),
+        last: None,
+        complete_only: start.is_some(),
+    };
+    let from = ScanFrom {
+        start,
+        durable_lsn,
+        bodies: Bodies::Whole,
+    };
+    let writer = open_log(medium.clone(), options.clone(), from, &mut |scanned| {
+        replay.visit(scanned)
+    })?;
+    // While a loss is not accepted, the index does not claim to be complete: every start finds the loss again.
+    replay.batch.applied = replay.last.filter(|_| replay.losses.is_empty());
+    replay.write()?;
+    let Replay {
+        apply, index, losses, ..
+    } = replay;
+    Ok(Recovered {
+        writer,
+        apply,
+        index,
+        rebuilt: false,
+        losses,
+    })
+}
+
+struct Replay {
+    apply: RowApply,
+    index: Arc<Index>,
+    batch: IndexBatch,
+    losses: Vec<Damage>,
+    last: Option<Placed>,
+    /// The index holds rows already: only a log without damage may be put on top of them.
+    complete_only: bool,
+}
+
+impl Replay {
+    fn visit(&mut self, scanned: Scanned<'_>) -> Result<(), DiskError> {
+        if let Scanned::Frame { position, header, .. } = scanned {
+            self.last = Some(Placed {
+                position,
+                lsn: header.lsn,
+            });
+        }
+        match scanned {
+            Scanned::Damaged(damage) if self.complete_only => {
+                Err(DiskError::Damaged(format!("row log at {:?}", damage.position)))
+            }
+            Scanned::Damaged(damage) => {
+                self.losses.push(damage);
+                Ok(())
+            }
+            Scanned::Frame { header, .. } if header.kind == KIND_ACCEPT_LOSS => {
+                self.losses.clear();
+                Ok(())
+            }
+            Scanned::Frame {
+                position,
+                header,
+                body,
+            } if header.kind == KIND_ROWS => {
+                let placed = Placed {
+                    position,
+                    lsn: header.lsn,
+                };
+                let Some(records) = Record::decode_all(body) else {
+                    let damage = Damage {
+                        position,
+                        first_lsn: header.lsn,
+                        last_lsn: header.lsn,
+                    };
+                    return self.visit(Scanned::Damaged(damage));
+                };
+                let notes = records
+                    .iter()
+                    .map(|(at, len, record)| RecordNote::of_record(*at, *len, record));
+                self.apply.add(&placed, notes.collect(), &mut self.batch);
+                match self.batch.changes.len() {
+                    0..BATCH => Ok(()),
+                    _ => self.write(),
+                }
+            }
+            Scanned::Frame { header, .. } => Err(DiskError::Damaged(format!(
+                "frame of unknown kind {} in the row log",
+                header.kind
+            ))),
+        }
+    }
+
+    fn write(&mut self) -> Result<(), DiskError> {
+        self.index.write(std::mem::take(&mut self.batch))
+    }
+}
