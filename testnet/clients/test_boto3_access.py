@@ -69,20 +69,37 @@ def test_a_malformed_policy_is_refused(s3, bucket):
             s3.put_bucket_policy(Bucket=bucket, Policy=text)
 
 
-def test_a_public_acl_opens_one_object(s3, bucket, link):
-    s3.put_object_acl(Bucket=bucket, Key="folder/k", ACL="public-read")
+def test_a_public_acl_opens_the_bucket_for_reading(server, s3, bucket, link):
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
     assert world_reads(link)
-    s3.put_object_acl(Bucket=bucket, Key="folder/k", ACL="private")
+    assert b"folder/k" in urllib.request.urlopen(f"{server.endpoint}/{bucket}", timeout=10).read()
+    request = urllib.request.Request(link, data=b"overwritten", method="PUT")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=10)
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
     assert not world_reads(link)
-    s3.put_object(Bucket=bucket, Key="folder/k", Body=b"content", ACL="public-read")
-    assert world_reads(link)
+
+
+def test_a_bucket_may_be_created_public(server, s3, bucket_name):
+    s3.create_bucket(Bucket=bucket_name, ACL="public-read")
+    s3.put_object(Bucket=bucket_name, Key="k", Body=b"content")
+    assert world_reads(f"{server.endpoint}/{bucket_name}/k")
 
 
 def test_an_acl_reads_back_as_grants(s3, bucket, link):
-    s3.put_object_acl(Bucket=bucket, Key="folder/k", ACL="public-read")
-    grants = s3.get_object_acl(Bucket=bucket, Key="folder/k")["Grants"]
-    assert {grant["Permission"] for grant in grants} == {"FULL_CONTROL", "READ"}
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    for answer in (s3.get_bucket_acl(Bucket=bucket), s3.get_object_acl(Bucket=bucket, Key="folder/k")):
+        assert {grant["Permission"] for grant in answer["Grants"]} == {"FULL_CONTROL", "READ"}
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
     assert [grant["Permission"] for grant in s3.get_bucket_acl(Bucket=bucket)["Grants"]] == ["FULL_CONTROL"]
+
+
+def test_an_object_more_public_than_its_bucket_is_refused_rather_than_stored_private(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private")
+    with refused(501, "NotImplemented"):
+        s3.put_object(Bucket=bucket, Key="public", Body=b"x", ACL="public-read")
+    with refused(501, "NotImplemented"):
+        s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
 
 
 @pytest.mark.parametrize(

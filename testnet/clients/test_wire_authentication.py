@@ -15,6 +15,12 @@ from warren_process import Key
 from wire import Request, exchange, send
 
 
+@pytest.fixture(scope="module")
+def links(connect):
+    """Makes links as boto3 does with `signature_version="s3v4"`."""
+    return connect(signature_version="s3v4").generate_presigned_url
+
+
 @pytest.fixture
 def put(server, bucket):
     """Sends a PUT of `x` and gives the answer."""
@@ -70,13 +76,24 @@ def test_a_body_that_is_not_what_was_signed_is_refused(put, s3, bucket):
     assert keys_in(s3, bucket) == []
 
 
-@pytest.mark.parametrize("authorization", ["AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=", "Basic eA==", "AWS x:y"])
+@pytest.mark.parametrize("authorization", ["AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=", "Basic eA=="])
 def test_a_malformed_authorization_is_refused(server, bucket, authorization):
     signed = Request("GET", f"/{bucket}").signed(server)
     signed.headers["authorization"] = authorization
     answer = exchange(server, signed.head())
     assert answer.status in (400, 403)
     assert answer.code
+
+
+def test_older_signature_versions_are_refused_by_name(server, bucket, s3):
+    signed = Request("GET", f"/{bucket}").signed(server)
+    signed.headers["authorization"] = "AWS key:c2lnbmF0dXJl"
+    answer = exchange(server, signed.head())
+    assert (answer.status, answer.code) == (501, "NotImplemented")
+    link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=60)
+    with pytest.raises(urllib.error.HTTPError, match="501"):
+        # What boto3 signs links with unless it is told `s3v4`.
+        urllib.request.urlopen(link, timeout=10)
 
 
 def test_without_a_signature_nothing_is_shown(server, bucket, s3):
@@ -96,11 +113,11 @@ def test_the_request_id_of_an_error_is_also_in_its_header(server, bucket):
     assert answer.headers["content-type"] == "application/xml"
 
 
-def test_a_presigned_link_gets_and_puts(s3, bucket):
-    put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a b+ü"}, ExpiresIn=60)
+def test_a_presigned_link_gets_and_puts(links, bucket):
+    put = links("put_object", Params={"Bucket": bucket, "Key": "a b+ü"}, ExpiresIn=60)
     request = urllib.request.Request(put, data=b"by link", method="PUT", headers={"Content-Type": ""})
     assert urllib.request.urlopen(request, timeout=10).status == 200
-    get = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b+ü"}, ExpiresIn=60)
+    get = links("get_object", Params={"Bucket": bucket, "Key": "a b+ü"}, ExpiresIn=60)
     assert urllib.request.urlopen(get, timeout=10).read() == b"by link"
 
 
@@ -117,22 +134,22 @@ def altered(link: str, name: str, value: str) -> str:
         ("X-Amz-Signature", "0" * 64, 403),
         ("X-Amz-Expires", "604801", 400),
         ("X-Amz-Expires", "61", 403),
-        ("X-Amz-Date", "20200101T000000Z", 403),
+        ("X-Amz-Date", "20200101T000000Z", 400),
         ("response-content-type", "text/html", 403),
         ("x-amz-acl", "public-read", 403),
     ],
 )
-def test_an_altered_link_is_refused(s3, bucket, name, value, status):
+def test_an_altered_link_is_refused(links, s3, bucket, name, value, status):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=60)
+    link = links("get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=60)
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(altered(link, name, value), timeout=10)
     assert refusal.value.code == status
 
 
-def test_an_expired_link_is_refused(s3, bucket):
+def test_an_expired_link_is_refused(links, s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=1)
+    link = links("get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=1)
     time.sleep(2.1)
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(link, timeout=10)
@@ -142,7 +159,7 @@ def test_an_expired_link_is_refused(s3, bucket):
 
 def test_the_key_of_one_person_does_not_open_the_bucket_of_another(server, connect, s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"mine")
-    stranger = connect(server.create_key("stranger", admin=False))
+    stranger = connect(server.create_key("stranger", create_buckets=False))
     with refused(403, "AccessDenied"):
         stranger.get_object(Bucket=bucket, Key="k")
     with refused(403, "AccessDenied"):

@@ -22,7 +22,7 @@ class Key:
 
 
 class Server:
-    """One running server on a free port of 127.0.0.1, with a key that may do everything."""
+    """One running server on a free port of 127.0.0.1, with a key that may create buckets."""
 
     def __init__(self, binary: Path, folder: Path):
         self.binary = binary
@@ -59,9 +59,9 @@ class Server:
         assert done.returncode == 0, f"warren {' '.join(arguments)}: {done.returncode}\n{done.stderr}"
         return done.stdout
 
-    def create_key(self, name: str, admin: bool = True) -> Key:
-        """Creates an access key, that may do everything or nothing yet."""
-        created = json.loads(self.command("key", "create", name, *["--admin"] * admin, "--json"))
+    def create_key(self, name: str, create_buckets: bool = True) -> Key:
+        """Creates an access key that may create buckets, or nothing yet."""
+        created = json.loads(self.command("key", "create", name, *["--create-buckets"] * create_buckets, "--json"))
         return Key(created["id"], created["secret"])
 
     def logged(self, offset: int) -> str:

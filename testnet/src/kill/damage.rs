@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::dice::Dice;
 
-/// How folders that hold a disposable index are called.
+/// How the names of folders that hold a disposable index end.
 const INDEX: &str = "index";
 const DAMAGED_BYTES: u64 = 64;
 
@@ -58,7 +58,10 @@ fn find(folder: &Path, indexes: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).context("look for an index")? {
         let path = entry?.path();
         if path.is_dir() {
-            if path.file_name().is_some_and(|name| name == INDEX) {
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().ends_with(INDEX))
+            {
                 indexes.push(path);
             } else {
                 find(&path, indexes)?;

@@ -32,12 +32,16 @@ pub(super) struct Worker {
     round: u64,
     dice: Dice,
     writes: u64,
+    /// Whether the request under way may be answered before its body is read.
+    refusable: bool,
 }
 
 /// Why a worker cannot go on.
 enum Ended {
     /// The connection broke: expected once the server is killed.
     Cut(io::Error),
+    /// A body was refused, rightly: the connection may be closed, because the rest of the body is still on its way.
+    Refused,
     /// The server said what it must not say.
     Wrong(anyhow::Error),
 }
@@ -70,23 +74,36 @@ impl Worker {
             round,
             dice,
             writes: 0,
+            refusable: false,
         }
     }
 
-    /// Works until the connection breaks; that must not happen before `killed`.
+    /// Works until the server is killed; before that it may close a connection only on a body it refuses.
     pub(super) async fn run(mut self, home: Home, killed: CancellationToken) -> Result<Self> {
-        let ended = match Connection::open(home.address, home.signer.clone()).await {
-            Ok(mut connection) => loop {
-                if let Err(ended) = self.step(&mut connection).await {
-                    break ended;
+        loop {
+            let ended = match Connection::open(home.address, home.signer.clone()).await {
+                Ok(connection) => self.work(connection).await,
+                Err(error) => Ended::Cut(error),
+            };
+            match ended {
+                Ended::Cut(_) if killed.is_cancelled() => return Ok(self),
+                Ended::Refused => {}
+                Ended::Cut(_) if self.refusable => {}
+                Ended::Cut(error) => {
+                    return Err(error).context("the server broke a connection before it was killed");
                 }
-            },
-            Err(error) => Ended::Cut(error),
-        };
-        match ended {
-            Ended::Cut(_) if killed.is_cancelled() => Ok(self),
-            Ended::Cut(error) => Err(error).context("the server broke a connection before it was killed"),
-            Ended::Wrong(error) => Err(error),
+                Ended::Wrong(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes one step after the other on one connection.
+    async fn work(&mut self, mut connection: Connection) -> Ended {
+        loop {
+            self.refusable = false;
+            if let Err(ended) = self.step(&mut connection).await {
+                return ended;
+            }
         }
     }
 
@@ -125,6 +142,7 @@ impl Worker {
         let exists = self.ledger.of(key).certain().is_some();
         let content = self.fresh();
         self.ledger.of(key).attempt(Some(content));
+        self.refusable = true;
         let reply = connection
             .send_with(&put(&path(key), content), &[("if-none-match", "*")])
             .await?;
@@ -230,6 +248,7 @@ impl Worker {
                 acknowledged: None,
             },
         ));
+        self.refusable = true;
         let reply = connection
             .send_with(&put(&path(&key), content), &[("if-none-match", "*")])
             .await?;
@@ -243,7 +262,11 @@ impl Worker {
         if let Some((_, attempt)) = self.races.last_mut() {
             attempt.acknowledged = acknowledged;
         }
-        Ok(())
+        if acknowledged == Some(false) {
+            Err(Ended::Refused)
+        } else {
+            Ok(())
+        }
     }
 
     /// Records what an answer to a write means; with `refusal`, that is the only right answer.
@@ -258,7 +281,10 @@ impl Worker {
         match reply.status {
             // The server may be overloaded at any time; what it did then is not known.
             500.. => {}
-            status if refusal.is_some_and(|expected| status == expected) => known.refuse(),
+            status if refusal.is_some_and(|expected| status == expected) => {
+                known.refuse();
+                return Err(Ended::Refused);
+            }
             200 | 204 if refusal.is_none() => {
                 let object = match (content, &reply.etag) {
                     (None, _) => None,
