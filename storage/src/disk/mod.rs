@@ -79,7 +79,7 @@ pub mod medium;
 mod rows;
 
 use std::ops::{Bound, Range};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blocks::{Blocks, BlocksOptions, open_directory};
@@ -199,16 +199,29 @@ impl Disk {
         Ok(Self(Arc::new(Parts { rows, blocks })))
     }
 
-    /// Opens a disk on a medium, with its index in memory and made anew at each start: for simulations. Blocks the thread.
+    /// Opens a disk on a medium, rows and blocks alike: for simulations. The index of rows is in memory and made anew at
+    /// each start; that of blocks is in the real directory `block_index`. Blocks the thread.
     ///
     /// # Errors
-    /// `NewerFormat`, `Io`.
-    pub fn open_on(medium: &Arc<dyn Medium>, accept_loss: bool) -> Result<Self, DiskError> {
+    /// `NewerFormat`, `Io`, `Index`.
+    pub fn open_on(
+        medium: &Arc<dyn Medium>,
+        block_index: &Path,
+        accept_loss: bool,
+    ) -> Result<Self, DiskError> {
         let rows = Rows::open(medium, &RowOptions::in_memory(accept_loss))?;
-        Ok(Self(Arc::new(Parts {
-            rows,
-            blocks: BlocksInMemory::default(),
-        })))
+        let path = PathBuf::from("simulated");
+        let shared = medium.clone();
+        let blocks = Blocks::open(BlocksOptions {
+            state: &**medium,
+            state_path: path.clone(),
+            index: block_index.to_path_buf(),
+            directories: vec![BlockDirectory { path, capacity: None }],
+            open: &move |_, _| Ok(shared.clone()),
+            segment_bytes: SEGMENT_BYTES,
+            rewrite_pace: REWRITE_PACE,
+        })?;
+        Ok(Self(Arc::new(Parts { rows, blocks })))
     }
 
     /// Closes the disk, in this order: ends compaction, commits what is queued, marks the end of the log, joins its

@@ -217,11 +217,12 @@ async fn a_row_log_of_version_1_stays_readable() {
 
 #[tokio::test]
 async fn a_simulated_disk_serves_through_the_same_face() {
+    let block_index = tempfile::tempdir().unwrap();
     let medium: Arc<dyn Medium> = Arc::new(FaultMedium::new(1));
-    let disk = Disk::open_on(&medium, false).unwrap();
+    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
     disk.commit(vec![put("a", "1")]).await.unwrap();
     disk.close().await.unwrap();
     drop(disk);
-    let disk = Disk::open_on(&medium, false).unwrap();
+    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
     assert_eq!(value(&disk, "a").as_deref(), Some("1"));
 }
