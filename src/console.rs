@@ -1,12 +1,14 @@
 //! Shows the node to the appliance: implements its port over the store.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use appliance::api::{self, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Schema};
 use appliance::{Facts, NodeError, Trouble};
 use p2p::NodeId;
+use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
     AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, SecretKey,
     Timestamp,
@@ -35,10 +37,6 @@ impl appliance::Node for Console {
     fn facts(&self) -> Facts {
         let disk = self.store.disk_status();
         let stopping = self.stopping.is_cancelled();
-        let mut troubles = Vec::new();
-        if stopping {
-            troubles.push(Trouble::NotServing);
-        }
         Facts {
             name: self.config.name.value.clone(),
             home: api::Home {
@@ -54,7 +52,11 @@ impl appliance::Node for Console {
             buckets: self.store.buckets().len(),
             keys: self.store.access_keys().len(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            troubles,
+            troubles: stopping
+                .then_some(Trouble::NotServing)
+                .into_iter()
+                .chain(troubles(&disk, &self.config.state.value))
+                .collect(),
         }
     }
 
@@ -246,6 +248,35 @@ impl Console {
     }
 }
 
+/// What is wrong with a disk whose rows are in `state`.
+fn troubles(disk: &DiskStatus, state: &Path) -> Vec<Trouble> {
+    let mut troubles: Vec<Trouble> = disk.rows.loss.iter().cloned().map(Trouble::Lost).collect();
+    if disk.rows.stopped {
+        troubles.push(Trouble::Stopped(state.display().to_string()));
+    }
+    for directory in &disk.directories {
+        let path = directory.path.display().to_string();
+        match directory.state {
+            DirectoryState::Serving => {}
+            DirectoryState::Stopped => troubles.push(Trouble::Stopped(path.clone())),
+            DirectoryState::Missing => troubles.push(Trouble::Missing(path.clone())),
+        }
+        if directory.damaged > 0 {
+            troubles.push(Trouble::Damaged(path, directory.damaged));
+        }
+    }
+    // One directory with room is enough: new blocks go there.
+    let mut serving = disk
+        .directories
+        .iter()
+        .filter(|one| one.state == DirectoryState::Serving)
+        .peekable();
+    if serving.peek().is_some() && serving.all(|directory| directory.full) {
+        troubles.push(Trouble::Full);
+    }
+    troubles
+}
+
 /// The settings as the API shows them.
 pub(crate) fn settings(config: &Config) -> Vec<api::Setting> {
     let shown = config.settings().map(|(key, value, source)| api::Setting {
@@ -320,4 +351,63 @@ fn time_shown(time: Timestamp) -> String {
     jiff::Timestamp::from_second(seconds)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::disk::DirectoryStatus;
+
+    use super::*;
+
+    fn directory(path: &str, state: DirectoryState, full: bool) -> DirectoryStatus {
+        DirectoryStatus {
+            path: path.into(),
+            state,
+            used: 1,
+            given: 2,
+            full,
+            damaged: 0,
+            frames_lost: 0,
+        }
+    }
+
+    fn check(directories: Vec<DirectoryStatus>, expected: &[Trouble]) {
+        let disk = DiskStatus {
+            directories,
+            ..DiskStatus::default()
+        };
+        assert_eq!(troubles(&disk, Path::new("/state")), expected);
+    }
+
+    #[test]
+    fn a_disk_is_full_only_when_no_directory_has_room() {
+        let (room, full) = (
+            directory("/a", DirectoryState::Serving, false),
+            directory("/b", DirectoryState::Serving, true),
+        );
+        check(vec![room, full.clone()], &[]);
+        check(vec![full], &[Trouble::Full]);
+    }
+
+    #[test]
+    fn a_directory_that_stopped_or_is_missing_is_named() {
+        check(
+            vec![directory("/a", DirectoryState::Stopped, false)],
+            &[Trouble::Stopped("/a".into())],
+        );
+        check(
+            vec![directory("/a", DirectoryState::Missing, false)],
+            &[Trouble::Missing("/a".into())],
+        );
+    }
+
+    #[test]
+    fn lost_rows_are_told_in_the_words_of_the_disk() {
+        let mut disk = DiskStatus::default();
+        disk.rows.loss = Some("3 frames".into());
+        assert_eq!(
+            troubles(&disk, Path::new("/state")),
+            [Trouble::Lost("3 frames".into())]
+        );
+    }
 }

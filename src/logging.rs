@@ -8,7 +8,9 @@ use crate::config::{LogFilter, LogFormat};
 
 /// Starts logging; only the first call of a process does anything.
 pub(crate) fn start(filter: &LogFilter, format: LogFormat, colour: bool) {
-    let filter = EnvFilter::builder().parse_lossy(filter.as_str());
+    // The index engine reports its housekeeping as news; whoever wants it names the modules.
+    let filter = format!("fjall=warn,lsm_tree=warn,{}", filter.as_str());
+    let filter = EnvFilter::builder().parse_lossy(filter);
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

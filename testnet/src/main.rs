@@ -1,2 +1,42 @@
-//! Drives.
-fn main() {}
+//! Drives servers and stores from outside: benchmarks and torture, one subcommand each.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool prints what it finds"
+)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod bench;
+mod client;
+mod kill;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Measure the server beside the physical limits of this machine
+    Bench(bench::Options),
+    /// Serve a constant answer, for the bench
+    #[command(hide = true)]
+    BenchBare(bench::BareOptions),
+    /// Kill the server under load, again and again, and check that no acknowledged write is lost
+    Kill(kill::Options),
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().verb {
+        Verb::Bench(options) => bench::bench(&options),
+        Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
+        Verb::Kill(options) => kill::kill(&options),
+    }
+}

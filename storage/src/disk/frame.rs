@@ -145,3 +145,104 @@ fn u32_at(bytes: &[u8; HEADER_LEN], at: usize) -> u32 {
 fn u64_at(bytes: &[u8; HEADER_LEN], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(kind: u8, body: &[u8], lsn: u64, durable_lsn: u64, position: Position) -> Vec<u8> {
+        let body_crc = crc32_iscsi(body);
+        let body_len = u32::try_from(body.len()).unwrap();
+        let header = FrameHeader {
+            kind,
+            body_len,
+            body_crc,
+            lsn,
+            durable_lsn,
+        };
+        [&header.encode(position), body].concat()
+    }
+
+    fn reads_back(bytes: &[u8], position: Position) -> Option<FrameHeader> {
+        let header = FrameHeader::decode(bytes, position).ok()?;
+        let body = bytes.get(HEADER_LEN..HEADER_LEN + header.body_len as usize)?;
+        header.fits(body).then_some(header)
+    }
+
+    prop_compose! {
+        fn position()(segment in 1..u32::MAX, offset in any::<u64>()) -> Position {
+            Position { segment, offset }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_reads_back_where_it_was_written_and_nowhere_else(
+            kind in any::<u8>(), body in proptest::collection::vec(any::<u8>(), 0..400), lsn in 1..u64::MAX,
+            here in position(), elsewhere in position(),
+        ) {
+            let bytes = frame(kind, &body, lsn, lsn - 1, here);
+            let header = reads_back(&bytes, here).unwrap();
+            prop_assert_eq!((header.kind, header.lsn, header.durable_lsn), (kind, lsn, lsn - 1));
+            prop_assert_eq!(header.frame_len(), bytes.len() as u64);
+            prop_assert_eq!(here == elsewhere, reads_back(&bytes, elsewhere).is_some());
+        }
+
+        #[test]
+        fn a_flipped_bit_or_a_cut_is_found(
+            body in proptest::collection::vec(any::<u8>(), 0..400), lsn in 1..u64::MAX, here in position(),
+            at in any::<prop::sample::Index>(), bit in 0..8_u32,
+        ) {
+            let bytes = frame(KIND_FIRST_OWN, &body, lsn, 0, here);
+            let at = at.index(bytes.len());
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1_u8 << bit;
+            prop_assert_eq!(reads_back(&flipped, here), None);
+            prop_assert_eq!(reads_back(&bytes[..at], here), None);
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), here in position()) {
+            prop_assert!(FrameHeader::decode(&bytes, here).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_of_version_1_stays_readable() {
+        let fixture = include_bytes!("../../fixtures/frame-v1.bin");
+        let position = Position {
+            segment: 3,
+            offset: 4096,
+        };
+        let header = reads_back(fixture, position).unwrap();
+        let body = b"a body of format version 1";
+        let body_crc = crc32_iscsi(body);
+        assert_eq!(
+            header,
+            FrameHeader {
+                kind: 16,
+                body_len: 26,
+                body_crc,
+                lsn: 77,
+                durable_lsn: 70
+            }
+        );
+        assert_eq!(&fixture[HEADER_LEN..], body);
+        assert_eq!(frame(16, body, 77, 70, position), fixture);
+    }
+
+    #[test]
+    fn a_newer_format_is_named_and_not_guessed_at() {
+        let position = Position {
+            segment: 1,
+            offset: 0,
+        };
+        let mut bytes = frame(KIND_MARK, b"", 1, 0, position);
+        bytes[4] = 2;
+        let crc = header_crc(bytes.first_chunk().unwrap(), position);
+        bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(FrameHeader::decode(&bytes, position), Err(NoFrame::Newer(2)));
+    }
+}

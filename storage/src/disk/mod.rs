@@ -1,7 +1,77 @@
-//! One node's disk.
+//! One node's disk: what is acknowledged is in an append-only log on it, synced, and every read is verified.
+//!
+//! The one truth is append-only segment files. Appends from many tasks are committed by one group sync, and nothing is
+//! acknowledged before it: on a disk that syncs 5,000 times a second, that is the difference between hundreds and tens
+//! of thousands of writes a second. Everything else (the fjall index of rows) may be lost and is made anew.
+//!
+//! # Rules
+//! - A torn tail above the newest durable LSN known is cut. A bad frame at or below it is corruption: rows opens
+//!   read-only, serves what verifies, and names the loss until a person accepts it. It never guesses.
+//! - A failed write or sync is never retried: the log stops, since the system may have dropped the pages and a second
+//!   sync would lie. Only a full disk costs no more than the commit that met it.
+//! - The index is written only after the sync that covers a row. An index that stands beyond the end of the log proves
+//!   that acknowledged frames are gone.
+//! - The value of a row stays in the log; the index holds its place and summary. So the index stays small, and a scan
+//!   never touches the log.
+//!
+//! # Segments
+//! A log called `rows` lies in files `rows-00000001.log`, `rows-00000002.log`, … of 64 MiB; numbers are never used
+//! twice. A segment is synced at its exact length before the next one is created, and the directory is synced before
+//! any frame of the next one is acknowledged. The newest may be followed by zeros. Removing a segment is announced by a
+//! durable frame first; one that is missing without it is known to be lost.
+//!
+//! # Frames, version 1
+//! Integers are little-endian. A frame is a header of 36 bytes and its body, without padding.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–3 | `WRNf` |
+//! | 4 | format version: 1 |
+//! | 5 | kind |
+//! | 6–7 | 0 |
+//! | 8–11 | bytes of body, at most 32 MiB |
+//! | 12–15 | CRC32C of the body |
+//! | 16–23 | LSN: number of the frame in its log, consecutive, from 1 |
+//! | 24–31 | durable LSN: every frame up to it was durable when this one was written |
+//! | 32–35 | CRC32C of bytes 0–31, the segment's number (4 bytes) and the frame's offset in its file (8 bytes) |
+//!
+//! The place is covered so that a frame written elsewhere by the device, and stored data that looks like a frame, are
+//! not taken for one. The header has its own CRC so that headers can be scanned without bodies.
+//!
+//! | kind | body |
+//! |---|---|
+//! | 1 segment | opens a segment: length of the log's name (1 byte), the name, the numbers of all segments (4 bytes each) |
+//! | 2 mark | empty; written after a second without appends and at close, so that damage to the last acknowledged frame is not taken for a torn tail |
+//! | 3 forget | number of the segment that is removed (4 bytes) |
+//! | 16 rows | records, one after another |
+//! | 17 accept loss | empty; a person accepted the loss of whatever is damaged before it |
+//!
+//! # Records
+//! A commit is one frame; each record in it can be read and verified alone.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–3 | CRC32C of everything behind |
+//! | 4 | kind: 1 put, 2 drop |
+//! | 5 | 0 |
+//! | 6–7 | bytes of key, at most 2 KiB |
+//! | 8–9 | bytes of summary, at most 1 KiB |
+//! | 10–11 | 0 |
+//! | 12–15 | bytes of value, at most 1 MiB |
+//! | 16– | key, summary, value |
+//!
+//! A row is the newest record of its key. Compaction writes the records that still count again, at the end of the log;
+//! a drop is kept until no older segment is left in which an older record of its key could lie.
+//!
+//! # Blocks
+//! Each directory of blocks holds a log called `blocks` in segments of 1 GiB, whose frames `blocks/record.rs` describes
+//! to the byte, and a file that says whose it is, see `blocks/identity.rs`. The index of all of them lies beside the
+//! rows, in `block-index`, see `blocks/index.rs`.
 
 mod blocks;
 mod error;
+#[cfg(any(test, feature = "simulation"))]
+pub mod fault;
 mod files;
 mod frame;
 mod log;
@@ -9,7 +79,7 @@ pub mod medium;
 mod rows;
 
 use std::ops::{Bound, Range};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blocks::{Blocks, BlocksOptions, open_directory};
@@ -123,6 +193,31 @@ impl Disk {
             index: options.rows.join("block-index"),
             directories: options.blocks.clone(),
             open: &open_directory,
+            segment_bytes: SEGMENT_BYTES,
+            rewrite_pace: REWRITE_PACE,
+        })?;
+        Ok(Self(Arc::new(Parts { rows, blocks })))
+    }
+
+    /// Opens a disk on a medium, rows and blocks alike: for simulations. The index of rows is in memory and made anew at
+    /// each start; that of blocks is in the real directory `block_index`. Blocks the thread.
+    ///
+    /// # Errors
+    /// `NewerFormat`, `Io`, `Index`.
+    pub fn open_on(
+        medium: &Arc<dyn Medium>,
+        block_index: &Path,
+        accept_loss: bool,
+    ) -> Result<Self, DiskError> {
+        let rows = Rows::open(medium, &RowOptions::in_memory(accept_loss))?;
+        let path = PathBuf::from("simulated");
+        let shared = medium.clone();
+        let blocks = Blocks::open(BlocksOptions {
+            state: &**medium,
+            state_path: path.clone(),
+            index: block_index.to_path_buf(),
+            directories: vec![BlockDirectory { path, capacity: None }],
+            open: &move |_, _| Ok(shared.clone()),
             segment_bytes: SEGMENT_BYTES,
             rewrite_pace: REWRITE_PACE,
         })?;

@@ -4,10 +4,13 @@
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::fault::FaultMedium;
+use super::medium::Medium;
 use super::{BlockDirectory, Disk, DiskError, DiskOptions, RowWrite};
 
 fn put(key: &str, value: &str) -> RowWrite {
@@ -197,4 +200,29 @@ async fn a_directory_in_use_is_refused() {
         accept_loss: false,
     };
     assert!(matches!(Disk::open(options).await, Err(DiskError::Locked { .. })));
+}
+
+#[tokio::test]
+async fn a_row_log_of_version_1_stays_readable() {
+    let home = TempDir::new().unwrap();
+    fs::create_dir(home.path().join("rows")).unwrap();
+    let fixture = include_bytes!("../../fixtures/rows-v1.log");
+    fs::write(home.path().join("rows/rows-00000001.log"), fixture).unwrap();
+    let disk = open(home.path()).await;
+    assert_eq!(disk.status().rows.loss, None);
+    assert_eq!(keys(&disk), ["b", "c"]);
+    assert_eq!(value(&disk, "b").as_deref(), Some("second"));
+    assert_eq!(value(&disk, "c").as_deref(), Some("third"));
+}
+
+#[tokio::test]
+async fn a_simulated_disk_serves_through_the_same_face() {
+    let block_index = tempfile::tempdir().unwrap();
+    let medium: Arc<dyn Medium> = Arc::new(FaultMedium::new(1));
+    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
+    disk.commit(vec![put("a", "1")]).await.unwrap();
+    disk.close().await.unwrap();
+    drop(disk);
+    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
+    assert_eq!(value(&disk, "a").as_deref(), Some("1"));
 }

@@ -20,7 +20,7 @@ pub(super) enum Head {
     /// A frame of the log's own.
     Other,
     /// Bytes that are no frame, or a frame whose record is broken.
-    Broken { position: Position },
+    Broken,
 }
 
 /// Walks a segment from an offset to an end that is known to be durable.
@@ -56,7 +56,7 @@ impl<'a> Heads<'a> {
             Ok(header) if header.frame_len() <= self.end - position.offset => header,
             Ok(_) | Err(NoFrame::Cut | NoFrame::Broken) => {
                 self.next.offset = self.search(position.offset + 1)?;
-                return Ok(Some(Head::Broken { position }));
+                return Ok(Some(Head::Broken));
             }
             Err(NoFrame::Newer(_)) => return Err(io::ErrorKind::Unsupported.into()),
         };
@@ -73,7 +73,7 @@ impl<'a> Heads<'a> {
             }
             body.truncate(body_len);
             if !header.fits(&body) {
-                return Ok(Some(Head::Broken { position }));
+                return Ok(Some(Head::Broken));
             }
         }
         if header.kind < crate::disk::frame::KIND_FIRST_OWN {
@@ -86,7 +86,7 @@ impl<'a> Heads<'a> {
                 header,
                 record,
             },
-            Err(_) => Head::Broken { position },
+            Err(_) => Head::Broken,
         }))
     }
 

@@ -11,6 +11,8 @@
 
 mod decide;
 mod directory;
+#[cfg(test)]
+mod fault_tests;
 mod heads;
 mod identity;
 mod index;
@@ -79,6 +81,8 @@ pub struct DirectoryStatus {
     pub used: u64,
     /// Bytes that may be used.
     pub given: u64,
+    /// Whether new blocks are refused for want of room.
+    pub full: bool,
     /// Blocks known to be damaged.
     pub damaged: u64,
     /// Frames that were lost when it was opened.
@@ -264,7 +268,8 @@ impl Blocks {
                     DirectoryState::Serving
                 },
                 used: state.used(),
-                given: room.map_or(0, |room| room.given),
+                given: room.as_ref().map_or(0, |room| room.given),
+                full: room.is_ok_and(|room| !room.admits(1)),
                 damaged: state.damaged,
                 frames_lost: state.frames_lost,
             }
@@ -274,6 +279,7 @@ impl Blocks {
             state: DirectoryState::Missing,
             used: 0,
             given: 0,
+            full: false,
             damaged: 0,
             frames_lost: 0,
         });

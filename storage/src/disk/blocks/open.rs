@@ -141,12 +141,11 @@ fn read_set(options: &BlocksOptions<'_>) -> Result<Set, DiskError> {
     }
 }
 
+/// The id of a directory, and the directory.
+type Admitted = ([u8; 16], Arc<dyn Medium>);
+
 /// Opens one directory if it is ours or new; `None` if it is ours and missing.
-fn admit(
-    options: &BlocksOptions<'_>,
-    set: &mut Set,
-    path: &Path,
-) -> Result<Option<([u8; 16], Arc<dyn Medium>)>, DiskError> {
+fn admit(options: &BlocksOptions<'_>, set: &mut Set, path: &Path) -> Result<Option<Admitted>, DiskError> {
     let listed = set.directories.iter().any(|(_, known)| known == path);
     let if_absent = if listed { IfAbsent::Fail } else { IfAbsent::Create };
     let medium = match (options.open)(path, if_absent) {

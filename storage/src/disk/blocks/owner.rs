@@ -17,6 +17,7 @@ use super::ledger::{Changed, Ledger, Mode};
 use super::reclaim::Wake;
 use super::record::{Id, Record};
 use crate::disk::DiskError;
+use crate::disk::frame::BODY_MAX;
 use crate::disk::log::{Frame, LogWriter, Placed};
 
 /// Most requests in a group, and most bytes of blocks.
@@ -271,6 +272,11 @@ struct Decided {
 fn frame_of(record: &Record, sealed: Option<Bytes>) -> Result<Frame, DiskError> {
     let mut pieces = vec![record.encode()];
     pieces.extend(sealed);
-    // Records are bounded by SEALED_MAX and IDS_MAX, well below the longest body.
-    Frame::new(record.kind(), pieces).ok_or(DiskError::Closed)
+    let size = pieces.iter().map(Bytes::len).sum::<usize>() as u64;
+    let most = BODY_MAX as u64;
+    Frame::new(record.kind(), pieces).ok_or(DiskError::TooLarge {
+        what: "frame",
+        size,
+        most,
+    })
 }

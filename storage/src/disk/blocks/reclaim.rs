@@ -16,7 +16,7 @@ use crate::disk::DiskError;
 /// Time between two looks at the segments.
 const ROUND: Duration = Duration::from_secs(1);
 /// Holes punched between two commits of the index.
-const HOLES: usize = 256;
+const HOLES: usize = 64;
 
 #[derive(Default)]
 struct Flags {
@@ -147,7 +147,7 @@ impl Work {
         if self.shared.state().stopped {
             return Ok(());
         }
-        punch(&self.shared)?;
+        punch(&self.shared, &self.wake)?;
         while !self.blocked && !self.wake.is_stopping() {
             let Some(segment) = rewrite::candidate(&self.shared.state()) else {
                 break;
@@ -172,9 +172,9 @@ impl Work {
     }
 }
 
-/// Punches every hole that is due. Each was freed by a frame that is durable.
-pub(super) fn punch(shared: &Shared) -> Result<(), DiskError> {
-    loop {
+/// Punches every hole that is due, or until stopping. Each was freed by a frame that is durable.
+fn punch(shared: &Shared, wake: &Wake) -> Result<(), DiskError> {
+    while !wake.is_stopping() {
         let places = shared.index.unpunched(HOLES)?;
         if places.is_empty() {
             return Ok(());
@@ -206,6 +206,7 @@ pub(super) fn punch(shared: &Shared) -> Result<(), DiskError> {
         change.commit()?;
         shared.state().punched = punched;
     }
+    Ok(())
 }
 
 /// Asks the owner and waits. Blocks the thread.

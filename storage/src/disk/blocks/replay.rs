@@ -31,6 +31,8 @@ pub(super) struct Replayed {
 struct Standing {
     applied: Option<Applied>,
     batches: u64,
+    /// Every frame up to this one is known to have been durable.
+    durable_lsn: u64,
 }
 
 /// Opens log and index. An index that is missing, torn, or contradicts the log is rebuilt.
@@ -39,17 +41,27 @@ pub(super) fn open(opening: &Opening, options: LogOptions) -> Result<Replayed, D
     let segments = find(opening)?;
     let standing = match standing(&index, &segments) {
         Ok(Some(standing)) => standing,
-        Ok(None) | Err(DiskError::Index(_)) => return rebuild(opening, options, index),
+        Ok(None) | Err(DiskError::Index(_)) => return rebuild(opening, options, index, 0),
         Err(error) => return Err(error),
     };
     match replay(opening, options.clone(), index.clone(), standing) {
-        // `Damaged`: the log ends before what the index knows.
-        Err(DiskError::Index(_) | DiskError::Damaged(_)) => rebuild(opening, options, index),
+        Err(DiskError::Index(_)) => rebuild(opening, options, index, 0),
+        // The log ends before what the index knows: frames that were durable are gone, and the rebuild says so.
+        Err(DiskError::Damaged(_)) => rebuild(opening, options, index, standing.durable_lsn),
+        // Frames that the index knows are gone: it must not say of a block that it is here when it is not.
+        Ok(replayed) if replayed.state.frames_lost > 0 => {
+            rebuild(opening, options, replayed.index, standing.durable_lsn)
+        }
         result => result,
     }
 }
 
-fn rebuild(opening: &Opening, options: LogOptions, index: Index) -> Result<Replayed, DiskError> {
+fn rebuild(
+    opening: &Opening,
+    options: LogOptions,
+    index: Index,
+    durable_lsn: u64,
+) -> Result<Replayed, DiskError> {
     let index = index.emptied(opening.identity)?;
     replay(
         opening,
@@ -58,6 +70,7 @@ fn rebuild(opening: &Opening, options: LogOptions, index: Index) -> Result<Repla
         Standing {
             applied: None,
             batches: 0,
+            durable_lsn,
         },
     )
 }
@@ -82,6 +95,7 @@ fn standing(index: &Index, segments: &Segments) -> Result<Option<Standing>, Disk
     Ok(unbroken.then_some(Standing {
         applied: Some(applied),
         batches,
+        durable_lsn: applied.last.lsn,
     }))
 }
 
@@ -104,7 +118,7 @@ fn replay(
     };
     let from = ScanFrom {
         start: last,
-        durable_lsn: last.map_or(0, |last| last.lsn),
+        durable_lsn: standing.durable_lsn,
         bodies: Bodies::First(HEAD_MAX),
     };
     let medium = opening.medium.clone();

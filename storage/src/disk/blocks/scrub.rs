@@ -72,7 +72,7 @@ impl Directory {
                         self.verify_record(position, &header, &record, scrubbed)?;
                     }
                     Head::Other => {}
-                    Head::Broken { .. } => scrubbed.frames_broken += 1,
+                    Head::Broken => scrubbed.frames_broken += 1,
                 }
             }
         }

@@ -431,3 +431,66 @@ async fn references_come_in_pages_and_tell_the_young_from_the_old() {
     assert_eq!(young, [(id, BOB)]);
     close(&blocks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_outlives_the_segment_it_was_written_in() {
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (released, sealed) = block(0, 5000);
+    blocks.put(released, ANN, sealed).await.unwrap();
+    let (kept, sealed) = block(1, 1_100_000);
+    blocks.put(kept, ANN, sealed).await.unwrap();
+    // The first segment is full and stays; the release stands in the second, which dies.
+    blocks.release(ANN, vec![released]).await.unwrap();
+    for seed in 2..40 {
+        let (id, sealed) = block(seed, 50_000);
+        blocks.put(id, ANN, sealed).await.unwrap();
+        blocks.release(ANN, vec![id]).await.unwrap();
+    }
+    eventually("the second segment is gone", || {
+        !node.path("a/blocks-00000002.log").exists()
+    })
+    .await;
+    assert!(node.path("a/blocks-00000001.log").exists());
+    close(&blocks);
+    drop(blocks);
+    std::fs::remove_dir_all(node.path("index")).unwrap();
+    let blocks = node.open().await;
+    assert!(matches!(read(&blocks, released), Err(DiskError::NoSuchBlock)));
+    assert_eq!(
+        blocks
+            .references(None, 100)
+            .unwrap()
+            .iter()
+            .map(|held| held.id)
+            .collect::<Vec<_>>(),
+        [kept]
+    );
+    close(&blocks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_end_is_noticed_and_the_rest_is_served() {
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (first, first_bytes) = block(1, 50_000);
+    let (second, second_bytes) = block(2, 50_000);
+    blocks.put(first, ANN, first_bytes.clone()).await.unwrap();
+    blocks.put(second, ANN, second_bytes.clone()).await.unwrap();
+    close(&blocks);
+    drop(blocks);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(node.path("a/blocks-00000001.log"));
+    file.unwrap().set_len(51_000).unwrap();
+    let blocks = node.open().await;
+    assert!(blocks.status()[0].frames_lost > 0);
+    assert_eq!(read(&blocks, first).unwrap(), first_bytes);
+    assert!(matches!(
+        read(&blocks, second),
+        Err(DiskError::NoSuchBlock | DiskError::Damaged(_))
+    ));
+    blocks.put(second, ANN, second_bytes.clone()).await.unwrap();
+    assert_eq!(read(&blocks, second).unwrap(), second_bytes);
+    close(&blocks);
+}

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) use recovery::{Bodies, Damage, ScanFrom, Scanned, open_log, read_segment};
 pub(crate) use segments::Segments;
 use tokio::sync::{Semaphore, oneshot};
-pub(crate) use writer::{Frame, LogEnd, LogOptions, LogWriter, Placed};
+pub(crate) use writer::{Frame, LogOptions, LogWriter, Placed};
 
 use crate::disk::DiskError;
 
@@ -147,17 +147,6 @@ impl<A: Apply> Log<A> {
         let (answer, answered) = oneshot::channel();
         self.push(Request::Decide { note, answer })?;
         answered.blocking_recv().map_err(|_| self.refusal())?
-    }
-
-    /// Like [`Log::decide_blocking`] for a task.
-    ///
-    /// # Errors
-    /// As [`Log::append`], and what `decide` says.
-    pub(crate) async fn decide(&self, note: A::Note) -> Result<Option<Placed>, DiskError> {
-        let _room = self.shared.room.acquire().await.map_err(|_| self.refusal())?;
-        let (answer, answered) = oneshot::channel();
-        self.push(Request::Decide { note, answer })?;
-        answered.await.map_err(|_| self.refusal())?
     }
 
     /// Removes a segment that nothing refers to any more. Blocks the thread.

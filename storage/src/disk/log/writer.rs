@@ -103,7 +103,6 @@ impl LogWriter {
     ) -> io::Result<Self> {
         let file = segments.file(end.position.segment)?;
         let extended = file.len()?;
-        let durable_lsn = end.lsn - 1;
         Ok(Self {
             medium,
             options,
@@ -111,7 +110,7 @@ impl LogWriter {
             file,
             end,
             extended,
-            durable_lsn,
+            durable_lsn: end.lsn - 1,
             marked: false,
             stopped: false,
             buffer: Vec::new(),
@@ -135,13 +134,21 @@ impl LogWriter {
             lsn,
         };
         let mut writer = Self::resume(medium, options, segments, end)?;
-        writer.open_segment()?;
+        let frame = writer.opening_frame(end.position);
+        writer.file.write_at(&frame, 0)?;
+        writer.file.sync_data()?;
+        writer.medium.sync_directory()?;
+        writer.durable_lsn = lsn;
+        writer.extended = frame.len() as u64;
+        let position = Position {
+            segment: number,
+            offset: writer.extended,
+        };
+        writer.end = LogEnd {
+            position,
+            lsn: lsn + 1,
+        };
         Ok(writer)
-    }
-
-    /// Where the log continues.
-    pub(crate) fn end(&self) -> LogEnd {
-        self.end
     }
 
     /// How the log is laid out.
@@ -170,16 +177,19 @@ impl LogWriter {
                 directory: self.options.directory.clone(),
             });
         }
-        let before = (self.end, placed.len());
-        let written = self.roll_if_full().and_then(|()| self.write(frames, placed));
+        if let Err(failure) = self.roll_if_full() {
+            return Err(self.fail(failure, self.end));
+        }
+        let (end_before, placed_before) = (self.end, placed.len());
+        let written = self.write(frames, placed);
         let result = written.and_then(|()| self.file.sync_data().map_err(Failure::Sync));
         if let Err(failure) = result {
-            placed.truncate(before.1);
-            return Err(self.fail(failure, before.0));
+            placed.truncate(placed_before);
+            return Err(self.fail(failure, end_before));
         }
         self.durable_lsn = self.end.lsn - 1;
         self.marked = false;
-        Ok(placed.len() - before.1)
+        Ok(placed.len() - placed_before)
     }
 
     /// Writes a frame saying that everything before it is durable, unless nothing has been written since the last one.
@@ -318,38 +328,50 @@ impl LogWriter {
             self.extended = self.end.position.offset;
             self.file.sync_data().map_err(Failure::Sync)?;
         }
-        let segment = self.end.position.segment + 1;
-        self.file = self.segments.create(segment).map_err(Failure::Write)?;
-        self.end.position = Position { segment, offset: 0 };
-        self.extended = 0;
-        self.open_segment().map_err(Failure::Sync)
+        self.open_segment(self.end.position.segment + 1)
     }
 
-    /// Writes the frame that opens a segment: the log's name and the segments there are, so that a missing one is noticed.
-    fn open_segment(&mut self) -> io::Result<()> {
+    /// Creates a segment with the frame that opens it: the log's name and the segments there are, so that a missing one
+    /// is noticed. Where the disk is full, everything is as it was before.
+    fn open_segment(&mut self, segment: u32) -> Result<(), Failure> {
+        let position = Position { segment, offset: 0 };
+        let file = self.segments.create(segment).map_err(Failure::Write)?;
+        let frame = self.opening_frame(position);
+        if let Err(error) = file.write_at(&frame, 0) {
+            self.segments.remove(segment).map_err(Failure::Sync)?;
+            return Err(Failure::Write(error));
+        }
+        file.sync_data()
+            .and_then(|()| self.medium.sync_directory())
+            .map_err(Failure::Sync)?;
+        self.file = file;
+        self.durable_lsn = self.end.lsn;
+        self.extended = frame.len() as u64;
+        let position = Position {
+            segment,
+            offset: self.extended,
+        };
+        self.end = LogEnd {
+            position,
+            lsn: self.end.lsn + 1,
+        };
+        Ok(())
+    }
+
+    fn opening_frame(&self, position: Position) -> Vec<u8> {
         let mut body = vec![u8::try_from(self.options.name.len()).unwrap_or(u8::MAX)];
         body.extend_from_slice(self.options.name.as_bytes());
         for number in self.segments.numbers() {
             body.extend_from_slice(&number.to_le_bytes());
         }
-        let LogEnd { position, lsn } = self.end;
         let header = FrameHeader {
             kind: KIND_SEGMENT,
             body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
             body_crc: crc_fast::crc32_iscsi(&body),
-            lsn,
+            lsn: self.end.lsn,
             durable_lsn: self.durable_lsn,
         };
-        let mut frame = header.encode(position).to_vec();
-        frame.extend_from_slice(&body);
-        self.file.write_at(&frame, 0)?;
-        self.file.sync_data()?;
-        self.medium.sync_directory()?;
-        self.end.position.offset = frame.len() as u64;
-        self.end.lsn += 1;
-        self.durable_lsn = lsn;
-        self.extended = self.end.position.offset;
-        Ok(())
+        [&header.encode(position)[..], &body].concat()
     }
 
     /// Decides what a failure means: a full disk costs this batch, anything else the log.
@@ -359,8 +381,7 @@ impl LogWriter {
             Failure::Write(source) => ("write log", source),
             Failure::Sync(source) => ("sync log", source),
         };
-        let same_segment = before.position.segment == self.end.position.segment;
-        let full = source.kind() == io::ErrorKind::StorageFull && action == "write log" && same_segment;
+        let full = source.kind() == io::ErrorKind::StorageFull && action == "write log";
         if full && self.file.set_len(before.position.offset).is_ok() {
             self.end = before;
             self.extended = before.position.offset;

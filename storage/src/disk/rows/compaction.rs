@@ -15,7 +15,7 @@ use super::index::{Index, RowPlace};
 use super::record::Record;
 use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
-use crate::disk::log::{Log, read_segment};
+use crate::disk::log::{Log, Segments, read_segment};
 
 /// How often the log's size is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -151,15 +151,19 @@ impl Compaction {
     fn compact(&mut self) -> Result<(), DiskError> {
         // The index then needs no journal older than this, and a crash no long replay.
         self.index.checkpoint()?;
-        let mut weights = weigh(&self.log, &self.index)?;
+        let mut weights = weigh(self.log.segments(), &self.index)?;
         weights.retain(|number, _| !self.spared.contains(number));
         while let Some(segment) = choose(&weights) {
             let oldest = weights
                 .first_key_value()
                 .is_some_and(|(number, _)| *number == segment);
-            let moved = rewrite(&self.log, segment, oldest && self.spared.is_empty(), |worked| {
-                self.rest(worked * REST_FACTOR)
-            })?;
+            let outlives = !oldest || !self.spared.is_empty();
+            let moves = |moving| self.log.decide_blocking(RowNote::Move(moving)).map(drop);
+            let rest = |worked| self.rest(worked * REST_FACTOR);
+            let moved = rewrite(self.log.segments(), segment, outlives, moves, rest)?;
+            if moved == Moved::All {
+                self.log.forget_blocking(segment)?;
+            }
             weights.remove(&segment);
             match moved {
                 Moved::All => tracing::info!(segment, "row log segment compacted"),
@@ -175,8 +179,7 @@ impl Compaction {
 }
 
 /// What every segment but the newest holds, from one pass over the index.
-pub(super) fn weigh(log: &Log<RowApply>, index: &Index) -> Result<BTreeMap<u32, Weight>, DiskError> {
-    let segments = log.segments();
+pub(super) fn weigh(segments: &Segments, index: &Index) -> Result<BTreeMap<u32, Weight>, DiskError> {
     let mut weights = BTreeMap::new();
     for number in segments.numbers() {
         let total = segments.len(number).map_err(segments.failed("weigh segment"))?;
@@ -207,7 +210,7 @@ pub(super) fn weigh(log: &Log<RowApply>, index: &Index) -> Result<BTreeMap<u32, 
 /// How a rewrite ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// What counts has moved and the segment is gone.
+    /// What counts has moved; the segment may go.
     All,
     /// Something in the segment does not verify; it stays.
     Damaged,
@@ -215,25 +218,24 @@ pub(super) enum Moved {
     Stopped,
 }
 
-/// Moves what counts in a segment to the end of the log, then removes the segment. A crash at any point leaves each row
-/// in at least one place, and the newest place is the one that counts.
+/// Moves what counts in a segment to the end of the log. A crash at any point leaves each row in at least one place, and
+/// the newest place is the one that counts. `rest` is told how long a step took, and says whether to go on.
 pub(super) fn rewrite(
-    log: &Log<RowApply>,
+    segments: &Segments,
     segment: u32,
-    oldest: bool,
+    older_segments: bool,
+    mut moves: impl FnMut(Vec<Moving>) -> Result<(), DiskError>,
     mut rest: impl FnMut(Duration) -> bool,
 ) -> Result<Moved, DiskError> {
     let mut moving: Vec<Moving> = Vec::new();
-    let mut bytes = 0;
-    let mut intact = true;
-    let mut began = Instant::now();
-    let mut go_on = true;
-    let whole = read_segment(log.segments(), segment, |offset, header, body| {
+    let (mut bytes, mut began) = (0, Instant::now());
+    let mut stopped = None;
+    let whole = read_segment(segments, segment, |offset, header, body| {
         if header.kind != KIND_ROWS {
             return Ok(true);
         }
         let Some(records) = Record::decode_all(body).filter(|_| header.fits(body)) else {
-            intact = false;
+            stopped = Some(Moved::Damaged);
             return Ok(false);
         };
         for (at, len, _) in records {
@@ -245,29 +247,22 @@ pub(super) fn rewrite(
             moving.push(Moving {
                 position,
                 record,
-                older_segments: !oldest,
+                older_segments,
             });
             bytes += len;
-            if bytes >= MOVE_BYTES || moving.len() >= MOVE_RECORDS {
-                log.decide_blocking(RowNote::Move(std::mem::take(&mut moving)))?;
-                bytes = 0;
-                go_on = rest(began.elapsed());
-                began = Instant::now();
-            }
         }
-        Ok(go_on)
+        if bytes >= MOVE_BYTES || moving.len() >= MOVE_RECORDS {
+            moves(std::mem::take(&mut moving))?;
+            stopped = (!rest(began.elapsed())).then_some(Moved::Stopped);
+            (bytes, began) = (0, Instant::now());
+        }
+        Ok(stopped.is_none())
     })?;
-    if !go_on {
-        return Ok(Moved::Stopped);
+    match stopped {
+        Some(stopped) => Ok(stopped),
+        None if !whole => Ok(Moved::Damaged),
+        None => moves(moving).map(|()| Moved::All),
     }
-    if !intact || !whole {
-        return Ok(Moved::Damaged);
-    }
-    if !moving.is_empty() {
-        log.decide_blocking(RowNote::Move(moving))?;
-    }
-    log.forget_blocking(segment)?;
-    Ok(Moved::All)
 }
 
 #[cfg(test)]

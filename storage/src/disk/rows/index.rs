@@ -190,3 +190,75 @@ impl Iterator for IndexScan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::disk::log::Placed;
+    use proptest::prelude::*;
+
+    fn batch(changes: &[(u8, Option<u8>)], lsn: u64) -> IndexBatch {
+        let change = |(key, entry): &(u8, Option<u8>)| IndexChange {
+            key: Bytes::from(format!("key {key}")),
+            entry: entry.map(|entry| Bytes::from(vec![entry; 40])),
+        };
+        let position = Position {
+            segment: 1,
+            offset: lsn * 10,
+        };
+        let applied = Some(Placed { position, lsn });
+        IndexBatch {
+            changes: changes.iter().map(change).collect(),
+            applied,
+            drops: vec![(7, lsn % 3)],
+        }
+    }
+
+    fn all(index: &Index, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Vec<(Bytes, Bytes)> {
+        index.scan(from, to).collect::<Result<_, _>>().unwrap()
+    }
+
+    fn bound(kind: u8, key: &str) -> Bound<&[u8]> {
+        match kind {
+            0 => Bound::Unbounded,
+            1 => Bound::Included(key.as_bytes()),
+            _ => Bound::Excluded(key.as_bytes()),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn the_index_on_disk_behaves_like_a_map(
+            batches in proptest::collection::vec(
+                (proptest::collection::vec((0..40_u8, any::<Option<u8>>()), 0..20), 0..6_u8), 1..20),
+            from in 0..40_u8, to in 0..40_u8, kinds in (0..3_u8, 0..3_u8),
+        ) {
+            let home = tempfile::tempdir().unwrap();
+            let open = || Index::Fjall(FjallIndex::open(home.path()).unwrap());
+            let (mut on_disk, map) = (Some(open()), Index::Memory(MemoryIndex::default()));
+            for (lsn, (changes, what)) in (1..).zip(&batches) {
+                let index = on_disk.as_ref().unwrap();
+                index.write(batch(changes, lsn)).unwrap();
+                map.write(batch(changes, lsn)).unwrap();
+                match what {
+                    0 => {
+                        drop(on_disk.take());
+                        on_disk = Some(open());
+                    }
+                    1 => index.checkpoint().unwrap(),
+                    _ => {}
+                }
+            }
+            let index = on_disk.as_ref().unwrap();
+            prop_assert_eq!(index.applied().unwrap(), map.applied().unwrap());
+            prop_assert_eq!(index.drops().unwrap(), map.drops().unwrap());
+            let (from, to) = (format!("key {from}"), format!("key {to}"));
+            prop_assert_eq!(index.get(from.as_bytes()).unwrap(), map.get(from.as_bytes()).unwrap());
+            for (from, to) in [(bound(0, ""), bound(0, "")), (bound(kinds.0, &from), bound(kinds.1, &to))] {
+                prop_assert_eq!(all(index, from, to), all(&map, from, to));
+            }
+        }
+    }
+}

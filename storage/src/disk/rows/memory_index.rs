@@ -11,9 +11,9 @@ use crate::disk::log::Placed;
 
 /// The index of rows in memory.
 #[derive(Default)]
-pub(super) struct MemoryIndex(Mutex<Inner>);
+pub(crate) struct MemoryIndex(Mutex<Inner>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inner {
     rows: Arc<BTreeMap<Bytes, Bytes>>,
     applied: Option<Placed>,
@@ -23,6 +23,11 @@ struct Inner {
 impl MemoryIndex {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index as it is now.
+    pub(crate) fn copy(&self) -> Self {
+        Self(Mutex::new(self.lock().clone()))
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {

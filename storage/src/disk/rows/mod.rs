@@ -7,6 +7,8 @@ mod index;
 mod memory_index;
 mod record;
 mod recover;
+#[cfg(test)]
+mod simulation;
 
 use std::io;
 use std::ops::Bound;
@@ -56,6 +58,19 @@ impl<'a> RowOptions<'a> {
             index,
             accept_loss,
             segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}
+
+impl RowOptions<'static> {
+    /// The rows of a simulated node: small segments, so that a short run meets all that segments bring.
+    pub(crate) fn in_memory(accept_loss: bool) -> Self {
+        let directory = Path::new("simulated");
+        Self {
+            directory,
+            index: IndexAt::Memory(None),
+            accept_loss,
+            segment_bytes: 64 << 10,
         }
     }
 }
@@ -189,7 +204,7 @@ impl Drop for Rows {
 
 /// Rows before any thread runs: what a simulation drives by itself.
 pub(crate) struct Opened {
-    pub(crate) owner: Owner<RowApply>,
+    owner: Owner<RowApply>,
     index: Arc<Index>,
     rebuilt: bool,
     loss: Option<String>,

@@ -17,30 +17,33 @@ use crate::disk::medium::Medium;
 const BATCH: usize = 2_000;
 
 /// Where the index lives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum IndexAt<'a> {
     /// In this directory.
     Directory(&'a Path),
-    /// In memory; it is rebuilt at each start.
-    Memory,
+    /// In memory: what an earlier run left, if anything.
+    Memory(Option<&'a MemoryIndex>),
 }
 
 impl IndexAt<'_> {
     fn open(&self) -> Result<Index, DiskError> {
         match self {
             Self::Directory(path) => FjallIndex::open(path).map(Index::Fjall),
-            Self::Memory => Ok(Index::Memory(MemoryIndex::default())),
+            Self::Memory(kept) => Ok(Index::Memory(kept.map(MemoryIndex::copy).unwrap_or_default())),
         }
     }
 
-    fn remove(&self) -> Result<(), DiskError> {
+    fn renew(&self) -> Result<Index, DiskError> {
         match self {
-            Self::Memory => Ok(()),
-            Self::Directory(path) => FjallIndex::remove(path).map_err(|source| DiskError::Io {
-                directory: path.to_path_buf(),
-                action: "remove row index",
-                source,
-            }),
+            Self::Memory(_) => Ok(Index::Memory(MemoryIndex::default())),
+            Self::Directory(path) => {
+                FjallIndex::remove(path).map_err(|source| DiskError::Io {
+                    directory: path.to_path_buf(),
+                    action: "remove row index",
+                    source,
+                })?;
+                self.open()
+            }
         }
     }
 }
@@ -98,13 +101,11 @@ fn rebuild(
         };
         open_log(medium.clone(), options.clone(), from, &mut |_| Ok(()))?;
     }
-    at.remove()?;
-    let index = Arc::new(at.open()?);
+    let index = Arc::new(at.renew()?);
     let recovered = replay(medium, options, index, None, proven)?;
-    Ok(Recovered {
-        rebuilt: true,
-        ..recovered
-    })
+    // A log without a row needs no index: the first start rebuilds nothing.
+    let rebuilt = recovered.index.applied()?.is_some() || !recovered.losses.is_empty();
+    Ok(Recovered { rebuilt, ..recovered })
 }
 
 fn replay(

@@ -1,0 +1,139 @@
+"""boto3 against the real server: what the world may read, by policy and by ACL."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+from compare import refused
+
+
+@pytest.fixture
+def link(server, s3, bucket):
+    """Where anyone would find the object `folder/k`."""
+    s3.put_object(Bucket=bucket, Key="folder/k", Body=b"content")
+    return f"{server.endpoint}/{bucket}/folder/k"
+
+
+def world_reads(link: str) -> bool:
+    try:
+        return urllib.request.urlopen(link, timeout=10).read() == b"content"
+    except urllib.error.HTTPError as refusal:
+        assert refusal.code == 403
+        return False
+
+
+def policy(bucket: str, *statements: dict) -> str:
+    filled = [{"Principal": "*", "Action": "s3:GetObject", **statement} for statement in statements]
+    return json.dumps({"Version": "2012-10-17", "Statement": filled})
+
+
+def test_a_policy_opens_exactly_what_it_names(server, s3, bucket, link):
+    assert not world_reads(link)
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=policy(bucket, {"Effect": "Allow", "Resource": f"arn:aws:s3:::{bucket}/folder/*"})
+    )
+    assert world_reads(link)
+    s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"content")
+    assert not world_reads(f"{server.endpoint}/{bucket}/elsewhere")
+    assert not world_reads(f"{server.endpoint}/{bucket}")
+    request = urllib.request.Request(link, data=b"overwritten", method="PUT")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=10)
+    assert world_reads(link)
+
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"][0]["Effect"] == "Allow"
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert not world_reads(link)
+    with refused(404, "NoSuchBucketPolicy"):
+        s3.get_bucket_policy(Bucket=bucket)
+
+
+def test_a_denial_wins_over_a_permission(s3, bucket, link):
+    everything = f"arn:aws:s3:::{bucket}/*"
+    s3.put_bucket_policy(
+        Bucket=bucket,
+        Policy=policy(
+            bucket,
+            {"Effect": "Allow", "Resource": everything},
+            {"Effect": "Deny", "Resource": f"arn:aws:s3:::{bucket}/folder/*"},
+        ),
+    )
+    assert not world_reads(link)
+
+
+def test_a_malformed_policy_is_refused(s3, bucket):
+    for text in ("", "{", "[]", '{"Statement":[{"Effect":"Maybe"}]}'):
+        with refused(400, "MalformedPolicy"):
+            s3.put_bucket_policy(Bucket=bucket, Policy=text)
+
+
+def test_a_public_acl_opens_the_bucket_for_reading(server, s3, bucket, link):
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    assert world_reads(link)
+    assert b"folder/k" in urllib.request.urlopen(f"{server.endpoint}/{bucket}", timeout=10).read()
+    request = urllib.request.Request(link, data=b"overwritten", method="PUT")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=10)
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
+    assert not world_reads(link)
+
+
+def test_a_bucket_may_be_created_public(server, s3, bucket_name):
+    s3.create_bucket(Bucket=bucket_name, ACL="public-read")
+    s3.put_object(Bucket=bucket_name, Key="k", Body=b"content")
+    assert world_reads(f"{server.endpoint}/{bucket_name}/k")
+
+
+def test_an_acl_reads_back_as_grants(s3, bucket, link):
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    for answer in (s3.get_bucket_acl(Bucket=bucket), s3.get_object_acl(Bucket=bucket, Key="folder/k")):
+        assert {grant["Permission"] for grant in answer["Grants"]} == {"FULL_CONTROL", "READ"}
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
+    assert [grant["Permission"] for grant in s3.get_bucket_acl(Bucket=bucket)["Grants"]] == ["FULL_CONTROL"]
+
+
+def test_an_object_more_public_than_its_bucket_is_refused_rather_than_stored_private(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private")
+    with refused(501, "NotImplemented"):
+        s3.put_object(Bucket=bucket, Key="public", Body=b"x", ACL="public-read")
+    with refused(501, "NotImplemented"):
+        s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+
+
+@pytest.mark.parametrize(
+    "operation, code",
+    [
+        ("get_bucket_cors", "NoSuchCORSConfiguration"),
+        ("get_bucket_policy", "NoSuchBucketPolicy"),
+        ("get_bucket_tagging", "NoSuchTagSet"),
+        ("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration"),
+        ("get_bucket_website", "NoSuchWebsiteConfiguration"),
+    ],
+)
+def test_what_was_never_configured_is_a_404_of_its_own(s3, bucket, operation, code):
+    with refused(404, code):
+        getattr(s3, operation)(Bucket=bucket)
+
+
+def test_versioning_that_was_never_set_is_an_empty_answer(s3, bucket):
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    "operation, given",
+    [
+        ("put_bucket_accelerate_configuration", {"AccelerateConfiguration": {"Status": "Enabled"}}),
+        ("get_bucket_inventory_configuration", {"Id": "x"}),
+        ("list_bucket_analytics_configurations", {}),
+    ],
+)
+def test_what_does_not_exist_here_says_so(s3, bucket, operation, given):
+    with refused(501, "NotImplemented"):
+        getattr(s3, operation)(Bucket=bucket, **given)
+
+
+def test_a_header_that_is_not_honoured_is_refused_rather_than_ignored(s3, bucket):
+    with refused(501, "NotImplemented"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId="x")

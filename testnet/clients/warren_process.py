@@ -1,0 +1,94 @@
+"""Runs the real `warren server` as a process with a temporary state, and reads its log."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS_MAX = 20
+STOP_SECONDS_MAX = 20
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key: what a client signs with."""
+
+    id: str
+    secret: str
+
+
+class Server:
+    """One running server on a free port of 127.0.0.1, with a key that may create buckets."""
+
+    def __init__(self, binary: Path, folder: Path):
+        self.binary = binary
+        self.state = folder / "state"
+        self.log = folder / "server.log"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        command = [binary, "server", "--state", self.state, "--data", folder / "data"]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--s3", f"127.0.0.1:{self.port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._await_ready()
+        self.key = self.create_key("tests")
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the server ended at start:\n{self.log.read_text()}"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError(f"the server is not ready after {START_SECONDS_MAX} s:\n{self.log.read_text()}")
+
+    def command(self, *arguments: str) -> str:
+        """Runs another `warren` command against this server; gives what it printed."""
+        done = subprocess.run(
+            [self.binary, *arguments, "--state", self.state], capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 0, f"warren {' '.join(arguments)}: {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    def create_key(self, name: str, create_buckets: bool = True) -> Key:
+        """Creates an access key that may create buckets, or nothing yet."""
+        created = json.loads(self.command("key", "create", name, *["--create-buckets"] * create_buckets, "--json"))
+        return Key(created["id"], created["secret"])
+
+    def logged(self, offset: int) -> str:
+        """What the server wrote to its log from this byte on."""
+        with open(self.log, "rb") as log:
+            log.seek(offset)
+            return log.read().decode(errors="replace")
+
+    def resident_bytes(self) -> int:
+        """The memory the process holds now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self) -> int:
+        """Asks the server to end; gives its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+class RunningElsewhere:
+    """A server that somebody else started, named by `--endpoint`, with the key in `AWS_*`."""
+
+    def __init__(self, endpoint: str):
+        self.endpoint = endpoint
+        self.port = int(endpoint.rsplit(":", 1)[1])
+        self.key = Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
