@@ -92,7 +92,7 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
         .context("make folder")?;
     let machine = Machine::look(&options.dir);
     let mut run = Run {
-        binary: warren::find_or_build()?,
+        binary: find_or_build()?,
         dir: folder.path().to_owned(),
         payload: if options.signed_payload {
             Payload::Signed
