@@ -12,7 +12,7 @@ from wire import Request, connect, exchange, read_answer, send
 
 MIB = 1 << 20
 # The longest the server may wait for a head, or between two pieces of a body.
-PATIENCE_SECONDS = 70
+PATIENCE_SECONDS = 90
 
 
 def put_head(server, bucket, length, **headers):
@@ -203,7 +203,6 @@ def test_slow_heads_and_slow_bodies_are_cut_and_store_nothing(server, s3, bucket
         ("an unfinished head", f"GET /{bucket} HTTP/1.1\r\nhost: x\r\n".encode(), b""),
         ("a head byte by byte", f"GET /{bucket} HTTP/1.1\r\nhost: x\r\nx-slow: ".encode(), b"a"),
         ("a body that stops", put_head(server, bucket, 1000) + b"abc", b""),
-        ("nothing at all", b"", b""),
     ]
     threads = [threading.Thread(target=trickle, args=client) for client in slow]
     for thread in threads:

@@ -116,10 +116,10 @@ fn is_careless(line: &str) -> bool {
 fn is_test(path: &Path) -> bool {
     let stem = path
         .file_stem()
-        .is_some_and(|stem| stem == "tests" || stem == "tidy");
-    stem || path
-        .components()
-        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let folder = |name: &str| path.components().any(|part| part.as_os_str() == name);
+    stem == "tests" || stem.ends_with("_tests") || folder("tests") || folder("benches")
 }
 
 /// The numbered lines of a file that are not inside an item marked `#[cfg(test)]`.
