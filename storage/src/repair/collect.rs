@@ -73,7 +73,10 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
     let mut pass = 0;
     while pass < passes {
         let newest = inner.disk.newest_stamp();
-        let spared = Spared { newest, pending: inner.releaser.pending() };
+        let spared = Spared {
+            newest,
+            pending: inner.releaser.pending(),
+        };
         let slice = Slice { passes, pass };
         let marking = inner.clone();
         let marked = inner.disk.run(move || mark(&marking, slice)).await??;
