@@ -24,6 +24,12 @@ pub(crate) fn write_bytes_max(memory_bytes: u64) -> usize {
     usize::try_from((memory_bytes / 8).clamp(32 << 20, 512 << 20)).unwrap_or(32 << 20)
 }
 
+/// How much content that was read lately is kept in memory while it is in use: a thirty-second part of it, so that a box
+/// of 1 GiB keeps 32 MiB, and never more than 512 MiB: beyond that the rest of the box has better uses for it.
+pub(crate) fn hot_bytes_max(memory_bytes: u64) -> u64 {
+    (memory_bytes / 32).clamp(16 << 20, 512 << 20)
+}
+
 /// Bytes of memory this process may use: those of the box, or of its container if that has fewer.
 pub(crate) fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();

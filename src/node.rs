@@ -193,6 +193,7 @@ async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)
             .as_ref()
             .map(|phrase| phrase.expose().to_owned()),
         memory: limits::write_bytes_max(memory),
+        hot: limits::hot_bytes_max(memory),
     };
     Store::open(options).await.context("open the store")
 }

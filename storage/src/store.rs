@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
 
 use crate::StoreError;
-use crate::cluster::{Blocks, Directory, Partitions, Releaser};
+use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser};
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite};
 use crate::model::{AccessKey, KeyName, row_key};
-use crate::objects::NewKey;
+use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
 use crate::seal::Keyring;
 
@@ -36,6 +36,8 @@ pub struct Options {
     pub recovery_phrase: Option<String>,
     /// Bytes of content that all writes together may hold in memory; at least 32 MiB.
     pub memory: usize,
+    /// Bytes of content that was read lately and is kept in memory while it is in use.
+    pub hot: u64,
 }
 
 /// What opening for the first time created; shown once, kept nowhere in the clear.
@@ -61,6 +63,7 @@ pub(crate) struct Inner {
     /// Content that writes hold in memory, in units of [`MEMORY_UNIT`].
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) memory_units: usize,
+    pub(crate) hot: Hot<Arc<OpenedVersion>>,
     pub(crate) tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -97,6 +100,7 @@ impl Store {
             releaser: Releaser::default(),
             memory: Arc::new(Semaphore::new(memory_units)),
             memory_units,
+            hot: Hot::new(options.hot),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             disk,
@@ -155,6 +159,11 @@ impl Store {
             .clone()
             .run(inner.blocks.clone(), inner.stop.clone());
         inner.tasks.spawn(run.instrument(info_span!("release")));
+        let cooling = self.0.clone();
+        let stop = inner.stop.clone();
+        inner
+            .tasks
+            .spawn(async move { cooling.hot.cool(stop).await }.instrument(info_span!("cool")));
         let collect = collect::run(Arc::downgrade(inner), after_crash, inner.stop.clone());
         inner.tasks.spawn(collect.instrument(info_span!("collect")));
     }

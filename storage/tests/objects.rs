@@ -230,6 +230,7 @@ fn options(folder: &tempfile::TempDir) -> Options {
         accept_loss: false,
         recovery_phrase: None,
         memory: 64 << 20,
+        hot: 8 << 20,
     }
 }
 

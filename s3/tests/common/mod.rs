@@ -66,6 +66,7 @@ impl World {
             accept_loss: false,
             recovery_phrase: None,
             memory: 32 << 20,
+            hot: 8 << 20,
         });
         let (store, first) = opened.await.unwrap();
         let owner = first.unwrap().owner_key;

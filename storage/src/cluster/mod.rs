@@ -2,10 +2,12 @@
 
 mod blocks;
 mod directory;
+mod hot;
 mod partitions;
 mod releaser;
 
 pub(crate) use blocks::{Blocks, Opened};
 pub(crate) use directory::{BucketEntry, Directory};
-pub(crate) use partitions::{Claim, Partitions, Writes};
+pub(crate) use hot::{Hot, StepId, Weigh};
+pub(crate) use partitions::{Claim, Partitions, Writes, decode};
 pub(crate) use releaser::{Displaced, Lease, Pins, Releaser};

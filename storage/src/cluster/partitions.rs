@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::StoreError;
-use crate::disk::{Disk, RowWrite};
+use crate::disk::{Disk, Found, RowId, RowWrite};
 use crate::model::{BucketId, ObjectKey};
 
 /// Version byte in front of the CBOR of every row.
@@ -78,6 +78,18 @@ impl Partitions {
     /// The disk fails, or the row does not read.
     pub(crate) fn read<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         self.disk.row(key)?.map(|value| decode(&value)).transpose()
+    }
+
+    /// As [`Self::read`], but reads only a content that `known` does not know yet.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn find<T>(
+        &self,
+        key: &[u8],
+        known: impl Fn(RowId) -> Option<T>,
+    ) -> Result<Option<(RowId, Found<T>)>, StoreError> {
+        Ok(self.disk.find_row(key, known)?)
     }
 
     /// Commits all writes or none; durable when it returns.

@@ -88,7 +88,7 @@ use bytes::Bytes;
 pub use error::DiskError;
 use files::Directory;
 use medium::Medium;
-pub use rows::RowStatus;
+pub use rows::{Found, RowId, RowStatus};
 use rows::{RowOptions, Rows};
 
 /// A segment of blocks that has this many bytes is followed by another.
@@ -246,6 +246,18 @@ impl Disk {
     /// `Damaged`: the row does not verify. `Index`, `Io`.
     pub fn row(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
         self.0.rows.row(key)
+    }
+
+    /// As [`Disk::row`], but reads only a content that `known` does not know yet.
+    ///
+    /// # Errors
+    /// As [`Disk::row`].
+    pub fn find_row<T>(
+        &self,
+        key: &[u8],
+        known: impl Fn(RowId) -> Option<T>,
+    ) -> Result<Option<(RowId, Found<T>)>, DiskError> {
+        self.0.rows.find(key, known)
     }
 
     /// Rows in key order, as they were when the scan began. Blocks the thread while it reads the index.

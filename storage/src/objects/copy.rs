@@ -87,7 +87,7 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         self.check_early(bucket, key, &copy.condition)?;
         let lease = self.0.lease(bucket, key);
-        let content = match &source.opened.content {
+        let content = match &source.opened.version.content {
             Content::Inline(bytes) => Content::Inline(bytes.clone()),
             Content::Blocks(_) | Content::Long { .. } => {
                 let manifest = source.opened.manifest().await?;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::read::ObjectReader;
-use crate::cluster::Pins;
+use crate::cluster::{BucketEntry, Pins, Weigh, decode};
+use crate::disk::Found;
 use crate::model::{
     Bucket, Checksum, Content, ETag, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo, SealedVersion,
-    StorageClass, Timestamp, VersionDetails, VersionId, row_key,
+    StorageClass, Timestamp, VersionDetails, VersionId, WriteId, row_key,
 };
 use crate::{Store, StoreError};
 
@@ -37,14 +38,38 @@ pub struct ObjectInfo {
 /// One version of an object, opened. Its content stays readable while this lives, even if it is overwritten.
 #[derive(Clone)]
 pub struct Object {
-    info: Arc<ObjectInfo>,
     pub(super) opened: Arc<OpenedContent>,
+}
+
+/// A version of a row, decoded and unsealed.
+pub(crate) struct OpenedVersion {
+    info: ObjectInfo,
+    pub(super) content: Content,
+    write: WriteId,
+    extents: Vec<WriteId>,
+}
+
+impl Weigh for Arc<OpenedVersion> {
+    fn bytes(&self) -> u64 {
+        /// About what a block's reference takes.
+        const BLOCK_REF_BYTES: usize = 72;
+        let bytes = match &self.content {
+            Content::Inline(bytes) => bytes.len(),
+            Content::Long { manifest } => manifest.blocks.len() * BLOCK_REF_BYTES,
+            Content::Blocks(manifest) => manifest
+                .extents
+                .iter()
+                .map(|extent| extent.blocks.len() * BLOCK_REF_BYTES)
+                .sum(),
+        };
+        bytes as u64
+    }
 }
 
 /// The content of an opened version.
 pub(super) struct OpenedContent {
     pub(super) store: Store,
-    pub(super) content: Content,
+    pub(super) version: Arc<OpenedVersion>,
     manifest: OnceCell<Arc<Manifest>>,
     _pins: Pins,
 }
@@ -52,7 +77,7 @@ pub(super) struct OpenedContent {
 impl Object {
     /// Everything but the bytes.
     pub fn info(&self) -> &ObjectInfo {
-        &self.info
+        &self.opened.version.info
     }
 
     /// The parts of a multipart object in order; empty for a plain PUT.
@@ -65,7 +90,7 @@ impl Object {
 
     /// The bytes of a range within the content; what lies outside of it is left out.
     pub fn read(&self, range: Range<u64>) -> ObjectReader {
-        let end = range.end.min(self.info.size);
+        let end = range.end.min(self.info().size);
         ObjectReader::new(self.opened.clone(), range.start.min(end)..end)
     }
 }
@@ -79,7 +104,7 @@ impl OpenedContent {
                 .store
                 .0
                 .disk
-                .run(move || this.store.0.manifest(&this.content))
+                .run(move || this.store.0.manifest(&this.version.content))
                 .await??;
             Ok(Arc::new(manifest))
         };
@@ -101,30 +126,84 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         let row_key = row_key::object(bucket.id, key.as_str());
         loop {
-            let row: ObjectRow = self.0.partitions.read(&row_key)?.ok_or(StoreError::NoSuchKey)?;
-            let versioned = row
-                .versions
-                .iter()
-                .any(|version| version.facts.id != VersionId::Null);
-            let chosen = choose(row, version)?;
-            let pins = self.0.releaser.pin(chosen.extents.clone());
+            let opened = match version {
+                None => self.current(&entry, key, &row_key)?,
+                Some(_) => {
+                    let row = self.0.partitions.read(&row_key)?.ok_or(StoreError::NoSuchKey)?;
+                    Arc::new(self.open_version(&entry, key, row, version)?)
+                }
+            };
+            let pins = self.0.releaser.pin(opened.extents.clone());
             // Blocks may have been freed between reading the row and pinning them: only if the version is still there
             // did the pin come in time.
-            if !chosen.extents.is_empty() && !self.still_there(&row_key, &chosen)? {
+            if !opened.extents.is_empty() && !self.still_there(&row_key, opened.write)? {
                 continue;
             }
-            let details = self.0.details(&entry, key, &chosen)?;
-            return Ok(self.opened(chosen, details, versioned, pins));
+            let opened = OpenedContent {
+                store: self.clone(),
+                version: opened,
+                manifest: OnceCell::new(),
+                _pins: pins,
+            };
+            return Ok(Object {
+                opened: Arc::new(opened),
+            });
         }
     }
 
-    fn still_there(&self, row_key: &[u8], version: &SealedVersion) -> Result<bool, StoreError> {
-        let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
-        Ok(row.is_some_and(|row| row.versions.iter().any(|there| there.write == version.write)))
+    /// The current version, from memory if it was read lately.
+    fn current(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        row_key: &[u8],
+    ) -> Result<Arc<OpenedVersion>, StoreError> {
+        let hot = &self.0.hot;
+        match self
+            .0
+            .partitions
+            .find(row_key, |id| hot.row(id))?
+            .ok_or(StoreError::NoSuchKey)?
+        {
+            (_, Found::Known(opened)) => Ok(opened),
+            (id, Found::Read(value)) => {
+                let opened = Arc::new(self.open_version(entry, key, decode(&value)?, None)?);
+                hot.keep_row(id, opened.clone());
+                Ok(opened)
+            }
+        }
     }
 
-    fn opened(&self, version: SealedVersion, details: VersionDetails, versioned: bool, pins: Pins) -> Object {
-        let facts = version.facts;
+    fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
+        let hot = &self.0.hot;
+        match self.0.partitions.find(row_key, |id| hot.row(id))? {
+            None => Ok(false),
+            Some((_, Found::Known(opened))) if opened.write == write => Ok(true),
+            Some(_) => {
+                let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
+                Ok(row.is_some_and(|row| row.versions.iter().any(|there| there.write == write)))
+            }
+        }
+    }
+
+    fn open_version(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        row: ObjectRow,
+        version: Option<VersionId>,
+    ) -> Result<OpenedVersion, StoreError> {
+        let versioned = row
+            .versions
+            .iter()
+            .any(|version| version.facts.id != VersionId::Null);
+        let chosen = choose(row, version)?;
+        let VersionDetails {
+            headers,
+            checksum,
+            content,
+        } = self.0.details(entry, key, &chosen)?;
+        let facts = chosen.facts;
         let info = ObjectInfo {
             version: facts.id,
             versioned,
@@ -132,19 +211,15 @@ impl Store {
             size: facts.size,
             etag: facts.etag,
             class: facts.class,
-            checksum: details.checksum,
-            headers: details.headers,
+            checksum,
+            headers,
         };
-        let opened = OpenedContent {
-            store: self.clone(),
-            content: details.content,
-            manifest: OnceCell::new(),
-            _pins: pins,
-        };
-        Object {
-            info: Arc::new(info),
-            opened: Arc::new(opened),
-        }
+        Ok(OpenedVersion {
+            info,
+            content,
+            write: chosen.write,
+            extents: chosen.extents,
+        })
     }
 }
 

@@ -22,6 +22,7 @@ pub use body::{Claims, ObjectBody};
 pub use complete::{CompleteUpload, CompletedPart};
 pub use copy::CopyObject;
 pub use delete::{DeleteOutcome, DeleteTarget};
+pub(crate) use get::OpenedVersion;
 pub use get::{Object, ObjectInfo};
 pub use keys::NewKey;
 pub use list::{ListObjects, ListedObject, ObjectPage};

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::get::OpenedContent;
+use super::get::{OpenedContent, OpenedVersion};
 use crate::StoreError;
-use crate::cluster::Opened;
-use crate::model::{BlockRef, Content, Manifest};
+use crate::cluster::{Opened, StepId};
+use crate::model::{BlockRef, Content, Extent, Manifest};
 use crate::seal::BlockOpener;
 
 /// Content read and opened in one go: a reader holds at most two of these.
-const STEP_BYTES: u64 = 1 << 20;
+const STEP_BYTES: usize = 1 << 20;
 
 /// A range of an object's content as verified pieces of at most 64 KiB, read ahead by at most 1 MiB.
 ///
@@ -30,12 +30,24 @@ enum State {
     Reading {
         steps: Steps,
         ready: VecDeque<Bytes>,
-        ahead: Option<JoinHandle<StepResult>>,
+        ahead: Option<Ahead>,
     },
     Done,
 }
 
-type StepResult = Result<(Opened, BlockRef), StoreError>;
+/// The step behind the one that is being taken.
+enum Ahead {
+    /// It was in memory.
+    Hot(Vec<Bytes>),
+    /// It is being read.
+    Reading(JoinHandle<Result<Step, StoreError>>),
+}
+
+/// A step that was read, and what makes the next one in the same block cheaper.
+struct Step {
+    opened: Opened,
+    block: BlockRef,
+}
 
 impl ObjectReader {
     pub(super) fn new(object: Arc<OpenedContent>, range: Range<u64>) -> Self {
@@ -62,12 +74,12 @@ impl ObjectReader {
             match &mut self.state {
                 State::Done => return Ok(None),
                 State::New => {
-                    if let Content::Inline(bytes) = &self.object.content {
+                    if let Content::Inline(bytes) = &self.object.version.content {
                         let piece = inline(bytes, &self.range)?;
                         self.state = State::Done;
                         return Ok(Some(piece));
                     }
-                    let mut steps = Steps::new(self.object.manifest().await?, self.range.clone());
+                    let mut steps = Steps::new(Blocks::of(&self.object).await?, self.range.clone());
                     let ahead = steps.start(&self.object, None)?;
                     self.state = State::Reading {
                         steps,
@@ -79,13 +91,19 @@ impl ObjectReader {
                     if let Some(piece) = ready.pop_front() {
                         return Ok(Some(piece));
                     }
-                    let Some(reading) = ahead.as_mut() else {
-                        self.state = State::Done;
-                        continue;
+                    let (pieces, last) = match ahead.as_mut() {
+                        None => {
+                            self.state = State::Done;
+                            continue;
+                        }
+                        Some(Ahead::Hot(pieces)) => (std::mem::take(pieces), None),
+                        Some(Ahead::Reading(reading)) => {
+                            let Step { opened, block } = reading.await.map_err(|_| StoreError::Closed)??;
+                            (opened.pieces, Some((block, opened.opener)))
+                        }
                     };
-                    let (opened, block) = reading.await.map_err(|_| StoreError::Closed)??;
-                    *ahead = steps.start(&self.object, Some((block, opened.opener)))?;
-                    ready.extend(opened.pieces);
+                    *ahead = steps.start(&self.object, last)?;
+                    ready.extend(pieces);
                 }
             }
         }
@@ -102,9 +120,34 @@ fn inline(bytes: &Bytes, range: &Range<u64>) -> Result<Bytes, StoreError> {
     Ok(bytes.slice(at(range.start)..at(range.end)))
 }
 
+/// The blocks of an object: in its row, or in a manifest of its own.
+enum Blocks {
+    InRow(Arc<OpenedVersion>),
+    Long(Arc<Manifest>),
+}
+
+impl Blocks {
+    async fn of(object: &Arc<OpenedContent>) -> Result<Self, StoreError> {
+        Ok(match &object.version.content {
+            Content::Blocks(_) => Self::InRow(object.version.clone()),
+            Content::Inline(_) | Content::Long { .. } => Self::Long(object.manifest().await?),
+        })
+    }
+
+    fn extents(&self) -> &[Extent] {
+        match self {
+            Self::Long(manifest) => &manifest.extents,
+            Self::InRow(version) => match &version.content {
+                Content::Blocks(manifest) => &manifest.extents,
+                Content::Inline(_) | Content::Long { .. } => &[],
+            },
+        }
+    }
+}
+
 /// Where in which block the next step reads.
 struct Steps {
-    manifest: Arc<Manifest>,
+    blocks: Blocks,
     extent: usize,
     block: usize,
     /// Offset in the object at which the block begins.
@@ -113,9 +156,9 @@ struct Steps {
 }
 
 impl Steps {
-    fn new(manifest: Arc<Manifest>, range: Range<u64>) -> Self {
+    fn new(blocks: Blocks, range: Range<u64>) -> Self {
         Self {
-            manifest,
+            blocks,
             extent: 0,
             block: 0,
             block_start: 0,
@@ -128,19 +171,36 @@ impl Steps {
         &mut self,
         object: &Arc<OpenedContent>,
         last: Option<(BlockRef, Arc<BlockOpener>)>,
-    ) -> Result<Option<JoinHandle<StepResult>>, StoreError> {
+    ) -> Result<Option<Ahead>, StoreError> {
         let Some((block, range)) = self.next()? else {
             return Ok(None);
         };
+        let whole = whole_step(&block, range.start);
+        let id = StepId {
+            block: block.id,
+            start: u32::try_from(whole.start).unwrap_or(u32::MAX),
+        };
+        if let Some(pieces) = object.store.0.hot.step(id) {
+            return Ok(Some(Ahead::Hot(cut(
+                pieces,
+                range.start - whole.start..range.end - whole.start,
+            ))));
+        }
         let opener = last
             .filter(|(before, _)| before.id == block.id)
             .map(|(_, opener)| opener);
         let reading = object.clone();
-        Ok(Some(object.store.0.tasks.spawn(async move {
-            let blocks = reading.store.0.blocks.clone();
-            let fetch = move || blocks.fetch(&block, range, opener).map(|opened| (opened, block));
-            reading.store.0.disk.run(fetch).await?
-        })))
+        Ok(Some(Ahead::Reading(object.store.0.tasks.spawn(async move {
+            let fetching = reading.store.0.clone();
+            let step = move || {
+                let opened = fetching.blocks.fetch(&block, range.clone(), opener)?;
+                if range == whole {
+                    fetching.hot.keep_step(id, opened.pieces.clone());
+                }
+                Ok(Step { opened, block })
+            };
+            reading.store.0.disk.run(step).await?
+        }))))
     }
 
     fn next(&mut self) -> Result<Option<(BlockRef, Range<usize>)>, StoreError> {
@@ -148,7 +208,7 @@ impl Steps {
             return Ok(None);
         }
         loop {
-            let extent = self.manifest.extents.get(self.extent).ok_or_else(too_short)?;
+            let extent = self.blocks.extents().get(self.extent).ok_or_else(too_short)?;
             let Some(block) = extent.blocks.get(self.block) else {
                 self.extent += 1;
                 self.block = 0;
@@ -160,15 +220,35 @@ impl Steps {
                 self.block_start = block_end;
                 continue;
             }
-            let from = self.range.start - self.block_start;
-            // Steps end at multiples of their size, so that no piece is opened twice.
-            let to =
-                ((from / STEP_BYTES + 1) * STEP_BYTES).min(self.range.end.min(block_end) - self.block_start);
-            self.range.start = self.block_start + to;
-            let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-            return Ok(Some((block.clone(), at(from)..at(to))));
+            let from = usize::try_from(self.range.start - self.block_start).unwrap_or(usize::MAX);
+            let wanted = usize::try_from(self.range.end - self.block_start).unwrap_or(usize::MAX);
+            // A step never crosses a multiple of its size, so that no piece is opened twice.
+            let to = whole_step(block, from).end.min(wanted);
+            self.range.start = self.block_start + to as u64;
+            return Ok(Some((block.clone(), from..to)));
         }
     }
+}
+
+/// The whole step of a block's content in which an offset lies.
+fn whole_step(block: &BlockRef, offset: usize) -> Range<usize> {
+    let start = offset / STEP_BYTES * STEP_BYTES;
+    start..(start + STEP_BYTES).min(block.bytes as usize)
+}
+
+/// The pieces of a range within the pieces of a step.
+fn cut(pieces: Vec<Bytes>, range: Range<usize>) -> Vec<Bytes> {
+    let mut start = 0;
+    let mut inside = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let end = start + piece.len();
+        let (from, to) = (range.start.max(start), range.end.min(end));
+        if from < to {
+            inside.push(piece.slice(from - start..to - start));
+        }
+        start = end;
+    }
+    inside
 }
 
 fn too_short() -> StoreError {

@@ -317,6 +317,7 @@ mod tests {
             accept_loss: false,
             recovery_phrase: None,
             memory: 0,
+            hot: 0,
         };
         let (store, first) = Store::open(options).await.unwrap();
         let owner = first.unwrap().owner_key.id.clone();

@@ -131,6 +131,18 @@ impl Rows {
         row(&self.index, self.log.segments(), key)
     }
 
+    /// As [`Rows::row`], but reads only a content that `known` does not know yet.
+    ///
+    /// # Errors
+    /// As [`Rows::row`].
+    pub(crate) fn find<T>(
+        &self,
+        key: &[u8],
+        known: impl Fn(RowId) -> Option<T>,
+    ) -> Result<Option<(RowId, Found<T>)>, DiskError> {
+        find(&self.index, self.log.segments(), key, known)
+    }
+
     /// Rows in key order, as they are now; the log is not touched.
     pub(crate) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> RowScan {
         RowScan(self.index.scan(from, to))
@@ -252,16 +264,62 @@ fn name_loss(losses: &[Damage]) -> Option<String> {
     ))
 }
 
+/// Names one content of one row while the disk is open: every commit gives another, and so does a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowId {
+    segment: u32,
+    offset: u64,
+    lsn: u64,
+}
+
+impl RowId {
+    fn of(place: &RowPlace) -> Self {
+        let super::frame::Position { segment, offset } = place.position;
+        Self {
+            segment,
+            offset,
+            lsn: place.lsn,
+        }
+    }
+}
+
+/// What a lookup found.
+#[derive(Clone, Debug)]
+pub enum Found<T> {
+    /// What the caller knew this content as.
+    Known(T),
+    /// The content itself.
+    Read(Bytes),
+}
+
 /// Looks a row up and reads it.
 fn row(index: &Index, segments: &super::log::Segments, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+    let found = find(index, segments, key, |_| None)?;
+    Ok(found.map(|(_, Found::Known(value) | Found::Read(value))| value))
+}
+
+/// Looks a row up and reads it unless its content is known.
+fn find<T>(
+    index: &Index,
+    segments: &super::log::Segments,
+    key: &[u8],
+    known: impl Fn(RowId) -> Option<T>,
+) -> Result<Option<(RowId, Found<T>)>, DiskError> {
     let mut gone = None;
     for _ in 0..LOOKUPS_MAX {
         let Some(entry) = index.get(key)? else {
             return Ok(None);
         };
         let place = RowPlace::of(&entry).ok_or_else(|| DiskError::Index("entry of a row".into()))?;
+        let id = RowId::of(&place);
+        if let Some(known) = known(id) {
+            return Ok(Some((id, Found::Known(known))));
+        }
         match segments.read_at(place.position, place.len as usize) {
-            Ok(record) => return value_of(index, key, record, &place).map(Some),
+            Ok(record) => {
+                let value = value_of(index, key, record, &place)?;
+                return Ok(Some((id, Found::Read(value))));
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound => gone = Some(place),
                 io::ErrorKind::UnexpectedEof => return Err(damaged(&place)),
