@@ -20,6 +20,8 @@ use bytes::Bytes;
 use compaction::Compactor;
 use index::{Index, IndexScan, RowPlace};
 use record::Record;
+#[cfg(any(test, feature = "simulation"))]
+pub(super) use record::read_hostile;
 pub(crate) use recover::IndexAt;
 use recover::recover;
 
