@@ -252,7 +252,7 @@ impl Store {
             let Some(row) = first.transpose()? else {
                 return Ok(());
             };
-            let (key, upload) = row_key::parse_upload(&row.key)
+            let (key, upload) = row_key::parse_upload(row.key())
                 .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
             let claim = self.0.partitions.claim(entry.bucket.id, &key).await?;
             self.abort(entry, &key, upload, &claim).await?;
@@ -306,7 +306,7 @@ impl Inner {
             .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
         let inner = self.clone();
         Ok(rows.filter_map(move |row| match row {
-            Ok(row) => inner.partitions.read(&row.key).transpose(),
+            Ok(row) => inner.partitions.read(row.key()).transpose(),
             Err(error) => Some(Err(error.into())),
         }))
     }
