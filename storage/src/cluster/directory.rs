@@ -285,5 +285,5 @@ fn rows_of(disk: &Disk, kind: row_key::Root) -> Result<Vec<Vec<u8>>, StoreError>
     let from = row_key::root(kind);
     let to = row_key::after_prefix(from.clone());
     let rows = disk.scan(Included(&from), Excluded(&to));
-    rows.map(|row| Ok(row?.key.to_vec())).collect()
+    rows.map(|row| Ok(row?.key().to_vec())).collect()
 }

@@ -245,7 +245,7 @@ impl Store {
                 .next()
                 .transpose()?;
             let Some(row) = first else { return Ok(()) };
-            let (key, upload) = row_key::parse_upload(&row.key)
+            let (key, upload) = row_key::parse_upload(row.key())
                 .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
             self.abort(entry, &key, upload).await?;
         }
@@ -298,7 +298,7 @@ impl Inner {
             .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
         let inner = self.clone();
         Ok(rows.filter_map(move |row| match row {
-            Ok(row) => inner.partitions.read(&row.key).transpose(),
+            Ok(row) => inner.partitions.read(row.key()).transpose(),
             Err(error) => Some(Err(error.into())),
         }))
     }

@@ -155,13 +155,13 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
     for row in rows(inner, row_key::all_uploads()) {
         let row = row?;
         let (Some(bucket), Some((key, upload))) =
-            (row_key::bucket_id(&row.key), row_key::parse_upload(&row.key))
+            (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
         let prefix = row_key::parts(bucket, upload);
         for part in rows(inner, (prefix.clone(), row_key::after_prefix(prefix))) {
-            let Some(part) = inner.partitions.read::<PartRow>(&part?.key)? else {
+            let Some(part) = inner.partitions.read::<PartRow>(part?.key())? else {
                 continue;
             };
             if !add(owner_of(&inner.keyring, bucket, &key, part.write)) {
@@ -178,10 +178,10 @@ fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result
         if is_inline(&row) {
             continue;
         }
-        let (Some(bucket), Some(key)) = (row_key::bucket_id(&row.key), key_of(&row)) else {
+        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(&row)) else {
             continue;
         };
-        let Some(object) = inner.partitions.read::<ObjectRow>(&row.key)? else {
+        let Some(object) = inner.partitions.read::<ObjectRow>(row.key())? else {
             continue;
         };
         for write in object.versions.iter().flat_map(|version| &version.extents) {
@@ -195,13 +195,13 @@ fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result
 
 /// Whether the summary alone tells that the row names no blocks.
 fn is_inline(row: &ScannedRow) -> bool {
-    summary::decode(&row.summary).is_some_and(|summary| {
+    summary::decode(row.summary()).is_some_and(|summary| {
         summary.only_null && summary.size <= INLINE_BYTES_MAX as u64 && matches!(summary.etag, ETag::Md5(_))
     })
 }
 
 fn key_of(row: &ScannedRow) -> Option<ObjectKey> {
-    ObjectKey::parse(row.key.get(row_key::OBJECT_KEY_AT..)?).ok()
+    ObjectKey::parse(row.key().get(row_key::OBJECT_KEY_AT..)?).ok()
 }
 
 /// Releases references of this slice whose owner no row names and no write under way uses.
@@ -251,16 +251,17 @@ fn completed_long_ago(inner: &Inner) -> Result<Vec<(BucketId, ObjectKey, Vec<u8>
     let mut old = Vec::new();
     for row in rows(inner, row_key::all_uploads()) {
         let row = row?;
-        let (Some(bucket), Some((key, _))) = (row_key::bucket_id(&row.key), row_key::parse_upload(&row.key))
+        let (Some(bucket), Some((key, _))) =
+            (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
-        let Some(upload) = inner.partitions.read::<UploadRow>(&row.key)? else {
+        let Some(upload) = inner.partitions.read::<UploadRow>(row.key())? else {
             continue;
         };
         if matches!(upload.state, UploadState::Completed { modified, .. } if modified.as_millis() + kept < now)
         {
-            old.push((bucket, key, row.key.to_vec()));
+            old.push((bucket, key, row.key().to_vec()));
         }
     }
     Ok(old)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::KIND_ROWS;
 use super::apply::{Moving, RowApply, RowNote};
-use super::index::{Index, RowPlace};
+use super::index::Index;
 use super::record::Record;
 use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
@@ -192,8 +192,8 @@ pub(super) fn weigh(segments: &Segments, index: &Index) -> Result<BTreeMap<u32, 
         );
     }
     weights.pop_last();
-    for entry in index.scan(Bound::Unbounded, Bound::Unbounded) {
-        if let Some(place) = RowPlace::of(&entry?.1)
+    for row in index.scan(Bound::Unbounded, Bound::Unbounded) {
+        if let Some(place) = row?.place()
             && let Some(weight) = weights.get_mut(&place.position.segment)
         {
             weight.live += u64::from(place.len);

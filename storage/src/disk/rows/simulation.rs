@@ -147,9 +147,9 @@ impl World {
             .scan(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
         let mut rows = Model::new();
         for entry in scan {
-            let (key, _) = entry?;
-            let value = row(&opened.index, &segments, &key)?.unwrap();
-            rows.insert(key.to_vec(), value);
+            let entry = entry?;
+            let value = row(&opened.index, &segments, entry.key())?.unwrap();
+            rows.insert(entry.key().to_vec(), value);
         }
         Ok(rows)
     }
