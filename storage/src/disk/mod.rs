@@ -91,6 +91,7 @@ pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, 
 use bytes::Bytes;
 pub use error::DiskError;
 use files::Directory;
+pub(crate) use files::create_private;
 use medium::Medium;
 use rows::{RowOptions, Rows};
 pub use rows::{Found, RowId, RowStatus, ScannedRow};
