@@ -1,9 +1,7 @@
 //! The store of one node: opens and closes everything below it in order.
 
-use std::fs;
 use std::ops::Bound;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::StoreError;
 use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser, Writes};
-use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite};
+use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
 use crate::model::{AccessKey, KeyName, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
@@ -97,7 +95,11 @@ impl Store {
     /// # Errors
     /// The disk cannot be opened, is in use, or keys are missing or damaged.
     pub async fn open(options: Options) -> Result<(Self, Option<FirstStart>), StoreError> {
-        create_private(&options.state)?;
+        create_private(&options.state).map_err(|source| DiskError::Io {
+            directory: options.state.clone(),
+            action: "create state directory",
+            source,
+        })?;
         let rows = options.state.join("rows");
         let disk = Disk::open(DiskOptions {
             rows,
@@ -212,18 +214,6 @@ impl Store {
             owner_key,
         })
     }
-}
-
-/// Creates the state directory, for its owner alone.
-fn create_private(state: &Path) -> Result<(), StoreError> {
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
-    created.map_err(|source| {
-        StoreError::Disk(DiskError::Io {
-            directory: state.to_owned(),
-            action: "create state directory",
-            source,
-        })
-    })
 }
 
 /// Removes the mark that the last close left; there is none after a crash, and on the first start.

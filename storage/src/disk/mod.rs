@@ -8,7 +8,8 @@
 //! - A torn tail above the newest durable LSN known is cut. A bad frame at or below it is corruption: rows opens
 //!   read-only, serves what verifies, and names the loss until a person accepts it. It never guesses.
 //! - A failed write or sync is never retried: the log stops, since the system may have dropped the pages and a second
-//!   sync would lie. Only a full disk costs no more than the commit that met it.
+//!   sync would lie. Only a full disk costs no more than the commit that met it. The next start writes again whatever
+//!   it finds that nothing proves durable, syncs, and only then tells the index.
 //! - The index is written only after the sync that covers a row. An index that stands beyond the end of the log proves
 //!   that acknowledged frames are gone.
 //! - The value of a row stays in the log; the index holds its place and summary. So the index stays small, and a scan
@@ -92,6 +93,7 @@ pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, 
 use bytes::Bytes;
 pub use error::DiskError;
 use files::Directory;
+pub(crate) use files::create_private;
 use medium::Medium;
 pub use rows::{Found, RowId, RowStatus, ScannedRow};
 use rows::{RowOptions, Rows};

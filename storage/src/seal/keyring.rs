@@ -94,7 +94,14 @@ impl Keyring {
         phrase: Option<&str>,
     ) -> Result<(Self, Option<Zeroizing<String>>), KeyringError> {
         let keys = state.join(KEYS_FILE);
-        if keys.exists() {
+        // A file that cannot be asked for is not a file that is missing: new keys must not take its place.
+        if keys
+            .try_exists()
+            .map_err(|source| io_error("find", &keys, source))?
+        {
+            // Renamed, perhaps, by a process that was killed before it could sync: what these keys seal must not outlive
+            // them.
+            sync_directory(state).map_err(|source| io_error("sync", state, source))?;
             let generations = read_keys(&keys)?;
             let keyring = Self::from_generations(&generations)?;
             // Keys without data: the first start crashed before anyone saw the phrase. A new one wraps the same keys.
@@ -270,9 +277,13 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
         // Sync before renaming: after a crash the name must never point at a torn file.
         file.sync_all()?;
         fs::rename(&partial, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        sync_directory(path.parent().unwrap_or(Path::new(".")))
     };
     write().map_err(|source| io_error("write", path, source))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeyringError {
