@@ -8,7 +8,7 @@ mod memory_index;
 mod record;
 mod recover;
 #[cfg(test)]
-mod simulation;
+mod simulation_tests;
 
 use std::io;
 use std::ops::Bound;
