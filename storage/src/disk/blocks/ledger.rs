@@ -4,6 +4,10 @@
 //! [`Ledger::apply`], so that a replay cannot end elsewhere than the writes did. The one difference is when a
 //! block without references is freed: at once while writing, at the end of a replay, since a reference that was
 //! copied forward is met late.
+//!
+//! Where frames are lost, references may be lost with them, and nobody can tell any more which blocks are needed. So
+//! each block that is there when the loss is found counts one reference that nobody holds, and is never freed. Room is
+//! lost by that, and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -220,6 +224,15 @@ impl<'a> Ledger<'a> {
         }
         if entry.place.is_none() {
             self.damaged.insert(id, true);
+        }
+        Ok(())
+    }
+
+    /// Keeps a block for somebody whose reference is lost.
+    pub(super) fn keep(&mut self, id: Id) -> Result<(), DiskError> {
+        if let Some(mut entry) = self.block(&id)?.filter(|entry| entry.place.is_some()) {
+            entry.references += 1;
+            self.blocks.insert(id, Some(entry));
         }
         Ok(())
     }

@@ -494,3 +494,57 @@ async fn a_log_that_lost_its_end_is_noticed_and_the_rest_is_served() {
     assert_eq!(read(&blocks, second).unwrap(), second_bytes);
     close(&blocks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_whose_reference_is_lost_is_kept_for_whoever_needs_it() {
+    const EVE: Owner = [3; 16];
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (copied, sealed) = block(1, 50_000);
+    let (shared, shared_bytes) = block(2, 50_000);
+    for (id, sealed) in [(copied, &sealed), (shared, &shared_bytes)] {
+        blocks.put(id, ANN, sealed.clone()).await.unwrap();
+    }
+    blocks.add_references(BOB, vec![copied, shared]).await.unwrap();
+    blocks.release(ANN, vec![copied]).await.unwrap();
+    close(&blocks);
+    drop(blocks);
+    // The sector with Bob's references goes bad, and the index is made anew.
+    let path = node.path("a/blocks-00000001.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(16).position(|owner| owner == BOB).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::remove_dir_all(node.path("index")).unwrap();
+    for _ in 0..2 {
+        let blocks = node.open().await;
+        // What others do with the same blocks must not free them either.
+        blocks.put(copied, EVE, sealed.clone()).await.unwrap();
+        blocks.release(EVE, vec![copied]).await.unwrap();
+        blocks.release(ANN, vec![shared]).await.unwrap();
+        assert_eq!(read(&blocks, copied).unwrap(), sealed);
+        assert_eq!(read(&blocks, shared).unwrap(), shared_bytes);
+        // What is stored from now on is freed as ever.
+        let (new, sealed) = block(3, 50_000);
+        blocks.put(new, ANN, sealed).await.unwrap();
+        blocks.release(ANN, vec![new]).await.unwrap();
+        assert!(matches!(read(&blocks, new), Err(DiskError::NoSuchBlock)));
+        close(&blocks);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_was_interrupted_keeps_blocks_all_the_same() {
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (id, sealed) = block(1, 50_000);
+    blocks.put(id, ANN, sealed.clone()).await.unwrap();
+    blocks.0.directories[0].shared.index.set_lossy(true).unwrap();
+    close(&blocks);
+    drop(blocks);
+    let blocks = node.open().await;
+    blocks.release(ANN, vec![id]).await.unwrap();
+    assert_eq!(read(&blocks, id).unwrap(), sealed);
+    assert!(!blocks.0.directories[0].shared.index.is_lossy().unwrap());
+    close(&blocks);
+}
