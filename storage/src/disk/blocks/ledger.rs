@@ -95,10 +95,11 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Remembers that a block's bytes do not verify, if it is still at `place`.
-    pub(super) fn set_damaged(&mut self, id: Id, place: Place) -> Result<(), DiskError> {
-        if self.block(&id)?.is_some_and(|entry| entry.place == Some(place)) {
-            self.damaged.insert(id, true);
+    /// Remembers whether a block's bytes verify, if it is still at `place`.
+    pub(super) fn verified(&mut self, id: Id, place: Place, whole: bool) -> Result<(), DiskError> {
+        let there = self.block(&id)?.is_some_and(|entry| entry.place == Some(place));
+        if there && self.is_damaged(&id)? == whole {
+            self.damaged.insert(id, !whole);
         }
         Ok(())
     }

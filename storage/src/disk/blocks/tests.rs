@@ -548,3 +548,30 @@ async fn a_rebuild_that_was_interrupted_keeps_blocks_all_the_same() {
     assert!(!blocks.0.directories[0].shared.index.is_lossy().unwrap());
     close(&blocks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_did_not_verify_once_is_served_as_soon_as_it_does() {
+    use std::os::unix::fs::FileExt;
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (id, sealed) = block(1, 200_000);
+    blocks.put(id, ANN, sealed.clone()).await.unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(node.path("a/blocks-00000001.log"))
+        .unwrap();
+    let mut stored = [0; 100];
+    file.read_exact_at(&mut stored, 150_000).unwrap();
+    file.write_all_at(&[0; 100], 150_000).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(read(&blocks, id), Err(DiskError::Damaged(_))));
+        eventually("it is counted", || blocks.status()[0].damaged == 1).await;
+    }
+    file.write_all_at(&stored, 150_000).unwrap();
+    assert_eq!(read(&blocks, id).unwrap(), sealed);
+    let scrubbed = tokio::task::block_in_place(|| blocks.verify(None, u64::MAX)).unwrap();
+    assert_eq!((scrubbed.damaged, scrubbed.blocks), (vec![], 1));
+    assert_eq!(blocks.status()[0].damaged, 0);
+    close(&blocks);
+}
