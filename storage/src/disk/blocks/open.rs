@@ -66,7 +66,8 @@ impl Blocks {
     /// `Foreign`: a directory belongs elsewhere, or it cannot be told whose it is. `NewerFormat`. `Locked`.
     /// `Io`: the list of directories, or one that is new, cannot be used. `Index`.
     pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
-        let mut set = read_set(&options)?;
+        let listed = read_set(&options)?;
+        let mut set = listed.clone();
         let mut found = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
@@ -75,8 +76,11 @@ impl Blocks {
                 None => missing.push(path.clone()),
             }
         }
-        set.write(options.state)
-            .map_err(|source| io(&options.state_path, "write list of directories", source))?;
+        // A full disk must not prevent a start that changes nothing.
+        if set != listed {
+            set.write(options.state)
+                .map_err(|source| io(&options.state_path, "write list of directories", source))?;
+        }
         let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
         let absent = set
             .directories
