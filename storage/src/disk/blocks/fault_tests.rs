@@ -329,3 +329,18 @@ async fn a_store_on_a_full_disk_starts() {
     );
     tokio::task::block_in_place(|| blocks.close());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_loses_power_is_finished_by_the_next() {
+    for changes in 0..10 {
+        let node = Node::new(changes);
+        node.state.cut_power_after(changes);
+        if let Ok(blocks) = tokio::task::block_in_place(|| node.open()) {
+            tokio::task::block_in_place(|| blocks.close());
+        }
+        node.state.restart();
+        node.device.restart();
+        let blocks = tokio::task::block_in_place(|| node.open()).unwrap();
+        tokio::task::block_in_place(|| blocks.close());
+    }
+}

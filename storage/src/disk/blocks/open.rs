@@ -78,8 +78,7 @@ impl Blocks {
         }
         // A full disk must not prevent a start that changes nothing.
         if set != listed {
-            set.write(options.state)
-                .map_err(|source| io(&options.state_path, "write list of directories", source))?;
+            write_set(&options, &set)?;
         }
         let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
         let absent = set
@@ -138,11 +137,21 @@ fn read_set(options: &BlocksOptions<'_>) -> Result<Set, DiskError> {
             why,
             "the list of block directories is damaged",
         )),
-        None => Ok(Set {
-            id: random(&options.state_path)?,
-            directories: Vec::new(),
-        }),
+        None => {
+            let set = Set {
+                id: random(&options.state_path)?,
+                directories: Vec::new(),
+            };
+            // Before any directory says that it belongs to the set.
+            write_set(options, &set)?;
+            Ok(set)
+        }
     }
+}
+
+fn write_set(options: &BlocksOptions<'_>, set: &Set) -> Result<(), DiskError> {
+    set.write(options.state)
+        .map_err(|source| io(&options.state_path, "write list of directories", source))
 }
 
 /// The id of a directory, and the directory.
