@@ -68,10 +68,16 @@ impl Blocks {
     pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
         let listed = read_set(&options)?;
         let mut set = listed.clone();
-        let mut found = Vec::new();
+        let mut found: Vec<([u8; 16], &PathBuf, Option<u64>, Arc<dyn Medium>)> = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
             match admit(&options, &mut set, path)? {
+                Some((identity, _)) if found.iter().any(|(other, ..)| *other == identity) => {
+                    return Err(DiskError::Foreign {
+                        directory: path.clone(),
+                        reason: "it is a copy of another directory of this store",
+                    });
+                }
                 Some((identity, medium)) => found.push((identity, path, *capacity, medium)),
                 None => missing.push(path.clone()),
             }

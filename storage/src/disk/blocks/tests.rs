@@ -575,3 +575,35 @@ async fn a_block_that_did_not_verify_once_is_served_as_soon_as_it_does() {
     assert_eq!(blocks.status()[0].damaged, 0);
     close(&blocks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_directory_is_refused_beside_its_original() {
+    let mut node = Node::new(&["a"]);
+    close(&node.open().await);
+    std::fs::create_dir(node.path("b")).unwrap();
+    for file in std::fs::read_dir(node.path("a")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), node.path("b").join(file.file_name())).unwrap();
+    }
+    node.directories.push(BlockDirectory {
+        path: node.path("b"),
+        capacity: None,
+    });
+    let refused = tokio::task::block_in_place(|| node.try_open());
+    assert!(matches!(refused, Err(DiskError::Foreign { directory, .. }) if directory == node.path("b")));
+    node.directories.remove(0);
+    close(&node.open().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_every_directory_has_stopped_taking_is_refused_as_such() {
+    let node = Node::new(&["a", "b"]);
+    let blocks = node.open().await;
+    for directory in &blocks.0.directories {
+        directory.shared.state().stopped = true;
+    }
+    let (id, sealed) = block(1, 5000);
+    let refused = blocks.put(id, ANN, sealed).await;
+    assert!(matches!(refused, Err(DiskError::Stopped { .. })), "{refused:?}");
+    close(&blocks);
+}
