@@ -78,6 +78,8 @@ mod error;
 pub mod fault;
 mod files;
 mod frame;
+#[cfg(any(test, feature = "simulation"))]
+pub mod hostile;
 mod log;
 pub mod medium;
 mod rows;
@@ -93,8 +95,8 @@ pub use error::DiskError;
 use files::Directory;
 pub(crate) use files::create_private;
 use medium::Medium;
-use rows::{RowOptions, Rows};
 pub use rows::{Found, RowId, RowStatus, ScannedRow};
+use rows::{RowOptions, Rows};
 
 /// A segment of blocks that has this many bytes is followed by another.
 const SEGMENT_BYTES: u64 = 1 << 30;

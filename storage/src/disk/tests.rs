@@ -191,6 +191,39 @@ async fn a_log_that_lost_its_end_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_log_that_lost_its_end_in_a_crash_is_noticed() {
+    let home = TempDir::new().unwrap();
+    let disk = open(home.path()).await;
+    disk.commit(vec![put("a", "1")]).await.unwrap();
+    let before = fs::read(home.path().join("rows/rows-00000001.log")).unwrap();
+    disk.commit(vec![put("b", "2")]).await.unwrap();
+    // What a kill leaves: the directories as they are, nothing flushed.
+    let crashed = TempDir::new().unwrap();
+    copy_all(&home.path().join("rows"), &crashed.path().join("rows"));
+    fs::write(crashed.path().join("rows/rows-00000001.log"), before).unwrap();
+    for _ in 0..2 {
+        let disk = open(crashed.path()).await;
+        assert!(disk.status().rows.loss.is_some());
+        assert_eq!(keys(&disk), ["a"]);
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (
+            entry.as_ref().unwrap().path(),
+            to.join(entry.unwrap().file_name()),
+        );
+        if from.is_dir() {
+            copy_all(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_directory_in_use_is_refused() {
     let home = TempDir::new().unwrap();
     let _disk = open(home.path()).await;

@@ -1,6 +1,7 @@
 //! One directory of blocks: what its threads and its readers share, and how it opens and closes.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -185,6 +186,25 @@ impl Directory {
         // The queue is closed by whoever gets here first; what was sent before is still served.
         drop(self.requests.blocking_send(Request::Close));
         let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(directory = %self.shared.path.display(), "the blocks thread panicked");
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Both threads end, and let go of the directory's lock, before whoever dropped it can open it again.
+        self.reclaimer.stop();
+        let (closed, _) = mpsc::channel(1);
+        drop(mem::replace(&mut self.requests, closed));
+        let thread = self
+            .owner
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {

@@ -160,6 +160,20 @@ impl Index {
         }
     }
 
+    /// LSN of the last frame that an earlier run applied, as far as anything says: beyond [`Index::applied`] where a crash
+    /// took the newest changes with it.
+    pub(super) fn reached_lsn(&self) -> Result<u64, DiskError> {
+        let reached = match self {
+            Self::Tree(index) => index.reached(),
+            Self::Memory(_) => None,
+        };
+        let lsns = [self.applied()?, reached]
+            .into_iter()
+            .flatten()
+            .map(|placed| placed.lsn);
+        Ok(lsns.max().unwrap_or(0))
+    }
+
     /// Bytes of drop records by segment.
     pub(super) fn drops(&self) -> Result<Vec<(u32, u64)>, DiskError> {
         match self {

@@ -8,7 +8,7 @@ mod memory_index;
 mod record;
 mod recover;
 #[cfg(test)]
-mod simulation;
+mod simulation_tests;
 mod tree_index;
 
 use std::io;
@@ -22,6 +22,8 @@ use compaction::Compactor;
 pub use index::ScannedRow;
 use index::{Index, IndexScan, RowPlace};
 use record::Record;
+#[cfg(any(test, feature = "simulation"))]
+pub(super) use record::read_hostile;
 pub(crate) use recover::IndexAt;
 use recover::recover;
 

@@ -64,16 +64,26 @@ pub(super) fn recover(
     options: &LogOptions,
     at: &IndexAt<'_>,
 ) -> Result<Recovered, DiskError> {
-    let proven = match at.open().and_then(|index| Ok((index.applied()?, index))) {
-        Ok((Some(applied), index)) => {
-            match replay(medium, options, Arc::new(index), Some(applied), applied.lsn) {
+    let opened = at
+        .open()
+        .and_then(|index| Ok((index.applied()?, index.reached_lsn()?, index)));
+    let proven = match opened {
+        Ok((Some(applied), reached_lsn, index)) => {
+            match replay(medium, options, Arc::new(index), Some(applied), reached_lsn) {
                 Ok(recovered) if recovered.losses.is_empty() => return Ok(recovered),
                 Ok(_) | Err(DiskError::Damaged(_) | DiskError::Index(_)) => {}
                 Err(error) => return Err(error),
             }
-            applied.lsn
+            reached_lsn
         }
-        Ok((None, _)) => 0,
+        Ok((None, reached_lsn, index)) => {
+            // It must be closed before it is removed.
+            drop(index);
+            let recovered = rebuild(medium, options, at, reached_lsn)?;
+            // A first run that was killed before it flushed the index has lost none.
+            let rebuilt = recovered.rebuilt && (reached_lsn == 0 || !recovered.losses.is_empty());
+            return Ok(Recovered { rebuilt, ..recovered });
+        }
         Err(error) => {
             tracing::warn!(%error, "row index cannot be used");
             0
@@ -102,6 +112,9 @@ fn rebuild(
     let recovered = replay(medium, options, index, None, proven)?;
     // A log without a row needs no index: the first start rebuilds nothing.
     let rebuilt = recovered.index.applied()?.is_some() || !recovered.losses.is_empty();
+    if rebuilt {
+        tracing::info!("row index rebuilt from the log");
+    }
     Ok(Recovered { rebuilt, ..recovered })
 }
 

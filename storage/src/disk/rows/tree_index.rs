@@ -11,9 +11,10 @@
 //! takes `visible` while no scan is beginning. So each scan either holds all that it may see, or sees only what is newer
 //! than anything that is dropped.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,13 +47,26 @@ const MEMTABLE_BYTES: u64 = 8 << 20;
 /// a tenth of a second.
 const REPLAY_BYTES: u64 = 32 << 20;
 
+/// A memtable is flushed, too, when this many of its entries are older versions of others: a listing steps over each.
+const SHADOWED_MAX: u64 = 2048;
+/// Bytes of a table: rows overwritten again and again cost no more than the merging of one.
+const TABLE_BYTES: u64 = 16 << 20;
+/// In the tree's directory: how far the tree has ever been written, tables or not. An index that stands beyond the end of
+/// the log proves a loss, also where a kill has taken its memtable. Never synced; a torn one is ignored.
+const REACHED: &str = "reached";
+
 /// The index of rows on disk.
 pub(super) struct TreeIndex {
     tree: Arc<RowTree>,
     flusher: Flusher,
     directory: PathBuf,
+    reached: File,
+    /// What an earlier run left in `reached`.
+    reached_before: Option<Placed>,
     /// Bytes of the row log whose rows are in the memtable that is written to.
     logged: AtomicU64,
+    /// Older versions in the memtable that is written to.
+    shadowed: AtomicU64,
 }
 
 impl TreeIndex {
@@ -68,12 +82,25 @@ impl TreeIndex {
         let opened = catch_unwind(AssertUnwindSafe(|| RowTree::open(&directory.join("index"))));
         let tree = opened.map_err(|_| DiskError::Index("the tree panicked".into()))?;
         let tree = Arc::new(tree.map_err(failed)?);
-        let flusher = Flusher::start(tree.clone()).map_err(|error| DiskError::Index(Box::new(error)))?;
+        let io = |error: io::Error| DiskError::Index(Box::new(error));
+        let mut options = File::options();
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
+        let reached = options.open(directory.join("index").join(REACHED)).map_err(io)?;
+        let reached_before = read_reached(&reached).map_err(io)?;
+        let flusher = Flusher::start(tree.clone()).map_err(io)?;
         Ok(Self {
             tree,
             flusher,
             directory: directory.to_path_buf(),
+            reached,
+            reached_before,
             logged: AtomicU64::new(0),
+            shadowed: AtomicU64::new(0),
         })
     }
 
@@ -110,12 +137,15 @@ impl TreeIndex {
     /// Writes a batch; one thread at a time.
     pub(super) fn write(&self, batch: IndexBatch) -> Result<(), DiskError> {
         let tree = &self.tree.tree;
+        let memtable = tree.active_memtable();
         let seqno = self.tree.seqno.next();
+        let mut shadowed = 0;
         let mut key = Vec::with_capacity(128);
         for change in batch.changes {
             key.clear();
             key.push(ROW);
             key.extend_from_slice(&change.key);
+            shadowed += u64::from(memtable.get(&key, SeqNo::MAX).is_some());
             match change.entry {
                 Some(entry) => tree.insert(&key[..], &entry[..], seqno),
                 None => tree.remove(&key[..], seqno),
@@ -129,12 +159,18 @@ impl TreeIndex {
             };
         }
         if let Some(applied) = batch.applied {
-            tree.insert(APPLIED, encode_place(applied), seqno);
+            let place = encode_place(applied);
+            let reached = [&place[..], &crc_fast::crc32_iscsi(&place).to_le_bytes()].concat();
+            let written = self.reached.write_all_at(&reached, 0);
+            written.map_err(|error| DiskError::Index(Box::new(error)))?;
+            tree.insert(APPLIED, place, seqno);
         }
         self.tree.visible.store(seqno + 1, Ordering::Release);
-        let logged = self.logged.fetch_add(batch.log_bytes, Ordering::Relaxed) + batch.log_bytes;
-        if logged >= REPLAY_BYTES || tree.active_memtable().size() >= MEMTABLE_BYTES {
+        let add = |counter: &AtomicU64, more| counter.fetch_add(more, Ordering::Relaxed) + more;
+        let (logged, shadowed) = (add(&self.logged, batch.log_bytes), add(&self.shadowed, shadowed));
+        if logged >= REPLAY_BYTES || shadowed >= SHADOWED_MAX || memtable.size() >= MEMTABLE_BYTES {
             self.logged.store(0, Ordering::Relaxed);
+            self.shadowed.store(0, Ordering::Relaxed);
             tree.rotate_memtable();
             self.flusher.flush()?;
         }
@@ -148,6 +184,11 @@ impl TreeIndex {
                 .map(Some)
                 .ok_or_else(|| DiskError::Index("place in the log".into())),
         }
+    }
+
+    /// The last frame that was ever applied, in tables or not.
+    pub(super) fn reached(&self) -> Option<Placed> {
+        self.reached_before
     }
 
     pub(super) fn drops(&self) -> Result<Vec<(u32, u64)>, DiskError> {
@@ -219,7 +260,7 @@ impl RowTree {
             tree,
             seqno,
             beginning: RwLock::default(),
-            strategy: Arc::default(),
+            strategy: Arc::new(compaction::Leveled::default().with_table_target_size(TABLE_BYTES)),
         })
     }
 
@@ -290,6 +331,18 @@ fn decode_place(bytes: &[u8]) -> Option<Placed> {
         position,
         lsn: u64::from_le_bytes(lsn.try_into().ok()?),
     })
+}
+
+fn read_reached(file: &File) -> io::Result<Option<Placed>> {
+    let mut bytes = [0; 24];
+    match file.read_exact_at(&mut bytes, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let (place, crc) = bytes.split_at(20);
+    Ok((crc == crc_fast::crc32_iscsi(place).to_le_bytes())
+        .then(|| decode_place(place))
+        .flatten())
 }
 
 /// The error of a tree.
