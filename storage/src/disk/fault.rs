@@ -379,6 +379,8 @@ impl MediumFile for FaultFile {
             }
             match fits {
                 true => world.powered(),
+                // To whoever writes, a quota is a full disk.
+                false if world.random.below(2) == 0 => Err(io::ErrorKind::QuotaExceeded.into()),
                 false => Err(io::ErrorKind::StorageFull.into()),
             }
         })

@@ -58,7 +58,7 @@
 //! | 0–3 | CRC32C of everything behind |
 //! | 4 | kind: 1 put, 2 drop |
 //! | 5 | 0 |
-//! | 6–7 | bytes of key, at most 2 KiB |
+//! | 6–7 | bytes of key, at most 2,200 |
 //! | 8–9 | bytes of summary, at most 1 KiB |
 //! | 10–11 | 0 |
 //! | 12–15 | bytes of value, at most 1 MiB |
@@ -128,7 +128,7 @@ pub struct BlockDirectory {
 pub enum RowWrite {
     /// Sets the row.
     Put {
-        /// At most 2 KiB.
+        /// At most 2,200 bytes.
         key: Vec<u8>,
         /// What a scan gives without touching the log; at most 1 KiB.
         summary: Vec<u8>,

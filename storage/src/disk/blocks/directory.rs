@@ -167,15 +167,17 @@ impl Directory {
     /// Tells the owner that a block does not verify. If its queue is full, the next reader tells it.
     pub(super) fn report_damaged(&self, id: Id, place: Place) {
         let (answer, _) = oneshot::channel();
-        drop(
-            self.requests
-                .try_send(Request::Ask(Ask::Damaged { id, place }, answer)),
-        );
+        let ask = Ask::Verified {
+            id,
+            place,
+            whole: false,
+        };
+        drop(self.requests.try_send(Request::Ask(ask, answer)));
     }
 
-    /// Tells the owner that a block does not verify and waits until that is remembered. Blocks the thread.
-    pub(super) fn report_damaged_blocking(&self, id: Id, place: Place) -> Result<(), DiskError> {
-        reclaim::ask(&self.requests, Ask::Damaged { id, place })
+    /// Tells the owner whether a block verifies and waits until that is remembered. Blocks the thread.
+    pub(super) fn report_verified(&self, id: Id, place: Place, whole: bool) -> Result<(), DiskError> {
+        reclaim::ask(&self.requests, Ask::Verified { id, place, whole })
     }
 
     /// Writes what is queued and ends both threads. Blocks the thread.
