@@ -10,6 +10,8 @@ use serde::Serialize;
 use storage::FirstStart;
 use zeroize::Zeroizing;
 
+use crate::node::REGION;
+
 /// Whether secrets may be printed where nobody may be looking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShowSecrets {
@@ -97,7 +99,7 @@ Your box is ready. This is shown once: keep it.
 aws-cli
   export AWS_ACCESS_KEY_ID={id}
   export AWS_SECRET_ACCESS_KEY={secret}
-  export AWS_DEFAULT_REGION=us-east-1
+  export AWS_DEFAULT_REGION={REGION}
   aws --endpoint-url {endpoint} s3 mb s3://photos
   aws --endpoint-url {endpoint} s3 ls
 

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span};
 
 use crate::admin_client;
-use crate::config::Config;
+use crate::config::{Config, S3Domain};
 use crate::console::Console;
 use crate::{limits, listen};
 
@@ -37,8 +37,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// systemd kills.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What clients are told when they ask; they may sign with any region.
-const REGION: &str = "us-east-1";
+/// What clients are told when they ask; they may sign with any region. A name of our own, because botocore
+/// makes links of the first signature version, which we refuse, for the regions of Amazon that it knows.
+pub(crate) const REGION: &str = "warren";
 
 /// What a node starts from.
 pub struct Start {
@@ -98,7 +99,7 @@ impl Node {
         let (store, first) = open_store(&start).await?;
 
         let stopping = CancellationToken::new();
-        let server = s3::Server::on(listeners, store.clone(), s3_options());
+        let server = s3::Server::on(listeners, store.clone(), s3_options(config));
         let gateway = TaskTracker::new();
         gateway.spawn(server.serve(stopping.clone()).instrument(info_span!("s3")));
         gateway.close();
@@ -198,9 +199,9 @@ async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)
     Store::open(options).await.context("open the store")
 }
 
-fn s3_options() -> s3::Options {
+fn s3_options(config: &Config) -> s3::Options {
     s3::Options {
-        root_domains: RootDomains::default(),
+        root_domains: RootDomains::new(config.s3_domains.value.iter().map(S3Domain::as_str)),
         region: REGION.into(),
         connections_max: limits::CONNECTIONS_MAX,
         requests_max: limits::requests_max(limits::memory_bytes()),

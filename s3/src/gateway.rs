@@ -139,12 +139,20 @@ impl Gateway {
             .fetch_add(1, Ordering::Relaxed)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let id = RequestId::from_number(number);
-        watch.begin(!request.body().is_end_stream());
+        let has_body = !request.body().is_end_stream();
+        watch.begin(has_body);
+        let expects = request.headers().contains_key(header::EXPECT);
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
         let admitted = self.admit(request, id, watch.clone()).instrument(span);
         let (answered, place) = admitted.await;
         let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
         stamp(reply.headers_mut(), id);
+        if expects && (!has_body || watch.is_body_unread()) {
+            // No `100 Continue` was sent. On a connection where that happened, botocore before 1.44, and with it
+            // aws-cli 1, misreads the answer to the next request that expects one, and waits for its end for ever.
+            let headers = reply.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         reply.body_mut().hold(InFlight { watch, _place: place });
         reply
     }

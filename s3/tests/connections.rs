@@ -72,6 +72,24 @@ async fn a_body_is_asked_for_only_when_it_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_where_an_expectation_is_not_met() {
+    let world = World::start().await;
+    let expecting = "expect=100-continue connection=keep-alive x-amz-content-sha256=UNSIGNED-PAYLOAD";
+    for (request, status) in [
+        ("PUT /bucket/empty content-length=0", 200),
+        ("PUT /bucket/empty content-length=0 if-none-match=*", 412),
+        ("PUT /bucket/empty content-length=9 if-none-match=*", 412),
+    ] {
+        let answer = world
+            .exchange(&world.signed(&format!("{request} {expecting}")))
+            .await;
+        assert_eq!(answer.status, status, "{}", answer.head);
+        assert_eq!(answer.header("connection"), Some("close"), "{request}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_refused_upload_still_sees_its_answer() {
     let world = World::start().await;
     let length = 8 << 20;

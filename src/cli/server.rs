@@ -26,6 +26,9 @@ pub(super) struct ServerArgs {
     /// Where S3 clients connect [default: [::]:3900]
     #[arg(long, value_name = "ADDRESS")]
     s3: Option<String>,
+    /// Domain below which host names name buckets, e.g. s3.example for photos.s3.example; may be repeated
+    #[arg(long, value_name = "DOMAIN")]
+    s3_domain: Vec<String>,
     /// Take writes again although data is known to be lost
     #[arg(long)]
     accept_loss: bool,
@@ -57,6 +60,7 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
     let flags = Flags {
         data: args.data,
         s3: args.s3,
+        s3_domains: args.s3_domain,
         log: args.log,
         log_format: args.log_format,
         ..Flags::default()

@@ -34,6 +34,8 @@ pub struct File {
 pub struct S3Section {
     /// `s3.address`.
     pub address: Option<String>,
+    /// `s3.domains`.
+    pub domains: Option<Vec<String>>,
 }
 
 /// What a configuration file says about the log.

@@ -9,11 +9,12 @@
 //! | `state`      | `--state`      | `WARREN_STATE`      | `/var/lib/warren` as root or service, where system data belongs; else the user's data folder, which needs no rights |
 //! | `data`       | `--data`       | `WARREN_DATA`       | `blocks` in the state directory, all of its file system: the one directory known to be writable |
 //! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
+//! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here also as `bucket.domain` |
 //! | `log.level`  | `--log`        | `WARREN_LOG`        | `info`: what changed, not what happened |
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
 //! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
-//! `WARREN_DATA` separates directories by commas. Accepting loss is only ever a flag: kept in a file
+//! `WARREN_DATA` and `WARREN_S3_DOMAINS` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
 mod file;
@@ -24,15 +25,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use file::{File, FileError};
-pub use values::{DataDirectory, InvalidValue, LogFilter, LogFormat, S3Address};
+pub use values::{DataDirectory, InvalidValue, LogFilter, LogFormat, S3Address, S3Domain};
 
 /// Every key of the configuration file, in the order of the manual.
-pub const KEYS: [&str; 7] = [
+pub const KEYS: [&str; 8] = [
     "name",
     "zone",
     "state",
     "data",
     "s3.address",
+    "s3.domains",
     "log.level",
     "log.format",
 ];
@@ -112,6 +114,8 @@ pub struct Flags {
     pub data: Vec<String>,
     /// `--s3`.
     pub s3: Option<String>,
+    /// `--s3-domain`, repeated.
+    pub s3_domains: Vec<String>,
     /// `--log`.
     pub log: Option<String>,
     /// `--log-format`.
@@ -141,6 +145,8 @@ pub struct Config {
     pub data: Setting<Vec<DataDirectory>>,
     /// Where S3 clients connect.
     pub s3_address: Setting<S3Address>,
+    /// Domains below which host names name buckets; may be none.
+    pub s3_domains: Setting<Vec<S3Domain>>,
     /// Which events are logged.
     pub log_level: Setting<LogFilter>,
     /// How events are written.
@@ -168,14 +174,16 @@ impl Config {
     }
 
     /// Keys and values as the configuration file would have them, in the order of the manual.
-    pub fn settings(&self) -> [(&'static str, String, &Source); 7] {
+    pub fn settings(&self) -> [(&'static str, String, &Source); 8] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
+        let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
         let values = [
             (self.name.value.clone(), &self.name.source),
             (self.zone.value.clone(), &self.zone.source),
             (self.state.value.display().to_string(), &self.state.source),
             (data.join(", "), &self.data.source),
             (self.s3_address.value.to_string(), &self.s3_address.source),
+            (domains.join(", "), &self.s3_domains.source),
             (self.log_level.value.as_str().to_owned(), &self.log_level.source),
             (self.log_format.value.to_string(), &self.log_format.source),
         ];
@@ -245,6 +253,7 @@ impl Layers<'_> {
                 S3Address::parse,
                 S3Address::everywhere,
             )?,
+            s3_domains: self.s3_domains()?,
             log_level: self.setting(
                 &key("log.level", "--log", flags.log.as_ref(), "WARREN_LOG"),
                 |file| file.log.level.clone(),
@@ -285,22 +294,9 @@ impl Layers<'_> {
     }
 
     fn data(&self, state: &Path) -> Result<Setting<Vec<DataDirectory>>, ConfigError> {
-        // All flags, or all of the variable, or all of the file: lists are replaced, never mixed.
-        let variable = (self.around.variable)("WARREN_DATA");
-        let said = if self.flags.data.is_empty() {
-            match variable {
-                Some(list) => Some((
-                    list.split(',').map(|one| one.trim().to_owned()).collect(),
-                    Source::Variable("WARREN_DATA"),
-                )),
-                None => self
-                    .files
-                    .iter()
-                    .find_map(|(file, path)| Some((file.data.clone()?, Source::File(path.clone())))),
-            }
-        } else {
-            Some((self.flags.data.clone(), Source::Flag("--data")))
-        };
+        let said = self.list(("--data", &self.flags.data), "WARREN_DATA", |file| {
+            file.data.clone()
+        });
         let Some((texts, source)) = said else {
             let directory = DataDirectory {
                 path: state.join("blocks"),
@@ -328,6 +324,38 @@ impl Layers<'_> {
             value.push(DataDirectory { path, ..directory });
         }
         Ok(Setting { value, source })
+    }
+
+    fn s3_domains(&self) -> Result<Setting<Vec<S3Domain>>, ConfigError> {
+        let flag = ("--s3-domain", &self.flags.s3_domains[..]);
+        let said = self.list(flag, "WARREN_S3_DOMAINS", |file| file.s3.domains.clone());
+        let (texts, source) = said.unwrap_or((Vec::new(), Source::Default));
+        let domains = texts.iter().map(|text| S3Domain::parse(text)).collect();
+        match domains {
+            Ok(value) => Ok(Setting { value, source }),
+            Err(error) => Err(ConfigError::Value {
+                origin: format!("{source}, s3.domains"),
+                error,
+            }),
+        }
+    }
+
+    /// All flags, or all of the variable, or all of the file: lists are replaced, never mixed.
+    fn list(
+        &self,
+        (flag, flags): (&'static str, &[String]),
+        variable: &'static str,
+        in_file: impl Fn(&File) -> Option<Vec<String>>,
+    ) -> Option<(Vec<String>, Source)> {
+        if !flags.is_empty() {
+            return Some((flags.to_vec(), Source::Flag(flag)));
+        }
+        if let Some(list) = (self.around.variable)(variable) {
+            let texts = list.split(',').map(|one| one.trim().to_owned()).collect();
+            return Some((texts, Source::Variable(variable)));
+        }
+        let mut files = self.files.iter();
+        files.find_map(|(file, path)| Some((in_file(file)?, Source::File(path.clone()))))
     }
 
     fn setting<T>(

@@ -148,6 +148,49 @@ fn data_directories_take_a_size_after_the_last_colon() {
 }
 
 #[test]
+fn domains_of_buckets_come_from_one_place_and_are_names() {
+    let domains = |flags: &[&str], variables: &[&str], text: &str| {
+        let s3_domains = flags.iter().map(ToString::to_string).collect();
+        let flags = Flags {
+            s3_domains,
+            ..Flags::default()
+        };
+        let setting = load(flags, variables, text)?.s3_domains;
+        let names: Vec<_> = setting.value.iter().map(S3Domain::as_str).collect();
+        Ok::<_, String>((names.join(" "), setting.source.to_string()))
+    };
+    let (variables, file) = (["WARREN_S3_DOMAINS=b.example, c"], "s3.domains = ['D.example']");
+    assert_eq!(
+        domains(&["a.example"], &variables, file),
+        Ok(("a.example".into(), "--s3-domain".into()))
+    );
+    assert_eq!(
+        domains(&[], &variables, file),
+        Ok(("b.example c".into(), "WARREN_S3_DOMAINS".into()))
+    );
+    assert_eq!(
+        domains(&[], &[], file).map(|(names, _)| names),
+        Ok("d.example".into())
+    );
+    assert_eq!(domains(&[], &[], ""), Ok((String::new(), "default".into())));
+    for wrong in [
+        "",
+        ".",
+        "*.example",
+        "s3.example:3900",
+        "http://s3.example",
+        "127.0.0.1",
+        "-a.b",
+    ] {
+        let error = domains(&[wrong], &[], "").unwrap_err();
+        assert!(
+            error.contains("--s3-domain, s3.domains") && error.contains("is not a domain"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_named_file_must_exist() {
     let flags = Flags {
         config: Some("/nowhere/warren.toml".into()),

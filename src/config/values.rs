@@ -90,6 +90,36 @@ impl fmt::Display for S3Address {
     }
 }
 
+/// A domain below which the first labels of a host name are a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Domain(String);
+
+impl S3Domain {
+    /// Reads a domain name without scheme, port or wildcard; case means nothing.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        // A host that is an IP address has no labels in front of it.
+        if text.len() <= 253 && text.split('.').all(label) && text.parse::<IpAddr>().is_err() {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        Err(InvalidValue(format!(
+            "{text:?} is not a domain: write it like s3.example, without port"
+        )))
+    }
+
+    /// The domain as text, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Which events are logged: a level, or levels by module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter(String);

@@ -145,6 +145,6 @@ pub(super) fn sigv4a_refused() -> S3Error {
 pub(super) fn sigv2_refused() -> S3Error {
     S3Error::not_implemented(
         "The authorization mechanism you have provided (signature version 2) is not supported. \
-         Please use AWS4-HMAC-SHA256; boto3 and aws-cli 1 make such links with signature_version = s3v4.",
+         Please use AWS4-HMAC-SHA256; boto3 and aws-cli 1 sign links so with signature_version = s3v4, or for a region that AWS does not have.",
     )
 }

@@ -163,6 +163,7 @@ pub fn parse_versioning(body: &[u8]) -> S3Result<VersioningStatus> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use storage::model::{ChecksumValue, ETag};
 
     use super::*;
@@ -279,5 +280,63 @@ mod tests {
         assert_eq!(parse("Enabled").unwrap(), VersioningStatus::Enabled);
         assert_eq!(parse("Suspended").unwrap(), VersioningStatus::Suspended);
         assert_eq!(code(parse("enabled")), S3Code::MalformedXML);
+    }
+
+    fn element(name: &'static str, inside: BoxedStrategy<String>) -> BoxedStrategy<String> {
+        inside
+            .prop_map(move |inside| format!("<{name}>{inside}</{name}>"))
+            .boxed()
+    }
+
+    /// Documents of the elements that clients send, in any order and nesting, with any text.
+    fn documents() -> BoxedStrategy<String> {
+        let texts = prop_oneof!["[0-9]{0,6}", "\\PC{0,12}", Just("Enabled".to_owned())];
+        let inner = prop::sample::select(vec![
+            "PartNumber",
+            "ETag",
+            "ChecksumCRC32",
+            "Key",
+            "VersionId",
+            "Quiet",
+            "Status",
+            "LocationConstraint",
+        ]);
+        let fields = prop::collection::vec((inner, texts), 0..4).prop_map(|fields| {
+            let fields = fields
+                .iter()
+                .map(|(name, text)| format!("<{name}>{text}</{name}>"));
+            fields.collect::<String>()
+        });
+        let entries = prop_oneof![
+            fields.clone(),
+            element("Part", fields.clone().boxed()),
+            element("Object", fields.boxed())
+        ];
+        let inside = prop::collection::vec(entries, 0..4).prop_map(|entries| entries.concat());
+        prop_oneof![
+            element("CompleteMultipartUpload", inside.clone().boxed()),
+            element("Delete", inside.clone().boxed()),
+            element("CreateBucketConfiguration", inside.clone().boxed()),
+            element("VersioningConfiguration", inside.boxed()),
+        ]
+        .boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_is_within_its_limits_or_refused(document in documents(), cut in any::<prop::sample::Index>()) {
+            let bytes = document.as_bytes();
+            for body in [bytes, &bytes[..cut.index(bytes.len())]] {
+                if let Ok(complete) = CompleteMultipartUpload::parse(body) {
+                    prop_assert!((1..=10_000).contains(&complete.parts.len()));
+                }
+                if let Ok(delete) = Delete::parse(body) {
+                    prop_assert!((1..=1000).contains(&delete.objects.len()));
+                    prop_assert!(delete.objects.iter().all(|object| !object.key.is_empty()));
+                }
+                let _ = CreateBucketConfiguration::parse(body);
+                let _ = parse_versioning(body);
+            }
+        }
     }
 }
