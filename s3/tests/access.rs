@@ -128,6 +128,21 @@ async fn a_canned_acl_opens_a_bucket_and_reads_back_as_grants() {
         .check("PUT /bucket/k x-amz-acl=public-read < hello", "200")
         .await;
     world.check("GET /bucket/k?acl", "200 | AllUsers").await;
+    for request in [
+        "PUT /bucket/k",
+        "PUT /bucket/k2 x-amz-copy-source=bucket/k",
+        "POST /bucket/k?uploads",
+    ] {
+        world
+            .check(
+                &format!("{request} x-amz-acl=private"),
+                "501 NotImplemented | everyone may read",
+            )
+            .await;
+        world
+            .check(&format!("{request} x-amz-acl=bucket-owner-full-control"), "200")
+            .await;
+    }
     world
         .check("PUT /bucket?acl x-amz-acl=authenticated-read", "200")
         .await;
