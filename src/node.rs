@@ -68,6 +68,8 @@ pub struct Created {
     pub first: FirstStart,
     /// Bytes it may use.
     pub given: u64,
+    /// Whether its store closed in order; what was made is to be shown either way.
+    pub closed: anyhow::Result<()>,
 }
 
 /// A running node.
@@ -131,12 +133,16 @@ impl Node {
         let (_socket, identity) = claim(&start.config.state.value)?;
         let (store, first) = open_store(start).await?;
         let given = store.disk_status().given;
-        store.close().await.context("close the store")?;
-        Ok(first.map(|first| Created {
-            node: identity.node_id(),
-            first,
-            given,
-        }))
+        let closed = store.close().await.context("close the store");
+        match first {
+            Some(first) => Ok(Some(Created {
+                node: identity.node_id(),
+                first,
+                given,
+                closed,
+            })),
+            None => closed.map(|()| None),
+        }
     }
 
     /// Where S3 clients connect; the real port where port 0 was asked for.
