@@ -60,6 +60,29 @@ async fn whoever_may_delete_nothing_is_refused_before_the_body() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_setting_meant_for_one_bucket_never_reaches_its_successor() {
+    let world = World::start().await;
+    let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}}"#;
+    let head = format!(
+        "PUT /bucket?policy content-length={} x-amz-content-sha256=UNSIGNED-PAYLOAD",
+        policy.len()
+    );
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(&world.signed(&head)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.check("DELETE /bucket", "204").await;
+    world.check("PUT /bucket", "200").await;
+    stream.write_all(policy.as_bytes()).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!(
+        (answer.status, answer.element("Code")),
+        (404, "NoSuchBucket".into())
+    );
+    world.check("GET /bucket?policy", "404 NoSuchBucketPolicy").await;
+    world.stop().await;
+}
+
 /// Sends a request's head, then a byte of its body every 100 ms, and gives the answer and when it came.
 async fn drip(world: &World, head: &[u8]) -> (common::Answer, Duration) {
     let stream = TcpStream::connect(world.address).await.unwrap();

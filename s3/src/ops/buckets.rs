@@ -83,7 +83,7 @@ pub(crate) fn head_bucket(call: &Call) -> Reply {
 
 /// Deletes an empty bucket.
 pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket) -> S3Result<Reply> {
-    call.gateway.store.delete_bucket(&bucket.name).await?;
+    call.gateway.store.delete_bucket(bucket).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
