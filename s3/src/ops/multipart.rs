@@ -154,7 +154,7 @@ pub(crate) async fn complete_multipart_upload(
     let condition = write_condition(&call.headers)?;
     let size = claimed_size(&call.headers)?;
     check_type(call, bucket, key, upload).await?;
-    call.gateway.store.check_early(bucket, key, &condition)?;
+    // Only the commit judges the condition: a retry whose object is there already must hear that it succeeded.
     // Here the header is about the object, not about the document that names its parts.
     let checksum = body.take_checksum();
     let parts = CompleteMultipartUpload::parse(&body.document(BODY_BYTES_MAX).await?)?.parts;
