@@ -21,6 +21,15 @@ use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::pace::Pace;
 
+/// What a checksum in the headers is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChecksumOver {
+    /// The body of the request.
+    Body,
+    /// The object that the request completes.
+    Object,
+}
+
 /// The body of a request. Nothing of it is read, and no `100 Continue` sent, before it is asked for.
 pub(crate) struct RequestBody {
     incoming: Incoming,
@@ -45,13 +54,21 @@ impl RequestBody {
         incoming: Incoming,
         headers: &HeaderMap,
         payload: PayloadRule,
+        over: ChecksumOver,
         timeout: Duration,
         watch: Arc<Watch>,
     ) -> S3Result<Self> {
         // A GET has no body to claim anything about; looking for claims would cost it a dozen look-ups.
         let has_body = headers.contains_key(header::CONTENT_LENGTH) || !incoming.is_end_stream();
         let (checksums, md5) = if has_body {
-            (ChecksumHeaders::parse(headers)?, parse_content_md5(headers)?)
+            let checksums = match over {
+                ChecksumOver::Body => ChecksumHeaders::parse(headers)?,
+                ChecksumOver::Object => ChecksumHeaders {
+                    value: None,
+                    ..ChecksumHeaders::parse_of_object(headers)?
+                },
+            };
+            (checksums, parse_content_md5(headers)?)
         } else {
             (ChecksumHeaders::default(), None)
         };
@@ -111,11 +128,6 @@ impl RequestBody {
     /// Has this checksum computed where the request names none.
     pub(crate) fn compute(&mut self, algorithm: Option<ChecksumAlgorithm>) {
         self.algorithm = self.algorithm.or(algorithm);
-    }
-
-    /// Takes away the checksum the headers give, where it is not about this body.
-    pub(crate) fn take_checksum(&mut self) -> Option<ChecksumValue> {
-        self.claims.checksum.take()
     }
 
     /// Whether the request claims anything about the integrity of its body.

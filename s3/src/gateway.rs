@@ -17,7 +17,7 @@ use tracing::{Instrument, debug, debug_span, error, warn};
 
 use crate::access::{Access, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
-use crate::body::RequestBody;
+use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
@@ -203,7 +203,11 @@ impl Gateway {
             head,
         };
         let (call, operation, payload) = self.understand(parts, id).map_err(refuse)?;
-        let body = RequestBody::new(incoming, &call.headers, payload, self.body_timeout, watch);
+        let over = match operation {
+            Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
+            _ => ChecksumOver::Body,
+        };
+        let body = RequestBody::new(incoming, &call.headers, payload, over, self.body_timeout, watch);
         let body = body.map_err(refuse)?;
         let outcome = match operation {
             Operation::ListBuckets => ops::list_buckets(&call),
