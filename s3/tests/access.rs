@@ -163,6 +163,11 @@ async fn a_canned_acl_opens_a_bucket_and_reads_back_as_grants() {
     world.check("PUT /bucket?acl", "400 MissingSecurityHeader").await;
     world.check("PUT /open x-amz-acl=public-read", "200").await;
     world.check_anonymous("GET /open", "200").await;
+    world.check("PUT /open", "200").await;
+    world.check("PUT /open x-amz-acl=public-read", "200").await;
+    world
+        .check("PUT /open x-amz-acl=private", "409 BucketAlreadyOwnedByYou")
+        .await;
     world.stop().await;
 }
 
