@@ -79,6 +79,11 @@ async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Resu
         Rule::DELETE_OBJECT
     };
     call.allow(bucket, Some(&key), rule)?;
+    if let Some(condition) = entry.unhonoured {
+        return Err(S3Error::not_implemented(format!(
+            "Deleting by {condition} is not implemented; nothing was deleted."
+        )));
+    }
     let version = match &entry.version_id {
         None => None,
         Some(text) => Some(
