@@ -237,6 +237,19 @@ impl Access {
         }
     }
 
+    /// Whether the policy of the bucket denies the caller the action of the rule.
+    pub fn denies(&self, caller: &Identity, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> bool {
+        let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
+        let on = Resource {
+            bucket: bucket.name.as_str(),
+            key: Some(key.as_str()),
+        };
+        policy().is_some_and(|policy| {
+            let who = key_of(caller).map(|key| &key.id);
+            policy.decide(who, rule.action, on) == Verdict::Deny
+        })
+    }
+
     /// Lets pass whoever may delete anything in the bucket, before what exactly is known.
     ///
     /// # Errors

@@ -153,6 +153,7 @@ pub(crate) async fn complete_multipart_upload(
     let upload = upload_id(&call.query)?;
     let checksums = ChecksumHeaders::parse_of_object(&call.headers)?;
     let condition = write_condition(&call.headers)?;
+    call.allow_condition(bucket, key, condition)?;
     let size = claimed_size(&call.headers)?;
     check_type(call, bucket, key, upload, checksums).await?;
     // Only the commit judges the condition: a retry whose object is there already must hear that it succeeded.

@@ -26,6 +26,7 @@ pub(crate) async fn put_object(
     check_size(&body)?;
     check_object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
+    call.allow_condition(bucket, key, condition)?;
     let new = NewObject {
         headers: object_headers(&call.headers)?,
         class: storage_class(&call.headers)?,
