@@ -65,13 +65,13 @@ def no_panic(server):
 def connect(server):
     """Makes boto3 clients; keyword arguments go to botocore's Config."""
 
-    def make(key=server.key, **config):
+    def make(key=server.key, endpoint=server.endpoint, region="warren", **config):
         return boto3.client(
             "s3",
-            endpoint_url=server.endpoint,
+            endpoint_url=endpoint,
             aws_access_key_id=key.id,
             aws_secret_access_key=key.secret,
-            region_name="us-east-1",
+            region_name=region,
             config=Config(**{"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **config}),
         )
 
@@ -120,7 +120,7 @@ def large_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def environment(server, tmp_path_factory):
-    """What programs need to find the server and its key, and nothing of the machine's own settings."""
+    """What a first start tells people to export for their programs, and nothing of the machine's own settings."""
     home = tmp_path_factory.mktemp("home")
     kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
     return {
@@ -128,15 +128,17 @@ def environment(server, tmp_path_factory):
         **kept,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(home),
-        "AWS_ACCESS_KEY_ID": server.key.id,
-        "AWS_SECRET_ACCESS_KEY": server.key.secret,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_MAX_ATTEMPTS": "1",
         "NO_PROXY": "127.0.0.1",
+        **dict(line.removeprefix("export ").split("=", 1) for line in server.snippet("aws-cli") if "export" in line),
     }
+
+
+@pytest.fixture(scope="session")
+def aws_cli(program, server):
+    """Finds aws-cli and gives a function that makes runners of its subcommands, told the endpoint as a first start says."""
+    told = next(line for line in server.snippet("aws-cli") if line.startswith("aws ")).split()
+    return lambda *before: program("aws", *told[1 : told.index("s3")], *before)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """aws-cli against the real server: every `aws s3` verb."""
 
 import shutil
+import subprocess
 import urllib.request
 
 import pytest
@@ -9,8 +10,16 @@ from compare import assert_bucket_holds, assert_same_file, assert_same_folder, k
 
 
 @pytest.fixture
-def aws(program):
-    return program("aws", "s3")
+def aws(aws_cli):
+    return aws_cli("s3")
+
+
+def test_the_lines_that_a_first_start_prints_work_as_they_are(server, environment, bucket_name):
+    lines = [line.replace("s3://photos", f"s3://{bucket_name}") for line in server.snippet("aws-cli")]
+    home = {name: environment[name] for name in ("PATH", "HOME", "LC_ALL", "NO_PROXY")}
+    done = subprocess.run(["sh", "-ec", "\n".join(lines)], env=home, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert bucket_name in done.stdout
 
 
 def test_a_bucket_is_made_listed_and_removed(aws, s3, bucket_name):

@@ -8,9 +8,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def api(program):
+def api(aws_cli):
     """Runs one operation; gives its JSON answer, or with `status=1` the text of the refusal."""
-    run = program("aws", "s3api")
+    run = aws_cli("s3api")
 
     def call(operation, *arguments, status=0):
         printed = run(operation, *arguments, status=status)
@@ -22,10 +22,10 @@ def api(program):
 
 
 def test_the_life_of_a_bucket(api, bucket_name):
-    api("create-bucket", "--bucket", bucket_name)
+    api("create-bucket", "--bucket", bucket_name, "--create-bucket-configuration", "LocationConstraint=warren")
     api("head-bucket", "--bucket", bucket_name)
     assert bucket_name in [entry["Name"] for entry in api("list-buckets")["Buckets"]]
-    assert api("get-bucket-location", "--bucket", bucket_name)["LocationConstraint"] is None
+    assert api("get-bucket-location", "--bucket", bucket_name)["LocationConstraint"] == "warren"
     api("delete-bucket", "--bucket", bucket_name)
     assert "404" in api("head-bucket", "--bucket", bucket_name, status=1)
 

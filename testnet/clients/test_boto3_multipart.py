@@ -146,7 +146,10 @@ def test_parts_are_copied_from_objects_and_ranges(s3, bucket, upload):
         ("bytes=0-", 400, "InvalidArgument"),
         ("0-3", 400, "InvalidArgument"),
         ("bytes=3-1", 400, "InvalidArgument"),
+        ("bytes=-3", 400, "InvalidArgument"),
+        ("bytes=0-1,3-4", 400, "InvalidArgument"),
         ("bytes=0-10", 416, "InvalidRange"),
+        ("bytes=10-12", 416, "InvalidRange"),
     ],
 )
 def test_a_copy_range_is_strict(s3, bucket, upload, text, status, code):

@@ -17,13 +17,14 @@ def etag(content: bytes) -> str:
 
 
 def test_the_life_of_a_bucket(s3, bucket_name):
-    s3.create_bucket(Bucket=bucket_name)
-    s3.create_bucket(Bucket=bucket_name)  # One's own again: 200 in us-east-1.
-    s3.head_bucket(Bucket=bucket_name)
+    s3.create_bucket(Bucket=bucket_name, CreateBucketConfiguration={"LocationConstraint": "warren"})
+    with refused(409, "BucketAlreadyOwnedByYou"):
+        s3.create_bucket(Bucket=bucket_name)
+    assert s3.head_bucket(Bucket=bucket_name)["BucketRegion"] == "warren"
     listed = s3.list_buckets()
     assert bucket_name in [bucket["Name"] for bucket in listed["Buckets"]]
     assert listed["Owner"]["ID"]
-    assert s3.get_bucket_location(Bucket=bucket_name)["LocationConstraint"] is None
+    assert s3.get_bucket_location(Bucket=bucket_name)["LocationConstraint"] == "warren"
     s3.delete_bucket(Bucket=bucket_name)
     with refused(404, "404"):
         s3.head_bucket(Bucket=bucket_name)

@@ -22,6 +22,15 @@ def rclone(program, server):
     return program("rclone", **remote)
 
 
+def test_the_lines_that_a_first_start_prints_work_as_they_are(program, server, bucket, tmp_path):
+    lines = [line.split() for line in server.snippet("rclone")]
+    assert [line[0] for line in lines] == ["rclone", "rclone"]
+    rclone = program("rclone", RCLONE_CONFIG=str(tmp_path / "rclone.conf"))
+    for line in lines:
+        printed = rclone(*line[1:])
+    assert bucket in printed.decode()
+
+
 def test_a_bucket_is_made_listed_and_removed(rclone, bucket_name):
     rclone("mkdir", f"w:{bucket_name}")
     assert bucket_name in rclone("lsd", "w:").decode()

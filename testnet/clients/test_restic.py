@@ -1,4 +1,4 @@
-"""restic against the real server: a repository's whole life."""
+"""restic against the real server: a repository's whole life, from a bucket that restic makes itself."""
 
 import json
 import shutil
@@ -9,8 +9,8 @@ from compare import assert_same_folder
 
 
 @pytest.fixture
-def restic(program, server, bucket):
-    extra = {"RESTIC_REPOSITORY": f"s3:{server.endpoint}/{bucket}/backups", "RESTIC_PASSWORD": "a test's"}
+def restic(program, server, bucket_name):
+    extra = {"RESTIC_REPOSITORY": f"s3:{server.endpoint}/{bucket_name}/backups", "RESTIC_PASSWORD": "a test's"}
     return program("restic", "--no-cache", **extra)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+# Below it host names name buckets, as `--s3-domain` says.
+DOMAIN = "s3.example"
 START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
 
@@ -35,20 +38,20 @@ class Server:
         command = [binary, "server", "--state", self.state, "--data", folder / "data"]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--s3", f"127.0.0.1:{self.port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, "--s3", f"127.0.0.1:{self.port}", "--s3-domain", DOMAIN], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._await_ready()
-        self.key = self.create_key("tests")
+        self.first_start = (self.state / "first-start.txt").read_text()
+        self.key = Key(*(re.search(rf"{name} +(\S+)", self.first_start)[1] for name in ("Access key", "Secret key")))
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the server ended at start:\n{self.log.read_text()}"
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            # Said after the first start's secrets have been written; the port is open a little earlier.
+            if " Ready " in self.log.read_text():
                 return
-            except OSError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         raise AssertionError(f"the server is not ready after {START_SECONDS_MAX} s:\n{self.log.read_text()}")
 
     def command(self, *arguments: str) -> str:
@@ -58,6 +61,11 @@ class Server:
         )
         assert done.returncode == 0, f"warren {' '.join(arguments)}: {done.returncode}\n{done.stderr}"
         return done.stdout
+
+    def snippet(self, program: str) -> list[str]:
+        """The lines that a first start prints for a program, as a person would paste them."""
+        section = re.search(rf"^{program}\n((?:  .+\n)+)", self.first_start, re.MULTILINE)[1]
+        return [line.strip() for line in section.replace("\\\n", " ").splitlines()]
 
     def create_key(self, name: str, create_buckets: bool = True) -> Key:
         """Creates an access key that may create buckets, or nothing yet."""
@@ -92,3 +100,15 @@ class RunningElsewhere:
         self.endpoint = endpoint
         self.port = int(endpoint.rsplit(":", 1)[1])
         self.key = Key(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+
+    def snippet(self, program: str) -> list[str]:
+        """What its first start printed for aws-cli; for other programs nothing is known."""
+        exports = {"AWS_ACCESS_KEY_ID": self.key.id, "AWS_SECRET_ACCESS_KEY": self.key.secret, "AWS_DEFAULT_REGION": "warren"}
+        exports = [f"export {name}={value}" for name, value in exports.items()]
+        return {
+            "aws-cli": [*exports, f"aws --endpoint-url {self.endpoint} s3 ls"],
+            "rclone": [
+                f"rclone config create warren s3 provider=Other endpoint={self.endpoint}"
+                f" access_key_id={self.key.id} secret_access_key={self.key.secret}"
+            ],
+        }[program]

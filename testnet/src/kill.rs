@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{End, Warren, find_or_build};
+use crate::bench::{End, Home, Warren, find_or_build};
 use crate::client::Payload;
 use damage::damage_index;
 use dice::Dice;
@@ -46,13 +46,17 @@ pub(crate) struct Options {
     dir: PathBuf,
 }
 
+/// What the server logs when it made an index anew.
+const REBUILT: &str = "index rebuilt from the log";
+
 /// What a whole run verified.
 #[derive(Default)]
 struct Summary {
     rounds: u64,
     acknowledged: u64,
     objects: u64,
-    rebuilds: u64,
+    damaged: u64,
+    rebuilt: u64,
 }
 
 /// Runs all rounds; prints what was verified, or the evidence of a loss.
@@ -90,8 +94,8 @@ impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} rounds, {} acknowledged writes verified in {} reads, {} index rebuilds",
-            self.rounds, self.acknowledged, self.objects, self.rebuilds
+            "{} rounds, {} acknowledged writes verified in {} reads, {} of {} damaged indexes rebuilt",
+            self.rounds, self.acknowledged, self.objects, self.rebuilt, self.damaged
         )
     }
 }
@@ -109,12 +113,11 @@ fn run(options: &Options, mut dice: Dice, folder: &Path, summary: &mut Summary) 
         let home = server.end(End::Kill)?;
         let loaded = runtime.block_on(workers.join())?;
 
-        if round % options.damage_every == 0 {
-            let what = damage_index(home.folder(), &mut dice)?;
-            println!("kill: round {round}: {what}");
-            summary.rebuilds += 1;
-        }
-        let (started, ready) = home.start()?;
+        let (started, ready) = if round % options.damage_every == 0 {
+            start_with_damage(home, &mut dice, round, summary)?
+        } else {
+            home.start()?
+        };
         server = started;
         ledgers = loaded.ledgers;
         let verified = runtime.block_on(verify::everything(server.home(), &mut ledgers, &loaded.races));
@@ -128,6 +131,29 @@ fn run(options: &Options, mut dice: Dice, folder: &Path, summary: &mut Summary) 
         );
     }
     server.end(End::Stop).map(drop)
+}
+
+/// Damages an index before the start; one that was deleted must be rebuilt by it.
+fn start_with_damage(
+    home: Home,
+    dice: &mut Dice,
+    round: u64,
+    summary: &mut Summary,
+) -> Result<(Warren, Duration)> {
+    let damage = damage_index(home.folder(), dice)?;
+    let logged = home.logged()?;
+    let (server, ready) = home.start()?;
+    let rebuilt = server.home().logged_since(logged)?.contains(REBUILT);
+    let outcome = if rebuilt { "rebuilt" } else { "not rebuilt" };
+    println!("kill: round {round}: {}, {outcome}", damage.what);
+    ensure!(
+        rebuilt || !damage.deleted,
+        "round {round}: {}, and the server does not say that it rebuilt it",
+        damage.what
+    );
+    summary.damaged += 1;
+    summary.rebuilt += u64::from(rebuilt);
+    Ok((server, ready))
 }
 
 /// The workers of one round, and the word that tells them that a broken connection is now expected.

@@ -134,7 +134,13 @@ mod tests {
     #[test]
     fn the_range_of_a_copy_is_taken_at_its_word() {
         assert_eq!(copied("bytes=0-9", 10), Ok(0..10));
-        assert_eq!(copied("bytes=5-10", 10), Err(S3Code::InvalidRange));
+        for past_the_end in ["bytes=5-10", "bytes=10-10", "bytes=10-99"] {
+            assert_eq!(
+                copied(past_the_end, 10),
+                Err(S3Code::InvalidRange),
+                "{past_the_end}"
+            );
+        }
         for malformed in ["bytes=0-", "bytes=-1", "0-9", "bytes=3-1", "bytes=0-1,2-3"] {
             assert_eq!(copied(malformed, 10), Err(S3Code::InvalidArgument), "{malformed}");
         }

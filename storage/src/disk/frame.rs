@@ -138,6 +138,19 @@ fn header_crc(bytes: &[u8; HEADER_LEN], position: Position) -> u32 {
     crc32_iscsi(&covered)
 }
 
+/// The same bytes with the magic, version and checksum of a header at this place; `None` if there are too few.
+#[cfg(any(test, feature = "simulation"))]
+pub(super) fn forge(bytes: &[u8], position: Position) -> Option<Vec<u8>> {
+    let mut forged = bytes.to_vec();
+    let header = forged.first_chunk_mut::<HEADER_LEN>()?;
+    header[0..4].copy_from_slice(&MAGIC);
+    header[4] = VERSION;
+    header[6..8].fill(0);
+    let crc = header_crc(header, position);
+    header[32..].copy_from_slice(&crc.to_le_bytes());
+    Some(forged)
+}
+
 fn u32_at(bytes: &[u8; HEADER_LEN], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -74,6 +74,8 @@ mod error;
 pub mod fault;
 mod files;
 mod frame;
+#[cfg(any(test, feature = "simulation"))]
+pub mod hostile;
 mod log;
 pub mod medium;
 mod rows;

@@ -118,6 +118,24 @@ impl Home {
         Ok((Warren { process, home: self }, ready))
     }
 
+    /// Bytes of log so far: where to begin reading what comes next.
+    ///
+    /// # Errors
+    /// It cannot be measured.
+    pub(crate) fn logged(&self) -> Result<u64> {
+        Ok(fs::metadata(self.log()).context("measure server log")?.len())
+    }
+
+    /// What the server logged from this byte on.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn logged_since(&self, byte: u64) -> Result<String> {
+        let log = fs::read(self.log()).context("read server log")?;
+        let start = usize::try_from(byte).unwrap_or(log.len()).min(log.len());
+        Ok(String::from_utf8_lossy(&log[start..]).into_owned())
+    }
+
     /// The folder with everything the server keeps.
     pub(crate) fn folder(&self) -> &Path {
         &self.dir

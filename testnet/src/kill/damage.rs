@@ -12,11 +12,20 @@ use super::dice::Dice;
 const INDEX: &str = "index";
 const DAMAGED_BYTES: u64 = 64;
 
-/// Damages one index below the server's folder; says what was done.
+/// What was done to an index.
+pub(super) struct Damage {
+    /// In words.
+    pub(super) what: String,
+    /// Whether the next start cannot but rebuild it: it is gone. Bytes changed in a file may be bytes that the index
+    /// does not use any more, or replays from the log; whether they were is seen by what the server then serves.
+    pub(super) deleted: bool,
+}
+
+/// Damages one index below the server's folder.
 ///
 /// # Errors
 /// There is no index, or it cannot be written.
-pub(super) fn damage_index(folder: &Path, dice: &mut Dice) -> Result<String> {
+pub(super) fn damage_index(folder: &Path, dice: &mut Dice) -> Result<Damage> {
     let mut indexes = Vec::new();
     find(folder, &mut indexes)?;
     let index = dice
@@ -28,12 +37,21 @@ pub(super) fn damage_index(folder: &Path, dice: &mut Dice) -> Result<String> {
     let shown = index.display();
     let (Some(file), 1..) = (dice.one_of(&files).cloned(), dice.within(0..3)) else {
         fs::remove_dir_all(index).context("delete the index")?;
-        return Ok(format!("deleted {shown}"));
+        return Ok(Damage {
+            what: format!("deleted {shown}"),
+            deleted: true,
+        });
     };
-    let bytes = fs::metadata(&file).context("measure a file of the index")?.len();
+    let what = damage_file(&file, dice)?;
+    Ok(Damage { what, deleted: false })
+}
+
+/// Cuts a file in half or overwrites a few bytes of it; says which.
+fn damage_file(file: &Path, dice: &mut Dice) -> Result<String> {
+    let bytes = fs::metadata(file).context("measure a file of the index")?.len();
     let mut open = OpenOptions::new()
         .write(true)
-        .open(&file)
+        .open(file)
         .context("open a file of the index")?;
     if dice.roll().is_multiple_of(2) {
         open.set_len(bytes / 2).context("cut a file of the index")?;

@@ -71,11 +71,6 @@ impl Known {
         self.possible.clear();
     }
 
-    /// The write under way was refused, and so changed nothing.
-    pub(super) fn refuse(&mut self) {
-        self.possible.pop();
-    }
-
     /// All the states the key may be in.
     pub(super) fn allowed(&self) -> impl Iterator<Item = Option<Content>> {
         [self.certain.as_ref().map(|object| object.content)]
@@ -131,13 +126,6 @@ mod tests {
     fn a_state_once_seen_does_not_change_any_more() {
         let mut known = known(1, &[2]);
         assert!(known.settle(Some(object(1))));
-        assert!(!known.settle(Some(object(2))));
-    }
-
-    #[test]
-    fn a_refused_write_leaves_nothing() {
-        let mut known = known(1, &[2]);
-        known.refuse();
         assert!(!known.settle(Some(object(2))));
     }
 }

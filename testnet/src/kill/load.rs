@@ -13,14 +13,29 @@ use crate::bench::Home;
 use crate::client::{Body, Connection, Content, Reply, Request, Take};
 
 const PART_BYTES_MIN: u64 = 5 << 20;
+/// The tag of no content that anybody writes.
+const STALE_TAG: &str = "\"00000000000000000000000000000000\"";
 
 /// One worker's try to create a contested key.
 #[derive(Debug)]
 pub(super) struct Attempt {
     /// What it tried to write.
     pub(super) content: Content,
-    /// Whether the server said it is there; not known if the server was killed first.
-    pub(super) acknowledged: Option<bool>,
+    /// What it was told.
+    pub(super) told: Told,
+}
+
+/// What the server said to a try to create a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is created, by this try.
+    Created,
+    /// It is there already.
+    Exists,
+    /// Another try was under way; whether that one succeeded is not said.
+    Conflict,
+    /// Nothing, or that the server could not: the try may have succeeded.
+    Nothing,
 }
 
 /// One worker and what it knows; worth something only after it ended.
@@ -141,15 +156,18 @@ impl Worker {
         }
         let exists = self.ledger.of(key).certain().is_some();
         let content = self.fresh();
-        self.ledger.of(key).attempt(Some(content));
-        self.refusable = true;
+        // Where something is, nothing may change, answered or not: the ledger goes on knowing what is there.
+        if !exists {
+            self.ledger.of(key).attempt(Some(content));
+        }
+        self.refusable = exists;
         let reply = connection
             .send_with(&put(&path(key), content), &[("if-none-match", "*")])
             .await?;
         self.settle(key, Some(content), &reply, exists.then_some(412))
     }
 
-    /// Writes only if what is there is what was written last.
+    /// Writes only if what is there is what was written last; now and then claims that it is something else.
     async fn replace(&mut self, connection: &mut Connection, key: &str) -> Result<(), Ended> {
         let known = self.ledger.of(key);
         let Some(etag) = known
@@ -159,12 +177,17 @@ impl Worker {
         else {
             return Ok(());
         };
+        let stale = self.dice.within(0..4) == 0;
+        let tag = if stale { STALE_TAG } else { &etag };
         let content = self.fresh();
-        self.ledger.of(key).attempt(Some(content));
+        if !stale {
+            self.ledger.of(key).attempt(Some(content));
+        }
+        self.refusable = stale;
         let reply = connection
-            .send_with(&put(&path(key), content), &[("if-match", &etag)])
+            .send_with(&put(&path(key), content), &[("if-match", tag)])
             .await?;
-        self.settle(key, Some(content), &reply, None)
+        self.settle(key, Some(content), &reply, stale.then_some(412))
     }
 
     async fn read(&mut self, connection: &mut Connection, key: &str) -> Result<(), Ended> {
@@ -245,31 +268,32 @@ impl Worker {
             key.clone(),
             Attempt {
                 content,
-                acknowledged: None,
+                told: Told::Nothing,
             },
         ));
         self.refusable = true;
         let reply = connection
             .send_with(&put(&path(&key), content), &[("if-none-match", "*")])
             .await?;
-        let acknowledged = match reply.status {
-            200 => Some(true),
-            409 | 412 => Some(false),
-            500.. => None,
+        let told = match reply.status {
+            200 => Told::Created,
+            412 => Told::Exists,
+            409 => Told::Conflict,
+            500.. => Told::Nothing,
             _ => return Err(wrong(&key, "race", &reply)),
         };
-        self.acknowledged += u64::from(acknowledged == Some(true));
+        self.acknowledged += u64::from(told == Told::Created);
         if let Some((_, attempt)) = self.races.last_mut() {
-            attempt.acknowledged = acknowledged;
+            attempt.told = told;
         }
-        if acknowledged == Some(false) {
-            Err(Ended::Refused)
-        } else {
-            Ok(())
+        match told {
+            Told::Exists | Told::Conflict => Err(Ended::Refused),
+            Told::Created | Told::Nothing => Ok(()),
         }
     }
 
-    /// Records what an answer to a write means; with `refusal`, that is the only right answer.
+    /// Records what an answer to a write means; with `refusal`, that is the only right answer, and the ledger was not
+    /// told of an attempt.
     fn settle(
         &mut self,
         key: &str,
@@ -282,7 +306,6 @@ impl Worker {
             // The server may be overloaded at any time; what it did then is not known.
             500.. => {}
             status if refusal.is_some_and(|expected| status == expected) => {
-                known.refuse();
                 return Err(Ended::Refused);
             }
             200 | 204 if refusal.is_none() => {

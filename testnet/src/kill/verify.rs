@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::BUCKET;
 use super::ledger::{Ledger, Object};
-use super::load::Attempt;
+use super::load::{Attempt, Told};
 use crate::bench::Home;
 use crate::client::{Body, Connection, Content, Request, Take};
 
@@ -55,24 +55,20 @@ pub(super) async fn everything(
 
 /// Exactly one of those who were told "created" created it; nobody else's content may be there instead.
 async fn verify_race(connection: &mut Connection, key: &str, attempts: &[Attempt]) -> Result<Option<String>> {
-    let winners = attempts
-        .iter()
-        .filter(|attempt| attempt.acknowledged == Some(true));
-    let winners: Vec<_> = winners.map(|attempt| Some(attempt.content)).collect();
+    let told = |told| attempts.iter().filter(move |attempt| attempt.told == told);
+    let winners: Vec<_> = told(Told::Created).map(|attempt| Some(attempt.content)).collect();
     ensure!(
         winners.len() <= 1,
         "{} writers were told they created {key}: {attempts:?}",
         winners.len()
     );
-    let unanswered = attempts.iter().filter(|attempt| attempt.acknowledged.is_none());
-    let mut allowed: Vec<_> = unanswered
+    let mut allowed: Vec<_> = told(Told::Nothing)
         .map(|attempt| Some(attempt.content))
         .chain([None])
         .collect();
     if !winners.is_empty() {
         allowed = winners;
-    } else if attempts.iter().any(|attempt| attempt.acknowledged == Some(false)) {
-        // Someone was told that it exists.
+    } else if told(Told::Exists).next().is_some() {
         allowed.retain(Option::is_some);
     }
     Ok(read(connection, key, &allowed).await?.map(|object| object.etag))

@@ -40,6 +40,8 @@ use bytes::Bytes;
 use decide::Ask;
 use directory::Directory;
 pub(super) use open::{BlocksOptions, open_directory};
+#[cfg(any(test, feature = "simulation"))]
+pub(super) use record::read_hostile;
 pub(crate) use record::{Id, Owner};
 use record::{Pages, SEALED_MAX};
 pub use scrub::{ScrubPosition, Scrubbed};

@@ -63,16 +63,17 @@ fn rebuild(
     durable_lsn: u64,
 ) -> Result<Replayed, DiskError> {
     let index = index.emptied(opening.identity)?;
-    replay(
-        opening,
-        options,
-        index,
-        Standing {
-            applied: None,
-            batches: 0,
-            durable_lsn,
-        },
-    )
+    let standing = Standing {
+        applied: None,
+        batches: 0,
+        durable_lsn,
+    };
+    let replayed = replay(opening, options, index, standing)?;
+    // A log without a frame needs no index: the first start rebuilds nothing.
+    if replayed.last.is_some() || replayed.state.frames_lost > 0 {
+        tracing::info!(directory = %opening.path.display(), "block index rebuilt from the log");
+    }
+    Ok(replayed)
 }
 
 fn find(opening: &Opening) -> Result<Segments, DiskError> {

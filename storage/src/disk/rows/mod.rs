@@ -8,7 +8,7 @@ mod memory_index;
 mod record;
 mod recover;
 #[cfg(test)]
-mod simulation;
+mod simulation_tests;
 
 use std::io;
 use std::ops::Bound;
@@ -20,6 +20,8 @@ use bytes::Bytes;
 use compaction::Compactor;
 use index::{Index, IndexScan, RowPlace};
 use record::Record;
+#[cfg(any(test, feature = "simulation"))]
+pub(super) use record::read_hostile;
 pub(crate) use recover::IndexAt;
 use recover::recover;
 

@@ -157,6 +157,43 @@ impl BodyBuilder {
     }
 }
 
+/// Reads any bytes as a record, as they are and with its checksum put right.
+///
+/// # Panics
+/// The parts of a record are not all of it.
+#[cfg(any(test, feature = "simulation"))]
+pub(in crate::disk) fn read_hostile(bytes: &[u8]) {
+    for bytes in [Some(bytes.to_vec()), forge(bytes)].iter().flatten() {
+        let Some((record, len)) = Record::decode(bytes) else {
+            continue;
+        };
+        if let Record::Put { key, summary, value } = record {
+            assert_eq!(RECORD_HEADER + key.len() + summary.len() + value.len(), len);
+        }
+        // Whatever follows, the first record is found again.
+        if let Some(all) = Record::decode_all(bytes) {
+            assert_eq!(all.first(), Some(&(0, len, record)));
+        }
+    }
+}
+
+/// The same bytes with the checksum of a record whose lengths are as they say, cut to what there is.
+#[cfg(any(test, feature = "simulation"))]
+fn forge(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut forged = bytes.to_vec();
+    let header = *forged.first_chunk::<RECORD_HEADER>()?;
+    let room = forged.len() - RECORD_HEADER;
+    let key = usize::from(u16::from_le_bytes([header[6], header[7]])).min(room);
+    let summary = usize::from(u16::from_le_bytes([header[8], header[9]])).min(room - key);
+    let value = room - key - summary;
+    forged[6..8].copy_from_slice(&u16::try_from(key).ok()?.to_le_bytes());
+    forged[8..10].copy_from_slice(&u16::try_from(summary).ok()?.to_le_bytes());
+    forged[12..16].copy_from_slice(&u32::try_from(value).ok()?.to_le_bytes());
+    let crc = crc32_iscsi(&forged[4..]);
+    forged[..4].copy_from_slice(&crc.to_le_bytes());
+    Some(forged)
+}
+
 fn crc(front: &[u8], back: &[u8]) -> u32 {
     if back.is_empty() {
         return crc32_iscsi(front);

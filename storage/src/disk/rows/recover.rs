@@ -105,6 +105,9 @@ fn rebuild(
     let recovered = replay(medium, options, index, None, proven)?;
     // A log without a row needs no index: the first start rebuilds nothing.
     let rebuilt = recovered.index.applied()?.is_some() || !recovered.losses.is_empty();
+    if rebuilt {
+        tracing::info!("row index rebuilt from the log");
+    }
     Ok(Recovered { rebuilt, ..recovered })
 }
 
