@@ -59,6 +59,9 @@ pub(crate) struct BlocksOptions<'a> {
     pub(crate) rewrite_pace: u64,
 }
 
+/// A directory of this store: its identity, where it is, its capacity and its files.
+type Listed<'a> = ([u8; 16], &'a PathBuf, Option<u64>, Arc<dyn Medium>);
+
 impl Blocks {
     /// Opens the blocks of a node, creating what is new. Blocks the thread.
     ///
@@ -68,7 +71,7 @@ impl Blocks {
     pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
         let listed = read_set(&options)?;
         let mut set = listed.clone();
-        let mut found: Vec<([u8; 16], &PathBuf, Option<u64>, Arc<dyn Medium>)> = Vec::new();
+        let mut found: Vec<Listed<'_>> = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
             match admit(&options, &mut set, path)? {
