@@ -40,9 +40,14 @@ class Server:
             self.process = subprocess.Popen(
                 [*command, "--s3", f"127.0.0.1:{self.port}", "--s3-domain", DOMAIN], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._await_ready()
-        self.first_start = (self.state / "first-start.txt").read_text()
-        self.key = Key(*(re.search(rf"{name} +(\S+)", self.first_start)[1] for name in ("Access key", "Secret key")))
+        try:
+            self._await_ready()
+            self.first_start = (self.state / "first-start.txt").read_text()
+            self.key = Key(*(re.search(rf"{name} +(\S+)", self.first_start)[1] for name in ("Access key", "Secret key")))
+        except BaseException:
+            # Nobody else knows of the process yet.
+            self.process.kill()
+            raise
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
