@@ -198,7 +198,7 @@ async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)
         recovery_phrase: start
             .recovery_phrase
             .as_ref()
-            .map(|phrase| phrase.expose().to_owned()),
+            .map(|phrase| phrase.expose().to_owned().into()),
         memory: limits::write_bytes_max(memory),
         hot: limits::hot_bytes_max(memory),
     };

@@ -1,21 +1,21 @@
 //! The store of one node: opens and closes everything below it in order.
 
-use std::fs;
 use std::ops::Bound;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
+use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser};
-use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite};
-use crate::model::{AccessKey, KeyName, row_key};
+use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser, Writes};
+use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
+use crate::model::{AccessKey, KeyName, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
 use crate::seal::Keyring;
@@ -23,8 +23,8 @@ use crate::seal::Keyring;
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
 pub(crate) const MEMORY_UNIT: usize = 64 * 1024;
 
-/// How a store is opened; already valid.
-#[derive(Clone, Debug)]
+/// How a store is opened; already valid. Has no `Debug`, so that the phrase reaches no log.
+#[derive(Clone)]
 pub struct Options {
     /// Directory of keys, rows and index. Created if missing.
     pub state: PathBuf,
@@ -33,7 +33,7 @@ pub struct Options {
     /// Take writes although acknowledged rows are known to be lost.
     pub accept_loss: bool,
     /// The 24 words, when the key file of a store with data is gone.
-    pub recovery_phrase: Option<String>,
+    pub recovery_phrase: Option<Zeroizing<String>>,
     /// Bytes of content that all writes together may hold in memory; at least 32 MiB.
     pub memory: usize,
     /// Bytes of content that was read lately and is kept in memory while it is in use.
@@ -43,7 +43,7 @@ pub struct Options {
 /// What opening for the first time created; shown once, kept nowhere in the clear.
 pub struct FirstStart {
     /// The 24-word recovery phrase.
-    pub recovery_phrase: String,
+    pub recovery_phrase: Zeroizing<String>,
     /// The owner's access key.
     pub owner_key: Arc<AccessKey>,
 }
@@ -64,8 +64,29 @@ pub(crate) struct Inner {
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) memory_units: usize,
     pub(crate) hot: Hot<Arc<OpenedVersion>>,
+    /// Why writes are refused: acknowledged rows that are lost, in words.
+    pub(crate) loss: Option<String>,
+    /// When unreferenced blocks were last collected, in milliseconds since 1970.
+    pub(crate) collected: AtomicU64,
+    /// Commits, and reads ahead: they run to their end.
     pub(crate) tasks: TaskTracker,
+    background: Background,
+}
+
+/// What runs beside requests.
+#[derive(Default)]
+struct Background {
+    tasks: TaskTracker,
+    /// Ends collection and cooling.
     stop: CancellationToken,
+    /// Ends the releaser, after the last commit.
+    drained: CancellationToken,
+}
+
+/// What a close in order leaves for the next start.
+#[derive(Serialize, Deserialize)]
+struct CleanMark {
+    collected: Timestamp,
 }
 
 impl Store {
@@ -74,7 +95,11 @@ impl Store {
     /// # Errors
     /// The disk cannot be opened, is in use, or keys are missing or damaged.
     pub async fn open(options: Options) -> Result<(Self, Option<FirstStart>), StoreError> {
-        create_private(&options.state)?;
+        create_private(&options.state).map_err(|source| DiskError::Io {
+            directory: options.state.clone(),
+            action: "create state directory",
+            source,
+        })?;
         let rows = options.state.join("rows");
         let disk = Disk::open(DiskOptions {
             rows,
@@ -92,7 +117,7 @@ impl Store {
             }
         };
         let partitions = Partitions::new(disk.clone());
-        let after_crash = !take_clean_mark(&disk).await?;
+        let mark = take_clean_mark(&disk, &partitions).await?;
         let directory = Directory::load(&disk, &partitions, &keyring)?;
         let memory_units = (options.memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
         let store = Self(Arc::new(Inner {
@@ -101,14 +126,20 @@ impl Store {
             memory: Arc::new(Semaphore::new(memory_units)),
             memory_units,
             hot: Hot::new(options.hot),
+            loss: disk.status().rows.loss,
+            collected: AtomicU64::new(
+                mark.as_ref()
+                    .map_or_else(Timestamp::now, |mark| mark.collected)
+                    .as_millis(),
+            ),
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            background: Background::default(),
             disk,
             keyring,
             directory,
             partitions,
         }));
-        store.start(after_crash);
+        store.start(mark);
         let first_start = match phrase {
             Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
             None => None,
@@ -121,22 +152,27 @@ impl Store {
     /// # Errors
     /// The disk failed while flushing.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.0.stop.cancel();
+        let Background { tasks, stop, drained } = &self.0.background;
+        stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        // Everything that was to be freed is freed: the next start has nothing to collect.
-        let mark = RowWrite::Put {
-            key: row_key::clean_mark(),
-            summary: Vec::new(),
-            value: Bytes::from_static(b"1"),
-        };
-        let marked = self.0.disk.commit(vec![mark]).await;
+        drained.cancel();
+        tasks.close();
+        tasks.wait().await;
+        let marked = self.leave_clean_mark().await;
         self.0.disk.close().await?;
-        match marked {
-            // A read-only disk cannot be marked, and loses nothing by being collected again.
-            Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+        marked
+    }
+
+    /// Notes that the next start has nothing to collect, if that is so.
+    async fn leave_clean_mark(&self) -> Result<(), StoreError> {
+        if !self.0.releaser.is_settled() || self.0.loss.is_some() {
+            return Ok(());
         }
+        let collected = Timestamp::from_millis(self.0.collected.load(Ordering::Relaxed));
+        let mut writes = Writes::default();
+        writes.put(row_key::clean_mark(), Vec::new(), &CleanMark { collected });
+        self.0.partitions.commit_root(writes).await
     }
 
     /// What the disk says about itself.
@@ -152,23 +188,19 @@ impl Store {
         self.0.tasks.spawn(commit).await.map_err(|_| StoreError::Closed)?
     }
 
-    fn start(&self, after_crash: bool) {
+    fn start(&self, mark: Option<CleanMark>) {
         let inner = &self.0;
-        let run = inner
-            .releaser
-            .clone()
-            .run(inner.blocks.clone(), inner.stop.clone());
-        inner.tasks.spawn(run.instrument(info_span!("release")));
-        let cooling = self.0.clone();
-        let stop = inner.stop.clone();
-        inner
-            .tasks
-            .spawn(async move { cooling.hot.cool(stop).await }.instrument(info_span!("cool")));
-        let collect = collect::run(Arc::downgrade(inner), after_crash, inner.stop.clone());
-        inner.tasks.spawn(collect.instrument(info_span!("collect")));
+        let Background { tasks, stop, drained } = &inner.background;
+        let release = inner.releaser.clone().run(inner.blocks.clone(), drained.clone());
+        tasks.spawn(release.instrument(info_span!("release")));
+        let (cooling, stopped) = (inner.clone(), stop.clone());
+        tasks.spawn(async move { cooling.hot.cool(stopped).await }.instrument(info_span!("cool")));
+        let last = mark.map(|mark| mark.collected);
+        let collect = collect::run(Arc::downgrade(inner), last, stop.clone());
+        tasks.spawn(collect.instrument(info_span!("collect")));
     }
 
-    async fn first_start(&self, recovery_phrase: String) -> Result<FirstStart, StoreError> {
+    async fn first_start(&self, recovery_phrase: Zeroizing<String>) -> Result<FirstStart, StoreError> {
         let name = KeyName::parse("owner").map_err(StoreError::Damaged)?;
         let owner_key = self
             .create_key(NewKey {
@@ -184,26 +216,17 @@ impl Store {
     }
 }
 
-/// Creates the state directory, for its owner alone.
-fn create_private(state: &Path) -> Result<(), StoreError> {
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
-    created.map_err(|source| {
-        StoreError::Disk(DiskError::Io {
-            directory: state.to_owned(),
-            action: "create state directory",
-            source,
-        })
-    })
-}
-
-/// Removes the mark that the last close left; `false` after a crash, and on the first start.
-async fn take_clean_mark(disk: &Disk) -> Result<bool, StoreError> {
+/// Removes the mark that the last close left; there is none after a crash, and on the first start.
+async fn take_clean_mark(disk: &Disk, partitions: &Partitions) -> Result<Option<CleanMark>, StoreError> {
     let key = row_key::clean_mark();
-    if disk.row(&key)?.is_none() {
-        return Ok(false);
-    }
+    let Some(mark) = partitions.read(&key)? else {
+        return Ok(None);
+    };
     match disk.commit(vec![RowWrite::Drop { key }]).await {
-        Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(true),
+        Ok(()) | Err(DiskError::ReadOnly(_)) => Ok(Some(mark)),
+        // No room even for this: open all the same, so that something can be deleted. The mark stays, and would be
+        // found after a crash too, so it counts for nothing.
+        Err(DiskError::Full { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -211,8 +234,8 @@ async fn take_clean_mark(disk: &Disk) -> Result<bool, StoreError> {
 async fn open_keyring(
     disk: &Disk,
     state: PathBuf,
-    phrase: Option<String>,
-) -> Result<(Keyring, Option<String>), StoreError> {
+    phrase: Option<Zeroizing<String>>,
+) -> Result<(Keyring, Option<Zeroizing<String>>), StoreError> {
     // Keys are made before the first row: rows without keys mean that the keys were lost.
     let has_data = disk
         .scan(Bound::Unbounded, Bound::Unbounded)
@@ -220,10 +243,7 @@ async fn open_keyring(
         .transpose()?
         .is_some();
     let opened = disk
-        .run(move || Keyring::open(&state, has_data, phrase.as_deref()))
+        .run(move || Keyring::open(&state, has_data, phrase.as_ref().map(|words| words.as_str())))
         .await?;
-    match opened {
-        Ok((keyring, phrase)) => Ok((keyring, phrase.map(|phrase| phrase.as_str().to_owned()))),
-        Err(error) => Err(StoreError::Keys(Box::new(error))),
-    }
+    opened.map_err(|error| StoreError::Keys(Box::new(error)))
 }

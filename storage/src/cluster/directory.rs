@@ -1,10 +1,11 @@
 //! The directory: every bucket and access key, in memory, so that authenticating a request waits for nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::error;
 
 use super::{Partitions, Writes};
 use crate::StoreError;
@@ -64,6 +65,8 @@ struct Maps {
     names: BTreeMap<BucketName, Arc<BucketEntry>>,
     ids: HashMap<BucketId, Arc<BucketEntry>>,
     keys: BTreeMap<AccessKeyId, Arc<AccessKey>>,
+    /// Rows that did not read: their names stay taken, so that nothing overwrites what a person may still mend.
+    unreadable: HashSet<Vec<u8>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,31 +83,32 @@ struct AccessKeyRow {
 }
 
 impl Directory {
-    /// Reads all root rows.
+    /// Reads all root rows. One that does not read is named in the log and left alone: the others are served.
     ///
     /// # Errors
-    /// A row is damaged or sealed with other keys.
+    /// The disk fails, or there are rows and none of them opens: they were sealed with other keys.
     pub(crate) fn load(disk: &Disk, partitions: &Partitions, keyring: &Keyring) -> Result<Self, StoreError> {
         let mut maps = Maps::default();
-        for key in rows_of(disk, row_key::Root::Bucket)? {
-            let Some(row) = partitions.read::<BucketRow>(&key)? else {
-                continue;
-            };
-            let key = BucketKey::unwrap(keyring, &[b"bucket", row.bucket.id.as_bytes()], &row.wrapped_key)
-                .map_err(|error| {
-                    StoreError::Damaged(format!("key of bucket {}: {error}", row.bucket.name))
-                })?;
-            maps.insert(Arc::new(row.bucket), Arc::new(key), new_gate());
+        for row in rows_of(disk, row_key::Root::Bucket)? {
+            match open_bucket(partitions, keyring, &row) {
+                Ok(Some((bucket, key))) => maps.insert(Arc::new(bucket), Arc::new(key), new_gate()),
+                Ok(None) => {}
+                Err(error) => maps.leave(row, &error),
+            }
         }
-        for key in rows_of(disk, row_key::Root::AccessKey)? {
-            let Some(row) = partitions.read::<AccessKeyRow>(&key)? else {
-                continue;
-            };
-            let opened: AccessKey = keyring
-                .root()
-                .open(&[b"access key", &key], &row.sealed)
-                .map_err(|error| StoreError::Damaged(format!("access key: {error}")))?;
-            maps.keys.insert(opened.id.clone(), Arc::new(opened));
+        for row in rows_of(disk, row_key::Root::AccessKey)? {
+            match open_access_key(partitions, keyring, &row) {
+                Ok(Some(key)) => {
+                    maps.keys.insert(key.id.clone(), Arc::new(key));
+                }
+                Ok(None) => {}
+                Err(error) => maps.leave(row, &error),
+            }
+        }
+        if !maps.unreadable.is_empty() && maps.names.is_empty() && maps.keys.is_empty() {
+            return Err(StoreError::Damaged(
+                "no bucket and no access key opens: is mesh.keys that of another store?".into(),
+            ));
         }
         Ok(Self {
             maps: RwLock::new(maps),
@@ -164,6 +168,7 @@ impl Directory {
             partitions,
             keyring,
             writes: Writes::default(),
+            rows: Vec::new(),
             edits: Vec::new(),
             _permit: permit,
         })
@@ -184,6 +189,7 @@ pub(crate) struct Change<'a> {
     partitions: &'a Partitions,
     keyring: &'a Keyring,
     writes: Writes,
+    rows: Vec<Vec<u8>>,
     edits: Vec<Edit>,
     _permit: tokio::sync::SemaphorePermit<'a>,
 }
@@ -206,7 +212,7 @@ impl Change<'_> {
         self.put_bucket(bucket, entry.key.clone(), entry.gate.clone())
     }
 
-    /// Removes a bucket and, with its row, its key.
+    /// Removes a bucket and, with its row, its key; the row log forgets the wrapped key when its segment is compacted.
     pub(crate) fn remove_bucket(&mut self, bucket: Arc<Bucket>) {
         self.writes.remove(row_key::bucket(&bucket.name));
         self.edits.push(Edit::NoBucket(bucket));
@@ -215,6 +221,7 @@ impl Change<'_> {
     /// Adds or replaces an access key.
     pub(crate) fn put_key(&mut self, key: AccessKey) -> Arc<AccessKey> {
         let row = row_key::access_key(&key.id);
+        self.rows.push(row.clone());
         let sealed = self.keyring.root().seal(&[b"access key", &row], &key).into();
         self.writes.put(row, Vec::new(), &AccessKeyRow { sealed });
         let key = Arc::new(key);
@@ -233,6 +240,15 @@ impl Change<'_> {
     /// # Errors
     /// The disk fails.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        if self
+            .rows
+            .iter()
+            .any(|row| self.directory.maps().unreadable.contains(row))
+        {
+            return Err(StoreError::Damaged(
+                "the row of that name does not read; it is left as it is".into(),
+            ));
+        }
         self.partitions.commit_root(self.writes).await?;
         let mut maps = self.directory.maps_mut();
         for edit in self.edits {
@@ -253,8 +269,9 @@ impl Change<'_> {
     fn put_bucket(&mut self, bucket: Bucket, key: Arc<BucketKey>, gate: Arc<Semaphore>) -> Arc<Bucket> {
         let wrapped_key = key.wrap(self.keyring, &[b"bucket", bucket.id.as_bytes()]);
         let row = BucketRow { bucket, wrapped_key };
-        self.writes
-            .put(row_key::bucket(&row.bucket.name), Vec::new(), &row);
+        let row_key = row_key::bucket(&row.bucket.name);
+        self.rows.push(row_key.clone());
+        self.writes.put(row_key, Vec::new(), &row);
         let bucket = Arc::new(row.bucket);
         self.edits.push(Edit::Bucket(bucket.clone(), key, gate));
         bucket
@@ -262,6 +279,11 @@ impl Change<'_> {
 }
 
 impl Maps {
+    fn leave(&mut self, row: Vec<u8>, error: &StoreError) {
+        error!(row = %String::from_utf8_lossy(&row), %error, "not served: this row does not read");
+        self.unreadable.insert(row);
+    }
+
     fn insert(&mut self, bucket: Arc<Bucket>, key: Arc<BucketKey>, gate: Arc<Semaphore>) {
         let entry = Arc::new(BucketEntry { bucket, key, gate });
         self.ids.insert(entry.bucket.id, entry.clone());
@@ -276,6 +298,33 @@ impl Maps {
     }
 }
 
+fn open_bucket(
+    partitions: &Partitions,
+    keyring: &Keyring,
+    row: &[u8],
+) -> Result<Option<(Bucket, BucketKey)>, StoreError> {
+    let Some(BucketRow { bucket, wrapped_key }) = partitions.read(row)? else {
+        return Ok(None);
+    };
+    let key = BucketKey::unwrap(keyring, &[b"bucket", bucket.id.as_bytes()], &wrapped_key)
+        .map_err(|error| StoreError::Damaged(format!("key of the bucket: {error}")))?;
+    Ok(Some((bucket, key)))
+}
+
+fn open_access_key(
+    partitions: &Partitions,
+    keyring: &Keyring,
+    row: &[u8],
+) -> Result<Option<AccessKey>, StoreError> {
+    let Some(AccessKeyRow { sealed }) = partitions.read(row)? else {
+        return Ok(None);
+    };
+    let opened = keyring.root().open(&[b"access key", row], &sealed);
+    opened
+        .map(Some)
+        .map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
 fn new_gate() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(GATE as usize))
 }
@@ -285,5 +334,5 @@ fn rows_of(disk: &Disk, kind: row_key::Root) -> Result<Vec<Vec<u8>>, StoreError>
     let from = row_key::root(kind);
     let to = row_key::after_prefix(from.clone());
     let rows = disk.scan(Included(&from), Excluded(&to));
-    rows.map(|row| Ok(row?.key.to_vec())).collect()
+    rows.map(|row| Ok(row?.key().to_vec())).collect()
 }

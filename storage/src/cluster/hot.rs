@@ -17,8 +17,8 @@ use crate::model::BlockId;
 
 /// The share of the cache that rows may take.
 const ROWS_SHARE: u64 = 16;
-/// What a row's entry costs beside its content.
-const ROW_OVERHEAD: u64 = 512;
+/// What an entry costs beside its content.
+const OVERHEAD: u64 = 512;
 /// Content that nobody has read for so long is dropped.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -47,7 +47,7 @@ struct RowWeight;
 
 impl<R: Weigh> Weighter<RowId, R> for RowWeight {
     fn weight(&self, _: &RowId, row: &R) -> u64 {
-        row.bytes() + ROW_OVERHEAD
+        row.bytes() + OVERHEAD
     }
 }
 
@@ -56,7 +56,7 @@ struct StepWeight;
 
 impl Weighter<StepId, Vec<Bytes>> for StepWeight {
     fn weight(&self, _: &StepId, pieces: &Vec<Bytes>) -> u64 {
-        pieces.iter().map(|piece| piece.len() as u64).sum()
+        pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + OVERHEAD
     }
 }
 

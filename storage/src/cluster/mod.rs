@@ -10,4 +10,4 @@ pub(crate) use blocks::{Blocks, Opened};
 pub(crate) use directory::{BucketEntry, Directory};
 pub(crate) use hot::{Hot, StepId, Weigh};
 pub(crate) use partitions::{Claim, Partitions, Writes, decode};
-pub(crate) use releaser::{Displaced, Lease, Pins, Releaser};
+pub(crate) use releaser::{Displaced, Lease, Owner, Pins, Releaser};

@@ -10,13 +10,14 @@ use tracing::warn;
 use super::Blocks;
 use crate::model::{BlockId, WriteId};
 
+/// The name under which a write refers to its blocks.
+pub(crate) type Owner = [u8; 16];
+
 /// Blocks of one write that lost their version.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Displaced {
-    /// Which write.
-    pub(crate) write: WriteId,
-    /// The name under which it refers to its blocks.
-    pub(crate) owner: [u8; 16],
+    /// The name under which the write refers to its blocks.
+    pub(crate) owner: Owner,
     /// Its blocks.
     pub(crate) blocks: Vec<BlockId>,
 }
@@ -36,9 +37,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Displaced>,
-    pins: HashMap<WriteId, Pin>,
+    /// Something was not freed that should have been.
+    failed: bool,
+    pins: HashMap<Owner, Pin>,
     /// Owners of writes whose row is not committed yet.
-    pending: HashSet<[u8; 16]>,
+    pending: HashSet<Owner>,
 }
 
 #[derive(Default)]
@@ -55,7 +58,7 @@ impl Releaser {
             .into_iter()
             .filter(|displaced| !displaced.blocks.is_empty())
         {
-            match state.pins.get_mut(&displaced.write) {
+            match state.pins.get_mut(&displaced.owner) {
                 Some(pin) => pin.waiting.push(displaced),
                 None => state.ready.push_back(displaced),
             }
@@ -64,21 +67,38 @@ impl Releaser {
         self.0.added.notify_one();
     }
 
-    /// Keeps the blocks of these writes until the guard is dropped.
-    pub(crate) fn pin(&self, writes: Vec<WriteId>) -> Pins {
-        let mut state = self.state();
-        for write in &writes {
-            state.pins.entry(*write).or_default().readers += 1;
+    /// Keeps the blocks of these owners until the guard is dropped.
+    pub(crate) fn pin(&self, owners: Vec<Owner>) -> Pins {
+        if !owners.is_empty() {
+            let mut state = self.state();
+            for owner in &owners {
+                state.pins.entry(*owner).or_default().readers += 1;
+            }
         }
-        drop(state);
         Pins {
             releaser: self.clone(),
-            writes,
+            owners,
         }
     }
 
+    /// Whether somebody reads blocks of this owner.
+    pub(crate) fn is_pinned(&self, owner: &Owner) -> bool {
+        self.state().pins.contains_key(owner)
+    }
+
+    /// Whether nothing is left to free, and nothing failed to be freed.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.state();
+        state.ready.is_empty() && state.pins.is_empty() && state.pending.is_empty() && !state.failed
+    }
+
+    /// Remembers that something was not freed that should have been.
+    pub(crate) fn fail(&self) {
+        self.state().failed = true;
+    }
+
     /// Starts a write that is going to store blocks as `owner`.
-    pub(crate) fn lease(&self, write: WriteId, owner: [u8; 16]) -> Arc<Lease> {
+    pub(crate) fn lease(&self, write: WriteId, owner: Owner) -> Arc<Lease> {
         self.state().pending.insert(owner);
         Arc::new(Lease {
             releaser: self.clone(),
@@ -89,7 +109,7 @@ impl Releaser {
     }
 
     /// Owners of writes that are under way: they may have stored blocks, and their rows may not be committed.
-    pub(crate) fn pending(&self) -> HashSet<[u8; 16]> {
+    pub(crate) fn pending(&self) -> HashSet<Owner> {
         self.state().pending.clone()
     }
 
@@ -103,6 +123,7 @@ impl Releaser {
                 }) => {
                     if let Err(error) = blocks.release(owner, ids).await {
                         warn!(%error, "blocks not freed; the next collection will");
+                        self.fail();
                     }
                 }
                 None if stop.is_cancelled() => return,
@@ -122,22 +143,22 @@ impl Releaser {
 /// Blocks that are being read. Dropping it frees those that were displaced meanwhile.
 pub(crate) struct Pins {
     releaser: Releaser,
-    writes: Vec<WriteId>,
+    owners: Vec<Owner>,
 }
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        if self.writes.is_empty() {
+        if self.owners.is_empty() {
             return;
         }
         let mut state = self.releaser.state();
-        for write in &self.writes {
-            let Some(pin) = state.pins.get_mut(write) else {
+        for owner in &self.owners {
+            let Some(pin) = state.pins.get_mut(owner) else {
                 continue;
             };
             pin.readers -= 1;
             if pin.readers == 0
-                && let Some(pin) = state.pins.remove(write)
+                && let Some(pin) = state.pins.remove(owner)
             {
                 state.ready.extend(pin.waiting);
             }
@@ -151,7 +172,7 @@ impl Drop for Pins {
 pub(crate) struct Lease {
     releaser: Releaser,
     write: WriteId,
-    owner: [u8; 16],
+    owner: Owner,
     stored: Mutex<Stored>,
 }
 
@@ -168,7 +189,7 @@ impl Lease {
     }
 
     /// The name under which it refers to its blocks.
-    pub(crate) fn owner(&self) -> [u8; 16] {
+    pub(crate) fn owner(&self) -> Owner {
         self.owner
     }
 
@@ -195,7 +216,6 @@ impl Drop for Lease {
         drop(state);
         if !stored.kept {
             self.releaser.displace([Displaced {
-                write: self.write,
                 owner: self.owner,
                 blocks: stored.blocks,
             }]);
@@ -207,25 +227,20 @@ impl Drop for Lease {
 mod tests {
     use super::*;
 
-    fn displaced(write: WriteId) -> Displaced {
-        Displaced {
-            write,
-            owner: [1; 16],
-            blocks: vec![BlockId([2; 32])],
-        }
-    }
-
     #[test]
     fn blocks_wait_for_their_last_reader() {
         let releaser = Releaser::default();
-        let write = WriteId::new();
-        let (first, second) = (releaser.pin(vec![write]), releaser.pin(vec![write]));
-        releaser.displace([displaced(write)]);
+        let displaced = || Displaced {
+            owner: [1; 16],
+            blocks: vec![BlockId([2; 32])],
+        };
+        let (first, second) = (releaser.pin(vec![[1; 16]]), releaser.pin(vec![[1; 16]]));
+        releaser.displace([displaced()]);
         drop(first);
-        assert!(releaser.state().ready.is_empty());
+        assert!(releaser.state().ready.is_empty() && releaser.is_pinned(&[1; 16]));
         drop(second);
-        assert_eq!(releaser.state().ready.pop_front(), Some(displaced(write)));
-        assert!(releaser.state().pins.is_empty());
+        assert_eq!(releaser.state().ready.pop_front(), Some(displaced()));
+        assert!(!releaser.is_pinned(&[1; 16]) && releaser.is_settled());
     }
 
     #[test]

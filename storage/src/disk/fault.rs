@@ -97,6 +97,16 @@ impl FaultMedium {
         world.failing_syncs = None;
     }
 
+    /// Ends the process, if [`FaultMedium::cut_power_after`] has not, and lets another begin: what was written is there,
+    /// synced or not. All open files are dead.
+    pub fn restart_process(&self) {
+        let mut world = self.lock();
+        world.generation += 1;
+        world.powered = true;
+        world.cut_after = None;
+        world.failing_syncs = None;
+    }
+
     /// Has the sync after `syncs` more of them fail, and drop what it should have written.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.lock().failing_syncs = Some(syncs);
@@ -169,6 +179,16 @@ impl Content {
             }
         }
         self.seen.clone_from(&self.durable);
+    }
+
+    /// Writes what is dirty, and only that: what a failed sync has dropped counts as clean.
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write { offset, bytes } => write(&mut self.durable, offset, &bytes),
+                Change::Resize(len) => self.durable.resize(len, 0),
+            }
+        }
     }
 }
 
@@ -359,6 +379,8 @@ impl MediumFile for FaultFile {
             }
             match fits {
                 true => world.powered(),
+                // To whoever writes, a quota is a full disk.
+                false if world.random.below(2) == 0 => Err(io::ErrorKind::QuotaExceeded.into()),
                 false => Err(io::ErrorKind::StorageFull.into()),
             }
         })
@@ -368,8 +390,7 @@ impl MediumFile for FaultFile {
         self.with(|world, content| {
             world.changed()?;
             if world.sync_succeeds() {
-                content.durable.clone_from(&content.seen);
-                content.pending.clear();
+                content.sync();
                 return Ok(());
             }
             // The pages count as clean from now on, whatever part of them was written.

@@ -34,9 +34,7 @@ impl Directory {
                 source,
             }
         };
-        if !path.is_dir() {
-            create(path).map_err(failed("create directory"))?;
-        }
+        create_private(path).map_err(failed("create directory"))?;
         let lock = open_options().create(true).truncate(false).open(path.join(LOCK));
         let lock = lock.map_err(failed("open lock"))?;
         match lock.try_lock() {
@@ -57,10 +55,43 @@ impl Directory {
     }
 }
 
-/// Creates a directory and makes its name durable.
-fn create(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+/// Creates a directory and what is missing above it, for its owner alone, and makes their names durable: what is synced
+/// in a directory is lost with the name of any above it.
+///
+/// # Errors
+/// One cannot be created or synced.
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
+    let missing = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.is_dir());
+    let missing: Vec<_> = missing.collect();
+    let deepest = missing.last().map_or(Some(path), |highest| highest.parent());
+    // It may have been created by a process that was killed before it could sync.
+    match deepest.map_or(Ok(()), sync_name) {
+        // Where nobody may look or write, it was not created by us.
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            return Err(error);
+        }
+        _ => {}
+    }
+    for directory in missing.into_iter().rev() {
+        DirBuilder::new().mode(0o700).create(directory)?;
+        sync_name(directory)?;
+    }
+    Ok(())
+}
+
+/// Makes the name of a file or directory durable.
+fn sync_name(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
@@ -171,6 +202,24 @@ mod tests {
         assert!(matches!(second, Err(DiskError::Locked { .. })));
         drop(first);
         Directory::open(&temporary.path().join("rows")).unwrap();
+    }
+
+    #[test]
+    fn directories_are_created_for_their_owner_alone_whatever_is_missing_above() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("a/b/c");
+        for _ in 0..2 {
+            create_private(&path).unwrap();
+            for directory in [temporary.path().join("a"), path.clone()] {
+                assert_eq!(
+                    fs::metadata(directory).unwrap().permissions().mode() & 0o777,
+                    0o700
+                );
+            }
+        }
+        fs::write(temporary.path().join("file"), []).unwrap();
+        assert!(create_private(&temporary.path().join("file/a")).is_err());
     }
 
     #[test]

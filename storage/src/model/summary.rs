@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 1 byte (1) │ flags 1 │ class 1 │ checksum 1 │ modified u64 │ size u64 │ md5 16 │ parts u16    (38 bytes, little-endian)
-//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`
+//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row names blocks
 //! checksum: index + 1 of the algorithm, 0 for none; parts: 0 for a plain PUT
 //! ```
 
@@ -13,6 +13,7 @@ const BYTES: usize = 38;
 const DELETE_MARKER: u8 = 1;
 const OTHER_VERSIONS: u8 = 2;
 const NAMED_VERSION: u8 = 4;
+const NAMES_BLOCKS: u8 = 8;
 
 /// The current version of an object as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct Summary {
     pub(crate) delete_marker: bool,
     /// The row holds exactly one version and it is `null`: nothing more to learn from the row.
     pub(crate) only_null: bool,
+    /// Some version of the row refers to blocks.
+    pub(crate) names_blocks: bool,
 }
 
 /// Encodes the current version of a row; empty for a row without versions.
@@ -43,7 +46,11 @@ pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
     bytes.push(
         flag(facts.delete_marker, DELETE_MARKER)
             | flag(row.versions.len() > 1, OTHER_VERSIONS)
-            | flag(facts.id != super::VersionId::Null, NAMED_VERSION),
+            | flag(facts.id != super::VersionId::Null, NAMED_VERSION)
+            | flag(
+                row.versions.iter().any(|version| !version.extents.is_empty()),
+                NAMES_BLOCKS,
+            ),
     );
     bytes.push(facts.class.index());
     bytes.push(facts.checksum.map_or(0, |algorithm| algorithm.index() + 1));
@@ -78,6 +85,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Summary> {
         },
         delete_marker: flags & DELETE_MARKER != 0,
         only_null: flags & (OTHER_VERSIONS | NAMED_VERSION) == 0,
+        names_blocks: flags & NAMES_BLOCKS != 0,
     })
 }
 
@@ -119,7 +127,7 @@ mod tests {
                 (summary.class, summary.checksum),
                 (StorageClass::Glacier, Some(ChecksumAlgorithm::Sha256))
             );
-            assert!(summary.only_null && !summary.delete_marker);
+            assert!(summary.only_null && !summary.delete_marker && !summary.names_blocks);
         }
         assert_eq!(decode(&[9; BYTES]), None);
         assert_eq!(decode(b""), None);

@@ -95,9 +95,9 @@ impl Store {
             let inner = &store.0;
             let entry = inner.directory.entry(id)?;
             // An early answer keeps a mistaken call from stopping the bucket's writers.
-            store.must_be_empty(entry.bucket.id)?;
+            store.must_be_empty(entry.bucket.id).await?;
             let alone = entry.enter_alone().await?;
-            store.must_be_empty(entry.bucket.id)?;
+            store.must_be_empty(entry.bucket.id).await?;
             store.abort_all(&entry).await?;
             let mut change = inner.directory.change(&inner.partitions, &inner.keyring).await?;
             for key in inner.directory.keys() {
@@ -115,9 +115,15 @@ impl Store {
         .await
     }
 
-    fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
+    async fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
+        let disk = self.0.disk.clone();
         let (from, to) = row_key::objects_of(bucket);
-        match self.0.disk.scan(Included(&from), Excluded(&to)).next() {
+        match self
+            .0
+            .disk
+            .run(move || disk.scan(Included(&from), Excluded(&to)).next())
+            .await?
+        {
             None => Ok(()),
             Some(row) => Err(row.err().map_or(StoreError::BucketNotEmpty, StoreError::from)),
         }

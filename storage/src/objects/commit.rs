@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cluster::{BucketEntry, Claim, Displaced, Lease, Writes};
+use crate::disk::DiskError;
 use crate::model::{
     BlockRef, Bucket, Changed, Content, Extent, Manifest, ObjectKey, ObjectRow, SealedVersion,
     VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key, summary,
@@ -31,6 +32,13 @@ impl From<WriteRefusal> for StoreError {
 }
 
 impl Inner {
+    /// Refuses writes, before their bodies are read, where acknowledged rows are lost.
+    pub(super) fn writable(&self) -> Result<(), StoreError> {
+        self.loss
+            .as_ref()
+            .map_or(Ok(()), |loss| Err(StoreError::ReadOnly(loss.clone())))
+    }
+
     /// Starts a write to a key.
     pub(crate) fn lease(&self, bucket: &Bucket, key: &ObjectKey) -> Arc<Lease> {
         let write = WriteId::new();
@@ -110,7 +118,6 @@ impl Inner {
     ) -> Displaced {
         let owner = owner_of(&self.keyring, entry.bucket.id, key, write);
         Displaced {
-            write,
             owner,
             blocks: blocks.iter().map(|block| block.id).collect(),
         }
@@ -229,9 +236,9 @@ impl Store {
             summary::encode(&row),
             &row,
         );
-        // From here on the row may be durable, whatever the answer is.
-        ready.leases.iter().for_each(|lease| lease.keep());
-        self.0.partitions.commit(claim, writes).await?;
+        let committed = self.0.partitions.commit(claim, writes).await;
+        keep_unless_refused(&ready.leases, &committed);
+        committed?;
         self.displace(entry, key, displaced).await;
         Ok(facts)
     }
@@ -260,6 +267,17 @@ impl Store {
                 }
             }
         }
+    }
+}
+
+/// Lets what was stored for a row stay, unless the row certainly was not committed.
+pub(super) fn keep_unless_refused(leases: &[Arc<Lease>], committed: &Result<(), StoreError>) {
+    use StoreError::{Disk, DiskFull, ReadOnly};
+    if !matches!(
+        committed,
+        Err(DiskFull | ReadOnly(_) | Disk(DiskError::TooLarge { .. }))
+    ) {
+        leases.iter().for_each(|lease| lease.keep());
     }
 }
 

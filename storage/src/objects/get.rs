@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::read::ObjectReader;
-use crate::cluster::{BucketEntry, Pins, Weigh, decode};
-use crate::disk::Found;
+use crate::cluster::{BucketEntry, Owner, Pins, Weigh, decode};
+use crate::disk::{Found, RowId};
 use crate::model::{
     Bucket, Checksum, Content, ETag, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo, SealedVersion,
     StorageClass, Timestamp, VersionDetails, VersionId, WriteId, row_key,
 };
+use crate::seal::owner_of;
+use crate::store::Inner;
 use crate::{Store, StoreError};
 
 /// Everything about one version but its bytes.
@@ -46,23 +48,32 @@ pub(crate) struct OpenedVersion {
     info: ObjectInfo,
     pub(super) content: Content,
     write: WriteId,
-    extents: Vec<WriteId>,
+    /// Who refers to its blocks.
+    owners: Vec<Owner>,
+    /// The row it stands in: an index that lies must not pass one object off as another.
+    row: Vec<u8>,
 }
 
 impl Weigh for Arc<OpenedVersion> {
     fn bytes(&self) -> u64 {
-        /// About what a block's reference takes.
-        const BLOCK_REF_BYTES: usize = 72;
-        let bytes = match &self.content {
+        let content = match &self.content {
             Content::Inline(bytes) => bytes.len(),
-            Content::Long { manifest } => manifest.blocks.len() * BLOCK_REF_BYTES,
-            Content::Blocks(manifest) => manifest
-                .extents
-                .iter()
-                .map(|extent| extent.blocks.len() * BLOCK_REF_BYTES)
-                .sum(),
+            Content::Long { manifest } => size_of_val(manifest.blocks.as_slice()),
+            Content::Blocks(manifest) => {
+                let blocks = manifest
+                    .extents
+                    .iter()
+                    .map(|extent| size_of_val(extent.blocks.as_slice()));
+                blocks.sum::<usize>() + size_of_val(manifest.parts.as_slice())
+            }
         };
-        bytes as u64
+        let headers = &self.info.headers;
+        let words = headers
+            .user
+            .iter()
+            .chain(headers.tags.iter().map(|(name, value)| (name, value)));
+        let words: usize = words.map(|(name, value)| name.len() + value.len() + 96).sum();
+        (content + words + size_of_val(self.owners.as_slice()) + self.row.len()) as u64
     }
 }
 
@@ -133,10 +144,10 @@ impl Store {
                     Arc::new(self.open_version(&entry, key, row, version)?)
                 }
             };
-            let pins = self.0.releaser.pin(opened.extents.clone());
+            let pins = self.0.releaser.pin(opened.owners.clone());
             // Blocks may have been freed between reading the row and pinning them: only if the version is still there
             // did the pin come in time.
-            if !opened.extents.is_empty() && !self.still_there(&row_key, opened.write)? {
+            if !opened.owners.is_empty() && !self.still_there(&row_key, opened.write)? {
                 continue;
             }
             let opened = OpenedContent {
@@ -168,15 +179,18 @@ impl Store {
             (_, Found::Known(opened)) => Ok(opened),
             (id, Found::Read(value)) => {
                 let opened = Arc::new(self.open_version(entry, key, decode(&value)?, None)?);
-                hot.keep_row(id, opened.clone());
+                self.0.hot.keep_row(id, opened.clone());
                 Ok(opened)
             }
         }
     }
 
     fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
-        let hot = &self.0.hot;
-        match self.0.partitions.find(row_key, |id| hot.row(id))? {
+        match self
+            .0
+            .partitions
+            .find(row_key, |id| self.0.hot_row(id, row_key))?
+        {
             None => Ok(false),
             Some((_, Found::Known(opened))) if opened.write == write => Ok(true),
             Some(_) => {
@@ -214,12 +228,24 @@ impl Store {
             checksum,
             headers,
         };
+        let owners = chosen
+            .extents
+            .iter()
+            .map(|write| owner_of(&self.0.keyring, entry.bucket.id, key, *write));
         Ok(OpenedVersion {
             info,
             content,
             write: chosen.write,
-            extents: chosen.extents,
+            owners: owners.collect(),
+            row: row_key::object(entry.bucket.id, key.as_str()),
         })
+    }
+}
+
+impl Inner {
+    /// What is in memory of this content of this row.
+    fn hot_row(&self, id: RowId, row_key: &[u8]) -> Option<Arc<OpenedVersion>> {
+        self.hot.row(id).filter(|opened| opened.row == row_key)
     }
 }
 

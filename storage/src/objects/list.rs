@@ -99,13 +99,13 @@ impl Table for Objects {
 }
 
 pub(super) fn object_key(row: &ScannedRow) -> Option<std::borrow::Cow<'_, str>> {
-    std::str::from_utf8(row.key.get(row_key::OBJECT_KEY_AT..)?)
+    std::str::from_utf8(row.key().get(row_key::OBJECT_KEY_AT..)?)
         .ok()
         .map(Into::into)
 }
 
 pub(super) fn decode_summary(row: &ScannedRow) -> Result<summary::Summary, StoreError> {
-    summary::decode(&row.summary).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
+    summary::decode(row.summary()).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
 }
 
 pub(super) fn listed(key: &str, summary: &summary::Summary) -> Result<ListedObject, StoreError> {

@@ -116,14 +116,14 @@ impl Table for Uploads {
     }
 
     fn key<'a>(&self, row: &'a ScannedRow) -> Option<std::borrow::Cow<'a, str>> {
-        row_key::parse_upload(&row.key).map(|(key, _)| String::from(key).into())
+        row_key::parse_upload(row.key()).map(|(key, _)| String::from(key).into())
     }
 
     fn items(&self, row: &ScannedRow, _key: &str, items: &mut Vec<ListedUpload>) -> Result<(), StoreError> {
-        let Some((key, upload)) = row_key::parse_upload(&row.key) else {
+        let Some((key, upload)) = row_key::parse_upload(row.key()) else {
             return Ok(());
         };
-        let Some(row) = self.inner.partitions.read::<UploadRow>(&row.key)? else {
+        let Some(row) = self.inner.partitions.read::<UploadRow>(row.key())? else {
             return Ok(());
         };
         if row.state == UploadState::Open {

@@ -130,7 +130,7 @@ impl Table for Versions {
             }
             return Ok(());
         }
-        let Some(row) = self.inner.partitions.read::<ObjectRow>(&row.key)? else {
+        let Some(row) = self.inner.partitions.read::<ObjectRow>(row.key())? else {
             return Ok(());
         };
         let skip = after.map_or(0, |after| {

@@ -4,8 +4,9 @@ use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use super::ObjectBody;
+use super::commit::keep_unless_refused;
 use super::ingest::{Inline, ingest};
-use crate::cluster::{BucketEntry, Displaced, Writes};
+use crate::cluster::{BucketEntry, Claim, Displaced, Writes};
 use crate::model::{
     AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ChecksumValue, Content, ETag, ObjectHeaders, ObjectKey,
     PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState, WriteId, row_key,
@@ -140,6 +141,7 @@ impl Store {
         body: B,
     ) -> Result<PartOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
+        self.0.writable()?;
         self.0.open_upload(bucket.id, key, upload)?;
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
@@ -171,8 +173,9 @@ impl Store {
             let replaced: Option<PartRow> = inner.partitions.read(&row_key)?;
             let mut writes = Writes::default();
             writes.put(row_key, Vec::new(), &row);
-            lease.keep();
-            inner.partitions.commit(&claim, writes).await?;
+            let committed = inner.partitions.commit(&claim, writes).await;
+            keep_unless_refused(&[lease], &committed);
+            committed?;
             if let Some(replaced) = replaced {
                 inner
                     .releaser
@@ -197,8 +200,10 @@ impl Store {
         let (store, key) = (self.clone(), key.clone());
         self.finish(async move {
             let _writer = entry.enter().await?;
+            let claim = store.0.partitions.claim(entry.bucket.id, &key).await?;
+            // Under the claim: a Complete that came first must stay repeatable.
             store.0.open_upload(entry.bucket.id, &key, upload)?;
-            store.abort(&entry, &key, upload).await
+            store.abort(&entry, &key, upload, &claim).await
         })
         .await
     }
@@ -238,16 +243,19 @@ impl Store {
     pub(super) async fn abort_all(&self, entry: &Arc<BucketEntry>) -> Result<(), StoreError> {
         let (from, to) = row_key::uploads_of(entry.bucket.id);
         loop {
+            let (disk, from, to) = (self.0.disk.clone(), from.clone(), to.clone());
             let first = self
                 .0
                 .disk
-                .scan(Included(&from), Excluded(&to))
-                .next()
-                .transpose()?;
-            let Some(row) = first else { return Ok(()) };
-            let (key, upload) = row_key::parse_upload(&row.key)
+                .run(move || disk.scan(Included(&from), Excluded(&to)).next())
+                .await?;
+            let Some(row) = first.transpose()? else {
+                return Ok(());
+            };
+            let (key, upload) = row_key::parse_upload(row.key())
                 .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
-            self.abort(entry, &key, upload).await?;
+            let claim = self.0.partitions.claim(entry.bucket.id, &key).await?;
+            self.abort(entry, &key, upload, &claim).await?;
         }
     }
 
@@ -256,12 +264,12 @@ impl Store {
         entry: &Arc<BucketEntry>,
         key: &ObjectKey,
         upload: UploadId,
+        claim: &Claim,
     ) -> Result<(), StoreError> {
-        let claim = self.0.partitions.claim(entry.bucket.id, key).await?;
         let mut writes = Writes::default();
         writes.remove(row_key::upload(entry.bucket.id, key, upload));
         let parts = self.0.take_parts(entry.bucket.id, upload, &mut writes).await?;
-        self.0.partitions.commit(&claim, writes).await?;
+        self.0.partitions.commit(claim, writes).await?;
         let displaced = parts
             .iter()
             .flat_map(|part| self.0.blocks_of_part(entry, key, part));
@@ -298,7 +306,7 @@ impl Inner {
             .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
         let inner = self.clone();
         Ok(rows.filter_map(move |row| match row {
-            Ok(row) => inner.partitions.read(&row.key).transpose(),
+            Ok(row) => inner.partitions.read(row.key()).transpose(),
             Err(error) => Some(Err(error.into())),
         }))
     }
@@ -366,6 +374,7 @@ impl Inner {
             Ok(Content::Inline(_) | Content::Long { .. }) => Vec::new(),
             Err(error) => {
                 tracing::warn!(%error, "blocks of an old part not freed; the next collection will");
+                self.releaser.fail();
                 Vec::new()
             }
         }

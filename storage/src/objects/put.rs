@@ -51,6 +51,7 @@ impl Store {
         body: B,
     ) -> Result<PutOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
+        self.0.writable()?;
         self.check_early(bucket, key, &new.condition)?;
         let lease = self.0.lease(bucket, key);
         let write = lease.write();

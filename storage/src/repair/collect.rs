@@ -1,13 +1,14 @@
 //! Frees references whose owner is gone: what a crash left between storing blocks and committing their row.
 //!
 //! Mark: walk the rows and note every owner they name. Sweep: walk the references and release those of other owners.
-//! Three things make it safe beside running writes: references younger than the collection are spared; so are writes that
+//! Four things make it safe beside running requests: what is being read is spared until its reader has gone; references younger than the collection are spared; so are writes that
 //! were under way when it began; and parts are walked before objects, because a part's blocks move from its row to the
 //! object's and never back. The order matters too: first the youngest reference is noted, then the writes under way, then
 //! rows are read, so that a write which ended in between has its row read.
 
 use std::collections::HashSet;
 use std::ops::Bound::{Excluded, Included};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,9 +18,8 @@ use tracing::{info, warn};
 use crate::StoreError;
 use crate::disk::{HeldReference, ScannedRow};
 use crate::model::{
-    BlockId, BucketId, ETag, ObjectKey, ObjectRow, PartRow, UploadRow, UploadState, row_key, summary,
+    BlockId, BucketId, ObjectKey, ObjectRow, PartRow, Timestamp, UploadRow, UploadState, row_key, summary,
 };
-use crate::objects::INLINE_BYTES_MAX;
 use crate::seal::owner_of;
 use crate::store::Inner;
 
@@ -43,12 +43,15 @@ pub(crate) struct Collected {
     pub(crate) uploads: u64,
 }
 
-/// Collects soon after a crash and then every week, until stopped.
-pub(crate) async fn run(inner: Weak<Inner>, after_crash: bool, stop: CancellationToken) {
-    let mut wait = if after_crash { FIRST_AFTER } else { EVERY };
+/// Collects soon after a crash (no `last` collection is known then) and then every week, until stopped.
+pub(crate) async fn run(inner: Weak<Inner>, last: Option<Timestamp>, stop: CancellationToken) {
+    let mut wait = first_wait(last, Timestamp::now());
     while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
         wait = EVERY;
         let Some(inner) = inner.upgrade() else { return };
+        inner
+            .collected
+            .store(Timestamp::now().as_millis(), Ordering::Relaxed);
         match collect(&inner, &stop).await {
             Ok(Collected {
                 released: 0,
@@ -62,11 +65,22 @@ pub(crate) async fn run(inner: Weak<Inner>, after_crash: bool, stop: Cancellatio
     }
 }
 
+/// How long to wait for the first collection: not at all long after a crash, else until a week has passed since the last.
+fn first_wait(last: Option<Timestamp>, now: Timestamp) -> Duration {
+    let Some(last) = last else { return FIRST_AFTER };
+    let since = Duration::from_millis(now.as_millis().saturating_sub(last.as_millis()));
+    EVERY.saturating_sub(since).max(FIRST_AFTER)
+}
+
 /// One whole collection.
 ///
 /// # Errors
 /// The disk fails, or a row does not read: then nothing more is released, since what it names is unknown.
 pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Result<Collected, StoreError> {
+    if inner.loss.is_some() {
+        // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
+        return Ok(Collected::default());
+    }
     let uploads = forget_completed(inner).await?;
     let mut released = 0;
     let mut passes = 1;
@@ -78,17 +92,15 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
             pending: inner.releaser.pending(),
         };
         let slice = Slice { passes, pass };
-        let marking = inner.clone();
-        let marked = inner.disk.run(move || mark(&marking, slice)).await??;
+        let (marking, stopped) = (inner.clone(), stop.clone());
+        let marked = inner.disk.run(move || mark(&marking, slice, &stopped)).await??;
         match marked {
-            Some(owners) => {
+            Marked::All(owners) => {
                 released += sweep(inner, &spared, &owners, slice, stop).await?;
                 pass += 1;
             }
-            None => (passes, pass) = (passes * 4, 0),
-        }
-        if stop.is_cancelled() {
-            break;
+            Marked::TooMany => (passes, pass) = (passes * 4, 0),
+            Marked::Stopped => break,
         }
     }
     Ok(Collected { released, uploads })
@@ -133,21 +145,32 @@ impl Owners {
     }
 }
 
-/// Every owner of this slice that a row names; `None` when there are too many for one pass. Blocks the thread.
-fn mark(inner: &Inner, slice: Slice) -> Result<Option<Owners>, StoreError> {
+/// What marking came to.
+enum Marked {
+    All(Owners),
+    /// More owners than one pass may remember.
+    TooMany,
+    /// The store is closing.
+    Stopped,
+}
+
+/// Every owner of this slice that a row names. Blocks the thread.
+fn mark(inner: &Inner, slice: Slice, stop: &CancellationToken) -> Result<Marked, StoreError> {
     let mut owners = Owners::default();
     let mut add = |owner: [u8; 16]| {
         if slice.has(&owner) {
             owners.0.insert(Owners::short(&owner));
         }
         // 256 slices are as fine as the first byte allows.
-        owners.0.len() <= OWNERS_MAX || slice.passes >= 256
+        let fits = owners.0.len() <= OWNERS_MAX || slice.passes >= 256;
+        fits && !stop.is_cancelled()
     };
-    if mark_parts(inner, &mut add)? && mark_objects(inner, &mut add)? {
-        Ok(Some(owners))
-    } else {
-        Ok(None)
-    }
+    let all = mark_parts(inner, &mut add)? && mark_objects(inner, &mut add)?;
+    Ok(match all {
+        true => Marked::All(owners),
+        false if stop.is_cancelled() => Marked::Stopped,
+        false => Marked::TooMany,
+    })
 }
 
 fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
@@ -155,13 +178,13 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
     for row in rows(inner, row_key::all_uploads()) {
         let row = row?;
         let (Some(bucket), Some((key, upload))) =
-            (row_key::bucket_id(&row.key), row_key::parse_upload(&row.key))
+            (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
         let prefix = row_key::parts(bucket, upload);
         for part in rows(inner, (prefix.clone(), row_key::after_prefix(prefix))) {
-            let Some(part) = inner.partitions.read::<PartRow>(&part?.key)? else {
+            let Some(part) = inner.partitions.read::<PartRow>(part?.key())? else {
                 continue;
             };
             if !add(owner_of(&inner.keyring, bucket, &key, part.write)) {
@@ -175,13 +198,13 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
 fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
     for row in rows(inner, row_key::all_objects()) {
         let row = row?;
-        if is_inline(&row) {
+        if summary::decode(row.summary()).is_some_and(|summary| !summary.names_blocks) {
             continue;
         }
-        let (Some(bucket), Some(key)) = (row_key::bucket_id(&row.key), key_of(&row)) else {
+        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(&row)) else {
             continue;
         };
-        let Some(object) = inner.partitions.read::<ObjectRow>(&row.key)? else {
+        let Some(object) = inner.partitions.read::<ObjectRow>(row.key())? else {
             continue;
         };
         for write in object.versions.iter().flat_map(|version| &version.extents) {
@@ -193,15 +216,8 @@ fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result
     Ok(true)
 }
 
-/// Whether the summary alone tells that the row names no blocks.
-fn is_inline(row: &ScannedRow) -> bool {
-    summary::decode(&row.summary).is_some_and(|summary| {
-        summary.only_null && summary.size <= INLINE_BYTES_MAX as u64 && matches!(summary.etag, ETag::Md5(_))
-    })
-}
-
 fn key_of(row: &ScannedRow) -> Option<ObjectKey> {
-    ObjectKey::parse(row.key.get(row_key::OBJECT_KEY_AT..)?).ok()
+    ObjectKey::parse(row.key().get(row_key::OBJECT_KEY_AT..)?).ok()
 }
 
 /// Releases references of this slice whose owner no row names and no write under way uses.
@@ -221,7 +237,11 @@ async fn sweep(
         after = Some((last.id, last.owner));
         for reference in page {
             let owner = reference.owner;
-            if slice.has(&owner) && !owners.has(&owner) && !spared.has(&reference) {
+            if slice.has(&owner)
+                && !owners.has(&owner)
+                && !spared.has(&reference)
+                && !inner.releaser.is_pinned(&owner)
+            {
                 inner.blocks.release(owner, vec![BlockId(reference.id)]).await?;
                 released += 1;
             }
@@ -246,21 +266,22 @@ async fn forget_completed(inner: &Arc<Inner>) -> Result<u64, StoreError> {
 }
 
 fn completed_long_ago(inner: &Inner) -> Result<Vec<(BucketId, ObjectKey, Vec<u8>)>, StoreError> {
-    let now = crate::model::Timestamp::now().as_millis();
+    let now = Timestamp::now().as_millis();
     let kept = u64::try_from(COMPLETED_KEPT.as_millis()).unwrap_or(u64::MAX);
     let mut old = Vec::new();
     for row in rows(inner, row_key::all_uploads()) {
         let row = row?;
-        let (Some(bucket), Some((key, _))) = (row_key::bucket_id(&row.key), row_key::parse_upload(&row.key))
+        let (Some(bucket), Some((key, _))) =
+            (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
-        let Some(upload) = inner.partitions.read::<UploadRow>(&row.key)? else {
+        let Some(upload) = inner.partitions.read::<UploadRow>(row.key())? else {
             continue;
         };
         if matches!(upload.state, UploadState::Completed { modified, .. } if modified.as_millis() + kept < now)
         {
-            old.push((bucket, key, row.key.to_vec()));
+            old.push((bucket, key, row.key().to_vec()));
         }
     }
     Ok(old)
@@ -301,6 +322,16 @@ mod tests {
         fn claims(&self) -> Claims {
             Claims::default()
         }
+    }
+
+    #[test]
+    fn a_box_that_restarts_often_still_collects_every_week() {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+        let now = Timestamp::from_millis(10 * millis(EVERY));
+        let ago = |time: Duration| Some(Timestamp::from_millis(now.as_millis() - millis(time)));
+        assert_eq!(first_wait(None, now), FIRST_AFTER);
+        assert_eq!(first_wait(ago(EVERY / 4), now), EVERY - EVERY / 4);
+        assert_eq!(first_wait(ago(EVERY * 2), now), FIRST_AFTER);
     }
 
     #[tokio::test]

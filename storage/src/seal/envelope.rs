@@ -75,7 +75,7 @@ impl EnvelopeKey {
 
     /// Seals the CBOR of a value.
     pub(crate) fn seal<T: Serialize>(&self, context: &[&[u8]], value: &T) -> Bytes {
-        self.seal_bytes(context, &cbor(value)).into()
+        self.seal_bytes(context, &Zeroizing::new(cbor(value))).into()
     }
 
     /// Opens what [`Self::seal`] sealed.
@@ -84,7 +84,7 @@ impl EnvelopeKey {
         context: &[&[u8]],
         sealed: &[u8],
     ) -> Result<T, InvalidEnvelope> {
-        let text = self.open_bytes(context, sealed)?;
+        let text = Zeroizing::new(self.open_bytes(context, sealed)?);
         ciborium::from_reader(text.as_slice()).map_err(|_| InvalidEnvelope::Unreadable)
     }
 }

@@ -94,8 +94,23 @@ impl Keyring {
         phrase: Option<&str>,
     ) -> Result<(Self, Option<Zeroizing<String>>), KeyringError> {
         let keys = state.join(KEYS_FILE);
-        if keys.exists() {
-            return Ok((Self::from_generations(&read_keys(&keys)?)?, None));
+        // A file that cannot be asked for is not a file that is missing: new keys must not take its place.
+        if keys
+            .try_exists()
+            .map_err(|source| io_error("find", &keys, source))?
+        {
+            // Renamed, perhaps, by a process that was killed before it could sync: what these keys seal must not outlive
+            // them.
+            sync_directory(state).map_err(|source| io_error("sync", state, source))?;
+            let generations = read_keys(&keys)?;
+            let keyring = Self::from_generations(&generations)?;
+            // Keys without data: the first start crashed before anyone saw the phrase. A new one wraps the same keys.
+            let phrase = if has_data {
+                None
+            } else {
+                Some(wrap_for_recovery(state, &generations)?.words())
+            };
+            return Ok((keyring, phrase));
         }
         match (has_data, phrase) {
             (true, None) => Err(KeyringError::Missing(keys)),
@@ -183,11 +198,17 @@ fn create(state: &Path) -> Result<(Vec<Generation>, RecoveryPhrase), KeyringErro
         number: 1,
         key: super::random(),
     }];
-    let phrase = RecoveryPhrase::new();
-    let wrapped = phrase
-        .key()
-        .seal_bytes(&[RECOVERY_FILE.as_bytes()], &Zeroizing::new(cbor(&generations)));
     // The recovery file first: keys without it could never be recovered, it without keys is merely unused.
+    let phrase = wrap_for_recovery(state, &generations)?;
+    write_keys(state, &generations)?;
+    Ok((generations, phrase))
+}
+
+/// Wraps the keys with a new phrase, which replaces any earlier one in this directory.
+fn wrap_for_recovery(state: &Path, generations: &[Generation]) -> Result<RecoveryPhrase, KeyringError> {
+    let phrase = RecoveryPhrase::new();
+    let text = Zeroizing::new(cbor(&generations));
+    let wrapped = phrase.key().seal_bytes(&[RECOVERY_FILE.as_bytes()], &text);
     write_file(
         &state.join(RECOVERY_FILE),
         &cbor(&RecoveryFile {
@@ -195,8 +216,7 @@ fn create(state: &Path) -> Result<(Vec<Generation>, RecoveryPhrase), KeyringErro
             wrapped,
         }),
     )?;
-    write_keys(state, &generations)?;
-    Ok((generations, phrase))
+    Ok(phrase)
 }
 
 fn recover(state: &Path, words: &str) -> Result<Vec<Generation>, KeyringError> {
@@ -257,9 +277,13 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
         // Sync before renaming: after a crash the name must never point at a torn file.
         file.sync_all()?;
         fs::rename(&partial, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        sync_directory(path.parent().unwrap_or(Path::new(".")))
     };
     write().map_err(|source| io_error("write", path, source))
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeyringError {
@@ -296,6 +320,17 @@ mod tests {
         let (reopened, shown_again) = Keyring::open(state.path(), true, None).unwrap();
         assert_eq!(reopened.dedup_key(), created.dedup_key());
         assert!(shown_again.is_none());
+    }
+
+    #[test]
+    fn a_first_start_that_crashed_before_showing_the_phrase_shows_one_that_works() {
+        let state = tempfile::tempdir().unwrap();
+        let (created, _unseen) = Keyring::open(state.path(), false, None).unwrap();
+        let (again, phrase) = Keyring::open(state.path(), false, None).unwrap();
+        assert_eq!(again.dedup_key(), created.dedup_key());
+        fs::remove_file(state.path().join(KEYS_FILE)).unwrap();
+        let (recovered, _) = Keyring::open(state.path(), true, Some(&phrase.unwrap())).unwrap();
+        assert_eq!(recovered.dedup_key(), created.dedup_key());
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub(super) enum Ask {
     Add { owner: Owner, ids: Vec<Id> },
     /// Remove references.
     Release { owner: Owner, ids: Vec<Id> },
-    /// Remember that a block does not verify.
-    Damaged { id: Id, place: Place },
+    /// Remember that a block at this place does not verify, or that it does.
+    Verified { id: Id, place: Place, whole: bool },
     /// Copy forward what is still true of records found in an old segment.
     Copy { found: Vec<Found>, others: Vec<u32> },
 }
@@ -116,7 +116,7 @@ impl Decider<'_> {
             } => self.put(*id, *owner, sealed, pages)?,
             Ask::Add { owner, ids } => self.add(*owner, ids)?,
             Ask::Release { owner, ids } => self.release(*owner, ids)?,
-            Ask::Damaged { .. } => Decision::nothing(),
+            Ask::Verified { .. } => Decision::nothing(),
             Ask::Copy { found, others } => self.copy(found, others)?,
         };
         for (record, _) in &decision.writes {

@@ -1,6 +1,7 @@
 //! One directory of blocks: what its threads and its readers share, and how it opens and closes.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -166,15 +167,17 @@ impl Directory {
     /// Tells the owner that a block does not verify. If its queue is full, the next reader tells it.
     pub(super) fn report_damaged(&self, id: Id, place: Place) {
         let (answer, _) = oneshot::channel();
-        drop(
-            self.requests
-                .try_send(Request::Ask(Ask::Damaged { id, place }, answer)),
-        );
+        let ask = Ask::Verified {
+            id,
+            place,
+            whole: false,
+        };
+        drop(self.requests.try_send(Request::Ask(ask, answer)));
     }
 
-    /// Tells the owner that a block does not verify and waits until that is remembered. Blocks the thread.
-    pub(super) fn report_damaged_blocking(&self, id: Id, place: Place) -> Result<(), DiskError> {
-        reclaim::ask(&self.requests, Ask::Damaged { id, place })
+    /// Tells the owner whether a block verifies and waits until that is remembered. Blocks the thread.
+    pub(super) fn report_verified(&self, id: Id, place: Place, whole: bool) -> Result<(), DiskError> {
+        reclaim::ask(&self.requests, Ask::Verified { id, place, whole })
     }
 
     /// Writes what is queued and ends both threads. Blocks the thread.
@@ -183,6 +186,25 @@ impl Directory {
         // The queue is closed by whoever gets here first; what was sent before is still served.
         drop(self.requests.blocking_send(Request::Close));
         let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(directory = %self.shared.path.display(), "the blocks thread panicked");
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Both threads end, and let go of the directory's lock, before whoever dropped it can open it again.
+        self.reclaimer.stop();
+        let (closed, _) = mpsc::channel(1);
+        drop(mem::replace(&mut self.requests, closed));
+        let thread = self
+            .owner
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {

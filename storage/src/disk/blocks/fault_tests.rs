@@ -295,9 +295,10 @@ async fn a_device_that_fails_stops_taking_blocks_and_serves_what_it_has() {
     blocks.put(id, owner(0), sealed.clone()).await.unwrap();
     node.device.fail_sync_after(0);
     let (other, other_sealed) = sized_block(8);
+    // The mark that follows the first block may be what meets the failure.
     assert!(matches!(
         blocks.put(other, owner(0), other_sealed.clone()).await,
-        Err(DiskError::Io { .. })
+        Err(DiskError::Io { .. } | DiskError::Stopped { .. })
     ));
     assert!(matches!(
         blocks.put(other, owner(0), other_sealed).await,
@@ -309,4 +310,37 @@ async fn a_device_that_fails_stops_taking_blocks_and_serves_what_it_has() {
         sealed
     );
     tokio::task::block_in_place(|| blocks.close());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_a_full_disk_starts() {
+    let node = Node::new(1);
+    let blocks = tokio::task::block_in_place(|| node.open()).unwrap();
+    let (id, sealed) = sized_block(9);
+    blocks.put(id, owner(0), sealed.clone()).await.unwrap();
+    tokio::task::block_in_place(|| blocks.close());
+    drop(blocks);
+    node.state.set_capacity(node.state.used());
+    node.device.set_capacity(node.device.used());
+    let blocks = tokio::task::block_in_place(|| node.open()).unwrap();
+    assert_eq!(
+        tokio::task::block_in_place(|| blocks.read(id, 0..u32::MAX)).unwrap(),
+        sealed
+    );
+    tokio::task::block_in_place(|| blocks.close());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_loses_power_is_finished_by_the_next() {
+    for changes in 0..10 {
+        let node = Node::new(changes);
+        node.state.cut_power_after(changes);
+        if let Ok(blocks) = tokio::task::block_in_place(|| node.open()) {
+            tokio::task::block_in_place(|| blocks.close());
+        }
+        node.state.restart();
+        node.device.restart();
+        let blocks = tokio::task::block_in_place(|| node.open()).unwrap();
+        tokio::task::block_in_place(|| blocks.close());
+    }
 }

@@ -10,6 +10,7 @@
 //! | `b` id 32 | references 8, then nothing or: segment 4, offset 8, sealed bytes 4, frame kind 1 |
 //! | `d` id 32 | empty: the block's bytes did not verify |
 //! | `f` segment 4, offset 8 | sealed bytes 4, frame kind 1: free, its hole not punched yet |
+//! | `l` | empty: frames were lost, and the blocks that are here wait to be kept for whoever referred to them in these |
 //! | `p` segment 4 | bytes punched 8 |
 //! | `r` id 32, owner 16 | stamp 8, segment of its frame 4 |
 //! | `s` segment 4 | bytes of live frames 8 |
@@ -183,6 +184,20 @@ impl Index {
         self.keyspace.contains_key(b"x").map_err(failed)
     }
 
+    /// Whether frames were lost, and blocks wait to be kept for whoever referred to them in these.
+    pub(super) fn is_lossy(&self) -> Result<bool, DiskError> {
+        self.keyspace.contains_key(b"l").map_err(failed)
+    }
+
+    /// Remembers that frames were lost, or that all blocks are kept. No later change survives a crash without it.
+    pub(super) fn set_lossy(&self, lossy: bool) -> Result<(), DiskError> {
+        match lossy {
+            true => self.keyspace.insert(b"l", []),
+            false => self.keyspace.remove(b"l"),
+        }
+        .map_err(failed)
+    }
+
     pub(super) fn block(&self, id: &Id) -> Result<Option<Entry>, DiskError> {
         self.get(&named(b'b', id), |value| {
             let (references, place) = value.split_first_chunk()?;
@@ -246,16 +261,23 @@ impl Index {
     }
 
     pub(super) fn damaged(&self) -> Result<Vec<Id>, DiskError> {
-        self.ids(b'd', usize::MAX)
+        self.ids(b'd', None, usize::MAX)
     }
 
     /// Ids met during replay and not settled, at most `most`.
     pub(super) fn unsettled(&self, most: usize) -> Result<Vec<Id>, DiskError> {
-        self.ids(b'z', most)
+        self.ids(b'z', None, most)
     }
 
-    fn ids(&self, prefix: u8, most: usize) -> Result<Vec<Id>, DiskError> {
-        let keys = self.keyspace.prefix([prefix]).take(most);
+    /// Blocks in the order of their ids after `after`, at most `most`.
+    pub(super) fn blocks(&self, after: Option<Id>, most: usize) -> Result<Vec<Id>, DiskError> {
+        self.ids(b'b', after, most)
+    }
+
+    fn ids(&self, prefix: u8, after: Option<Id>, most: usize) -> Result<Vec<Id>, DiskError> {
+        use std::ops::Bound::{Excluded, Included};
+        let from = after.map_or(Included(vec![prefix]), |id| Excluded(named(prefix, &id)));
+        let keys = self.keyspace.range((from, Excluded(vec![prefix + 1]))).take(most);
         keys.map(|item| {
             let key = item.key().map_err(failed)?;
             key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(broken)

@@ -4,6 +4,10 @@
 //! [`Ledger::apply`], so that a replay cannot end elsewhere than the writes did. The one difference is when a
 //! block without references is freed: at once while writing, at the end of a replay, since a reference that was
 //! copied forward is met late.
+//!
+//! Where frames are lost, references may be lost with them, and nobody can tell any more which blocks are needed. So
+//! each block that is there when the loss is found counts one reference that nobody holds, and is never freed. Room is
+//! lost by that, and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -91,10 +95,11 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Remembers that a block's bytes do not verify, if it is still at `place`.
-    pub(super) fn set_damaged(&mut self, id: Id, place: Place) -> Result<(), DiskError> {
-        if self.block(&id)?.is_some_and(|entry| entry.place == Some(place)) {
-            self.damaged.insert(id, true);
+    /// Remembers whether a block's bytes verify, if it is still at `place`.
+    pub(super) fn verified(&mut self, id: Id, place: Place, whole: bool) -> Result<(), DiskError> {
+        let there = self.block(&id)?.is_some_and(|entry| entry.place == Some(place));
+        if there && self.is_damaged(&id)? == whole {
+            self.damaged.insert(id, !whole);
         }
         Ok(())
     }
@@ -220,6 +225,15 @@ impl<'a> Ledger<'a> {
         }
         if entry.place.is_none() {
             self.damaged.insert(id, true);
+        }
+        Ok(())
+    }
+
+    /// Keeps a block for somebody whose reference is lost.
+    pub(super) fn keep(&mut self, id: Id) -> Result<(), DiskError> {
+        if let Some(mut entry) = self.block(&id)?.filter(|entry| entry.place.is_some()) {
+            entry.references += 1;
+            self.blocks.insert(id, Some(entry));
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ impl Blocks {
                 Err(error) => return Err(error),
             }
         }
-        Err(refusal.unwrap_or_else(|| self.absent()))
+        Err(refusal.unwrap_or_else(|| self.untaken()))
     }
 
     /// Adds a durable reference to each block, or to none.
@@ -355,6 +355,14 @@ impl Blocks {
         let inner = self.0.clone();
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
         done.map_err(|_| DiskError::Closed)?
+    }
+
+    /// What to say of a block that no directory was asked to take.
+    fn untaken(&self) -> DiskError {
+        match self.0.directories.first() {
+            Some(stopped) => stopped.shared.stopped(),
+            None => self.absent(),
+        }
     }
 
     /// What to say of a block that no directory here has.

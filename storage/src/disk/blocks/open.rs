@@ -59,6 +59,9 @@ pub(crate) struct BlocksOptions<'a> {
     pub(crate) rewrite_pace: u64,
 }
 
+/// A directory of this store: its identity, where it is, its capacity and its files.
+type Listed<'a> = ([u8; 16], &'a PathBuf, Option<u64>, Arc<dyn Medium>);
+
 impl Blocks {
     /// Opens the blocks of a node, creating what is new. Blocks the thread.
     ///
@@ -66,17 +69,26 @@ impl Blocks {
     /// `Foreign`: a directory belongs elsewhere, or it cannot be told whose it is. `NewerFormat`. `Locked`.
     /// `Io`: the list of directories, or one that is new, cannot be used. `Index`.
     pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
-        let mut set = read_set(&options)?;
-        let mut found = Vec::new();
+        let listed = read_set(&options)?;
+        let mut set = listed.clone();
+        let mut found: Vec<Listed<'_>> = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
             match admit(&options, &mut set, path)? {
+                Some((identity, _)) if found.iter().any(|(other, ..)| *other == identity) => {
+                    return Err(DiskError::Foreign {
+                        directory: path.clone(),
+                        reason: "it is a copy of another directory of this store",
+                    });
+                }
                 Some((identity, medium)) => found.push((identity, path, *capacity, medium)),
                 None => missing.push(path.clone()),
             }
         }
-        set.write(options.state)
-            .map_err(|source| io(&options.state_path, "write list of directories", source))?;
+        // A full disk must not prevent a start that changes nothing.
+        if set != listed {
+            write_set(&options, &set)?;
+        }
         let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
         let absent = set
             .directories
@@ -134,11 +146,21 @@ fn read_set(options: &BlocksOptions<'_>) -> Result<Set, DiskError> {
             why,
             "the list of block directories is damaged",
         )),
-        None => Ok(Set {
-            id: random(&options.state_path)?,
-            directories: Vec::new(),
-        }),
+        None => {
+            let set = Set {
+                id: random(&options.state_path)?,
+                directories: Vec::new(),
+            };
+            // Before any directory says that it belongs to the set.
+            write_set(options, &set)?;
+            Ok(set)
+        }
     }
+}
+
+fn write_set(options: &BlocksOptions<'_>, set: &Set) -> Result<(), DiskError> {
+    set.write(options.state)
+        .map_err(|source| io(&options.state_path, "write list of directories", source))
 }
 
 /// The id of a directory, and the directory.

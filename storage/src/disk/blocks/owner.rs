@@ -199,8 +199,8 @@ impl Owner {
             ledger.apply(record, placed.position)?;
         }
         for (ask, _) in group.iter().take(decided.answers.len()) {
-            if let Ask::Damaged { id, place } = ask {
-                ledger.set_damaged(*id, *place)?;
+            if let Ask::Verified { id, place, whole } = ask {
+                ledger.verified(*id, *place, *whole)?;
             }
         }
         if ledger.is_empty() {

@@ -16,7 +16,8 @@ impl Directory {
     /// Reads a range of a block, clipped to its length; `NoSuchBlock` if it is not here.
     ///
     /// Freeing, punching and rewriting may overtake the read. So bytes that do not prove themselves, or a file that
-    /// is gone, mean damage only if the block is still where it was.
+    /// is gone, mean damage only if the block is still where it was. What did not prove itself before is tried all the
+    /// same: it may have been misread.
     pub(super) fn read(&self, id: &Id, range: &Range<u32>) -> Result<Vec<u8>, DiskError> {
         let mut before = None;
         for _ in 0..MOVES_MAX {
@@ -28,10 +29,9 @@ impl Directory {
                 return Err(damaged(id));
             };
             if before == Some(place) {
-                self.report_damaged(*id, place);
-                return Err(damaged(id));
-            }
-            if self.shared.state().damaged > 0 && self.shared.index.is_damaged(id)? {
+                if !self.shared.index.is_damaged(id)? {
+                    self.report_damaged(*id, place);
+                }
                 return Err(damaged(id));
             }
             match self.read_at(id, place, range) {

@@ -62,6 +62,15 @@ fn rebuild(
     index: Index,
     durable_lsn: u64,
 ) -> Result<Replayed, DiskError> {
+    if durable_lsn > 0 {
+        // What the old index proves goes into the log before the index goes: a crash in between must not hide a loss.
+        let from = ScanFrom {
+            start: None,
+            durable_lsn,
+            bodies: Bodies::First(0),
+        };
+        open_log(opening.medium.clone(), options.clone(), from, &mut |_| Ok(()))?;
+    }
     let index = index.emptied(opening.identity)?;
     let standing = Standing {
         applied: None,
@@ -160,7 +169,7 @@ impl Replay<'_> {
             } => {
                 match record_of(segments, position, &header, body) {
                     Some(record) => self.ledger.apply(&record, position)?,
-                    None => self.frames_lost += 1,
+                    None => self.lost(1)?,
                 }
                 self.last = Some(Placed {
                     position,
@@ -168,11 +177,17 @@ impl Replay<'_> {
                 });
                 self.commit_if(self.ledger.len() >= BATCH)
             }
-            Scanned::Damaged(damage) => {
-                self.frames_lost += 1 + damage.last_lsn.saturating_sub(damage.first_lsn);
-                Ok(())
-            }
+            Scanned::Damaged(damage) => self.lost(1 + damage.last_lsn.saturating_sub(damage.first_lsn)),
         }
+    }
+
+    /// Counts lost frames, and remembers them: after a crash the replay goes on behind them.
+    fn lost(&mut self, frames: u64) -> Result<(), DiskError> {
+        if self.frames_lost == 0 {
+            self.index.set_lossy(true)?;
+        }
+        self.frames_lost += frames;
+        Ok(())
     }
 
     fn commit_if(&mut self, now: bool) -> Result<(), DiskError> {
@@ -192,6 +207,9 @@ impl Replay<'_> {
     /// Settles what the replay left open: blocks nobody refers to are free, references without a block are damage.
     fn settle(&mut self) -> Result<(), DiskError> {
         self.commit_if(!self.ledger.is_empty())?;
+        if self.index.is_lossy()? {
+            self.keep_blocks()?;
+        }
         loop {
             let unsettled = self.index.unsettled(BATCH)?;
             if unsettled.is_empty() {
@@ -199,6 +217,23 @@ impl Replay<'_> {
             }
             for id in unsettled {
                 self.ledger.settle(id)?;
+            }
+            self.commit_if(true)?;
+        }
+    }
+
+    /// Keeps all blocks that are here, since references to them may be lost.
+    fn keep_blocks(&mut self) -> Result<(), DiskError> {
+        let mut after = None;
+        loop {
+            let ids = self.index.blocks(after, BATCH)?;
+            let Some(last) = ids.last() else {
+                // A crash before this keeps some blocks twice, which is no different.
+                return self.index.set_lossy(false);
+            };
+            after = Some(*last);
+            for id in ids {
+                self.ledger.keep(id)?;
             }
             self.commit_if(true)?;
         }

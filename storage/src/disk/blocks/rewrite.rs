@@ -53,8 +53,9 @@ impl Rewrite<'_> {
     pub(super) fn run(&self, segment: u32) -> Result<bool, DiskError> {
         let end = self.shared.state().len.get(&segment).copied().unwrap_or(0);
         let mut heads = Heads::new(&self.shared.segments, Position { segment, offset: 0 }, end);
+        let mut broken = false;
         loop {
-            let (found, bytes) = self.collect(&mut heads)?;
+            let (found, bytes) = self.collect(&mut heads, &mut broken)?;
             if found.is_empty() {
                 break;
             }
@@ -71,14 +72,10 @@ impl Rewrite<'_> {
                 return Ok(false);
             }
         }
-        // Everything the index knows to be here has been copied, or a header was too broken to be found.
-        if self
-            .shared
-            .state()
-            .live
-            .get(&segment)
-            .is_some_and(|live| *live > 0)
-        {
+        // Everything the index knows to be here has been copied, or a header was too broken to be found. Broken frames
+        // stay where they are: a rebuilt index must learn of them, or it would free blocks that they referred to.
+        let live = self.shared.state().live.get(&segment).copied();
+        if broken || live.is_some_and(|live| live > 0) {
             let what = format!(
                 "segment {segment} of {} has broken frames",
                 self.shared.path.display()
@@ -89,8 +86,8 @@ impl Rewrite<'_> {
         Ok(true)
     }
 
-    /// The next records, with the sealed bytes of blocks that look alive.
-    fn collect(&self, heads: &mut Heads<'_>) -> Result<(Vec<Found>, usize), DiskError> {
+    /// The next records, with the sealed bytes of blocks that look alive; says if something is `broken`.
+    fn collect(&self, heads: &mut Heads<'_>, broken: &mut bool) -> Result<(Vec<Found>, usize), DiskError> {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while found.len() < STEP_RECORDS && bytes < STEP_BYTES {
             let head = heads
@@ -100,6 +97,7 @@ impl Rewrite<'_> {
                 break;
             };
             let Head::Record { position, record, .. } = head else {
+                *broken |= matches!(head, Head::Broken);
                 continue;
             };
             let sealed = match &record {

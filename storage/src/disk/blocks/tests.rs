@@ -494,3 +494,116 @@ async fn a_log_that_lost_its_end_is_noticed_and_the_rest_is_served() {
     assert_eq!(read(&blocks, second).unwrap(), second_bytes);
     close(&blocks);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_whose_reference_is_lost_is_kept_for_whoever_needs_it() {
+    const EVE: Owner = [3; 16];
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (copied, sealed) = block(1, 50_000);
+    let (shared, shared_bytes) = block(2, 50_000);
+    for (id, sealed) in [(copied, &sealed), (shared, &shared_bytes)] {
+        blocks.put(id, ANN, sealed.clone()).await.unwrap();
+    }
+    blocks.add_references(BOB, vec![copied, shared]).await.unwrap();
+    blocks.release(ANN, vec![copied]).await.unwrap();
+    close(&blocks);
+    drop(blocks);
+    // The sector with Bob's references goes bad, and the index is made anew.
+    let path = node.path("a/blocks-00000001.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(16).position(|owner| owner == BOB).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::remove_dir_all(node.path("index")).unwrap();
+    for _ in 0..2 {
+        let blocks = node.open().await;
+        // What others do with the same blocks must not free them either.
+        blocks.put(copied, EVE, sealed.clone()).await.unwrap();
+        blocks.release(EVE, vec![copied]).await.unwrap();
+        blocks.release(ANN, vec![shared]).await.unwrap();
+        assert_eq!(read(&blocks, copied).unwrap(), sealed);
+        assert_eq!(read(&blocks, shared).unwrap(), shared_bytes);
+        // What is stored from now on is freed as ever.
+        let (new, sealed) = block(3, 50_000);
+        blocks.put(new, ANN, sealed).await.unwrap();
+        blocks.release(ANN, vec![new]).await.unwrap();
+        assert!(matches!(read(&blocks, new), Err(DiskError::NoSuchBlock)));
+        close(&blocks);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_was_interrupted_keeps_blocks_all_the_same() {
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (id, sealed) = block(1, 50_000);
+    blocks.put(id, ANN, sealed.clone()).await.unwrap();
+    blocks.0.directories[0].shared.index.set_lossy(true).unwrap();
+    close(&blocks);
+    drop(blocks);
+    let blocks = node.open().await;
+    blocks.release(ANN, vec![id]).await.unwrap();
+    assert_eq!(read(&blocks, id).unwrap(), sealed);
+    assert!(!blocks.0.directories[0].shared.index.is_lossy().unwrap());
+    close(&blocks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_did_not_verify_once_is_served_as_soon_as_it_does() {
+    use std::os::unix::fs::FileExt;
+    let node = Node::new(&["a"]);
+    let blocks = node.open().await;
+    let (id, sealed) = block(1, 200_000);
+    blocks.put(id, ANN, sealed.clone()).await.unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(node.path("a/blocks-00000001.log"))
+        .unwrap();
+    let mut stored = [0; 100];
+    file.read_exact_at(&mut stored, 150_000).unwrap();
+    file.write_all_at(&[0; 100], 150_000).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(read(&blocks, id), Err(DiskError::Damaged(_))));
+        eventually("it is counted", || blocks.status()[0].damaged == 1).await;
+    }
+    file.write_all_at(&stored, 150_000).unwrap();
+    assert_eq!(read(&blocks, id).unwrap(), sealed);
+    let scrubbed = tokio::task::block_in_place(|| blocks.verify(None, u64::MAX)).unwrap();
+    assert_eq!((scrubbed.damaged, scrubbed.blocks), (vec![], 1));
+    assert_eq!(blocks.status()[0].damaged, 0);
+    close(&blocks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_directory_is_refused_beside_its_original() {
+    let mut node = Node::new(&["a"]);
+    close(&node.open().await);
+    std::fs::create_dir(node.path("b")).unwrap();
+    for file in std::fs::read_dir(node.path("a")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), node.path("b").join(file.file_name())).unwrap();
+    }
+    node.directories.push(BlockDirectory {
+        path: node.path("b"),
+        capacity: None,
+    });
+    let refused = tokio::task::block_in_place(|| node.try_open());
+    assert!(matches!(refused, Err(DiskError::Foreign { directory, .. }) if directory == node.path("b")));
+    node.directories.remove(0);
+    close(&node.open().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_every_directory_has_stopped_taking_is_refused_as_such() {
+    let node = Node::new(&["a", "b"]);
+    let blocks = node.open().await;
+    for directory in &blocks.0.directories {
+        directory.shared.state().stopped = true;
+    }
+    let (id, sealed) = block(1, 5000);
+    let refused = blocks.put(id, ANN, sealed).await;
+    assert!(matches!(refused, Err(DiskError::Stopped { .. })), "{refused:?}");
+    close(&blocks);
+}

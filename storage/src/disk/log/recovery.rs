@@ -1,7 +1,8 @@
 //! Reads a log from a place to its end, tells a torn tail from damage, and makes the log ready to be continued.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::segments::Segments;
@@ -60,10 +61,14 @@ pub(crate) struct Damage {
     pub(crate) last_lsn: u64,
 }
 
+/// Bytes written again at once.
+const PIECE: usize = 1 << 20;
+
 /// Called for everything a scan meets.
 pub(crate) type Visit<'a> = dyn FnMut(Scanned<'_>) -> Result<(), DiskError> + 'a;
 
-/// Opens a log, creating it if there is none: visits everything from `from` on, cuts a torn tail, syncs what is left.
+/// Opens a log, creating it if there is none: makes durable what an earlier process may have left undurable, visits
+/// everything from `from` on, cuts a torn tail.
 ///
 /// # Errors
 /// The device fails, a newer Warren wrote the log, or `visit` fails.
@@ -109,6 +114,10 @@ pub(crate) fn open_log(
         }
     }
     let mut scan = Scan::new(&segments, from, last, visit, &directory)?;
+    // Before anybody learns of a frame.
+    make_durable(&segments, last, scan.unproven.clone())
+        .and_then(|()| medium.sync_directory())
+        .map_err(failed("sync log"))?;
     let tail = scan.run()?;
     let forgotten = std::mem::take(&mut scan.forgotten);
     for number in forgotten {
@@ -122,7 +131,7 @@ pub(crate) fn open_log(
     }
     match tail {
         Tail::Clean(end) => {
-            make_durable(&segments, end).map_err(failed("sync log"))?;
+            cut(&segments, end).map_err(failed("sync log"))?;
             if end.position.offset == 0 {
                 segments.remove(last).map_err(failed("create log"))?;
                 return LogWriter::begin(medium, options, segments, last, end.lsn)
@@ -137,13 +146,35 @@ pub(crate) fn open_log(
     }
 }
 
-/// Cuts whatever was torn behind the end, and syncs, since frames may have been read that no sync has covered.
-fn make_durable(segments: &Segments, end: LogEnd) -> io::Result<()> {
+/// Writes a range of a segment again as it reads, and syncs.
+///
+/// What is read here may never have reached the device: the process before ended between a write and its sync, or its
+/// sync failed. After a failed sync the system takes the pages for clean, so that a mere second sync would do nothing.
+fn make_durable(segments: &Segments, segment: u32, range: Range<u64>) -> io::Result<()> {
+    let file = segments.file(segment)?;
+    let mut piece = vec![0; usize::try_from(range.end - range.start).map_or(PIECE, |len| len.min(PIECE))];
+    let mut at = range.start;
+    while at < range.end {
+        let most = usize::try_from(range.end - at).map_or(piece.len(), |left| left.min(piece.len()));
+        match file.read_at(&mut piece[..most], at)? {
+            0 => break,
+            read => {
+                file.write_at(&piece[..read], at)?;
+                at += read as u64;
+            }
+        }
+    }
+    file.sync_data()
+}
+
+/// Cuts whatever was torn behind the end, and the zeros a log is extended by.
+fn cut(segments: &Segments, end: LogEnd) -> io::Result<()> {
     let file = segments.file(end.position.segment)?;
     if file.len()? > end.position.offset {
         file.set_len(end.position.offset)?;
+        file.sync_data()?;
     }
-    file.sync_data()
+    Ok(())
 }
 
 enum Tail {
@@ -187,6 +218,8 @@ struct Scan<'a, 'v> {
     bodies: Bodies,
     /// Everything up to here was acknowledged, as far as anything here proves.
     durable_lsn: u64,
+    /// Where in the newest segment the frames stand that nothing proves to be durable.
+    unproven: Range<u64>,
     start: Option<Placed>,
     expected_lsn: Option<u64>,
     /// Segments that the newest opening frame names.
@@ -215,6 +248,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             last,
             bodies: from.bodies,
             durable_lsn: from.durable_lsn,
+            unproven: 0..0,
             start: from.start,
             expected_lsn: from.start.map(|start| start.lsn),
             named: BTreeSet::new(),
@@ -222,7 +256,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             visit,
             directory,
         };
-        scan.durable_lsn = scan.durable_lsn.max(scan.durable_in_last()?);
+        (scan.durable_lsn, scan.unproven) = scan.proven_in_last()?;
         Ok(scan)
     }
 
@@ -235,18 +269,27 @@ impl<'a, 'v> Scan<'a, 'v> {
         })
     }
 
-    /// The newest durable LSN that any intact header of the newest segment proves.
-    fn durable_in_last(&self) -> Result<u64, DiskError> {
+    /// The newest durable LSN that is known or that any intact header of the newest segment proves, and where the frames
+    /// above it stand there.
+    fn proven_in_last(&self) -> Result<(u64, Range<u64>), DiskError> {
         let mut window = self.io(Window::open(self.segments, self.last))?;
-        let (mut offset, mut durable_lsn) = (0, 0);
+        let (mut offset, mut durable_lsn) = (0, self.durable_lsn);
         if let Some(start) = self.start.filter(|start| start.position.segment == self.last) {
             offset = start.position.offset;
         }
+        let mut proven_end = offset;
+        // At most the last batch and the marks behind it.
+        let mut unproven = VecDeque::new();
         while let Some((at, header)) = self.next_intact(&mut window, offset, 0)? {
-            durable_lsn = durable_lsn.max(header.durable_lsn);
             offset = at + header.frame_len();
+            durable_lsn = durable_lsn.max(header.durable_lsn);
+            unproven.push_back((header.lsn, offset));
+            while let Some((_, end)) = unproven.pop_front_if(|(lsn, _)| *lsn <= durable_lsn) {
+                proven_end = end;
+            }
         }
-        Ok(durable_lsn)
+        let end = offset.min(self.io(window.file_len())?);
+        Ok((durable_lsn, proven_end.min(end)..end))
     }
 
     /// The first intact header at or behind `offset` with an LSN of at least `lsn`.

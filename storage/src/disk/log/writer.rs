@@ -381,7 +381,11 @@ impl LogWriter {
             Failure::Write(source) => ("write log", source),
             Failure::Sync(source) => ("sync log", source),
         };
-        let full = source.kind() == io::ErrorKind::StorageFull && action == "write log";
+        let no_room = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        let full = no_room && action == "write log";
         if full && self.file.set_len(before.position.offset).is_ok() {
             self.end = before;
             self.extended = before.position.offset;

@@ -56,10 +56,10 @@ impl RecordNote {
             len: self.len,
             lsn: placed.lsn,
         };
-        let entry = self.entry.map(|mut entry| {
-            place.put_into(&mut entry);
-            Bytes::from(entry)
-        });
+        let mut entry = self.entry;
+        if let Some(entry) = &mut entry {
+            place.put_into(entry);
+        }
         IndexChange { key: self.key, entry }
     }
 }
@@ -143,6 +143,7 @@ impl RowApply {
             *bytes += dropped;
             batch.drops.push((segment, *bytes));
         }
+        batch.log_bytes += notes.last().map_or(0, |note| note.at + u64::from(note.len));
         batch
             .changes
             .extend(notes.into_iter().map(|note| note.change(placed)));
@@ -173,12 +174,18 @@ impl Apply for RowApply {
             applied: Some(last),
             ..IndexBatch::default()
         };
+        let segment_goes = frames.is_empty();
         for (placed, note) in frames.drain(..) {
             if let RowNote::Records(notes) = note {
                 self.add(&placed, notes, &mut batch);
             }
         }
-        self.index.write(batch)
+        self.index.write(batch)?;
+        if segment_goes && let Err(error) = self.index.checkpoint() {
+            // An index that stands in a segment that is gone is merely rebuilt.
+            tracing::warn!(%error, "row index not flushed");
+        }
+        Ok(())
     }
 
     fn decide(&mut self, request: RowNote) -> Result<Option<(Frame, RowNote)>, DiskError> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::KIND_ROWS;
 use super::apply::{Moving, RowApply, RowNote};
-use super::index::{Index, RowPlace};
+use super::index::Index;
 use super::record::Record;
 use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
@@ -107,6 +107,18 @@ impl Compactor {
     }
 }
 
+/// Bytes of the log when its segments were weighed last: none at the start, so that a box that is restarted often
+/// compacts too.
+#[derive(Default)]
+struct Weighed(u64);
+
+impl Weighed {
+    fn is_due_again(&mut self, bytes: u64) -> bool {
+        self.0 = self.0.min(bytes);
+        bytes >= self.0 + WEIGH_AFTER.max(self.0 / 4)
+    }
+}
+
 struct Compaction {
     log: Arc<Log<RowApply>>,
     index: Arc<Index>,
@@ -117,17 +129,15 @@ struct Compaction {
 
 impl Compaction {
     fn run(&mut self) {
-        let mut weighed = self.log_bytes();
+        let mut weighed = Weighed::default();
         while self.rest(LOOK_EVERY) {
-            let bytes = self.log_bytes();
-            if bytes < weighed + WEIGH_AFTER.max(weighed / 4) {
-                weighed = weighed.min(bytes);
+            if !weighed.is_due_again(self.log_bytes()) {
                 continue;
             }
             if let Err(error) = self.compact() {
                 tracing::warn!(%error, "row log not compacted");
             }
-            weighed = self.log_bytes();
+            weighed = Weighed(self.log_bytes());
         }
     }
 
@@ -192,8 +202,8 @@ pub(super) fn weigh(segments: &Segments, index: &Index) -> Result<BTreeMap<u32, 
         );
     }
     weights.pop_last();
-    for entry in index.scan(Bound::Unbounded, Bound::Unbounded) {
-        if let Some(place) = RowPlace::of(&entry?.1)
+    for row in index.scan(Bound::Unbounded, Bound::Unbounded) {
+        if let Some(place) = row?.place()
             && let Some(weight) = weights.get_mut(&place.position.segment)
         {
             weight.live += u64::from(place.len);
@@ -284,6 +294,17 @@ mod tests {
             choose(&weights(&[(100, 60, 0), (100, 10, 0), (100, 40, 0)])),
             Some(2)
         );
+    }
+
+    #[test]
+    fn a_large_log_is_weighed_soon_after_each_start_and_then_as_it_grows() {
+        assert!(!Weighed::default().is_due_again(WEIGH_AFTER - 1));
+        assert!(Weighed::default().is_due_again(WEIGH_AFTER));
+        let mut weighed = Weighed(8 * WEIGH_AFTER);
+        assert!(!weighed.is_due_again(10 * WEIGH_AFTER - 1));
+        assert!(weighed.is_due_again(10 * WEIGH_AFTER));
+        assert!(!weighed.is_due_again(2 * WEIGH_AFTER), "it has shrunk");
+        assert!(weighed.is_due_again(3 * WEIGH_AFTER));
     }
 
     #[test]

@@ -3,15 +3,18 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
+use lsm_tree::Slice;
 
-use super::fjall_index::{FjallIndex, FjallScan};
 use super::memory_index::{MemoryIndex, MemoryScan, is_empty};
+use super::tree_index::{TreeIndex, TreeScan};
 use crate::disk::DiskError;
 use crate::disk::frame::Position;
 use crate::disk::log::Placed;
 
 /// Bytes of an entry before the row's summary.
 const FIXED: usize = 24;
+/// First byte of every row's key in the tree.
+pub(super) const ROW: u8 = b'r';
 
 /// Where the record of a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +61,36 @@ impl RowPlace {
             lsn: u64_at(16),
         })
     }
+}
 
-    /// The row's summary in an entry.
-    pub(super) fn summary(entry: &Bytes) -> Bytes {
-        entry.slice(FIXED.min(entry.len())..)
+/// One row met by a scan.
+#[derive(Clone, Debug)]
+pub struct ScannedRow {
+    /// As the tree holds it: [`ROW`], then the row's key.
+    key: Slice,
+    /// The row's place, then its summary.
+    entry: Slice,
+}
+
+impl ScannedRow {
+    /// A row as the tree holds it.
+    pub(super) fn new(key: Slice, entry: Slice) -> Self {
+        Self { key, entry }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &[u8] {
+        self.key.get(1..).unwrap_or_default()
+    }
+
+    /// Its summary.
+    pub fn summary(&self) -> &[u8] {
+        self.entry.get(FIXED..).unwrap_or_default()
+    }
+
+    /// Where its record stands.
+    pub(super) fn place(&self) -> Option<RowPlace> {
+        RowPlace::of(&self.entry)
     }
 }
 
@@ -70,7 +99,7 @@ pub(super) struct IndexChange {
     /// The row's key.
     pub(super) key: Bytes,
     /// Its entry, or `None` to forget it.
-    pub(super) entry: Option<Bytes>,
+    pub(super) entry: Option<Vec<u8>>,
 }
 
 /// What is written to the index at once.
@@ -82,21 +111,23 @@ pub(super) struct IndexBatch {
     pub(super) applied: Option<Placed>,
     /// Bytes of drop records in segments.
     pub(super) drops: Vec<(u32, u64)>,
+    /// Bytes of the log that are applied with this batch.
+    pub(super) log_bytes: u64,
 }
 
 /// The index of rows, on disk or in memory.
 pub(super) enum Index {
     /// On disk.
-    Fjall(FjallIndex),
+    Tree(TreeIndex),
     /// In memory, for simulations.
     Memory(MemoryIndex),
 }
 
 impl Index {
     /// The entry of a row.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slice>, DiskError> {
         match self {
-            Self::Fjall(index) => index.get(key),
+            Self::Tree(index) => index.get(key),
             Self::Memory(index) => Ok(index.get(key)),
         }
     }
@@ -105,7 +136,7 @@ impl Index {
     pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> IndexScan {
         match self {
             _ if is_empty(&from, &to) => IndexScan::Empty,
-            Self::Fjall(index) => IndexScan::Fjall(index.scan(from, to)),
+            Self::Tree(index) => IndexScan::Tree(index.scan(from, to)),
             Self::Memory(index) => IndexScan::Memory(index.scan(from, to)),
         }
     }
@@ -113,7 +144,7 @@ impl Index {
     /// Writes a batch: all of it or nothing is there after a crash, and no later batch without it.
     pub(super) fn write(&self, batch: IndexBatch) -> Result<(), DiskError> {
         match self {
-            Self::Fjall(index) => index.write(batch),
+            Self::Tree(index) => index.write(batch),
             Self::Memory(index) => {
                 index.write(batch);
                 Ok(())
@@ -124,23 +155,29 @@ impl Index {
     /// The last frame of the log that is applied; `None` in an index that has not been filled.
     pub(super) fn applied(&self) -> Result<Option<Placed>, DiskError> {
         match self {
-            Self::Fjall(index) => index.applied(),
+            Self::Tree(index) => index.applied(),
             Self::Memory(index) => Ok(index.applied()),
         }
     }
 
-    /// The frame from which the log must be replayed: before [`Index::applied`] where a crash may have left a hole.
-    pub(super) fn replay_from(&self) -> Result<Option<Placed>, DiskError> {
-        match self {
-            Self::Fjall(index) => index.replay_from(),
-            Self::Memory(index) => Ok(index.applied()),
-        }
+    /// LSN of the last frame that an earlier run applied, as far as anything says: beyond [`Index::applied`] where a crash
+    /// took the newest changes with it.
+    pub(super) fn reached_lsn(&self) -> Result<u64, DiskError> {
+        let reached = match self {
+            Self::Tree(index) => index.reached(),
+            Self::Memory(_) => None,
+        };
+        let lsns = [self.applied()?, reached]
+            .into_iter()
+            .flatten()
+            .map(|placed| placed.lsn);
+        Ok(lsns.max().unwrap_or(0))
     }
 
     /// Bytes of drop records by segment.
     pub(super) fn drops(&self) -> Result<Vec<(u32, u64)>, DiskError> {
         match self {
-            Self::Fjall(index) => index.drops(),
+            Self::Tree(index) => index.drops(),
             Self::Memory(index) => Ok(index.drops()),
         }
     }
@@ -148,14 +185,14 @@ impl Index {
     /// Has everything written so far survive a crash. Blocks for as long as the disk needs.
     pub(super) fn checkpoint(&self) -> Result<(), DiskError> {
         match self {
-            Self::Fjall(index) => index.checkpoint(),
+            Self::Tree(index) => index.checkpoint(),
             Self::Memory(_) => Ok(()),
         }
     }
 
     /// Has the next start rebuild the index.
     pub(super) fn distrust(&self) {
-        if let Self::Fjall(index) = self {
+        if let Self::Tree(index) = self {
             index.distrust();
         }
     }
@@ -163,29 +200,29 @@ impl Index {
     /// Rows, about: overwritten ones may count more than once.
     pub(super) fn rows_about(&self) -> u64 {
         match self {
-            Self::Fjall(index) => index.rows_about(),
+            Self::Tree(index) => index.rows_about(),
             Self::Memory(index) => index.rows_about(),
         }
     }
 }
 
 /// Entries in key order.
-pub(super) enum IndexScan {
+pub(crate) enum IndexScan {
     /// Nothing lies between the bounds.
     Empty,
     /// From disk.
-    Fjall(FjallScan),
+    Tree(TreeScan),
     /// From memory.
     Memory(MemoryScan),
 }
 
 impl Iterator for IndexScan {
-    type Item = Result<(Bytes, Bytes), DiskError>;
+    type Item = Result<ScannedRow, DiskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Empty => None,
-            Self::Fjall(scan) => scan.next(),
+            Self::Tree(scan) => scan.next(),
             Self::Memory(scan) => scan.next().map(Ok),
         }
     }
@@ -201,7 +238,7 @@ mod tests {
     fn batch(changes: &[(u8, Option<u8>)], lsn: u64) -> IndexBatch {
         let change = |(key, entry): &(u8, Option<u8>)| IndexChange {
             key: Bytes::from(format!("key {key}")),
-            entry: entry.map(|entry| Bytes::from(vec![entry; 40])),
+            entry: entry.map(|entry| vec![entry; 40]),
         };
         let position = Position {
             segment: 1,
@@ -212,11 +249,13 @@ mod tests {
             changes: changes.iter().map(change).collect(),
             applied,
             drops: vec![(7, lsn % 3)],
+            log_bytes: lsn << 24,
         }
     }
 
-    fn all(index: &Index, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Vec<(Bytes, Bytes)> {
-        index.scan(from, to).collect::<Result<_, _>>().unwrap()
+    fn all(index: &Index, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let rows = index.scan(from, to).map(Result::unwrap);
+        rows.map(|row| (row.key().to_vec(), row.entry.to_vec())).collect()
     }
 
     fn bound(kind: u8, key: &str) -> Bound<&[u8]> {
@@ -236,7 +275,7 @@ mod tests {
             from in 0..40_u8, to in 0..40_u8, kinds in (0..3_u8, 0..3_u8),
         ) {
             let home = tempfile::tempdir().unwrap();
-            let open = || Index::Fjall(FjallIndex::open(home.path()).unwrap());
+            let open = || Index::Tree(TreeIndex::open(home.path()).unwrap());
             let (mut on_disk, map) = (Some(open()), Index::Memory(MemoryIndex::default()));
             for (lsn, (changes, what)) in (1..).zip(&batches) {
                 let index = on_disk.as_ref().unwrap();

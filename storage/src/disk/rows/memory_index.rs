@@ -5,8 +5,9 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use lsm_tree::Slice;
 
-use super::index::IndexBatch;
+use super::index::{IndexBatch, ROW, ScannedRow};
 use crate::disk::log::Placed;
 
 /// The index of rows in memory.
@@ -30,8 +31,8 @@ impl MemoryIndex {
         Self(Mutex::new(self.lock().clone()))
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.lock().rows.get(key).cloned()
+    pub(super) fn get(&self, key: &[u8]) -> Option<Slice> {
+        self.lock().rows.get(key).map(|entry| Slice::new(entry))
     }
 
     pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> MemoryScan {
@@ -48,7 +49,7 @@ impl MemoryIndex {
         let rows = Arc::make_mut(&mut inner.rows);
         for change in batch.changes {
             match change.entry {
-                Some(entry) => drop(rows.insert(change.key, entry)),
+                Some(entry) => drop(rows.insert(change.key, entry.into())),
                 None => drop(rows.remove(&change.key)),
             }
         }
@@ -75,14 +76,14 @@ impl MemoryIndex {
 }
 
 /// Entries in key order, as they were when the scan began.
-pub(super) struct MemoryScan {
+pub(crate) struct MemoryScan {
     rows: Arc<BTreeMap<Bytes, Bytes>>,
     from: Bound<Bytes>,
     to: Bound<Bytes>,
 }
 
 impl Iterator for MemoryScan {
-    type Item = (Bytes, Bytes);
+    type Item = ScannedRow;
 
     fn next(&mut self) -> Option<Self::Item> {
         if is_empty(&self.from, &self.to) {
@@ -90,8 +91,12 @@ impl Iterator for MemoryScan {
         }
         let range = (self.from.as_ref(), self.to.as_ref());
         let (key, entry) = self.rows.range::<Bytes, _>(range).next()?;
+        let row = Some(ScannedRow::new(
+            Slice::from([&[ROW], &key[..]].concat()),
+            Slice::new(entry),
+        ));
         self.from = Bound::Excluded(key.clone());
-        Some((key.clone(), entry.clone()))
+        row
     }
 }
 

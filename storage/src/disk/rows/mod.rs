@@ -2,13 +2,14 @@
 
 mod apply;
 mod compaction;
-mod fjall_index;
+mod flusher;
 mod index;
 mod memory_index;
 mod record;
 mod recover;
 #[cfg(test)]
 mod simulation_tests;
+mod tree_index;
 
 use std::io;
 use std::ops::Bound;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use apply::{RowApply, RowNote, frame_of};
 use bytes::Bytes;
 use compaction::Compactor;
+pub use index::ScannedRow;
 use index::{Index, IndexScan, RowPlace};
 use record::Record;
 #[cfg(any(test, feature = "simulation"))]
@@ -28,7 +30,7 @@ use recover::recover;
 use super::frame::KIND_FIRST_OWN;
 use super::log::{Damage, Log, LogOptions, Owner};
 use super::medium::Medium;
-use super::{DiskError, RowWrite, ScannedRow};
+use super::{DiskError, RowWrite};
 
 /// Kind of a frame that holds records.
 const KIND_ROWS: u8 = KIND_FIRST_OWN;
@@ -146,8 +148,8 @@ impl Rows {
     }
 
     /// Rows in key order, as they are now; the log is not touched.
-    pub(crate) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> RowScan {
-        RowScan(self.index.scan(from, to))
+    pub(crate) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> IndexScan {
+        self.index.scan(from, to)
     }
 
     /// Commits all writes or none: durable and visible when it returns.
@@ -361,19 +363,4 @@ fn damaged(place: &RowPlace) -> DiskError {
         "row in segment {} at byte {} (entry {lsn})",
         position.segment, position.offset
     ))
-}
-
-/// Rows in key order, as they were when the scan began.
-pub(crate) struct RowScan(IndexScan);
-
-impl Iterator for RowScan {
-    type Item = Result<ScannedRow, DiskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.0.next()?;
-        Some(entry.map(|(key, entry)| ScannedRow {
-            key,
-            summary: RowPlace::summary(&entry),
-        }))
-    }
 }

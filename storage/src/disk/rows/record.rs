@@ -9,8 +9,8 @@ use crate::disk::{DiskError, RowWrite};
 
 /// Bytes of a record before its key.
 pub(super) const RECORD_HEADER: usize = 16;
-/// Longest key in bytes.
-pub(super) const KEY_MAX: usize = 2 << 10;
+/// Longest key in bytes: the key of an object, each of its bytes escaped, with two ids and room to spare.
+pub(super) const KEY_MAX: usize = 2200;
 /// Longest summary in bytes.
 pub(super) const SUMMARY_MAX: usize = 1 << 10;
 /// Longest value in bytes.
@@ -271,6 +271,15 @@ mod tests {
             prop_assert_eq!(Record::decode(&flipped), None);
             prop_assert_eq!(Record::decode(&body[..at]), None);
         }
+    }
+
+    #[test]
+    fn the_longest_key_of_an_upload_fits() {
+        use crate::model::{BucketId, ObjectKey, UploadId, row_key};
+        let key = ObjectKey::parse(&[0; 1024]).unwrap();
+        let key = row_key::upload(BucketId::from_bytes([1; 16]), &key, UploadId::from_bytes([2; 16]));
+        assert_eq!(key.len(), 2083);
+        BodyBuilder::default().add(&RowWrite::Drop { key }).unwrap();
     }
 
     #[test]

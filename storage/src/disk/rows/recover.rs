@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::apply::{RecordNote, RowApply};
-use super::fjall_index::FjallIndex;
 use super::index::{Index, IndexBatch};
 use super::memory_index::MemoryIndex;
 use super::record::Record;
+use super::tree_index::TreeIndex;
 use super::{KIND_ACCEPT_LOSS, KIND_ROWS};
 use crate::disk::DiskError;
 use crate::disk::log::{Bodies, Damage, LogOptions, LogWriter, Placed, ScanFrom, Scanned, open_log};
@@ -28,7 +28,7 @@ pub(crate) enum IndexAt<'a> {
 impl IndexAt<'_> {
     fn open(&self) -> Result<Index, DiskError> {
         match self {
-            Self::Directory(path) => FjallIndex::open(path).map(Index::Fjall),
+            Self::Directory(path) => TreeIndex::open(path).map(Index::Tree),
             Self::Memory(kept) => Ok(Index::Memory(kept.map(MemoryIndex::copy).unwrap_or_default())),
         }
     }
@@ -37,7 +37,7 @@ impl IndexAt<'_> {
         match self {
             Self::Memory(_) => Ok(Index::Memory(MemoryIndex::default())),
             Self::Directory(path) => {
-                FjallIndex::remove(path).map_err(|source| DiskError::Io {
+                TreeIndex::remove(path).map_err(|source| DiskError::Io {
                     directory: path.to_path_buf(),
                     action: "remove row index",
                     source,
@@ -64,19 +64,26 @@ pub(super) fn recover(
     options: &LogOptions,
     at: &IndexAt<'_>,
 ) -> Result<Recovered, DiskError> {
-    let proven = match at
+    let opened = at
         .open()
-        .and_then(|index| Ok((index.replay_from()?, index.applied()?, index)))
-    {
-        Ok((Some(start), Some(applied), index)) => {
-            match replay(medium, options, Arc::new(index), Some(start), applied.lsn) {
+        .and_then(|index| Ok((index.applied()?, index.reached_lsn()?, index)));
+    let proven = match opened {
+        Ok((Some(applied), reached_lsn, index)) => {
+            match replay(medium, options, Arc::new(index), Some(applied), reached_lsn) {
                 Ok(recovered) if recovered.losses.is_empty() => return Ok(recovered),
                 Ok(_) | Err(DiskError::Damaged(_) | DiskError::Index(_)) => {}
                 Err(error) => return Err(error),
             }
-            applied.lsn
+            reached_lsn
         }
-        Ok((_, applied, _)) => applied.map_or(0, |applied| applied.lsn),
+        Ok((None, reached_lsn, index)) => {
+            // It must be closed before it is removed.
+            drop(index);
+            let recovered = rebuild(medium, options, at, reached_lsn)?;
+            // A first run that was killed before it flushed the index has lost none.
+            let rebuilt = recovered.rebuilt && (reached_lsn == 0 || !recovered.losses.is_empty());
+            return Ok(Recovered { rebuilt, ..recovered });
+        }
         Err(error) => {
             tracing::warn!(%error, "row index cannot be used");
             0

@@ -147,9 +147,9 @@ impl World {
             .scan(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
         let mut rows = Model::new();
         for entry in scan {
-            let (key, _) = entry?;
-            let value = row(&opened.index, &segments, &key)?.unwrap();
-            rows.insert(key.to_vec(), value);
+            let entry = entry?;
+            let value = row(&opened.index, &segments, entry.key())?.unwrap();
+            rows.insert(entry.key().to_vec(), value);
         }
         Ok(rows)
     }
@@ -168,6 +168,17 @@ impl World {
             self.opened = None;
             self.medium.restart();
         }
+        self.reopen(seed);
+    }
+
+    /// Restarts the process alone, and checks every promise.
+    fn restart_process(&mut self, seed: u64) {
+        self.opened = None;
+        self.medium.restart_process();
+        self.reopen(seed);
+    }
+
+    fn reopen(&mut self, seed: u64) {
         self.open()
             .unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
         assert_eq!(self.opened().loss, None, "seed {seed}");
@@ -242,6 +253,35 @@ fn a_failed_sync_stops_the_log_and_loses_nothing_acknowledged() {
         world.in_flight = unknown;
         world.restart(seed);
         world.commit().unwrap();
+        world.restart(seed);
+    }
+}
+
+#[test]
+fn what_is_found_after_a_crash_of_the_process_survives_a_power_cut() {
+    for seed in seeds(400) {
+        let mut world = World::new(seed);
+        for _ in 0..4 {
+            let changes = world.random.below(60) as u64;
+            world.medium.cut_power_after(changes);
+            while world.commit().is_ok() {}
+            world.restart_process(seed);
+            if world.random.below(2) == 0 {
+                world.commit().unwrap();
+            }
+            world.restart(seed);
+        }
+    }
+}
+
+#[test]
+fn what_is_found_after_a_failed_sync_survives_a_power_cut() {
+    for seed in seeds(400) {
+        let mut world = World::new(seed);
+        let syncs = world.random.below(20) as u64;
+        world.medium.fail_sync_after(syncs);
+        while world.commit().is_ok() {}
+        world.restart_process(seed);
         world.restart(seed);
     }
 }
