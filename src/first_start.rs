@@ -104,8 +104,11 @@ aws-cli
   aws --endpoint-url {endpoint} s3 ls
 
 rclone
-  rclone config create warren s3 provider=Other endpoint={endpoint} \\
-    access_key_id={id} secret_access_key={secret}
+  export RCLONE_CONFIG_WARREN_TYPE=s3
+  export RCLONE_CONFIG_WARREN_PROVIDER=Other
+  export RCLONE_CONFIG_WARREN_ENDPOINT={endpoint}
+  export RCLONE_CONFIG_WARREN_ACCESS_KEY_ID={id}
+  export RCLONE_CONFIG_WARREN_SECRET_ACCESS_KEY={secret}
   rclone lsd warren:
 
 Recovery phrase: opens your data when the key file of this box is lost. Write it on paper, keep it

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3::xml::{CompleteMultipartUpload, CreateBucketConfiguration, Delete, parse_versioning};
+use s3::xml::{CompleteMultipartUpload, Delete, parse_create_bucket, parse_versioning};
 
 fuzz_target!(|body: &[u8]| {
     if let Ok(complete) = CompleteMultipartUpload::parse(body) {
@@ -12,6 +12,6 @@ fuzz_target!(|body: &[u8]| {
         assert!((1..=1000).contains(&delete.objects.len()));
         assert!(delete.objects.iter().all(|object| !object.key.is_empty()));
     }
-    let _ = CreateBucketConfiguration::parse(body);
+    let _ = parse_create_bucket(body);
     let _ = parse_versioning(body);
 });

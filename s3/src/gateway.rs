@@ -72,7 +72,9 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// A request's place among those being served; given back when the response has been handed over whole.
+/// A request's place among those being served; given back when the last piece of the response has been handed to the
+/// connection, which may still be sending it.
+#[derive(Debug)]
 pub(crate) struct InFlight {
     watch: Arc<Watch>,
     _place: Option<OwnedSemaphorePermit>,
@@ -318,7 +320,7 @@ impl Refusal {
         if !self.head && status != StatusCode::NOT_MODIFIED {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
             let document = self.error.to_xml(resource, id.as_str(), HOST_ID);
-            *reply.body_mut() = ReplyBody::Whole(document.into());
+            *reply.body_mut() = ReplyBody::Whole(document.into(), None);
         }
         reply
     }

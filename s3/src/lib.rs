@@ -1,6 +1,7 @@
 //! Speaks S3 before a store.
 
 pub mod access;
+mod addresses;
 pub mod auth;
 mod body;
 pub mod checksum;

@@ -22,14 +22,18 @@ pub(crate) type Reply = Response<ReplyBody>;
 /// How often a response that waits for the store says that it is still alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// How much of a response is handed to the connection at a time, in bytes: what it buffers. With the last piece the
+/// request's place is given back, so that one who takes nothing of a response holds its place for most of it.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// The body of a response.
 #[derive(Debug, Default)]
 pub(crate) enum ReplyBody {
     /// Nothing (more).
     #[default]
     Empty,
-    /// All of it at once.
-    Whole(Bytes),
+    /// What is known already; large ones are sent in pieces.
+    Whole(Bytes, Option<InFlight>),
     /// The content of an object as it is read.
     Object(Box<ObjectBody>),
     /// A document that takes long to come about.
@@ -94,7 +98,7 @@ pub(crate) async fn content(call: &Call, mut reader: ObjectReader, bytes: u64) -
         return Err(damaged());
     }
     if first_bytes == bytes {
-        return Ok(ReplyBody::Whole(first));
+        return Ok(ReplyBody::Whole(first, None));
     }
     Ok(ReplyBody::Object(Box::new(ObjectBody {
         ready: Some(first),
@@ -205,7 +209,8 @@ impl ReplyBody {
     /// Makes a body that outlives its handler keep the request's place until it ends.
     pub(crate) fn hold(&mut self, in_flight: InFlight) {
         match self {
-            Self::Empty | Self::Whole(_) => drop(in_flight),
+            Self::Empty => drop(in_flight),
+            Self::Whole(_, place) => *place = Some(in_flight),
             Self::Object(object) => object.in_flight = Some(in_flight),
             Self::Slow(slow) => slow.in_flight = Some(in_flight),
         }
@@ -220,7 +225,10 @@ impl Body for ReplyBody {
         let this = self.get_mut();
         let piece = match this {
             Self::Empty => return Poll::Ready(None),
-            Self::Whole(bytes) => {
+            Self::Whole(bytes, _) if bytes.len() > PIECE_BYTES => {
+                return Poll::Ready(Some(Ok(Frame::data(bytes.split_to(PIECE_BYTES)))));
+            }
+            Self::Whole(bytes, _) => {
                 let bytes = std::mem::take(bytes);
                 *this = Self::Empty;
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -234,7 +242,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Whole(_) => false,
+            Self::Whole(..) => false,
             Self::Object(object) => object.remaining == 0,
             Self::Slow(slow) => slow.work.is_none(),
         }
@@ -243,7 +251,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
             Self::Object(object) => SizeHint::with_exact(object.remaining),
             Self::Slow(_) => SizeHint::default(),
         }
@@ -268,7 +276,7 @@ pub(crate) fn json(document: String) -> Reply {
 }
 
 fn with_type(document: Bytes, content_type: &'static str) -> Reply {
-    let mut reply = Response::new(ReplyBody::Whole(document));
+    let mut reply = Response::new(ReplyBody::Whole(document, None));
     let content_type = HeaderValue::from_static(content_type);
     reply.headers_mut().insert(header::CONTENT_TYPE, content_type);
     reply
@@ -284,6 +292,19 @@ mod tests {
         let body = ReplyBody::Slow(Box::new(SlowBody::new(work)));
         let bytes = body.collect().await.unwrap().to_bytes();
         String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_large_document_is_handed_over_in_pieces() {
+        let document = Bytes::from(vec![7; 2 * PIECE_BYTES + 1]);
+        let mut body = ReplyBody::Whole(document.clone(), None);
+        assert_eq!(body.size_hint().exact(), Some(document.len() as u64));
+        let mut sizes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            sizes.push(frame.unwrap().into_data().unwrap().len());
+        }
+        assert_eq!(sizes, [PIECE_BYTES, PIECE_BYTES, 1]);
+        assert!(body.is_end_stream());
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Accepts connections, within limits, until told to stop; then lets requests in flight finish.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use crate::addresses::Addresses;
 use crate::connection::{self, Patience};
 use crate::gateway::Gateway;
 use crate::uri::RootDomains;
@@ -24,7 +25,7 @@ pub struct Options {
     pub root_domains: RootDomains,
     /// The region clients are told; any region they sign with is accepted.
     pub region: String,
-    /// Connections at most; more wait in the kernel's queue.
+    /// Connections at most; more wait in the kernel's queue. A quarter of them for one address, the box itself excepted.
     pub connections_max: usize,
     /// Requests served at a time; more wait a while, then hear `SlowDown`.
     pub requests_max: usize,
@@ -44,6 +45,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     gateway: Arc<Gateway>,
     connections: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     patience: Patience,
     drain_timeout: Duration,
 }
@@ -68,6 +70,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(
                 options.connections_max.min(Semaphore::MAX_PERMITS),
             )),
+            addresses: Addresses::new(options.connections_max.div_ceil(4)),
             patience: Patience {
                 idle: options.idle_timeout,
                 head: options.header_timeout,
@@ -98,7 +101,7 @@ impl Server {
             tasks.spawn(accept(
                 listener,
                 self.gateway.clone(),
-                self.connections.clone(),
+                (self.connections.clone(), self.addresses.clone()),
                 self.patience,
                 tasks.clone(),
                 stop.clone(),
@@ -122,17 +125,23 @@ impl Server {
 async fn accept(
     listener: TcpListener,
     gateway: Arc<Gateway>,
-    connections: Arc<Semaphore>,
+    (connections, addresses): (Arc<Semaphore>, Arc<Addresses>),
     patience: Patience,
     tasks: TaskTracker,
     stop: CancellationToken,
     cut: CancellationToken,
 ) {
-    while let Some(Some((stream, permit))) = stop.run_until_cancelled(next(&listener, &connections)).await {
+    while let Some(Some((stream, from, permit))) =
+        stop.run_until_cancelled(next(&listener, &connections)).await
+    {
+        let Some(place) = addresses.enter(from) else {
+            debug!(%from, "connection refused: too many from one address");
+            continue;
+        };
         let (gateway, drain, cut) = (gateway.clone(), stop.clone(), cut.clone());
         tasks.spawn(async move {
             connection::drive(stream, gateway, patience, drain, cut).await;
-            drop(permit);
+            drop((permit, place));
         });
     }
 }
@@ -141,16 +150,16 @@ async fn accept(
 async fn next(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let permit = connections.clone().acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Without this a small response waits for the acknowledgement of the one before.
                 if let Err(error) = stream.set_nodelay(true) {
                     warn!(%error, "TCP_NODELAY not set");
                 }
-                return Some((stream, permit));
+                return Some((stream, from.ip(), permit));
             }
             Err(error) => {
                 // Out of descriptors, or the client is already gone: trying again at once would spin.

@@ -9,7 +9,7 @@
 //! | `state`      | `--state`      | `WARREN_STATE`      | `/var/lib/warren` as root or service, where system data belongs; else the user's data folder, which needs no rights |
 //! | `data`       | `--data`       | `WARREN_DATA`       | `blocks` in the state directory, all of its file system: the one directory known to be writable |
 //! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
-//! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here also as `bucket.domain` |
+//! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here, `localhost` and the names of the box also as `bucket.domain` |
 //! | `log.level`  | `--log`        | `WARREN_LOG`        | `info`: what changed, not what happened |
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!

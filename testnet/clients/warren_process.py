@@ -110,10 +110,12 @@ class RunningElsewhere:
         """What its first start printed for aws-cli; for other programs nothing is known."""
         exports = {"AWS_ACCESS_KEY_ID": self.key.id, "AWS_SECRET_ACCESS_KEY": self.key.secret, "AWS_DEFAULT_REGION": "warren"}
         exports = [f"export {name}={value}" for name, value in exports.items()]
+        remote = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": self.endpoint, "ACCESS_KEY_ID": self.key.id}
+        remote["SECRET_ACCESS_KEY"] = self.key.secret
         return {
             "aws-cli": [*exports, f"aws --endpoint-url {self.endpoint} s3 ls"],
             "rclone": [
-                f"rclone config create warren s3 provider=Other endpoint={self.endpoint}"
-                f" access_key_id={self.key.id} secret_access_key={self.key.secret}"
+                *(f"export RCLONE_CONFIG_WARREN_{name}={value}" for name, value in remote.items()),
+                "rclone lsd warren:",
             ],
         }[program]

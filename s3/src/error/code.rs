@@ -36,8 +36,6 @@ macro_rules! codes {
 }
 
 codes! {
-    AccessControlListNotSupported BAD_REQUEST
-        "The bucket does not allow ACLs.",
     AccessDenied FORBIDDEN
         "Access Denied. The access key has no grant for this operation.",
     AuthorizationHeaderMalformed BAD_REQUEST
@@ -58,8 +56,6 @@ codes! {
         "Your proposed upload exceeds the maximum allowed size.",
     EntityTooSmall BAD_REQUEST
         "Your proposed upload is smaller than the minimum allowed size. Every part but the last has at least 5 MiB.",
-    IllegalLocationConstraintException BAD_REQUEST
-        "The location constraint is not one this store knows.",
     IncompleteBody BAD_REQUEST
         "You did not provide the number of bytes that the request announced. Nothing was stored; send it again.",
     InsufficientStorage INSUFFICIENT_STORAGE
@@ -72,20 +68,12 @@ codes! {
         "Invalid argument.",
     InvalidBucketName BAD_REQUEST
         "The specified bucket is not valid.",
-    InvalidBucketState CONFLICT
-        "The request is not valid with the current state of the bucket.",
     InvalidDigest BAD_REQUEST
         "The Content-MD5 you specified is not valid: it is the base64 of 16 bytes.",
-    InvalidEncryptionAlgorithmError BAD_REQUEST
-        "The encryption request that you specified is not valid.",
-    InvalidLocationConstraint BAD_REQUEST
-        "The specified location constraint is not valid.",
     InvalidPart BAD_REQUEST
         "One or more of the specified parts could not be found, or its entity tag or checksum differs.",
     InvalidPartOrder BAD_REQUEST
         "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
-    InvalidPolicyDocument BAD_REQUEST
-        "The policy document is not valid.",
     InvalidRange RANGE_NOT_SATISFIABLE
         "The requested range is not satisfiable.",
     InvalidRequest BAD_REQUEST
@@ -102,8 +90,6 @@ codes! {
         "Your key is too long. A key has at most 1024 bytes.",
     MalformedACLError BAD_REQUEST
         "The ACL that you provided was not well formed or did not validate against our published schema.",
-    MalformedPOSTRequest BAD_REQUEST
-        "The body of your POST request is not well-formed multipart/form-data.",
     MalformedPolicy BAD_REQUEST
         "The policy that you provided is not valid.",
     MalformedTrailerError BAD_REQUEST
@@ -118,8 +104,6 @@ codes! {
         "The specified method is not allowed against this resource.",
     MissingContentLength LENGTH_REQUIRED
         "You must provide the Content-Length HTTP header (and x-amz-decoded-content-length for aws-chunked).",
-    MissingRequestBodyError BAD_REQUEST
-        "Request body is empty.",
     MissingSecurityHeader BAD_REQUEST
         "Your request is missing a required header.",
     NoSuchBucket NOT_FOUND
@@ -128,8 +112,6 @@ codes! {
         "The bucket policy does not exist.",
     NoSuchCORSConfiguration NOT_FOUND
         "The CORS configuration does not exist.",
-    NoSuchConfiguration NOT_FOUND
-        "The specified configuration does not exist.",
     NoSuchKey NOT_FOUND
         "The specified key does not exist.",
     NoSuchLifecycleConfiguration NOT_FOUND

@@ -84,11 +84,15 @@ fn from_disk(error: StoreError) -> S3Error {
     refusal.caused_by(error)
 }
 
-/// A body fails with the error its reader raised; anything else is a connection that broke off.
+/// A body fails with the error its reader raised, that of a copy with the store's own; anything else is a connection
+/// that broke off.
 fn from_body(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     match cause.downcast::<S3Error>() {
         Ok(error) => *error,
-        Err(cause) => S3Error::new(S3Code::IncompleteBody).caused_by(cause),
+        Err(cause) => match cause.downcast::<StoreError>() {
+            Ok(error) => (*error).into(),
+            Err(cause) => S3Error::new(S3Code::IncompleteBody).caused_by(cause),
+        },
     }
 }
 
@@ -135,6 +139,9 @@ mod tests {
         assert_eq!(seen.code(), S3Code::SignatureDoesNotMatch);
         let broken = S3Error::from(StoreError::Body("connection reset".into()));
         assert_eq!(broken.code(), S3Code::IncompleteBody);
+        let damaged = StoreError::Damaged("block 4242".into());
+        let copied = S3Error::from(StoreError::Body(Box::new(damaged)));
+        assert_eq!(copied.code(), S3Code::InternalError);
     }
 
     #[test]

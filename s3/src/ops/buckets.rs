@@ -11,7 +11,7 @@ use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::headers::canned_acl;
 use crate::response::{Reply, empty, xml};
-use crate::xml::{BODY_BYTES_MAX, CreateBucketConfiguration, NAMESPACE, XmlWriter};
+use crate::xml::{BODY_BYTES_MAX, XmlWriter, parse_create_bucket};
 
 /// The region that has no name in a location.
 const CLASSIC_REGION: &str = "us-east-1";
@@ -59,7 +59,7 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
         acl: acl.unwrap_or_default(),
         policy: None,
     };
-    CreateBucketConfiguration::parse(&body.document(BODY_BYTES_MAX).await?)?;
+    parse_create_bucket(&body.document(BODY_BYTES_MAX).await?)?;
     let store = &call.gateway.store;
     // A repeated request may not say that an ACL holds which does not.
     let is_repeated = || {
@@ -98,10 +98,9 @@ pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket) -> S3Result<Repl
 /// Names the region; the classic one by saying nothing.
 pub(crate) fn get_bucket_location(call: &Call) -> Reply {
     let region = Some(call.gateway.region.as_str()).filter(|region| *region != CLASSIC_REGION);
-    let region = quick_xml::escape::escape(region.unwrap_or_default());
-    xml(format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <LocationConstraint xmlns=\"{NAMESPACE}\">{region}</LocationConstraint>"
-    )
-    .into_bytes())
+    let mut document = XmlWriter::document();
+    document.root("LocationConstraint", |xml| {
+        xml.content(region.unwrap_or_default())
+    });
+    xml(document.finish())
 }

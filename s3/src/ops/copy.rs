@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use storage::model::{Bucket, BucketName, ChecksumAlgorithm, ObjectHeaders, ObjectKey, VersionId};
-use storage::{Claims, CopyObject, Object, ObjectBody, ObjectReader, StoreError};
+use storage::model::{Bucket, BucketName, ObjectHeaders, ObjectKey, VersionId};
+use storage::{CopyBody, CopyObject, Object, StoreError};
 
 use super::get_object::insert;
 use super::multipart::{checksum_element, part_target};
@@ -196,11 +195,7 @@ pub(crate) async fn upload_part_copy(call: &Call, bucket: &Arc<Bucket>, key: &Ob
     let range = copy_range(&call.headers, object.info().size)?;
     let mut headers = HeaderMap::new();
     tell_source_version(&mut headers, &object);
-    let body = CopyBody {
-        remaining: range.end - range.start,
-        reader: object.read(range),
-        checksum: known.checksum,
-    };
+    let body = CopyBody::new(&object, range, known.checksum);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
         let outcome = store.put_part(&bucket, &key, upload, number, body).await?;
@@ -213,37 +208,6 @@ pub(crate) async fn upload_part_copy(call: &Call, bucket: &Arc<Bucket>, key: &Ob
         Ok(Answer { headers, document })
     };
     slow::answer(call, work).await
-}
-
-/// Content of an object that becomes the content of a part.
-struct CopyBody {
-    reader: ObjectReader,
-    remaining: u64,
-    checksum: Option<ChecksumAlgorithm>,
-}
-
-impl ObjectBody for CopyBody {
-    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
-        let piece = self.reader.next().await?;
-        // The failure is the store's own, not the client's: it must not come out as a broken body.
-        Some(piece.map_err(|error| Box::new(S3Error::from(error)) as _))
-    }
-
-    fn size_hint(&self) -> Option<u64> {
-        Some(self.remaining)
-    }
-
-    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
-        self.checksum
-    }
-
-    fn claims_sha256(&self) -> bool {
-        false
-    }
-
-    fn claims(&self) -> Claims {
-        Claims::default()
-    }
 }
 
 #[cfg(test)]

@@ -48,14 +48,6 @@ impl Address {
         }
         Ok(Self::Object(name, parse_key(&decode_path(key)?)?))
     }
-
-    /// The bucket, unless the store itself is addressed.
-    pub fn bucket(&self) -> Option<&BucketName> {
-        match self {
-            Self::Service => None,
-            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
-        }
-    }
 }
 
 /// Takes decoded bytes as a key.

@@ -5,8 +5,7 @@ mod read;
 mod write;
 
 pub use documents::{
-    CompleteMultipartUpload, CreateBucketConfiguration, Delete, DeleteEntry, VersioningStatus,
-    parse_versioning,
+    CompleteMultipartUpload, Delete, DeleteEntry, VersioningStatus, parse_create_bucket, parse_versioning,
 };
 pub use read::{BODY_BYTES_MAX, Element, parse};
-pub use write::{KeyEncoding, NAMESPACE, XmlWriter};
+pub use write::{KeyEncoding, XmlWriter};

@@ -11,7 +11,7 @@ use crate::time::IsoTime;
 use crate::uri;
 
 /// The namespace of every S3 document.
-pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// How keys are shown in a listing: as they are, or percent-encoded (`encoding-type=url`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

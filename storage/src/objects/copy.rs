@@ -137,15 +137,16 @@ impl Store {
     }
 }
 
-/// A range of an object as the body of a new one.
-pub(super) struct CopyBody {
+/// A range of an object as the body of a new object or of a part. Its failures are those of the store.
+pub struct CopyBody {
     reader: ObjectReader,
     size: u64,
     checksum: Option<ChecksumAlgorithm>,
 }
 
 impl CopyBody {
-    pub(super) fn new(source: &Object, range: Range<u64>, checksum: Option<ChecksumAlgorithm>) -> Self {
+    /// These bytes of the object, with this checksum to compute.
+    pub fn new(source: &Object, range: Range<u64>, checksum: Option<ChecksumAlgorithm>) -> Self {
         Self {
             size: range.end - range.start,
             reader: source.read(range),

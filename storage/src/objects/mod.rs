@@ -20,7 +20,7 @@ mod roll_up;
 
 pub use body::{Claims, ObjectBody};
 pub use complete::{CompleteUpload, CompletedPart};
-pub use copy::CopyObject;
+pub use copy::{CopyBody, CopyObject};
 pub use delete::{DeleteOutcome, DeleteTarget};
 pub(crate) use get::OpenedVersion;
 pub use get::{Object, ObjectInfo};
