@@ -135,6 +135,8 @@ impl World {
         let moves = |moving| opened.owner.decide(RowNote::Move(moving));
         if rewrite(&segments, segment, older, moves, |_: Duration| true)? == Moved::All {
             opened.owner.forget(segment)?;
+            let drops = opened.index.drops()?;
+            assert!(drops.iter().all(|(dropped, _)| *dropped != segment));
         }
         Ok(())
     }
