@@ -68,17 +68,17 @@ impl Blocks {
     pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
         let listed = read_set(&options)?;
         let mut set = listed.clone();
-        let mut found: Vec<([u8; 16], &PathBuf, Option<u64>, Arc<dyn Medium>)> = Vec::new();
+        let mut found: Vec<(Admitted, &PathBuf, Option<u64>)> = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
             match admit(&options, &mut set, path)? {
-                Some((identity, _)) if found.iter().any(|(other, ..)| *other == identity) => {
+                Some((identity, _)) if found.iter().any(|((other, _), ..)| *other == identity) => {
                     return Err(DiskError::Foreign {
                         directory: path.clone(),
                         reason: "it is a copy of another directory of this store",
                     });
                 }
-                Some((identity, medium)) => found.push((identity, path, *capacity, medium)),
+                Some(admitted) => found.push((admitted, path, *capacity)),
                 None => missing.push(path.clone()),
             }
         }
@@ -86,7 +86,7 @@ impl Blocks {
         if set != listed {
             write_set(&options, &set)?;
         }
-        let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
+        let given = |directory: &[u8; 16]| found.iter().any(|((identity, _), ..)| identity == directory);
         let absent = set
             .directories
             .iter()
@@ -96,7 +96,7 @@ impl Blocks {
         let database = open_database(&options.index)?;
         let stamps = Arc::new(Stamps::default());
         let mut directories = Vec::new();
-        for (identity, path, capacity, medium) in found {
+        for ((identity, medium), path, capacity) in found {
             let opened = Directory::open(Opening {
                 path: path.clone(),
                 identity,
