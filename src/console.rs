@@ -95,8 +95,9 @@ impl appliance::Node for Console {
     }
 
     async fn delete_bucket(&self, name: &str) -> Result<(), NodeError> {
-        let deleted = self.store.delete_bucket(&existing(name)?).await;
-        deleted.map_err(|error| refusal(error, name))
+        let refusal = |error| refusal(error, name);
+        let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
+        self.store.delete_bucket(&bucket).await.map_err(refusal)
     }
 
     async fn set_public(&self, name: &str, public: bool) -> Result<api::BucketInfo, NodeError> {
@@ -105,11 +106,13 @@ impl appliance::Node for Console {
         } else {
             BucketAcl::Private
         };
+        let refusal = |error| refusal(error, name);
+        let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
         let changed = self
             .store
-            .change_bucket(&existing(name)?, move |settings| settings.acl = acl)
+            .change_bucket(&bucket, move |settings| settings.acl = acl)
             .await;
-        let bucket = changed.map_err(|error| refusal(error, name))?;
+        let bucket = changed.map_err(refusal)?;
         Ok(self.bucket_info(&bucket))
     }
 

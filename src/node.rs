@@ -68,6 +68,8 @@ pub struct Created {
     pub first: FirstStart,
     /// Bytes it may use.
     pub given: u64,
+    /// Whether its store closed in order; what was made is to be shown either way.
+    pub closed: anyhow::Result<()>,
 }
 
 /// A running node.
@@ -131,12 +133,16 @@ impl Node {
         let (_socket, identity) = claim(&start.config.state.value)?;
         let (store, first) = open_store(start).await?;
         let given = store.disk_status().given;
-        store.close().await.context("close the store")?;
-        Ok(first.map(|first| Created {
-            node: identity.node_id(),
-            first,
-            given,
-        }))
+        let closed = store.close().await.context("close the store");
+        match first {
+            Some(first) => Ok(Some(Created {
+                node: identity.node_id(),
+                first,
+                given,
+                closed,
+            })),
+            None => closed.map(|()| None),
+        }
     }
 
     /// Where S3 clients connect; the real port where port 0 was asked for.
@@ -199,9 +205,22 @@ async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)
     Store::open(options).await.context("open the store")
 }
 
+/// Domains that lead to this box without anybody's doing: buckets are found below them as below those configured.
+fn own_domains(host: &str) -> [String; 3] {
+    let label = host.split('.').next().unwrap_or_default();
+    let local = if label.is_empty() {
+        String::new()
+    } else {
+        format!("{label}.local")
+    };
+    ["localhost".into(), host.into(), local]
+}
+
 fn s3_options(config: &Config) -> s3::Options {
+    let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
+    let configured = config.s3_domains.value.iter().map(S3Domain::as_str);
     s3::Options {
-        root_domains: RootDomains::new(config.s3_domains.value.iter().map(S3Domain::as_str)),
+        root_domains: RootDomains::new(own.iter().map(String::as_str).chain(configured)),
         region: REGION.into(),
         connections_max: limits::CONNECTIONS_MAX,
         requests_max: limits::requests_max(limits::memory_bytes()),
@@ -209,5 +228,17 @@ fn s3_options(config: &Config) -> s3::Options {
         header_timeout: HEADER_TIMEOUT,
         body_timeout: BODY_TIMEOUT,
         drain_timeout: DRAIN_TIMEOUT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_knows_its_own_names() {
+        assert_eq!(own_domains("box"), ["localhost", "box", "box.local"]);
+        assert_eq!(own_domains("box.lan"), ["localhost", "box.lan", "box.local"]);
+        assert_eq!(own_domains(""), ["localhost", "", ""]);
     }
 }

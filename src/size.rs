@@ -46,8 +46,12 @@ fn parse(text: &str) -> Option<u64> {
         return None;
     }
     let thousandths = fraction.parse::<u64>().ok()? * 10_u64.pow(3 - u32::try_from(fraction.len()).ok()?);
+    // There is no part of a byte; of larger units, whole bytes are what anybody means.
+    if power == 0 && thousandths != 0 {
+        return None;
+    }
     let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?;
-    whole.checked_add(factor / 1000 * thousandths)
+    whole.checked_add(factor * thousandths / 1000)
 }
 
 impl fmt::Display for ByteSize {
@@ -78,6 +82,8 @@ mod tests {
     fn sizes_are_read_as_people_write_them() {
         for (text, bytes) in [
             ("0", 0),
+            ("1.5KiB", 1536),
+            ("0.001MiB", 1048),
             ("500G", 500_000_000_000),
             ("500 GB", 500_000_000_000),
             ("1.5tb", 1_500_000_000_000),

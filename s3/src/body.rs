@@ -13,12 +13,22 @@ use sha1::Sha1;
 use sha2::Sha256;
 use storage::model::{ChecksumAlgorithm, ChecksumValue};
 use storage::{Claims, ObjectBody, StoreError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::auth::{ChunkedDecoder, PayloadRule};
 use crate::checksum::{ChecksumHeaders, parse_content_md5};
 use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::pace::Pace;
+
+/// What a checksum in the headers is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChecksumOver {
+    /// The body of the request.
+    Body,
+    /// The object that the request completes.
+    Object,
+}
 
 /// The body of a request. Nothing of it is read, and no `100 Continue` sent, before it is asked for.
 pub(crate) struct RequestBody {
@@ -29,7 +39,7 @@ pub(crate) struct RequestBody {
     /// Bytes of content there will be, when the request says.
     length: Option<u64>,
     received: u64,
-    timeout: Duration,
+    pace: Pace,
     watch: Arc<Watch>,
     claims: Claims,
     algorithm: Option<ChecksumAlgorithm>,
@@ -44,13 +54,21 @@ impl RequestBody {
         incoming: Incoming,
         headers: &HeaderMap,
         payload: PayloadRule,
+        over: ChecksumOver,
         timeout: Duration,
         watch: Arc<Watch>,
     ) -> S3Result<Self> {
         // A GET has no body to claim anything about; looking for claims would cost it a dozen look-ups.
         let has_body = headers.contains_key(header::CONTENT_LENGTH) || !incoming.is_end_stream();
         let (checksums, md5) = if has_body {
-            (ChecksumHeaders::parse(headers)?, parse_content_md5(headers)?)
+            let checksums = match over {
+                ChecksumOver::Body => ChecksumHeaders::parse(headers)?,
+                ChecksumOver::Object => ChecksumHeaders {
+                    value: None,
+                    ..ChecksumHeaders::parse_of_object(headers)?
+                },
+            };
+            (checksums, parse_content_md5(headers)?)
         } else {
             (ChecksumHeaders::default(), None)
         };
@@ -77,7 +95,7 @@ impl RequestBody {
             pending: Bytes::new(),
             length,
             received: 0,
-            timeout,
+            pace: Pace::new(timeout),
             watch,
             claims,
             algorithm: checksums.algorithm,
@@ -112,25 +130,22 @@ impl RequestBody {
         self.algorithm = self.algorithm.or(algorithm);
     }
 
-    /// Takes away the checksum the headers give, where it is not about this body.
-    pub(crate) fn take_checksum(&mut self) -> Option<ChecksumValue> {
-        self.claims.checksum.take()
-    }
-
     /// Whether the request claims anything about the integrity of its body.
     pub(crate) fn has_digest(&self) -> bool {
         self.claims.md5.is_some() || self.algorithm.is_some()
     }
 
-    /// Reads a document of at most `bytes_max` bytes and checks what is claimed about it.
+    /// Reads a document of at most `bytes_max` bytes, all of it in the time of one window, and checks what is
+    /// claimed about it.
     ///
     /// # Errors
-    /// `MaxMessageLengthExceeded`, a broken body, or a digest that does not match.
+    /// `MaxMessageLengthExceeded`, `RequestTimeout`, a broken body, or a digest that does not match.
     pub(crate) async fn document(mut self, bytes_max: usize) -> S3Result<Bytes> {
         let too_long = || Err(S3Error::new(S3Code::MaxMessageLengthExceeded));
         if self.length.is_some_and(|length| length > bytes_max as u64) {
             return too_long();
         }
+        self.pace.stop_renewing();
         let mut document = BytesMut::new();
         while let Some(piece) = self.piece().await? {
             if document.len() + piece.len() > bytes_max {
@@ -168,7 +183,8 @@ impl RequestBody {
     /// The next bytes from the connection; trailers of HTTP itself say nothing in S3.
     async fn receive(&mut self) -> S3Result<Option<Bytes>> {
         loop {
-            match timeout(self.timeout, self.incoming.frame()).await {
+            let asked = Instant::now();
+            match timeout_at(asked + self.pace.left(), self.incoming.frame()).await {
                 Err(_) => return Err(S3Error::new(S3Code::RequestTimeout)),
                 Ok(None) => {
                     self.watch.body_read();
@@ -177,6 +193,7 @@ impl RequestBody {
                 Ok(Some(Err(_))) => return Err(S3Error::new(S3Code::IncompleteBody)),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(bytes) = frame.into_data() {
+                        self.pace.moved(asked.elapsed(), bytes.len());
                         return Ok(Some(bytes));
                     }
                 }

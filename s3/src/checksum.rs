@@ -45,9 +45,11 @@ pub fn parse_value(algorithm: ChecksumAlgorithm, text: &str) -> S3Result<Checksu
         .decode(text.trim())
         .ok()
         .and_then(|raw| ChecksumValue::new(algorithm, &raw).ok())
-        .ok_or_else(|| {
-            S3Error::invalid_request(format!("Value for {} header is invalid.", header_name(algorithm)))
-        })
+        .ok_or_else(|| invalid_value(algorithm))
+}
+
+fn invalid_value(algorithm: ChecksumAlgorithm) -> S3Error {
+    S3Error::invalid_request(format!("Value for {} header is invalid.", header_name(algorithm)))
 }
 
 /// Prints a value in base64.
@@ -91,6 +93,8 @@ pub struct ChecksumHeaders {
     pub trailer: Option<ChecksumAlgorithm>,
     /// `x-amz-checksum-type`.
     pub kind: Option<ChecksumType>,
+    /// Over how many parts the value is, where it says so (`…-3`).
+    pub parts: Option<u16>,
 }
 
 impl ChecksumHeaders {
@@ -101,6 +105,18 @@ impl ChecksumHeaders {
     /// `InvalidRequest`: a malformed or second value, or an unknown algorithm. `BadDigest`: the algorithm named
     /// is not that of the value or trailer.
     pub fn parse(headers: &HeaderMap) -> S3Result<Self> {
+        let found = Self::parse_of_object(headers)?;
+        match (found.parts, found.value) {
+            (Some(_), Some(value)) => Err(invalid_value(value.algorithm())),
+            _ => Ok(found),
+        }
+    }
+
+    /// As [`Self::parse`], where the value may be that of an object of parts, as [`print`] prints it.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_of_object(headers: &HeaderMap) -> S3Result<Self> {
         let mut found = Self::default();
         for algorithm in ChecksumAlgorithm::ALL {
             let mut values = headers.get_all(header_name(algorithm)).iter();
@@ -110,8 +126,14 @@ impl ChecksumHeaders {
                     "Expecting a single x-amz-checksum- header. Multiple checksum types are not allowed.",
                 ));
             }
-            let value = parse_value(algorithm, value.to_str().unwrap_or_default())?;
-            found.value = Some(value);
+            let text = value.to_str().unwrap_or_default();
+            // Base64 has no hyphen.
+            let (value, parts) = text
+                .split_once('-')
+                .map_or((text, None), |(value, parts)| (value, Some(parts)));
+            found.value = Some(parse_value(algorithm, value)?);
+            let parts = parts.map(|parts| parts.trim().parse().map_err(|_| invalid_value(algorithm)));
+            found.parts = parts.transpose()?;
         }
         found.trailer = announced_trailer(headers)?;
         found.kind = text(headers, "x-amz-checksum-type").map(parse_kind).transpose()?;
@@ -247,6 +269,15 @@ mod tests {
         let of = |kind| print(&Checksum { value, kind });
         assert_eq!(of(ChecksumKind::FullObject), "AAAAAA==");
         assert_eq!(of(ChecksumKind::Composite { parts: 3 }), "AAAAAA==-3");
+    }
+
+    #[test]
+    fn a_checksum_of_parts_is_read_as_it_is_printed() {
+        let of_object = |text| ChecksumHeaders::parse_of_object(&headers(&[("x-amz-checksum-crc32", text)]));
+        let found = of_object("AAAAAA==-3").unwrap();
+        assert_eq!((found.value.is_some(), found.parts), (true, Some(3)));
+        assert_eq!(of_object("AAAAAA==").unwrap().parts, None);
+        assert!(of_object("AAAAAA==-").is_err() && of_object("AAAAAA==-x").is_err());
     }
 
     #[test]

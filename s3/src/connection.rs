@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::gateway::Gateway;
+use crate::pace::WINDOW_BYTES;
 
 /// How often a connection looks at its deadlines and at whether the server stops.
 const TICK: Duration = Duration::from_millis(500);
@@ -38,7 +39,7 @@ pub(crate) struct Patience {
     pub(crate) idle: Duration,
     /// From the first byte of a request to the end of its headers.
     pub(crate) head: Duration,
-    /// While it takes nothing of a response.
+    /// Until it takes 64 KiB of a response.
     pub(crate) stalled: Duration,
 }
 
@@ -54,6 +55,8 @@ const LINGERING: u8 = 3;
 pub(crate) struct Watch {
     phase: AtomicU8,
     moves: AtomicU32,
+    /// Bytes of responses taken since the last move.
+    taken: AtomicUsize,
     write_blocked: AtomicBool,
     body_unread: AtomicBool,
 }
@@ -66,6 +69,17 @@ impl Watch {
 
     fn moved(&self) {
         self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client took so many bytes of a response; only many of them are a move.
+    fn took(&self, bytes: usize) {
+        let taken = self.taken.load(Ordering::Relaxed).saturating_add(bytes);
+        let is_move = taken >= WINDOW_BYTES;
+        self.taken
+            .store(if is_move { 0 } else { taken }, Ordering::Relaxed);
+        if is_move {
+            self.moved();
+        }
     }
 
     /// A request begins; whether it has a body that must be read to the end.
@@ -103,7 +117,7 @@ impl Watch {
     }
 }
 
-/// Counts the ticks in which nothing moved.
+/// Counts the ticks in which the client kept us waiting and nothing moved.
 #[derive(Debug, Default)]
 struct Stillness {
     moves: u32,
@@ -118,10 +132,11 @@ impl Stillness {
             *self = Self { moves, ticks: 0 };
             return false;
         }
+        let Some(limit) = watch.limit(patience) else {
+            return false;
+        };
         self.ticks = self.ticks.saturating_add(1);
-        watch
-            .limit(patience)
-            .is_some_and(|limit| TICK * self.ticks > limit)
+        TICK * self.ticks > limit
     }
 }
 
@@ -132,12 +147,11 @@ struct WatchedIo {
 }
 
 impl WatchedIo {
-    fn note_write<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let blocked = written.is_pending();
-        if blocked {
-            self.watch.write_blocked.store(true, Ordering::Relaxed);
-        } else if self.watch.write_blocked.swap(false, Ordering::Relaxed) {
-            self.watch.moved();
+    fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let watch = &self.watch;
+        watch.write_blocked.store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(bytes)) = &written {
+            watch.took(*bytes);
         }
         written
     }
@@ -291,6 +305,21 @@ mod tests {
         watch.write_blocked.store(false, Ordering::Relaxed);
         watch.end();
         assert_eq!(seconds_until_over(&watch), Some(10));
+    }
+
+    #[test]
+    fn a_client_that_takes_a_response_in_drips_is_cut() {
+        let (watch, mut stillness) = (Watch::default(), Stillness::default());
+        watch.begin(false);
+        let mut seconds_of = |bytes: usize| {
+            (0..100).find(|_| {
+                watch.took(bytes);
+                watch.write_blocked.store(true, Ordering::Relaxed);
+                stillness.is_over(&watch, PATIENCE)
+            })
+        };
+        assert_eq!(seconds_of(WINDOW_BYTES / 8), None);
+        assert!(seconds_of(1).is_some());
     }
 
     #[test]

@@ -10,14 +10,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
 use storage::Store;
-use storage::model::{Bucket, BucketName, ObjectKey, Timestamp};
+use storage::model::{Bucket, BucketName, ObjectKey, Timestamp, WriteCondition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
 use crate::access::{Access, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
-use crate::body::RequestBody;
+use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
@@ -203,7 +203,11 @@ impl Gateway {
             head,
         };
         let (call, operation, payload) = self.understand(parts, id).map_err(refuse)?;
-        let body = RequestBody::new(incoming, &call.headers, payload, self.body_timeout, watch);
+        let over = match operation {
+            Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
+            _ => ChecksumOver::Body,
+        };
+        let body = RequestBody::new(incoming, &call.headers, payload, over, self.body_timeout, watch);
         let body = body.map_err(refuse)?;
         let outcome = match operation {
             Operation::ListBuckets => ops::list_buckets(&call),
@@ -279,6 +283,18 @@ fn stamp(headers: &mut HeaderMap, id: RequestId) {
     }
 }
 
+/// Logs a request that was not done: loudly only where the owner of the box can mend it.
+pub(crate) fn log_refusal(id: RequestId, resource: &str, refusal: &S3Error) {
+    let status = refusal.status();
+    if refusal.code() == S3Code::SlowDown {
+        warn!(%id, resource, "request refused: too many at a time");
+    } else if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        error!(%id, resource, error = refusal as &dyn Error, "request failed");
+    } else {
+        debug!(%id, resource, error = %refusal, "request refused");
+    }
+}
+
 /// A request that is refused, and what its error document needs to know.
 struct Refusal {
     error: S3Error,
@@ -290,13 +306,7 @@ impl Refusal {
     fn reply(self, id: RequestId, watch: &Watch) -> Reply {
         let status = self.error.status();
         let resource = self.uri.path();
-        if self.error.code() == S3Code::SlowDown {
-            warn!(%id, resource, "request refused: too many at a time");
-        } else if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-            error!(%id, resource, error = &self.error as &dyn Error, "request failed");
-        } else {
-            debug!(%id, resource, error = %self.error, "request refused");
-        }
+        log_refusal(id, resource, &self.error);
         let mut reply = empty(status);
         let headers = reply.headers_mut();
         for (name, value) in self.error.headers() {
@@ -359,11 +369,11 @@ impl Call {
     ) -> S3Result<Reply> {
         use ObjectOperation as Op;
         let bucket = self.bucket(&name)?;
-        self.allow(
-            &bucket,
-            Some(&key),
-            Rule::of_object(operation, self.query.has("versionId")),
-        )?;
+        let rules = (
+            Rule::of_object(operation, false),
+            Rule::of_object(operation, true),
+        );
+        self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
         if self.headers.contains_key(headers::TAGGING) {
             self.allow(&bucket, Some(&key), Rule::TAG_OBJECT)?;
         }
@@ -418,6 +428,45 @@ impl Call {
     /// `AccessDenied`.
     pub(crate) fn allow(&self, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
         self.gateway.access.allow(&self.identity, bucket, key, rule)
+    }
+
+    /// As [`Self::allow`], for the version a request names. `null` is what a request without a version gets where
+    /// versioning was never on, so whoever is denied the one is denied the other.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(crate) fn allow_version(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<&str>,
+        (current, named): (Rule, Rule),
+    ) -> S3Result<()> {
+        let Some(version) = version else {
+            return self.allow(bucket, Some(key), current);
+        };
+        if version == "null" && self.gateway.access.denies(&self.identity, bucket, key, current) {
+            return Err(S3Error::new(S3Code::AccessDenied));
+        }
+        self.allow(bucket, Some(key), named)
+    }
+
+    /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(crate) fn allow_condition(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        condition: WriteCondition,
+    ) -> S3Result<()> {
+        match condition {
+            WriteCondition::None | WriteCondition::Absent => Ok(()),
+            WriteCondition::Present | WriteCondition::Tag(_) => {
+                self.allow(bucket, Some(key), Rule::COPY_SOURCE)
+            }
+        }
     }
 
     /// What a failed look at an object may say: whoever may not list must not learn which keys exist.

@@ -48,6 +48,12 @@ pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S
             refuse_amz(rest, value)?;
         }
     }
+    if let Operation::Object(_, _, op) = operation
+        && is_part(*op)
+        && let Some(name) = WRITE_CONDITIONS.iter().find(|name| headers.contains_key(*name))
+    {
+        return Err(not_implemented(name.as_str()));
+    }
     let refused: &[HeaderName] = match operation {
         Operation::Object(_, _, op) if is_upload(*op) => &[
             header::CONTENT_RANGE,
@@ -60,13 +66,26 @@ pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S
             header::IF_MODIFIED_SINCE,
             header::IF_UNMODIFIED_SINCE,
         ],
-        Operation::CreateBucket(_) => &[header::IF_MATCH, header::IF_NONE_MATCH],
+        Operation::CreateBucket(_) => &WRITE_CONDITIONS,
         _ => &[],
     };
     match refused.iter().find(|name| headers.contains_key(*name)) {
         Some(name) => Err(not_implemented(name.as_str())),
         None => Ok(()),
     }
+}
+
+/// Conditions of a write; only what makes an object current can honour them.
+const WRITE_CONDITIONS: [HeaderName; 2] = [header::IF_MATCH, header::IF_NONE_MATCH];
+
+/// Whether an operation prepares an object that another one makes current.
+const fn is_part(operation: ObjectOperation) -> bool {
+    matches!(
+        operation,
+        ObjectOperation::CreateMultipartUpload
+            | ObjectOperation::UploadPart
+            | ObjectOperation::UploadPartCopy
+    )
 }
 
 const fn is_upload(operation: ObjectOperation) -> bool {
@@ -358,9 +377,13 @@ mod tests {
     }
 
     fn refusal(lines: &[(&str, &str)]) -> Option<S3Code> {
+        refusal_of(ObjectOperation::PutObject, lines)
+    }
+
+    fn refusal_of(operation: ObjectOperation, lines: &[(&str, &str)]) -> Option<S3Code> {
         let bucket = storage::model::BucketName::parse("bucket").unwrap();
         let key = storage::model::ObjectKey::parse(b"k").unwrap();
-        let put = Operation::Object(bucket, key, ObjectOperation::PutObject);
+        let put = Operation::Object(bucket, key, operation);
         refuse_unhonoured(&put, &headers(lines))
             .err()
             .map(|error| error.code())
@@ -393,6 +416,21 @@ mod tests {
             refusal(&[("x-amz-meta-anything", "x"), ("user-agent", "y")]),
             None
         );
+    }
+
+    #[test]
+    fn a_part_has_no_conditions() {
+        use ObjectOperation::{CompleteMultipartUpload, CreateMultipartUpload, UploadPart, UploadPartCopy};
+        for name in ["if-match", "if-none-match"] {
+            for operation in [CreateMultipartUpload, UploadPart, UploadPartCopy] {
+                assert_eq!(
+                    refusal_of(operation, &[(name, "*")]),
+                    Some(S3Code::NotImplemented),
+                    "{operation:?}"
+                );
+            }
+            assert_eq!(refusal_of(CompleteMultipartUpload, &[(name, "*")]), None);
+        }
     }
 
     #[test]

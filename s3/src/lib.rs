@@ -9,6 +9,7 @@ pub mod error;
 mod gateway;
 mod headers;
 mod ops;
+mod pace;
 mod response;
 pub mod route;
 mod server;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use storage::{ObjectReader, StoreError};
 use tokio::time::{Instant, Sleep, sleep};
@@ -14,7 +14,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use tracing::error;
 
 use crate::error::S3Result;
-use crate::gateway::InFlight;
+use crate::gateway::{Call, InFlight, RequestId};
 
 /// What a request is answered with.
 pub(crate) type Reply = Response<ReplyBody>;
@@ -62,6 +62,10 @@ pub(crate) struct ObjectBody {
     remaining: u64,
     /// The read under way while no piece is ready; `None` once the content ended or failed.
     read: Option<Read>,
+    /// Which request, for the log.
+    id: RequestId,
+    /// What it asked for, for the log.
+    uri: Uri,
     /// Holds the request's place among those being served.
     pub(crate) in_flight: Option<InFlight>,
 }
@@ -77,7 +81,7 @@ impl std::fmt::Debug for ObjectBody {
 ///
 /// # Errors
 /// The first piece cannot be read.
-pub(crate) async fn content(mut reader: ObjectReader, bytes: u64) -> S3Result<ReplyBody> {
+pub(crate) async fn content(call: &Call, mut reader: ObjectReader, bytes: u64) -> S3Result<ReplyBody> {
     let Some(first) = reader.next().await.transpose()? else {
         return if bytes == 0 {
             Ok(ReplyBody::Empty)
@@ -96,6 +100,8 @@ pub(crate) async fn content(mut reader: ObjectReader, bytes: u64) -> S3Result<Re
         ready: Some(first),
         remaining: bytes,
         read: Some(ReusableBoxFuture::new(read_next(reader))),
+        id: call.id,
+        uri: call.uri.clone(),
         in_flight: None,
     })))
 }
@@ -127,6 +133,8 @@ impl ObjectBody {
         if let Err(error) = &handed_over {
             self.read = None;
             error!(
+                id = %self.id,
+                resource = self.uri.path(),
                 error = error as &dyn Error,
                 missing = self.remaining,
                 "response cut off"

@@ -236,8 +236,12 @@ pub fn route(method: &Method, address: Address, query: &Query, headers: &HeaderM
     let about = SubResource::in_query(query)?;
     match address {
         Address::Service => match (method, about) {
-            (&Method::GET, SubResource::Nothing) => Ok(Operation::ListBuckets),
-            (&Method::GET, _) => Err(S3Error::new(S3Code::NotImplemented)),
+            (&Method::GET, SubResource::Nothing) if !lists_a_bucket(query) => Ok(Operation::ListBuckets),
+            // Answered with a list of buckets, such a client would take its bucket for empty.
+            (&Method::GET, _) => Err(S3Error::invalid_request(
+                "This request is about a bucket, but neither its path nor its host name names one. Have the client \
+                 address buckets by path, or set `s3.domains` of the server to the domain of your endpoint.",
+            )),
             _ => Err(S3Error::new(S3Code::MethodNotAllowed)),
         },
         Address::Bucket(bucket) if method == Method::PUT && about == SubResource::Nothing => {
@@ -270,6 +274,20 @@ pub fn route(method: &Method, address: Address, query: &Query, headers: &HeaderM
             ))
         }
     }
+}
+
+/// Whether a query has parameters that only a listing of objects has.
+fn lists_a_bucket(query: &Query) -> bool {
+    [
+        "list-type",
+        "delimiter",
+        "marker",
+        "max-keys",
+        "start-after",
+        "fetch-owner",
+    ]
+    .into_iter()
+    .any(|name| query.has(name))
 }
 
 fn preflight(address: Address) -> S3Result<Operation> {
@@ -395,7 +413,17 @@ mod tests {
     fn every_operation_on_buckets_has_one_form() {
         check("GET /", "ListBuckets");
         check("PUT /", "MethodNotAllowed");
-        check("GET /?x-id=ListBuckets", "ListBuckets");
+        check("GET /?x-id=ListBuckets&prefix=p&max-buckets=5", "ListBuckets");
+        for listing in [
+            "list-type=2",
+            "delimiter=%2F",
+            "marker=",
+            "max-keys=5&prefix=a",
+            "versions",
+            "uploads",
+        ] {
+            check(&format!("GET /?{listing}"), "InvalidRequest");
+        }
         check("PUT /b", "CreateBucket");
         check("HEAD /b", "HeadBucket");
         check("DELETE /b", "DeleteBucket");

@@ -32,7 +32,7 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long the headers of a request may take.
     pub header_timeout: Duration,
-    /// How long a client may send nothing of a body, or take nothing of a response.
+    /// How long a client may keep us waiting until it has sent 64 KiB of a body or taken 64 KiB of a response.
     pub body_timeout: Duration,
     /// How long requests in flight may take to finish once the server stops.
     pub drain_timeout: Duration,

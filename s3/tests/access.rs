@@ -38,6 +38,16 @@ async fn a_key_may_do_what_it_was_granted_and_nothing_else() {
         .await;
     world.check_as(&writer, "PUT /bucket/w < x", "200").await;
     world.check_as(&writer, "GET /bucket/w", "403 AccessDenied").await;
+    for request in [
+        "PUT /bucket/w if-match=*",
+        "PUT /bucket/w if-match=d41d8cd98f00b204e9800998ecf8427e",
+        "DELETE /bucket/w if-match=*",
+    ] {
+        world.check_as(&writer, request, "403 AccessDenied").await;
+    }
+    world
+        .check_as(&writer, "PUT /bucket/w if-none-match=*", "412 PreconditionFailed")
+        .await;
     world.check_as(&writer, "HEAD /bucket", "200").await;
     world
         .check_as(
@@ -128,6 +138,21 @@ async fn a_canned_acl_opens_a_bucket_and_reads_back_as_grants() {
         .check("PUT /bucket/k x-amz-acl=public-read < hello", "200")
         .await;
     world.check("GET /bucket/k?acl", "200 | AllUsers").await;
+    for request in [
+        "PUT /bucket/k",
+        "PUT /bucket/k2 x-amz-copy-source=bucket/k",
+        "POST /bucket/k?uploads",
+    ] {
+        world
+            .check(
+                &format!("{request} x-amz-acl=private"),
+                "501 NotImplemented | everyone may read",
+            )
+            .await;
+        world
+            .check(&format!("{request} x-amz-acl=bucket-owner-full-control"), "200")
+            .await;
+    }
     world
         .check("PUT /bucket?acl x-amz-acl=authenticated-read", "200")
         .await;
@@ -148,6 +173,11 @@ async fn a_canned_acl_opens_a_bucket_and_reads_back_as_grants() {
     world.check("PUT /bucket?acl", "400 MissingSecurityHeader").await;
     world.check("PUT /open x-amz-acl=public-read", "200").await;
     world.check_anonymous("GET /open", "200").await;
+    world.check("PUT /open", "200").await;
+    world.check("PUT /open x-amz-acl=public-read", "200").await;
+    world
+        .check("PUT /open x-amz-acl=private", "409 BucketAlreadyOwnedByYou")
+        .await;
     world.stop().await;
 }
 
@@ -186,7 +216,19 @@ async fn a_policy_allows_and_denies() {
         .await;
     world.check_anonymous("GET /bucket/private/b", "403").await;
     world.check_anonymous("GET /bucket", "403").await;
-    world.check("DELETE /bucket/public/a", "403 AccessDenied").await;
+    for request in [
+        "DELETE /bucket/public/a",
+        "DELETE /bucket/public/a?versionId=null",
+    ] {
+        world.check(request, "403 AccessDenied").await;
+    }
+    let named = "<Delete><Object><Key>public/a</Key><VersionId>null</VersionId></Object></Delete>";
+    world
+        .check(
+            &format!("POST /bucket?delete x-amz-sdk-checksum-algorithm=CRC32 < {named}"),
+            "200 | <Code>AccessDenied</Code>",
+        )
+        .await;
     let everything = policy.replace(
         "s3:DeleteObject\",\"Resource\":\"arn:aws:s3:::bucket/*",
         "s3:*\",\"Resource\":\"arn:aws:s3:::*",

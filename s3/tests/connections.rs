@@ -44,6 +44,123 @@ async fn a_client_that_stops_sending_is_told_and_cut() {
 }
 
 #[tokio::test]
+async fn whoever_may_delete_nothing_is_refused_before_the_body() {
+    let world = World::start().await;
+    let head = format!(
+        "POST /bucket?delete HTTP/1.1\r\nhost: {}\r\nx-amz-checksum-crc32: AAAAAA==\r\ncontent-length: 1000\r\n\r\n",
+        world.address
+    );
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let begun = Instant::now();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 403");
+    assert!(begun.elapsed() < options().body_timeout);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_setting_meant_for_one_bucket_never_reaches_its_successor() {
+    let world = World::start().await;
+    let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}}"#;
+    let head = format!(
+        "PUT /bucket?policy content-length={} x-amz-content-sha256=UNSIGNED-PAYLOAD",
+        policy.len()
+    );
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(&world.signed(&head)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.check("DELETE /bucket", "204").await;
+    world.check("PUT /bucket", "200").await;
+    stream.write_all(policy.as_bytes()).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!(
+        (answer.status, answer.element("Code")),
+        (404, "NoSuchBucket".into())
+    );
+    world.check("GET /bucket?policy", "404 NoSuchBucketPolicy").await;
+    world.stop().await;
+}
+
+/// Sends a request's head, then a byte of its body every 100 ms, and gives the answer and when it came.
+async fn drip(world: &World, head: &[u8]) -> (common::Answer, Duration) {
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (mut answers, mut requests) = stream.into_split();
+    requests.write_all(head).await.unwrap();
+    let begun = Instant::now();
+    let dripping = async {
+        while requests.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let answered = async {
+        let mut bytes = vec![0; 8 * 1024];
+        let len = answers.read(&mut bytes).await.unwrap();
+        common::answer(&bytes[..len])
+    };
+    tokio::select! {
+        answer = answered => (answer, begun.elapsed()),
+        () = dripping => unreachable!(),
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_drips_is_given_up() {
+    let world = World::start().await;
+    let head = world.signed("PUT /bucket?policy content-length=1000 x-amz-content-sha256=UNSIGNED-PAYLOAD");
+    let (answer, after) = drip(&world, &head).await;
+    assert_eq!(
+        (answer.status, answer.element("Code")),
+        (400, "RequestTimeout".into())
+    );
+    assert!(after < Duration::from_secs(5));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_drips_is_given_up() {
+    let world = World::start().await;
+    let head = world.signed("PUT /bucket/k content-length=1000 x-amz-content-sha256=UNSIGNED-PAYLOAD");
+    let (answer, after) = drip(&world, &head).await;
+    assert_eq!(
+        (answer.status, answer.element("Code")),
+        (400, "RequestTimeout".into())
+    );
+    assert!(after < Duration::from_secs(5));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_drips_loses_its_place() {
+    let world = World::start_with(warren_s3::Options {
+        requests_max: 1,
+        ..options()
+    })
+    .await;
+    let big = "x".repeat(16 << 20);
+    world.check(&format!("PUT /bucket/big < {big}"), "200").await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut reader = socket.connect(world.address).await.unwrap();
+    reader.write_all(&world.signed("GET /bucket/big")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let dripping = async {
+        let mut drop = [0; 1024];
+        while reader.read(&mut drop).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        answer = world.send("GET /bucket/none") => assert_eq!(answer.status, 404),
+        () = dripping => unreachable!(),
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_is_asked_for_only_when_it_is_wanted() {
     let world = World::start().await;
     world.check("PUT /bucket/k < x", "200").await;

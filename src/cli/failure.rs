@@ -3,14 +3,16 @@
 use std::io;
 use std::process::ExitCode;
 
-use appliance::SocketError;
+use appliance::api::Schema;
+use appliance::{Problem, SocketError};
 use hyper::StatusCode;
+use serde::Serialize;
 use storage::StoreError;
 use storage::disk::DiskError;
 
 use super::output::Output;
 use crate::admin_client::AskError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, FileError};
 use crate::listen::ListenError;
 
 /// The exit codes of `warren`, stable for scripts.
@@ -56,6 +58,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
+    /// What the node said, where it said no.
+    problem: Option<Problem>,
 }
 
 impl Failure {
@@ -64,6 +68,7 @@ impl Failure {
             exit,
             message: message.into(),
             hint: None,
+            problem: None,
         }
     }
 
@@ -78,11 +83,16 @@ impl Failure {
         }
     }
 
-    /// Says it on stderr.
+    /// Says it on stderr: in words, or as a document.
     pub(crate) fn print(&self, out: &Output) {
         // A reader that went away wants to know nothing more.
         if self.message.is_empty() {
             return;
+        }
+        if out.json
+            && let Ok(document) = serde_json::to_string(&self.document())
+        {
+            return out.error(&document);
         }
         out.error(&format!("warren: {}", self.message));
         if let Some(hint) = &self.hint {
@@ -91,11 +101,71 @@ impl Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Usage, format!("{:#}", anyhow::Error::from(error)))
+/// A failure as scripts read it: the problem document of the admin API, and what to do about it.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    problem: Problem,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl Failure {
+    fn document(&self) -> Document<'_> {
+        let problem = self.problem.clone().unwrap_or_else(|| {
+            let (status, code) = self.exit.problem();
+            Problem {
+                schema: Schema,
+                status: status.as_u16(),
+                code: code.into(),
+                detail: self.message.clone(),
+            }
+        });
+        Document {
+            problem,
+            hint: self.hint.as_deref(),
+        }
     }
 }
+
+impl Exit {
+    /// The status and the code of a problem that the node did not name itself.
+    const fn problem(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Usage => (StatusCode::UNPROCESSABLE_ENTITY, "usage"),
+            Self::ServerDown => (StatusCode::SERVICE_UNAVAILABLE, "server-down"),
+            Self::Denied => (StatusCode::FORBIDDEN, "denied"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict"),
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            Self::Ok | Self::Error | Self::Degraded | Self::AtRisk | Self::Unavailable => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "failed")
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let kind = match &error {
+            ConfigError::File(FileError::Read { source, .. }) => Some(source.kind()),
+            _ => None,
+        };
+        let exit = match kind {
+            Some(io::ErrorKind::PermissionDenied) => Exit::Denied,
+            Some(io::ErrorKind::NotFound) => Exit::NotFound,
+            _ => Exit::Usage,
+        };
+        let failure = Self::new(exit, format!("{:#}", anyhow::Error::from(error)));
+        match exit {
+            Exit::Denied => failure.hint(DENIED_HINT),
+            _ => failure,
+        }
+    }
+}
+
+/// What to do where the state or the socket belongs to somebody else.
+const DENIED_HINT: &str = "run this as the user of the server, or with sudo";
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
@@ -104,19 +174,21 @@ impl From<AskError> for Failure {
                 Exit::ServerDown,
                 Some("start it with `warren server`, or name its --state directory"),
             ),
-            AskError::Denied(_) => (
-                Exit::Denied,
-                Some("run this as the user of the server, or with sudo"),
-            ),
+            AskError::Denied(_) => (Exit::Denied, Some(DENIED_HINT)),
             AskError::Timeout => (Exit::Timeout, None),
             AskError::Problem(problem) => (exit_of(problem.status), None),
             _ => (Exit::Error, None),
+        };
+        let problem = match &error {
+            AskError::Problem(problem) => Some(problem.clone()),
+            _ => None,
         };
         let message = format!("{:#}", anyhow::Error::from(error));
         Self {
             exit,
             message,
             hint: hint.map(str::to_owned),
+            problem,
         }
     }
 }
@@ -160,5 +232,25 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, ""),
             _ => Self::new(Exit::Error, format!("write: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_why_in_the_exit_code() {
+        let failure = |kind: io::ErrorKind| {
+            Failure::from(ConfigError::File(FileError::Read {
+                path: "/x".into(),
+                source: kind.into(),
+            }))
+        };
+        let denied = failure(io::ErrorKind::PermissionDenied);
+        assert_eq!(denied.exit, Exit::Denied);
+        assert!(denied.hint.is_some_and(|hint| hint.contains("sudo")));
+        assert_eq!(failure(io::ErrorKind::NotFound).exit, Exit::NotFound);
+        assert_eq!(failure(io::ErrorKind::InvalidData).exit, Exit::Usage);
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
         return Err(Failure::new(Exit::Conflict, message).hint("run it with `warren server`"));
     };
     let config = start.config;
-    remember(&config, &args)?;
+    // The secrets first: nothing that fails later may take them along.
     let urls = endpoint::urls(config.s3_address.value.0);
     let url = urls.first().map(String::as_str).unwrap_or_default();
     let kept = show(
@@ -69,8 +69,10 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
         &state,
         secrets,
         out,
-    );
+    )?;
+    remember(&config, &args)?;
     report(&config, &created, url, kept, out)?;
+    created.closed?;
     Ok(Exit::Ok)
 }
 

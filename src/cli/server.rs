@@ -117,7 +117,13 @@ async fn serve(
     let urls = endpoint::urls(node.s3_address());
     let endpoint = urls.first().map(String::as_str).unwrap_or_default();
     let kept = match &first {
-        Some(first) => show(&Made { first, endpoint }, &state, secrets, out),
+        Some(first) => match show(&Made { first, endpoint }, &state, secrets, out) {
+            Ok(kept) => kept,
+            Err(failure) => {
+                node.stop().await?;
+                return Err(failure);
+            }
+        },
         None => {
             if node.has_no_keys() {
                 out.note("! No access key exists: warren key create NAME --create-buckets");
@@ -137,22 +143,33 @@ async fn serve(
 }
 
 /// Shows the secrets of a first start; returns the file they went to, if one.
-pub(super) fn show(made: &Made<'_>, state: &Path, secrets: ShowSecrets, out: &Output) -> Option<String> {
+///
+/// # Errors
+/// They could not be shown, and nobody can ask for them again.
+pub(super) fn show(
+    made: &Made<'_>,
+    state: &Path,
+    secrets: ShowSecrets,
+    out: &Output,
+) -> Result<Option<String>, Failure> {
     match first_start::show(made, state, secrets, out.json) {
-        Ok(Shown::Printed) => None,
+        Ok(Shown::Printed) => Ok(None),
         Ok(Shown::Kept(path)) => {
             let path = path.display().to_string();
             let mark = out.mark(Mark::Look);
             out.error(&format!("{mark} Access key and recovery phrase are in {path}"));
             out.error("→ keep them elsewhere, then delete that file");
-            Some(path)
+            Ok(Some(path))
         }
         Err(error) => {
-            out.error(&format!(
-                "warren: the first access key could not be shown: {error}"
-            ));
-            out.error("→ make another: warren key create NAME --create-buckets");
-            None
+            let message = format!(
+                "the recovery phrase and the first access key could not be shown and are lost: {error}"
+            );
+            let hint = format!(
+                "nothing is stored yet: delete {} and the directories of its data, then start over",
+                state.display()
+            );
+            Err(Failure::new(Exit::Error, message).hint(hint))
         }
     }
 }

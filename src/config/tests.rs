@@ -148,6 +148,26 @@ fn data_directories_take_a_size_after_the_last_colon() {
 }
 
 #[test]
+fn an_address_of_ipv6_is_never_taken_for_a_port() {
+    let address = |text: &str| {
+        let flags = Flags {
+            s3: Some(text.into()),
+            ..Flags::default()
+        };
+        load(flags, &[], "").map(|config| config.s3_address.value.to_string())
+    };
+    assert_eq!(address("3901"), Ok("[::]:3901".into()));
+    assert_eq!(address(":3901"), Ok("[::]:3901".into()));
+    assert_eq!(address("[::1]:3901"), Ok("[::1]:3901".into()));
+    for wrong in ["::1", "::3901", "::"] {
+        assert!(
+            address(wrong).unwrap_err().contains("is not an address"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn domains_of_buckets_come_from_one_place_and_are_names() {
     let domains = |flags: &[&str], variables: &[&str], text: &str| {
         let s3_domains = flags.iter().map(ToString::to_string).collect();

@@ -73,7 +73,7 @@ impl S3Address {
 
     /// Reads `ADDRESS:PORT`, or a port alone for every address.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
-        if let Ok(port) = text.trim_start_matches(':').parse() {
+        if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
             return Ok(Self(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
         }
         text.parse().map(Self).map_err(|_| {

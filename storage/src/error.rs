@@ -101,6 +101,9 @@ pub enum StoreError {
     /// The local disk failed.
     #[error("local disk failed")]
     Disk(#[source] DiskError),
+    /// Other writes took all the memory there is for them; try again later.
+    #[error("too many writes at a time")]
+    Busy,
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,

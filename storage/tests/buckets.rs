@@ -13,7 +13,7 @@ async fn a_bucket_is_deleted_only_when_empty_and_shares_nothing_with_its_success
     let name = fixture.bucket.name.clone();
     fixture.put("a", b"1").await;
     assert!(matches!(
-        fixture.store.delete_bucket(&name).await,
+        fixture.store.delete_bucket(&fixture.bucket).await,
         Err(StoreError::BucketNotEmpty)
     ));
     let taken = fixture
@@ -23,7 +23,7 @@ async fn a_bucket_is_deleted_only_when_empty_and_shares_nothing_with_its_success
     assert!(matches!(taken, Err(StoreError::BucketAlreadyOwnedByYou)));
     fixture.delete("a").await;
     fixture.upload("big", &[b"part"], None).await;
-    fixture.store.delete_bucket(&name).await.unwrap();
+    fixture.store.delete_bucket(&fixture.bucket).await.unwrap();
     assert!(matches!(
         fixture.put_if("a", b"1", WriteCondition::None).await,
         Err(StoreError::NoSuchBucket)

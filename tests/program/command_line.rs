@@ -14,6 +14,7 @@ fn exit_codes_tell_scripts_what_happened() {
     down.run(&["frobnicate"]).exits(2);
     down.run(&["server", "--s3", "nowhere"]).exits(2);
     down.run(&["server", "--data", "/x:5X"]).exits(2);
+    down.run(&["--config", "/nowhere/warren.toml", "status"]).exits(5);
     let running = TestBox::serving();
     running.run(&["status"]).exits(0);
     running.run(&["bucket", "create", "Not_A_Name"]).exits(2);
@@ -23,6 +24,30 @@ fn exit_codes_tell_scripts_what_happened() {
     running.run(&["bucket", "rm", "a/b"]).exits(5);
     running.run(&["key", "rm", "nobody", "--yes"]).exits(5);
     running.run(&["key", "rm", "owner"]).exits(2);
+}
+
+#[test]
+fn a_script_reads_failures_as_problem_documents() {
+    let problem = |said: Said| -> serde_json::Value {
+        assert!(said.stdout.is_empty(), "{said:?}");
+        serde_json::from_str(&said.stderr).unwrap_or_else(|_| panic!("{said:?}"))
+    };
+    let down = problem(TestBox::new().run(&["status", "--json"]).exits(3));
+    assert_eq!(
+        (&down["schema"], &down["code"]),
+        (&1.into(), &"server-down".into())
+    );
+    assert!(down["hint"].as_str().unwrap().contains("warren server"), "{down}");
+    let running = TestBox::serving();
+    let refused = problem(running.run(&["bucket", "info", "nothing", "--json"]).exits(5));
+    assert_eq!(
+        (&refused["status"], &refused["code"]),
+        (&404.into(), &"no-such-bucket".into())
+    );
+    assert!(
+        refused["detail"].as_str().unwrap().contains("nothing"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -177,6 +177,17 @@ fn init_makes_a_box_that_remembers_what_it_was_told() {
 }
 
 #[test]
+fn a_box_whose_secrets_could_not_be_shown_says_that_they_are_lost() {
+    for verb in [&["init"][..], &["server", "--s3", "127.0.0.1:0"]] {
+        let new = TestBox::new();
+        fs::create_dir_all(new.state().join("first-start.txt")).unwrap();
+        let said = new.run(verb).exits(1);
+        assert!(said.stderr.contains("recovery phrase"), "{said:?}");
+        assert!(said.stderr.contains("nothing is stored yet: delete"), "{said:?}");
+    }
+}
+
+#[test]
 fn the_service_manager_hears_of_start_life_and_stop() {
     let mut new = TestBox::new();
     let path = new.path("notify");

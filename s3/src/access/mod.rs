@@ -237,6 +237,39 @@ impl Access {
         }
     }
 
+    /// Whether the policy of the bucket denies the caller the action of the rule.
+    pub fn denies(&self, caller: &Identity, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> bool {
+        let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
+        let on = Resource {
+            bucket: bucket.name.as_str(),
+            key: Some(key.as_str()),
+        };
+        policy().is_some_and(|policy| {
+            let who = key_of(caller).map(|key| &key.id);
+            policy.decide(who, rule.action, on) == Verdict::Deny
+        })
+    }
+
+    /// Lets pass whoever may delete anything in the bucket, before what exactly is known.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub fn allow_some_delete(&self, caller: &Identity, bucket: &Bucket) -> S3Result<()> {
+        let own = key_of(caller).map_or(Grants::NONE, |key| key.grants_on(bucket.id));
+        let granted = Need::Write.met_by(own, public_grants(bucket.settings.acl, caller));
+        let rules = [Rule::DELETE_OBJECT, Rule::DELETE_VERSION];
+        let allows = |policy: Arc<Policy>| {
+            let who = key_of(caller).map(|key| &key.id);
+            rules.iter().any(|rule| policy.may_allow(who, rule.action))
+        };
+        let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
+        if granted || own.owner || policy().is_some_and(allows) {
+            Ok(())
+        } else {
+            Err(S3Error::new(S3Code::AccessDenied))
+        }
+    }
+
     /// Whether anyone may read every object of the bucket.
     pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
         self.may(&Identity::Anonymous, bucket, Some(key), Rule::COPY_SOURCE)

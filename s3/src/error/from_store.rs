@@ -26,6 +26,7 @@ impl From<StoreError> for S3Error {
             StoreError::NoSuchAccessKey => S3Code::InvalidAccessKeyId,
             StoreError::AccessKeyExists | StoreError::Conflict => S3Code::OperationAborted,
             StoreError::DiskFull => S3Code::InsufficientStorage,
+            StoreError::Busy => S3Code::SlowDown,
             StoreError::Closed => S3Code::ServiceUnavailable,
             StoreError::Body(cause) => return from_body(cause),
             StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
@@ -162,6 +163,12 @@ mod tests {
         assert_eq!(error.status().as_u16(), 500);
         assert!(!error.message().contains("4242"));
         assert!(std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("4242")));
+    }
+
+    #[test]
+    fn whoever_finds_no_memory_is_asked_to_come_later() {
+        let error = S3Error::from(StoreError::Busy);
+        assert_eq!((error.code(), error.status().as_u16()), (S3Code::SlowDown, 503));
     }
 
     #[test]

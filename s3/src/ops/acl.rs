@@ -26,7 +26,7 @@ pub(crate) async fn put_bucket_acl(call: &Call, bucket: &Bucket, body: RequestBo
     let acl = wanted(call, bucket, body).await?;
     call.gateway
         .store
-        .change_bucket(&bucket.name, move |settings| settings.acl = acl)
+        .change_bucket(bucket, move |settings| settings.acl = acl)
         .await?;
     Ok(empty(StatusCode::OK))
 }

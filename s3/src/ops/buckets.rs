@@ -54,15 +54,23 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
 /// Creates a bucket for the key that signed; any region a client asks for is this one.
 pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestBody) -> S3Result<Reply> {
     let key = allow_create_bucket(&call.identity)?;
+    let acl = canned_acl(&call.headers)?;
     let settings = BucketSettings {
-        acl: canned_acl(&call.headers)?.unwrap_or_default(),
+        acl: acl.unwrap_or_default(),
         policy: None,
     };
     CreateBucketConfiguration::parse(&body.document(BODY_BYTES_MAX).await?)?;
-    match call.gateway.store.create_bucket(name, &key.id, settings).await {
+    let store = &call.gateway.store;
+    // A repeated request may not say that an ACL holds which does not.
+    let is_repeated = || {
+        let known = store.bucket(name);
+        acl.is_none_or(|acl| known.is_ok_and(|known| known.settings.acl == acl))
+    };
+    match store.create_bucket(name, &key.id, settings).await {
         Ok(_) => {}
         // Source: AWS S3 API reference, CreateBucket: us-east-1 answers one's own bucket with 200.
-        Err(StoreError::BucketAlreadyOwnedByYou) if call.gateway.region == CLASSIC_REGION => {}
+        Err(StoreError::BucketAlreadyOwnedByYou)
+            if call.gateway.region == CLASSIC_REGION && is_repeated() => {}
         Err(error) => return Err(S3Error::from(error).field("BucketName", name.as_str())),
     }
     let mut reply = empty(StatusCode::OK);
@@ -83,7 +91,7 @@ pub(crate) fn head_bucket(call: &Call) -> Reply {
 
 /// Deletes an empty bucket.
 pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket) -> S3Result<Reply> {
-    call.gateway.store.delete_bucket(&bucket.name).await?;
+    call.gateway.store.delete_bucket(bucket).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

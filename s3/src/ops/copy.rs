@@ -61,12 +61,9 @@ impl Source {
     /// Opens the source for whoever may read it, if its conditions hold.
     async fn open(&self, call: &Call) -> S3Result<Object> {
         let bucket = call.bucket_of_owner(&self.bucket, "x-amz-source-expected-bucket-owner")?;
-        let rule = if self.version.is_some() {
-            Rule::COPY_SOURCE_VERSION
-        } else {
-            Rule::COPY_SOURCE
-        };
-        call.allow(&bucket, Some(&self.key), rule)?;
+        let version = self.version.map(|version| version.to_string());
+        let rules = (Rule::COPY_SOURCE, Rule::COPY_SOURCE_VERSION);
+        call.allow_version(&bucket, &self.key, version.as_deref(), rules)?;
         let opened = call.gateway.store.object(&bucket, &self.key, self.version).await;
         let object = opened.map_err(|error| match error {
             StoreError::DeleteMarker { named: true, .. } => S3Error::invalid_request(
@@ -98,6 +95,7 @@ fn replaces(call: &Call, directive: &str) -> S3Result<bool> {
 pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectKey) -> S3Result<Reply> {
     check_object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
+    call.allow_condition(bucket, key, condition)?;
     let from = source(call)?;
     let replaces_metadata = replaces(call, "x-amz-metadata-directive")?;
     let replaces_tags = replaces(call, "x-amz-tagging-directive")?;

@@ -10,7 +10,7 @@ use super::put_object::conditional;
 use crate::access::Rule;
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
-use crate::gateway::Call;
+use crate::gateway::{Call, log_refusal};
 use crate::headers::write_condition;
 use crate::response::{Reply, empty, xml};
 use crate::uri::parse_key;
@@ -22,6 +22,7 @@ const AT_A_TIME: usize = 64;
 /// Deletes an object or a version; deleting what is not there succeeds.
 pub(crate) async fn delete_object(call: &Call, bucket: &Bucket, key: ObjectKey) -> S3Result<Reply> {
     let condition = write_condition(&call.headers)?;
+    call.allow_condition(bucket, &key, condition)?;
     let target = DeleteTarget {
         key,
         version: version_id(&call.query)?,
@@ -44,6 +45,8 @@ pub(crate) async fn delete_object(call: &Call, bucket: &Bucket, key: ObjectKey) 
 
 /// Deletes up to a thousand objects, each on its own: permitted, done and reported one by one.
 pub(crate) async fn delete_objects(call: &Call, bucket: &Bucket, body: RequestBody) -> S3Result<Reply> {
+    // The body says what is to be deleted; whoever may delete nothing need not send it.
+    call.gateway.access.allow_some_delete(&call.identity, bucket)?;
     if !body.has_digest() {
         return Err(S3Error::invalid_request(
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
@@ -62,7 +65,10 @@ pub(crate) async fn delete_objects(call: &Call, bucket: &Bucket, body: RequestBo
             match outcome {
                 Ok(_) if delete.quiet => {}
                 Ok(outcome) => deleted(xml, entry, outcome),
-                Err(error) => failed(xml, entry, error),
+                Err(error) => {
+                    log_refusal(call.id, &entry.key, error);
+                    failed(xml, entry, error);
+                }
             }
         }
     });
@@ -71,12 +77,13 @@ pub(crate) async fn delete_objects(call: &Call, bucket: &Bucket, body: RequestBo
 
 async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Result<DeleteOutcome> {
     let key = parse_key(entry.key.as_bytes())?;
-    let rule = if entry.version_id.is_some() {
-        Rule::DELETE_VERSION
-    } else {
-        Rule::DELETE_OBJECT
-    };
-    call.allow(bucket, Some(&key), rule)?;
+    let rules = (Rule::DELETE_OBJECT, Rule::DELETE_VERSION);
+    call.allow_version(bucket, &key, entry.version_id.as_deref(), rules)?;
+    if let Some(condition) = entry.unhonoured {
+        return Err(S3Error::not_implemented(format!(
+            "Deleting by {condition} is not implemented; nothing was deleted."
+        )));
+    }
     let version = match &entry.version_id {
         None => None,
         Some(text) => Some(
@@ -89,6 +96,7 @@ async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Resu
         Some("*") => WriteCondition::Present,
         Some(tag) => WriteCondition::Tag(ETag::parse(tag).ok()),
     };
+    call.allow_condition(bucket, &key, condition)?;
     let target = DeleteTarget {
         key,
         version,

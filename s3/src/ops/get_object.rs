@@ -79,7 +79,7 @@ pub(crate) async fn get_object(call: &Call, bucket: &Bucket, key: &ObjectKey) ->
             .headers_mut()
             .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     } else {
-        *reply.body_mut() = content(object.read(range), bytes).await?;
+        *reply.body_mut() = content(call, object.read(range), bytes).await?;
     }
     Ok(reply)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use storage::model::{Bucket, ChecksumAlgorithm, ChecksumValue, ObjectKey, PartNumber, UploadId};
-use storage::{CompleteUpload, NewUpload, PutOutcome};
+use storage::{CompleteUpload, Digest, NewUpload, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, part_number};
 use super::put_object::{check_object_acl, check_size, conditional, tell_encryption};
@@ -148,20 +148,25 @@ pub(crate) async fn complete_multipart_upload(
     call: &Call,
     bucket: &Arc<Bucket>,
     key: &ObjectKey,
-    mut body: RequestBody,
+    body: RequestBody,
 ) -> S3Result<Reply> {
     let upload = upload_id(&call.query)?;
+    let checksums = ChecksumHeaders::parse_of_object(&call.headers)?;
     let condition = write_condition(&call.headers)?;
+    call.allow_condition(bucket, key, condition)?;
     let size = claimed_size(&call.headers)?;
-    check_type(call, bucket, key, upload).await?;
-    call.gateway.store.check_early(bucket, key, &condition)?;
-    // Here the header is about the object, not about the document that names its parts.
-    let checksum = body.take_checksum();
+    check_type(call, bucket, key, upload, checksums).await?;
+    // Only the commit judges the condition: a retry whose object is there already must hear that it succeeded.
     let parts = CompleteMultipartUpload::parse(&body.document(BODY_BYTES_MAX).await?)?.parts;
+    if let (Some(claimed), Some(value)) = (checksums.parts, checksums.value)
+        && usize::from(claimed) != parts.len()
+    {
+        return Err(StoreError::DigestMismatch(Digest::Checksum(value.algorithm())).into());
+    }
     let complete = CompleteUpload {
         parts,
         condition,
-        checksum,
+        checksum: checksums.value,
         size,
     };
     let location = location(call);
@@ -219,8 +224,16 @@ fn claimed_size(headers: &HeaderMap) -> S3Result<Option<u64>> {
 
 /// Refuses a Complete that takes the upload for one of another type. An upload that is no longer open may
 /// be a retry: the store knows.
-async fn check_type(call: &Call, bucket: &Bucket, key: &ObjectKey, upload: UploadId) -> S3Result<()> {
-    let Some(claimed) = ChecksumHeaders::parse(&call.headers)?.kind else {
+async fn check_type(
+    call: &Call,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    upload: UploadId,
+    checksums: ChecksumHeaders,
+) -> S3Result<()> {
+    // A number of parts says as much.
+    let composite = checksums.parts.map(|_| ChecksumType::Composite);
+    let Some(claimed) = checksums.kind.or(composite) else {
         return Ok(());
     };
     let Ok(known) = call.gateway.store.upload(bucket, key, upload).await else {

@@ -25,7 +25,7 @@ pub(crate) async fn put_bucket_policy(call: &Call, bucket: &Bucket, body: Reques
     let text = text.to_owned();
     call.gateway
         .store
-        .change_bucket(&bucket.name, |settings| settings.policy = Some(text))
+        .change_bucket(bucket, |settings| settings.policy = Some(text))
         .await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -34,7 +34,7 @@ pub(crate) async fn put_bucket_policy(call: &Call, bucket: &Bucket, body: Reques
 pub(crate) async fn delete_bucket_policy(call: &Call, bucket: &Bucket) -> S3Result<Reply> {
     call.gateway
         .store
-        .change_bucket(&bucket.name, |settings| settings.policy = None)
+        .change_bucket(bucket, |settings| settings.policy = None)
         .await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -5,10 +5,11 @@ use storage::model::{Bucket, BucketAcl, ObjectKey, WriteCondition};
 use storage::{NewObject, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, tell_checksum};
+use crate::access::parse_canned;
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
-use crate::headers::{canned_acl, object_headers, storage_class, write_condition};
+use crate::headers::{object_headers, storage_class, text, write_condition};
 use crate::response::{Reply, empty};
 
 /// Most bytes of one PUT or one part. Source: AWS S3 user guide, "Amazon S3 multipart upload limits".
@@ -25,6 +26,7 @@ pub(crate) async fn put_object(
     check_size(&body)?;
     check_object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
+    call.allow_condition(bucket, key, condition)?;
     let new = NewObject {
         headers: object_headers(&call.headers)?,
         class: storage_class(&call.headers)?,
@@ -55,9 +57,10 @@ pub(super) fn check_size(body: &RequestBody) -> S3Result<()> {
 /// # Errors
 /// `NotImplemented` for one that does not hold.
 pub(super) fn check_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<()> {
-    match canned_acl(&call.headers)? {
-        None | Some(BucketAcl::Private) => Ok(()),
-        Some(acl) => check_public(call, bucket, key, acl),
+    match text(&call.headers, "x-amz-acl")? {
+        // The bucket's owner owns every object in it, whoever else may read it.
+        None | Some("bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
+        Some(name) => check_public(call, bucket, key, parse_canned(name)?),
     }
 }
 
@@ -73,10 +76,16 @@ pub(super) fn check_public(call: &Call, bucket: &Bucket, key: &ObjectKey, acl: B
     if holds {
         return Ok(());
     }
-    Err(S3Error::not_implemented(
-        "Objects have no ACL of their own here: they are as public as their bucket. Set the ACL or a policy of \
-         the bucket instead.",
-    ))
+    Err(S3Error::not_implemented(match acl {
+        BucketAcl::Private => {
+            "Objects have no ACL of their own here, and everyone may read this one as its bucket is: put it into a \
+             private bucket, or leave x-amz-acl away."
+        }
+        BucketAcl::PublicRead | BucketAcl::PublicReadWrite | BucketAcl::AuthenticatedRead => {
+            "Objects have no ACL of their own here: they are as public as their bucket. Set the ACL or a policy of \
+             the bucket instead."
+        }
+    }))
 }
 
 /// A failed write, as whoever made it conditional is told.

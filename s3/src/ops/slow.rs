@@ -1,15 +1,13 @@
 //! Answers that may take long: at once if they can, else kept alive until they are there.
 
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use tokio::time::timeout;
-use tracing::error;
 
 use crate::error::S3Result;
-use crate::gateway::{Call, HOST_ID};
+use crate::gateway::{Call, HOST_ID, log_refusal};
 use crate::response::{Reply, ReplyBody, SlowBody, xml};
 use crate::xml::XmlWriter;
 
@@ -46,7 +44,7 @@ pub(super) async fn answer(
     let (id, uri) = (call.id, call.uri.clone());
     let rest = async move {
         let document = work.await.map(|answer| answer.document).unwrap_or_else(|error| {
-            error!(%id, resource = uri.path(), error = &error as &dyn Error, "request failed after its status was sent");
+            log_refusal(id, uri.path(), &error);
             let mut document = XmlWriter::fragment();
             error.write(&mut document, uri.path(), id.as_str(), HOST_ID);
             document

@@ -78,6 +78,8 @@ pub struct DeleteEntry {
     pub version_id: Option<String>,
     /// `ETag`: delete only if the object has this tag.
     pub etag: Option<String>,
+    /// A condition that is not honoured: what it excludes must not be deleted.
+    pub unhonoured: Option<&'static str>,
 }
 
 impl Delete {
@@ -109,6 +111,9 @@ fn delete_entry(element: &Element<'_>) -> S3Result<DeleteEntry> {
         key,
         version_id: text("VersionId")?,
         etag: text("ETag")?,
+        unhonoured: ["LastModifiedTime", "Size"]
+            .into_iter()
+            .find(|name| element.all(name).next().is_some()),
     })
 }
 
@@ -280,6 +285,20 @@ mod tests {
         assert_eq!(parse("Enabled").unwrap(), VersioningStatus::Enabled);
         assert_eq!(parse("Suspended").unwrap(), VersioningStatus::Suspended);
         assert_eq!(code(parse("enabled")), S3Code::MalformedXML);
+    }
+
+    #[test]
+    fn a_condition_that_is_not_honoured_is_kept_in_mind() {
+        let unhonoured = |inside: &str| {
+            let document = format!("<Delete><Object><Key>a</Key>{inside}</Object></Delete>");
+            Delete::parse(document.as_bytes()).unwrap().objects[0].unhonoured
+        };
+        assert_eq!(unhonoured(""), None);
+        assert_eq!(unhonoured("<Size>5</Size>"), Some("Size"));
+        assert_eq!(
+            unhonoured("<LastModifiedTime>x</LastModifiedTime>"),
+            Some("LastModifiedTime")
+        );
     }
 
     fn element(name: &'static str, inside: BoxedStrategy<String>) -> BoxedStrategy<String> {

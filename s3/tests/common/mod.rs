@@ -286,6 +286,11 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A cut connection is an answer too: what came before it is looked at.
     let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
+    answer(&bytes)
+}
+
+/// The bytes of an answer as its parts.
+pub(crate) fn answer(bytes: &[u8]) -> Answer {
     let end = bytes
         .windows(4)
         .position(|window| window == b"\r\n\r\n")

@@ -65,17 +65,17 @@ impl Store {
     /// Replaces the settings by what `change` makes of them.
     ///
     /// # Errors
-    /// `NoSuchBucket`.
+    /// `NoSuchBucket`, also where another bucket has its name by now.
     pub async fn change_bucket(
         &self,
-        name: &BucketName,
+        bucket: &Bucket,
         change: impl FnOnce(&mut BucketSettings) + Send + 'static,
     ) -> Result<Arc<Bucket>, StoreError> {
-        let (store, name) = (self.clone(), name.clone());
+        let (store, id) = (self.clone(), bucket.id);
         self.finish(async move {
             let inner = &store.0;
             let mut edits = inner.directory.change(&inner.partitions, &inner.keyring).await?;
-            let entry = inner.directory.named(&name)?;
+            let entry = inner.directory.entry(id)?;
             let mut bucket = Bucket::clone(&entry.bucket);
             change(&mut bucket.settings);
             let bucket = edits.replace_bucket(&entry, bucket);
@@ -88,12 +88,12 @@ impl Store {
     /// Deletes an empty bucket and aborts its uploads.
     ///
     /// # Errors
-    /// `NoSuchBucket`, `BucketNotEmpty`.
-    pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), StoreError> {
-        let (store, name) = (self.clone(), name.clone());
+    /// `NoSuchBucket`, also where another bucket has its name by now; `BucketNotEmpty`.
+    pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        let (store, id) = (self.clone(), bucket.id);
         self.finish(async move {
             let inner = &store.0;
-            let entry = inner.directory.named(&name)?;
+            let entry = inner.directory.entry(id)?;
             // An early answer keeps a mistaken call from stopping the bucket's writers.
             store.must_be_empty(entry.bucket.id).await?;
             let alone = entry.enter_alone().await?;

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::digest::{Digested, Digests};
 use super::{INLINE_BYTES_MAX, ObjectBody, PUT_BYTES_MAX};
@@ -19,6 +21,9 @@ use crate::{Store, StoreError};
 const BLOCKS_IN_FLIGHT: usize = 2;
 /// Up to this size a body is hashed and sealed in one go: two threads would cost more than they save.
 const SMALL_BYTES: usize = 256 * 1024;
+
+/// How long a write waits for memory: a slow disk takes less for one block of every request it serves.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A body that has been taken in and verified.
 pub(super) struct Ingested {
@@ -56,7 +61,7 @@ pub(super) enum Inline {
 /// Takes `body` in under `lease`. On any error everything stored so far is freed when the lease is dropped.
 ///
 /// # Errors
-/// `Body`, `DigestMismatch`, `EntityTooLarge`, `DiskFull`.
+/// `Body`, `DigestMismatch`, `EntityTooLarge`, `DiskFull`, `Busy`.
 pub(super) async fn ingest<B: ObjectBody>(
     store: &Store,
     lease: &Arc<Lease>,
@@ -144,11 +149,9 @@ impl Filling {
         // Once as it came and once sealed.
         let units = (2 * bytes).div_ceil(MEMORY_UNIT).min(inner.memory_units);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let permit = inner
-            .memory
-            .clone()
-            .acquire_many_owned(units)
+        let permit = timeout(MEMORY_TIMEOUT, inner.memory.clone().acquire_many_owned(units))
             .await
+            .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
         Ok(Self {
             bytes: Vec::with_capacity(bytes),

@@ -1,6 +1,6 @@
 //! Lists unfinished uploads: by key, then by id.
 
-use std::ops::Bound::Excluded;
+use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use super::roll_up::{Query, Table, roll_up};
@@ -78,8 +78,13 @@ impl Store {
                 .after
                 .as_ref()
                 .and_then(|key| ObjectKey::parse(key.as_bytes()).ok());
+            // A marker before the prefix leads to the prefix, never to what comes before it.
+            let marker = marker.filter(|key| key.as_str() >= list.prefix.as_str());
             let from = match (marker, list.after_upload) {
                 (Some(key), Some(upload)) => Excluded(row_key::upload(bucket, &key, upload)),
+                (Some(key), None) if !query.is_group(key.as_str()) => {
+                    Included(row_key::after_prefix(row_key::uploads(bucket, &key)))
+                }
                 _ => query.start(&uploads, list.after.as_deref()),
             };
             let page = roll_up(&inner.disk, &uploads, &query, from)?;

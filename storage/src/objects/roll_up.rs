@@ -73,12 +73,15 @@ impl Query<'_> {
         key.get(..self.prefix.len() + at + delimiter.len())
     }
 
+    /// Whether a key is a common prefix itself.
+    pub(super) fn is_group(&self, key: &str) -> bool {
+        key.starts_with(self.prefix) && self.group(key) == Some(key)
+    }
+
     /// The first row behind `after`: behind the whole group when `after` is a common prefix.
     pub(super) fn start(&self, table: &impl Table, after: Option<&str>) -> Bound<Vec<u8>> {
         match after {
-            Some(after) if after.starts_with(self.prefix) && self.group(after) == Some(after) => {
-                Included(row_key::after_prefix(table.rows_with(after)))
-            }
+            Some(after) if self.is_group(after) => Included(row_key::after_prefix(table.rows_with(after))),
             Some(after) if after >= self.prefix => Excluded(table.rows_with(after)),
             _ => Included(table.rows_with(self.prefix)),
         }

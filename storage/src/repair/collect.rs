@@ -326,8 +326,9 @@ mod tests {
 
     #[test]
     fn a_box_that_restarts_often_still_collects_every_week() {
-        let now = Timestamp::from_millis(10 * EVERY.as_millis() as u64);
-        let ago = |time: Duration| Some(Timestamp::from_millis(now.as_millis() - time.as_millis() as u64));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+        let now = Timestamp::from_millis(10 * millis(EVERY));
+        let ago = |time: Duration| Some(Timestamp::from_millis(now.as_millis() - millis(time)));
         assert_eq!(first_wait(None, now), FIRST_AFTER);
         assert_eq!(first_wait(ago(EVERY / 4), now), EVERY - EVERY / 4);
         assert_eq!(first_wait(ago(EVERY * 2), now), FIRST_AFTER);

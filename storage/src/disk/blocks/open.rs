@@ -59,6 +59,9 @@ pub(crate) struct BlocksOptions<'a> {
     pub(crate) rewrite_pace: u64,
 }
 
+/// A directory of this store: its identity, where it is, its capacity and its files.
+type Listed<'a> = ([u8; 16], &'a PathBuf, Option<u64>, Arc<dyn Medium>);
+
 impl Blocks {
     /// Opens the blocks of a node, creating what is new. Blocks the thread.
     ///
@@ -68,17 +71,17 @@ impl Blocks {
     pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
         let listed = read_set(&options)?;
         let mut set = listed.clone();
-        let mut found: Vec<(Admitted, &PathBuf, Option<u64>)> = Vec::new();
+        let mut found: Vec<Listed<'_>> = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
             match admit(&options, &mut set, path)? {
-                Some((identity, _)) if found.iter().any(|((other, _), ..)| *other == identity) => {
+                Some((identity, _)) if found.iter().any(|(other, ..)| *other == identity) => {
                     return Err(DiskError::Foreign {
                         directory: path.clone(),
                         reason: "it is a copy of another directory of this store",
                     });
                 }
-                Some(admitted) => found.push((admitted, path, *capacity)),
+                Some((identity, medium)) => found.push((identity, path, *capacity, medium)),
                 None => missing.push(path.clone()),
             }
         }
@@ -86,7 +89,7 @@ impl Blocks {
         if set != listed {
             write_set(&options, &set)?;
         }
-        let given = |directory: &[u8; 16]| found.iter().any(|((identity, _), ..)| identity == directory);
+        let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
         let absent = set
             .directories
             .iter()
@@ -96,7 +99,7 @@ impl Blocks {
         let database = open_database(&options.index)?;
         let stamps = Arc::new(Stamps::default());
         let mut directories = Vec::new();
-        for ((identity, medium), path, capacity) in found {
+        for (identity, path, capacity, medium) in found {
             let opened = Directory::open(Opening {
                 path: path.clone(),
                 identity,
