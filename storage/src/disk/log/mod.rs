@@ -317,6 +317,14 @@ impl<A: Apply> Owner<A> {
         Ok(())
     }
 
+    /// Accepts that segments are lost: no later scan finds them missing.
+    ///
+    /// # Errors
+    /// As [`LogWriter::commit`].
+    pub(crate) fn accept_missing(&mut self) -> Result<(), DiskError> {
+        self.writer.accept_missing()
+    }
+
     fn serve(&mut self, requests: &mut Vec<Request<A::Note>>) -> Result<(), DiskError> {
         let mut frames = std::collections::VecDeque::with_capacity(requests.len());
         let mut answers = std::collections::VecDeque::with_capacity(requests.len());

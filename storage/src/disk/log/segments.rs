@@ -23,6 +23,7 @@ pub(crate) struct Segments {
 #[derive(Default)]
 struct Inner {
     numbers: BTreeSet<u32>,
+    missing: BTreeSet<u32>,
     open: HashMap<u32, Arc<dyn MediumFile>>,
 }
 
@@ -36,6 +37,7 @@ impl Segments {
             .collect();
         let inner = RwLock::new(Inner {
             numbers,
+            missing: BTreeSet::new(),
             open: HashMap::new(),
         });
         Ok(Self {
@@ -49,6 +51,16 @@ impl Segments {
     /// Numbers of all segments, ascending.
     pub(crate) fn numbers(&self) -> Vec<u32> {
         self.read().numbers.iter().copied().collect()
+    }
+
+    /// Numbers of segments that are lost, as far as the last scan met them.
+    pub(super) fn missing(&self) -> BTreeSet<u32> {
+        self.read().missing.clone()
+    }
+
+    /// Remembers which segments are lost.
+    pub(super) fn note_missing(&self, missing: BTreeSet<u32>) {
+        self.write().missing = missing;
     }
 
     /// The file of a segment; `NotFound` if it has been removed.
