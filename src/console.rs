@@ -46,6 +46,7 @@ impl appliance::Node for Console {
                 online: !stopping,
                 used_bytes: disk.used,
                 given_bytes: disk.given,
+                verified: self.store.scrub_status().finished.map(time_shown),
                 version: env!("CARGO_PKG_VERSION").into(),
             },
             s3: endpoint::urls(self.s3),

@@ -89,6 +89,9 @@ pub struct Home {
     pub used_bytes: u64,
     /// Bytes it may use.
     pub given_bytes: u64,
+    /// When all its blocks had been read and proven last; absent before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
     /// Its version of Warren.
     pub version: String,
 }

@@ -108,6 +108,7 @@ mod tests {
             online: true,
             used_bytes: 0,
             given_bytes: 0,
+            verified: None,
             version: String::new(),
         };
         let status = status(Facts {

@@ -11,4 +11,5 @@ mod store;
 
 pub use error::{Digest, StoreError};
 pub use objects::*;
+pub use repair::scrub::ScrubStatus;
 pub use store::{FirstStart, Options, Store};

@@ -2,8 +2,8 @@
 
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -18,6 +18,7 @@ use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowW
 use crate::model::{AccessKey, KeyName, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
+use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::seal::Keyring;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) loss: Option<String>,
     /// When unreferenced blocks were last collected, in milliseconds since 1970.
     pub(crate) collected: AtomicU64,
+    /// How far scrubbing has come.
+    pub(crate) scrub: Mutex<ScrubStatus>,
     /// Commits, and reads ahead: they run to their end.
     pub(crate) tasks: TaskTracker,
     background: Background,
@@ -77,7 +80,7 @@ pub(crate) struct Inner {
 #[derive(Default)]
 struct Background {
     tasks: TaskTracker,
-    /// Ends collection and cooling.
+    /// Ends collection, scrubbing and cooling.
     stop: CancellationToken,
     /// Ends the releaser, after the last commit.
     drained: CancellationToken,
@@ -132,6 +135,7 @@ impl Store {
                     .map_or_else(Timestamp::now, |mark| mark.collected)
                     .as_millis(),
             ),
+            scrub: Mutex::new(scrub::load(&partitions)),
             tasks: TaskTracker::new(),
             background: Background::default(),
             disk,
@@ -180,6 +184,11 @@ impl Store {
         self.0.disk.status()
     }
 
+    /// What is known of the blocks since they were verified last.
+    pub fn scrub_status(&self) -> ScrubStatus {
+        scrub::status(&self.0)
+    }
+
     /// Runs a commit to its end even if whoever waits for it goes away.
     pub(crate) async fn finish<T: Send + 'static>(
         &self,
@@ -198,6 +207,8 @@ impl Store {
         let last = mark.map(|mark| mark.collected);
         let collect = collect::run(Arc::downgrade(inner), last, stop.clone());
         tasks.spawn(collect.instrument(info_span!("collect")));
+        let scrub = scrub::run(Arc::downgrade(inner), Pace::CALM, stop.clone());
+        tasks.spawn(scrub.instrument(info_span!("scrub")));
     }
 
     async fn first_start(&self, recovery_phrase: Zeroizing<String>) -> Result<FirstStart, StoreError> {

@@ -44,9 +44,9 @@
 //!
 //! | kind | body |
 //! |---|---|
-//! | 1 segment | opens a segment: length of the log's name (1 byte), the name, the numbers of all segments (4 bytes each) |
+//! | 1 segment | opens a segment: length of the log's name (1 byte), the name, the numbers of all segments, lost ones too (4 bytes each) |
 //! | 2 mark | empty; written after a second without appends and at close, so that damage to the last acknowledged frame is not taken for a torn tail |
-//! | 3 forget | number of the segment that is removed (4 bytes) |
+//! | 3 forget | number of the segment that is removed, or whose loss is accepted (4 bytes) |
 //! | 16 rows | records, one after another |
 //! | 17 accept loss | empty; a person accepted the loss of whatever is damaged before it |
 //!

@@ -4,6 +4,7 @@
 //! 0x01 'b' bucket name                                  bucket
 //! 0x01 'k' access key id                                access key
 //! 0x02                                                  the store was closed in order
+//! 0x03                                                  how far scrubbing has come
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ upload id 16 │ part number u16, big-endian        part
@@ -13,6 +14,7 @@ use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, UploadId};
 
 const ROOT: u8 = 0x01;
 const CLEAN: u8 = 0x02;
+const SCRUB: u8 = 0x03;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -39,6 +41,11 @@ pub(crate) fn root(kind: Root) -> Vec<u8> {
 /// There while the store is closed, if it was closed in order.
 pub(crate) fn clean_mark() -> Vec<u8> {
     vec![CLEAN]
+}
+
+/// How far scrubbing has come.
+pub(crate) fn scrub() -> Vec<u8> {
+    vec![SCRUB]
 }
 
 pub(crate) fn bucket(name: &BucketName) -> Vec<u8> {

@@ -1,3 +1,4 @@
 //! Keeps what is stored whole and frees what nobody needs.
 
 pub(crate) mod collect;
+pub(crate) mod scrub;

@@ -223,6 +223,9 @@ fn recover(state: &Path, words: &str) -> Result<Vec<Generation>, KeyringError> {
     let phrase = RecoveryPhrase::parse(words).map_err(KeyringError::Phrase)?;
     let path = state.join(RECOVERY_FILE);
     let file: RecoveryFile = read_file(&path)?;
+    if file.version > VERSION {
+        return Err(KeyringError::Newer(path));
+    }
     let text = phrase
         .key()
         .open_bytes(&[RECOVERY_FILE.as_bytes()], &file.wrapped)
@@ -331,6 +334,21 @@ mod tests {
         fs::remove_file(state.path().join(KEYS_FILE)).unwrap();
         let (recovered, _) = Keyring::open(state.path(), true, Some(&phrase.unwrap())).unwrap();
         assert_eq!(recovered.dedup_key(), created.dedup_key());
+    }
+
+    #[test]
+    fn a_recovery_file_of_a_newer_program_is_named_and_not_guessed_at() {
+        let state = tempfile::tempdir().unwrap();
+        let (_, phrase) = Keyring::open(state.path(), false, None).unwrap();
+        fs::remove_file(state.path().join(KEYS_FILE)).unwrap();
+        let path = state.path().join(RECOVERY_FILE);
+        let mut file: RecoveryFile = read_file(&path).unwrap();
+        file.version += 1;
+        fs::write(&path, cbor(&file)).unwrap();
+        assert!(matches!(
+            Keyring::open(state.path(), true, phrase.as_deref().map(String::as_str)),
+            Err(KeyringError::Newer(_))
+        ));
     }
 
     #[test]

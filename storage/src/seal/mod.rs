@@ -9,6 +9,9 @@
 //! ```
 //!
 //! Subkeys come from `blake3::derive_key` with one context string each, so that no key has two uses.
+//!
+//! Whoever has the disk but not `mesh.keys` sees in the row log bucket names, object keys, sizes, times, the MD5s of
+//! contents and the ids of access keys. Contents, headers, tags and secrets are sealed.
 
 mod aead;
 mod block;

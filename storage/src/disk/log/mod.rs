@@ -32,12 +32,18 @@ pub(crate) trait Apply: Send + 'static {
     /// What travels with a frame from its append to the index, so that the body need not be parsed again.
     type Note: Send + 'static;
 
-    /// Learns of frames in the order of their LSNs (none, when the log wrote one of its own); `last` is the log's last.
+    /// Learns of frames in the order of their LSNs; `last` is the log's last.
     /// Visible to readers when it returns; the appends are answered after it.
     ///
     /// # Errors
     /// The log stops, since index and log would disagree.
     fn apply(&mut self, frames: &mut Vec<(Placed, Self::Note)>, last: Placed) -> Result<(), DiskError>;
+
+    /// Learns that a segment, in which nothing counts any more, is about to be removed; `last` is the log's last frame.
+    ///
+    /// # Errors
+    /// As [`Apply::apply`].
+    fn forget(&mut self, segment: u32, last: Placed) -> Result<(), DiskError>;
 
     /// Decides what to append now that everything queued earlier is applied and nothing else can come between: `None`
     /// appends nothing.
@@ -305,10 +311,18 @@ impl<A: Apply> Owner<A> {
     pub(crate) fn forget(&mut self, segment: u32) -> Result<(), DiskError> {
         if let Some(placed) = self.writer.announce_removal(segment)? {
             // The index moves on first, so that it never stands at a frame that is gone.
-            self.apply.apply(&mut Vec::new(), placed)?;
+            self.apply.forget(segment, placed)?;
             self.writer.remove(segment)?;
         }
         Ok(())
+    }
+
+    /// Accepts that segments are lost: no later scan finds them missing.
+    ///
+    /// # Errors
+    /// As [`LogWriter::commit`].
+    pub(crate) fn accept_missing(&mut self) -> Result<(), DiskError> {
+        self.writer.accept_missing()
     }
 
     fn serve(&mut self, requests: &mut Vec<Request<A::Note>>) -> Result<(), DiskError> {

@@ -474,12 +474,13 @@ impl<'a, 'v> Scan<'a, 'v> {
     /// Reports segments that should be there and are not.
     fn report_missing(&mut self) -> Result<(), DiskError> {
         let gone = |number: &u32| self.segments.file(*number).is_err();
-        let missing: Vec<u32> = self
+        let missing: BTreeSet<u32> = self
             .named
             .difference(&self.forgotten)
             .copied()
             .filter(gone)
             .collect();
+        self.segments.note_missing(missing.clone());
         for segment in missing {
             let last_lsn = self.expected_lsn.map_or(0, |lsn| lsn - 1);
             self.damaged(Position { segment, offset: 0 }, 0, last_lsn)?;

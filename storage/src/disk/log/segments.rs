@@ -23,6 +23,7 @@ pub(crate) struct Segments {
 #[derive(Default)]
 struct Inner {
     numbers: BTreeSet<u32>,
+    missing: BTreeSet<u32>,
     open: HashMap<u32, Arc<dyn MediumFile>>,
 }
 
@@ -36,6 +37,7 @@ impl Segments {
             .collect();
         let inner = RwLock::new(Inner {
             numbers,
+            missing: BTreeSet::new(),
             open: HashMap::new(),
         });
         Ok(Self {
@@ -51,6 +53,16 @@ impl Segments {
         self.read().numbers.iter().copied().collect()
     }
 
+    /// Numbers of segments that are lost, as far as the last scan met them.
+    pub(super) fn missing(&self) -> BTreeSet<u32> {
+        self.read().missing.clone()
+    }
+
+    /// Remembers which segments are lost.
+    pub(super) fn note_missing(&self, missing: BTreeSet<u32>) {
+        self.write().missing = missing;
+    }
+
     /// The file of a segment; `NotFound` if it has been removed.
     pub(crate) fn file(&self, number: u32) -> io::Result<Arc<dyn MediumFile>> {
         {
@@ -64,6 +76,10 @@ impl Segments {
         }
         let file = self.medium.open(&name_of(self.log, number))?;
         let mut inner = self.write();
+        // Removed meanwhile: its room comes back only when nobody keeps it open.
+        if !inner.numbers.contains(&number) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         if inner.open.len() >= OPEN_MAX
             && let Some(other) = inner.open.keys().next().copied()
         {

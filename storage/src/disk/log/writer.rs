@@ -213,6 +213,17 @@ impl LogWriter {
             .map(Some)
     }
 
+    /// Writes a frame for each segment that is lost, after which it counts as removed.
+    pub(super) fn accept_missing(&mut self) -> Result<(), DiskError> {
+        let mut missing = self.segments.missing();
+        while let Some(number) = missing.pop_first() {
+            self.commit_own(KIND_FORGET, number.to_le_bytes().to_vec())?;
+            // A segment begun on the way names only those that are left.
+            self.segments.note_missing(missing.clone());
+        }
+        Ok(())
+    }
+
     /// Removes a segment whose removal is announced.
     pub(crate) fn remove(&mut self, number: u32) -> Result<(), DiskError> {
         let removed = self
@@ -361,7 +372,9 @@ impl LogWriter {
     fn opening_frame(&self, position: Position) -> Vec<u8> {
         let mut body = vec![u8::try_from(self.options.name.len()).unwrap_or(u8::MAX)];
         body.extend_from_slice(self.options.name.as_bytes());
-        for number in self.segments.numbers() {
+        // One that is lost is named until its loss is accepted, so that every scan finds it.
+        let missing = self.segments.missing();
+        for number in self.segments.numbers().into_iter().chain(missing) {
             body.extend_from_slice(&number.to_le_bytes());
         }
         let header = FrameHeader {

@@ -188,6 +188,15 @@ impl Apply for RowApply {
         Ok(())
     }
 
+    fn forget(&mut self, segment: u32, last: Placed) -> Result<(), DiskError> {
+        self.drops.remove(&segment);
+        self.index.write(IndexBatch {
+            applied: Some(last),
+            drops: vec![(segment, 0)],
+            ..IndexBatch::default()
+        })
+    }
+
     fn decide(&mut self, request: RowNote) -> Result<Option<(Frame, RowNote)>, DiskError> {
         let moving = match request {
             RowNote::Move(moving) => moving,

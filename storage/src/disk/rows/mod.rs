@@ -242,7 +242,9 @@ impl Opened {
         };
         let mut loss = name_loss(&recovered.losses);
         if loss.is_some() && options.accept_loss {
+            // In this order: a crash in between leaves a loss to accept once more, and never one that nobody accepted.
             owner.decide(RowNote::AcceptLoss)?;
+            owner.accept_missing()?;
             loss = None;
         }
         Ok(Self {

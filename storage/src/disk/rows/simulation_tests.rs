@@ -135,6 +135,8 @@ impl World {
         let moves = |moving| opened.owner.decide(RowNote::Move(moving));
         if rewrite(&segments, segment, older, moves, |_: Duration| true)? == Moved::All {
             opened.owner.forget(segment)?;
+            let drops = opened.index.drops()?;
+            assert!(drops.iter().all(|(dropped, _)| *dropped != segment));
         }
         Ok(())
     }
@@ -351,5 +353,44 @@ fn flipped_bits_are_reported_and_never_served() {
         world.commit().unwrap();
         world.open().unwrap();
         assert_eq!(world.opened().loss, None, "seed {seed}: it was accepted");
+    }
+}
+
+#[test]
+fn a_missing_segment_is_a_loss_until_a_person_accepts_it() {
+    for seed in seeds(20) {
+        let mut world = World::new(seed);
+        let segments = |world: &mut World| world.opened().owner.writer.segments().numbers();
+        while segments(&mut world).len() < 4 {
+            world.commit().unwrap();
+        }
+        world.opened = None;
+        world.medium.remove("rows-00000002.log").unwrap();
+        world.medium.sync_directory().unwrap();
+        let mut open = |accept_loss, accepted| {
+            (world.kept, world.accept_loss) = (None, accept_loss);
+            world.open().unwrap();
+            assert_eq!(world.opened().loss.is_none(), accepted, "seed {seed}");
+            let begun = segments(&mut world).len();
+            while segments(&mut world).len() == begun {
+                world.commit().unwrap();
+            }
+        };
+        open(false, false);
+        open(false, false);
+        open(true, true);
+        open(false, true);
+        open(false, true);
+        world.accept_loss = true;
+        world.opened = None;
+        world.medium.remove("rows-00000003.log").unwrap();
+        world.open().unwrap();
+        world.accept_loss = false;
+        world.open().unwrap();
+        assert_eq!(
+            world.opened().loss,
+            None,
+            "seed {seed}: accepted before the next segment"
+        );
     }
 }

@@ -46,7 +46,6 @@ const MEMTABLE_BYTES: u64 = 8 << 20;
 /// A memtable is flushed, too, when the row log has grown by this since it was begun: what a start replays takes about
 /// a tenth of a second.
 const REPLAY_BYTES: u64 = 32 << 20;
-
 /// A memtable is flushed, too, when this many of its entries are older versions of others: a listing steps over each.
 const SHADOWED_MAX: u64 = 2048;
 /// Bytes of a table: rows overwritten again and again cost no more than the merging of one.
@@ -134,7 +133,7 @@ impl TreeIndex {
         TreeScan(self.tree.range((from, to)))
     }
 
-    /// Writes a batch; one thread at a time.
+    /// Writes a batch; one thread at a time. Blocks the thread while memtables wait to be flushed.
     pub(super) fn write(&self, batch: IndexBatch) -> Result<(), DiskError> {
         let tree = &self.tree.tree;
         let memtable = tree.active_memtable();
