@@ -131,6 +131,29 @@ async fn a_lost_index_is_rebuilt() {
 }
 
 #[tokio::test]
+async fn an_index_with_a_damaged_table_is_rebuilt_before_any_request_meets_it() {
+    let home = TempDir::new().unwrap();
+    let disk = open(home.path()).await;
+    for number in 0..500 {
+        disk.commit(vec![put(&format!("key-{number:03}"), "value")])
+            .await
+            .unwrap();
+    }
+    disk.close().await.unwrap();
+    drop(disk);
+    let tables = fs::read_dir(home.path().join("rows/index/tables")).unwrap();
+    let table = tables.map(|table| table.unwrap().path()).next().unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    let middle = bytes.len() / 4;
+    bytes[middle] ^= 1;
+    fs::write(&table, bytes).unwrap();
+    let disk = open(home.path()).await;
+    assert!(disk.status().rows.index_rebuilt);
+    assert_eq!(keys(&disk).len(), 500);
+    assert_eq!(value(&disk, "key-123").as_deref(), Some("value"));
+}
+
+#[tokio::test]
 async fn a_damaged_row_is_reported_and_never_served() {
     let home = TempDir::new().unwrap();
     let disk = open(home.path()).await;
