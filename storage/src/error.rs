@@ -104,6 +104,9 @@ pub enum StoreError {
     /// Other writes took all the memory there is for them; try again later.
     #[error("too many writes at a time")]
     Busy,
+    /// Too few members answered in time: whether it was done is not known. Try again.
+    #[error("too few members of the mesh answer")]
+    Unavailable,
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,

@@ -10,6 +10,7 @@ mod repair;
 mod seal;
 mod store;
 
+pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;

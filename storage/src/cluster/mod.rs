@@ -4,6 +4,8 @@ mod blocks;
 mod directory;
 mod hot;
 mod partitions;
+pub mod peers;
+mod registers;
 mod releaser;
 
 pub(crate) use blocks::{Blocks, Opened};

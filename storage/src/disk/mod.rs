@@ -95,7 +95,8 @@ pub use error::DiskError;
 use files::Directory;
 pub(crate) use files::create_private;
 use medium::Medium;
-pub use rows::{Found, RowId, RowStatus, ScannedRow};
+pub(crate) use rows::Room;
+pub use rows::{Found, RowId, RowStatus, ScannedRow, WholeRow};
 use rows::{RowOptions, Rows};
 
 /// A segment of blocks that has this many bytes is followed by another.
@@ -155,6 +156,26 @@ pub struct DiskStatus {
     pub directories: Vec<DirectoryStatus>,
     /// Its rows.
     pub rows: RowStatus,
+}
+
+/// Writes that are queued, not yet durable.
+pub(crate) struct Committing {
+    disk: Disk,
+    queued: Option<rows::Answered>,
+    room: Room,
+}
+
+impl Committing {
+    /// Waits until they are durable and visible.
+    ///
+    /// # Errors
+    /// As [`Disk::commit`].
+    pub(crate) async fn durable(self) -> Result<(), DiskError> {
+        let Some(queued) = self.queued else { return Ok(()) };
+        let result = self.disk.0.rows.answered(queued).await;
+        drop(self.room);
+        result
+    }
 }
 
 /// One node's disk. Cloning gives another handle.
@@ -246,6 +267,14 @@ impl Disk {
         self.0.rows.row(key)
     }
 
+    /// The summary and the value of a row; else as [`Disk::row`].
+    ///
+    /// # Errors
+    /// As [`Disk::row`].
+    pub fn whole_row(&self, key: &[u8]) -> Result<Option<WholeRow>, DiskError> {
+        self.0.rows.whole(key)
+    }
+
     /// As [`Disk::row`], but reads only a content that `known` does not know yet.
     ///
     /// # Errors
@@ -277,6 +306,28 @@ impl Disk {
     /// Once queued the writes are committed whether or not anyone waits.
     pub async fn commit(&self, writes: Vec<RowWrite>) -> Result<(), DiskError> {
         self.0.rows.commit(writes).await
+    }
+
+    /// Waits for room to queue writes of about so many bytes; to be given to [`Disk::enqueue`].
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) async fn room(&self, bytes: u64) -> Result<Room, DiskError> {
+        self.0.rows.room(bytes).await
+    }
+
+    /// Queues writes, all or none, behind all that was queued before: so whoever decides under a lock also commits in that
+    /// order. They are committed whether or not anyone waits.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `TooLarge`: nothing was queued. `Stopped`, `Closed`.
+    pub(crate) fn enqueue(&self, room: Room, writes: Vec<RowWrite>) -> Result<Committing, DiskError> {
+        let queued = self.0.rows.enqueue(writes)?;
+        Ok(Committing {
+            disk: self.clone(),
+            queued,
+            room,
+        })
     }
 
     /// Stores a sealed block with its first reference, or adds the reference to a block already here. `id` is the

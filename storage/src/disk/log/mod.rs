@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(crate) use recovery::{Bodies, Damage, ScanFrom, Scanned, open_log, read_segment};
 pub(crate) use segments::Segments;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub(crate) use writer::{Frame, LogOptions, LogWriter, Placed};
 
 use crate::disk::DiskError;
@@ -64,7 +64,7 @@ pub(crate) struct Log<A: Apply> {
 struct Shared<N> {
     queue: Mutex<Queue<N>>,
     wake: Condvar,
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 struct Queue<N> {
@@ -72,6 +72,12 @@ struct Queue<N> {
     closing: bool,
     stopped: bool,
 }
+
+/// Room in a log's queue.
+pub(crate) struct Room(#[allow(dead_code, reason = "dropping it gives the room back")] OwnedSemaphorePermit);
+
+/// The answer to a queued frame, still to come.
+pub(crate) struct Answered(oneshot::Receiver<Result<Option<Placed>, DiskError>>);
 
 type Answer = oneshot::Sender<Result<Option<Placed>, DiskError>>;
 
@@ -95,7 +101,7 @@ impl<A: Apply> Log<A> {
                 stopped: false,
             }),
             wake: Condvar::new(),
-            room: Semaphore::new(QUEUE_UNITS as usize),
+            room: Arc::new(Semaphore::new(QUEUE_UNITS as usize)),
         });
         let (segments, options) = (writer.segments().clone(), writer.options().clone());
         let owner = Owner { writer, apply };
@@ -134,11 +140,39 @@ impl<A: Apply> Log<A> {
     /// # Cancellation
     /// Once queued the frame is written whether or not anyone waits.
     pub(crate) async fn append(&self, frame: Frame, note: A::Note) -> Result<Placed, DiskError> {
-        let units = u32::try_from(frame.frame_len().div_ceil(QUEUE_UNIT)).unwrap_or(QUEUE_UNITS);
-        let permit = self.shared.room.acquire_many(units.min(QUEUE_UNITS)).await;
-        let _room = permit.map_err(|_| self.refusal())?;
+        let room = self.room(frame.frame_len()).await?;
+        let answered = self.enqueue(frame, note)?;
+        let placed = self.answered(answered).await;
+        drop(room);
+        placed
+    }
+
+    /// Waits for room in the queue for so many bytes; to be kept until what was queued is answered.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) async fn room(&self, bytes: u64) -> Result<Room, DiskError> {
+        let units = u32::try_from(bytes.div_ceil(QUEUE_UNIT)).unwrap_or(QUEUE_UNITS);
+        let room = self.shared.room.clone();
+        let permit = room.acquire_many_owned(units.clamp(1, QUEUE_UNITS)).await;
+        permit.map(Room).map_err(|_| self.refusal())
+    }
+
+    /// Queues one frame behind all that was queued before.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) fn enqueue(&self, frame: Frame, note: A::Note) -> Result<Answered, DiskError> {
         let (answer, answered) = oneshot::channel();
         self.push(Request::Append { frame, note, answer })?;
+        Ok(Answered(answered))
+    }
+
+    /// Waits for what was queued: it is durable and applied when this returns.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(crate) async fn answered(&self, Answered(answered): Answered) -> Result<Placed, DiskError> {
         match answered.await.map_err(|_| self.refusal())?? {
             Some(placed) => Ok(placed),
             None => Err(self.refusal()),

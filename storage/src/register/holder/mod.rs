@@ -27,6 +27,7 @@ use std::sync::Arc;
 use collect::Collection;
 use lane::Lane;
 use promise::{Attempt, Knowledge};
+use serde::{Deserialize, Serialize};
 
 use super::mutant::Broken;
 use super::{
@@ -39,7 +40,7 @@ use crate::model::MemberId;
 pub const LANE_MAX: usize = 1024;
 
 /// What a client wants done to the rows of one lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation<C> {
     /// Its name; a retry has the same.
     pub id: OpId,
@@ -100,7 +101,7 @@ impl Loaded {
 }
 
 /// What became of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer<O> {
     /// It was decided so, and that stands.
     Done(O),
