@@ -280,6 +280,7 @@ fn decide(operation: &Operation<Command>, loaded: &Loaded) -> Decision<Outcome> 
         ),
     };
     Decision::Commit {
+        told_after: stages.len(),
         stages,
         relies_on,
         outcome,

@@ -30,7 +30,9 @@ use crate::register::{
 };
 
 /// Partitions of keys, and behind them the root partition.
-pub(crate) const PARTITIONS: u16 = 257;
+const PARTITIONS: u16 = 257;
+/// The partition of the directory.
+pub(crate) const ROOT_PARTITION: u16 = 256;
 /// How long an operation is tried before its client hears that the store cannot tell.
 const DEADLINE: Duration = Duration::from_secs(25);
 /// After so long without an answer members are asked again.
@@ -230,7 +232,13 @@ impl<M: Machine> Registers<M> {
         let (waiter, mut answer) = oneshot::channel();
         let room = self.0.disk.room(ROOM).await?;
         let fed = self.partition(partition).submit(operation, waiter, room)?;
-        self.follow(partition, fed).await?;
+        if let Err(error) = self.follow(partition, fed).await {
+            // What failed may be the commit of another operation that went on with this one.
+            return match answer.try_recv() {
+                Ok(Answer::Done(outcome)) => Ok(Answer::Done(outcome)),
+                _ => Err(error),
+            };
+        }
         loop {
             let overdue = (Instant::now() + RESEND).min(deadline);
             match timeout_at(overdue, &mut answer).await {

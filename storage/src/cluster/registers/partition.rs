@@ -323,6 +323,7 @@ impl<M: Machine> Partition<M> {
             Task::Confirm => {
                 return Decision::Commit {
                     stages: Vec::new(),
+                    told_after: 0,
                     relies_on: operation.keys.clone(),
                     outcome: None,
                 };
@@ -332,10 +333,12 @@ impl<M: Machine> Partition<M> {
             Decision::Need { keys, ranges } => Decision::Need { keys, ranges },
             Decision::Commit {
                 stages,
+                told_after,
                 relies_on,
                 outcome,
             } => Decision::Commit {
                 stages,
+                told_after,
                 relies_on,
                 outcome: Some(outcome),
             },

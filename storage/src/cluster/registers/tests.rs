@@ -70,6 +70,7 @@ impl Machine for Words {
                     }]
                 })
                 .collect(),
+            told_after: 1,
             relies_on,
             outcome,
         }
@@ -110,7 +111,7 @@ impl Peers for Line {
             };
             let inner = board.members.get().and_then(|members| members[&to].upgrade());
             let Some(inner) = inner.filter(|_| !cut(&board)) else {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                sleep(Duration::from_millis(5)).await;
                 return Err(PeerError::NoAnswer(to));
             };
             match Registers(inner).answer(from, &request).await {

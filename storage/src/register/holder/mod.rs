@@ -77,6 +77,8 @@ pub enum Decision<O> {
     Commit {
         /// May be none.
         stages: Vec<Vec<Change>>,
+        /// How many stages are chosen before the client is told. Those behind tidy up.
+        told_after: usize,
         /// Rows that were read and not written, and on which the outcome depends.
         relies_on: Vec<Key>,
         /// What to answer; opaque here.
@@ -89,6 +91,8 @@ pub enum Decision<O> {
 pub struct Loaded {
     /// Every row asked for by name, and those of the ranges. Tombstones are among them.
     pub rows: BTreeMap<Key, Row>,
+    /// The ranges asked for.
+    pub ranges: Vec<KeyRange>,
     /// Below these lines the operation is to be refused.
     pub fences: Fences,
 }
