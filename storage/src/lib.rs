@@ -3,11 +3,16 @@
 mod cluster;
 pub mod disk;
 mod error;
+mod limits;
 pub mod model;
 mod objects;
+mod random;
 mod repair;
 mod seal;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod store;
+mod tasks;
 
 pub use error::{Digest, StoreError};
 pub use objects::*;
