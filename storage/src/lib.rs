@@ -3,12 +3,17 @@
 mod cluster;
 pub mod disk;
 mod error;
+mod limits;
 pub mod model;
 mod objects;
+mod random;
 pub mod register;
 mod repair;
 mod seal;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod store;
+mod tasks;
 
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};

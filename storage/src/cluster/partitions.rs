@@ -1,6 +1,6 @@
 //! Registers, one per row: read, and change one at a time; with one replica, quorum is that replica's disk.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +21,8 @@ const LANES: usize = 4096;
 pub(crate) struct Partitions {
     disk: Disk,
     lanes: Vec<Arc<Semaphore>>,
-    hasher: RandomState,
+    /// Makes it hard to find many keys of one lane.
+    salt: [u8; 16],
 }
 
 /// The right to change the rows of one object key: the object, its uploads, their parts.
@@ -57,7 +58,7 @@ impl Partitions {
         Self {
             disk,
             lanes,
-            hasher: RandomState::new(),
+            salt: crate::seal::random(),
         }
     }
 
@@ -66,8 +67,9 @@ impl Partitions {
     /// # Errors
     /// Never while the store is open.
     pub(crate) async fn claim(&self, bucket: BucketId, key: &ObjectKey) -> Result<Claim, StoreError> {
-        let hash = self.hasher.hash_one((bucket, key));
-        let lane = self.lanes[usize::try_from(hash % LANES as u64).unwrap_or(0)].clone();
+        let mut hasher = DefaultHasher::new();
+        (self.salt, bucket, key).hash(&mut hasher);
+        let lane = self.lanes[usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0)].clone();
         let permit = lane.acquire_owned().await.map_err(|_| StoreError::Closed)?;
         Ok(Claim { _permit: permit })
     }

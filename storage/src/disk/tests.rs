@@ -4,13 +4,11 @@
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::fault::FaultMedium;
-use super::medium::Medium;
 use super::{BlockDirectory, Disk, DiskError, DiskOptions, RowWrite};
 
 fn put(key: &str, value: &str) -> RowWrite {
@@ -271,14 +269,25 @@ async fn a_row_log_of_version_1_stays_readable() {
     assert_eq!(value(&disk, "c").as_deref(), Some("third"));
 }
 
-#[tokio::test]
-async fn a_simulated_disk_serves_through_the_same_face() {
-    let block_index = tempfile::tempdir().unwrap();
-    let medium: Arc<dyn Medium> = Arc::new(FaultMedium::new(1));
-    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
-    disk.commit(vec![put("a", "1")]).await.unwrap();
-    disk.close().await.unwrap();
-    drop(disk);
-    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
-    assert_eq!(value(&disk, "a").as_deref(), Some("1"));
+#[test]
+fn a_simulated_disk_serves_through_the_same_face() {
+    let world = async {
+        let medium = FaultMedium::new(1);
+        let layout = crate::simulation::SimulatedLayout {
+            row_segment_bytes: 16 << 10,
+            block_segment_bytes: 16 << 10,
+            accept_loss: false,
+        };
+        let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+        disk.commit(vec![put("a", "1")]).await.unwrap();
+        let block = Bytes::from_static(b"sealed");
+        let id = *blake3::hash(&block).as_bytes();
+        disk.put_block(id, [1; 16], block.clone()).await.unwrap();
+        disk.close().await.unwrap();
+        drop(disk);
+        let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+        assert_eq!(value(&disk, "a").as_deref(), Some("1"));
+        assert_eq!(disk.read_block(id, 0..6).unwrap(), block);
+    };
+    crate::simulation::run(1, world).unwrap();
 }

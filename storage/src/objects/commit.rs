@@ -8,12 +8,9 @@ use crate::model::{
     BlockRef, Bucket, Changed, Content, Extent, Manifest, ObjectKey, ObjectRow, SealedVersion,
     VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key, summary,
 };
-use crate::seal::{BLOCK_BYTES_MAX, cbor, owner_of, seal_block};
+use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
 use crate::{Store, StoreError};
-
-/// CBOR of a manifest above this size goes into blocks of its own.
-const MANIFEST_BYTES_MAX: usize = 4096;
 
 /// A version ready to be committed; dropping it uncommitted frees its blocks.
 pub(super) struct Ready {
@@ -142,7 +139,7 @@ impl Store {
         let mut leases = vec![lease];
         if let Content::Blocks(manifest) = &details.content {
             let text = cbor(manifest);
-            if text.len() > MANIFEST_BYTES_MAX {
+            if text.len() > self.0.limits.manifest_bytes {
                 let (manifest, lease) = self.store_manifest(&entry.bucket, key, text).await?;
                 extents.push(manifest.write);
                 details.content = Content::Long { manifest };
@@ -170,13 +167,14 @@ impl Store {
         let lease = self.0.lease(bucket, key);
         let text = Arc::new(text);
         let mut blocks = Vec::new();
-        for start in (0..text.len()).step_by(BLOCK_BYTES_MAX) {
+        let block_bytes = self.0.limits.block_bytes;
+        for start in (0..text.len()).step_by(block_bytes) {
             let (inner, text) = (self.0.clone(), text.clone());
             let sealed = self
                 .0
                 .disk
                 .run(move || {
-                    let end = text.len().min(start + BLOCK_BYTES_MAX);
+                    let end = text.len().min(start + block_bytes);
                     seal_block(inner.keyring.dedup_key(), &text[start..end])
                 })
                 .await?;

@@ -14,9 +14,6 @@ use crate::model::{
 };
 use crate::{Digest, Store, StoreError};
 
-/// The least a part has that is not the last.
-const PART_BYTES_MIN: u64 = 5 << 20;
-
 /// A part a client names in its Complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletedPart {
@@ -96,7 +93,7 @@ impl Store {
         let mut writes = Writes::default();
         let stored = self.0.take_parts(entry.bucket.id, upload, &mut writes).await?;
         let (chosen, unused) = choose(stored, &complete.parts)?;
-        let size = check_sizes(&chosen, complete.size)?;
+        let size = check_sizes(&chosen, complete.size, self.0.limits.part_bytes_min)?;
         let checksum = checksum_of(&row, &chosen, complete.checksum)?;
         let manifest = self.manifest_of(&entry, &key, &chosen)?;
         let facts = VersionFacts {
@@ -183,9 +180,9 @@ fn choose(stored: Vec<PartRow>, named: &[CompletedPart]) -> Result<(Vec<PartRow>
     Ok((chosen, unused))
 }
 
-fn check_sizes(parts: &[PartRow], claimed: Option<u64>) -> Result<u64, StoreError> {
+fn check_sizes(parts: &[PartRow], claimed: Option<u64>, least: u64) -> Result<u64, StoreError> {
     let but_last = parts.len().saturating_sub(1);
-    if let Some(small) = parts[..but_last].iter().find(|part| part.size < PART_BYTES_MIN) {
+    if let Some(small) = parts[..but_last].iter().find(|part| part.size < least) {
         return Err(StoreError::EntityTooSmall {
             number: small.number,
             size: small.size,

@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::task::TaskTracker;
 use wire::{Call, Reaction};
 
 use super::peers::{Class, Peers};
@@ -28,6 +27,7 @@ use crate::model::MemberId;
 use crate::register::{
     Answer, Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request,
 };
+use crate::tasks::Tasks;
 
 /// Partitions of keys, and behind them the root partition.
 const PARTITIONS: u16 = 257;
@@ -93,7 +93,7 @@ struct Inner<M: Machine> {
     peers: Arc<dyn Peers>,
     partitions: Vec<Mutex<Partition<M>>>,
     /// Calls to peers and commits under way: they run to their end.
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl<M: Machine> Registers<M> {
@@ -107,7 +107,7 @@ impl<M: Machine> Registers<M> {
         peers: Arc<dyn Peers>,
         machine: &Arc<M>,
         first: &Config,
-        tasks: TaskTracker,
+        tasks: Tasks,
     ) -> Result<Self, StoreError> {
         let load = |number| {
             let nonce = Nonce::from_le_bytes(crate::seal::random());
@@ -123,7 +123,7 @@ impl<M: Machine> Registers<M> {
     }
 
     /// Does an operation: by itself where it holds the partition or nobody does, else through whoever holds it. Tried again
-    /// under the same name until it is known to be done. Must run to its end: see [`TaskTracker`].
+    /// under the same name until it is known to be done. Must run to its end: see [`Tasks`].
     ///
     /// # Errors
     /// `Unavailable`: no quorum in time; whether it is done is not known. The disk fails or is full.

@@ -162,7 +162,7 @@ async fn members(folder: &Path, votes: &[(u32, u8)]) -> (Switchboard, Vec<Regist
             peers,
             &Arc::new(Words),
             &first,
-            TaskTracker::new(),
+            Tasks::default(),
         );
         registers.push(opened.unwrap());
     }

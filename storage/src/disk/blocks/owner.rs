@@ -70,33 +70,45 @@ impl Owner {
 
     /// Serves requests until closed.
     pub(super) fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut group = Group::new();
-        'serving: while let Some(first) = requests.blocking_recv() {
-            let mut bytes = 0;
-            let mut next = Some(first);
-            while let Some(request) = next {
-                match request {
-                    Request::Ask(ask, answer) => {
-                        bytes += ask.bytes();
-                        group.push_back((ask, answer));
-                    }
-                    Request::Forget(segment, answer) => {
-                        self.commit(&mut group);
-                        // A waiter that has gone away needs no answer, here and below.
-                        drop(answer.send(self.forget(segment).map(|()| Vec::new())));
-                    }
-                    Request::Mark => {
-                        self.commit(&mut group);
-                        self.mark();
-                    }
-                    Request::Close => break 'serving,
-                }
-                let more = group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES;
-                next = more.then(|| requests.try_recv().ok()).flatten();
+        while let Some(first) = requests.blocking_recv() {
+            if !self.serve_group(first, &mut requests) {
+                break;
             }
-            self.commit(&mut group);
+        }
+        self.end();
+    }
+
+    /// Serves a request and those queued behind it, with one sync; false once asked to close.
+    pub(super) fn serve_group(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) -> bool {
+        let mut group = Group::new();
+        let (mut bytes, mut open) = (0, true);
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Ask(ask, answer) => {
+                    bytes += ask.bytes();
+                    group.push_back((ask, answer));
+                }
+                Request::Forget(segment, answer) => {
+                    self.commit(&mut group);
+                    // A waiter that has gone away needs no answer, here and below.
+                    drop(answer.send(self.forget(segment).map(|()| Vec::new())));
+                }
+                Request::Mark => {
+                    self.commit(&mut group);
+                    self.mark();
+                }
+                Request::Close => open = false,
+            }
+            let more = open && group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES;
+            next = more.then(|| requests.try_recv().ok()).flatten();
         }
         self.commit(&mut group);
+        open
+    }
+
+    /// Marks the end.
+    pub(super) fn end(mut self) {
         self.mark();
         if let Err(error) = self.shared.index.persist() {
             // The index is disposable: the next start replays what it lacks.

@@ -27,6 +27,7 @@ pub(super) use record::read_hostile;
 pub(crate) use recover::IndexAt;
 use recover::recover;
 
+use super::drive::Drive;
 use super::frame::KIND_FIRST_OWN;
 pub(crate) use super::log::{Answered, Room};
 use super::log::{Damage, Log, LogOptions, Owner};
@@ -52,6 +53,8 @@ pub(crate) struct RowOptions<'a> {
     pub(crate) accept_loss: bool,
     /// A segment of the log that has this many bytes is followed by another.
     pub(crate) segment_bytes: u64,
+    /// Who serves the log and compacts it.
+    pub(crate) drive: Drive,
 }
 
 impl<'a> RowOptions<'a> {
@@ -63,19 +66,21 @@ impl<'a> RowOptions<'a> {
             index,
             accept_loss,
             segment_bytes: SEGMENT_BYTES,
+            drive: Drive::Threads,
         }
     }
 }
 
+#[cfg(any(test, feature = "simulation"))]
 impl RowOptions<'static> {
     /// The rows of a simulated node: small segments, so that a short run meets all that segments bring.
-    pub(crate) fn in_memory(accept_loss: bool) -> Self {
-        let directory = Path::new("simulated");
+    pub(crate) fn simulated(segment_bytes: u64, accept_loss: bool) -> Self {
         Self {
-            directory,
+            directory: Path::new("simulated"),
             index: IndexAt::Memory(None),
             accept_loss,
-            segment_bytes: 64 << 10,
+            segment_bytes,
+            drive: Drive::Simulated,
         }
     }
 }
@@ -114,10 +119,19 @@ impl Rows {
     pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
         let opened = Opened::open(medium, options)?;
         let (index, rebuilt, loss) = (opened.index, opened.rebuilt, opened.loss);
-        let log = Arc::new(Log::start(opened.owner.writer, opened.owner.apply)?);
+        let log = Arc::new(Log::start(
+            opened.owner.writer,
+            opened.owner.apply,
+            options.drive,
+        )?);
         let compactor = match loss {
             Some(_) => None,
-            None => Some(Compactor::start(log.clone(), index.clone(), options.directory)?),
+            None => Some(Compactor::start(
+                log.clone(),
+                index.clone(),
+                options.directory,
+                options.drive,
+            )?),
         };
         Ok(Self {
             log,
