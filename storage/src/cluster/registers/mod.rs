@@ -4,6 +4,7 @@ mod partition;
 mod read;
 pub(crate) mod record;
 mod rows;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -259,6 +260,11 @@ impl<M: Machine> Registers<M> {
                 let replies = self.requests(requests).await?;
                 Ok(wire::encode(&Reaction::<Done<M>>::Replies(replies)))
             }
+            Call::Tell { from, to, most } => {
+                let (this, most) = (self.clone(), usize::try_from(most).unwrap_or(usize::MAX));
+                let told = self.0.disk.run(move || this.0.tell(&from, &to, most)).await??;
+                Ok(wire::encode(&Reaction::<Done<M>>::Told(told)))
+            }
             Call::Submit(partition, operation) => {
                 if partition >= PARTITIONS {
                     return Err(StoreError::Damaged(format!(
@@ -353,7 +359,7 @@ impl<M: Machine> Registers<M> {
         };
         let replies = match wire::decode(&bytes) {
             Ok(Reaction::<Done<M>>::Replies(replies)) => replies,
-            Ok(Reaction::Answer(_)) => return,
+            Ok(_) => return,
             Err(error) => return tracing::warn!(%error, member = ?to, "reply not understood"),
         };
         for (partition, reply) in asked.into_iter().zip(replies) {
@@ -365,8 +371,14 @@ impl<M: Machine> Registers<M> {
     }
 
     fn partition(&self, number: u16) -> MutexGuard<'_, Partition<M>> {
+        self.0.partition(number)
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    fn partition(&self, number: u16) -> MutexGuard<'_, Partition<M>> {
         // Callers give numbers below PARTITIONS; a panic under the lock leaves a partition that is read again from disk.
-        self.0.partitions[usize::from(number % PARTITIONS)]
+        self.partitions[usize::from(number % PARTITIONS)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

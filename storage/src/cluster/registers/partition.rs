@@ -141,6 +141,11 @@ impl<M: Machine> Partition<M> {
         self.part.promised.epoch
     }
 
+    /// The epoch it has adopted durably.
+    pub(super) fn durable_epoch(&self) -> Epoch {
+        self.durable.promised.epoch
+    }
+
     /// Who holds the partition, as far as this member knows: whoever it promised last.
     pub(super) fn believed_holder(&self) -> Option<MemberId> {
         let promised = self.part.promised;

@@ -168,6 +168,12 @@ pub(super) fn stamp_of(summary: &[u8]) -> Option<Stamp> {
     read_stamp(rest.get(1..)?)
 }
 
+/// The stamp in a row's summary, and whether its content is chosen.
+pub(super) fn head_of(summary: &[u8]) -> Option<(Stamp, bool)> {
+    let flags = summary.get(1)?;
+    Some((stamp_of(summary)?, flags & CHOSEN != 0))
+}
+
 /// The value's own summary in a row's summary.
 pub(crate) fn summary_of(summary: &[u8]) -> Option<&[u8]> {
     let rest = summary.strip_prefix(&[SUMMARY_VERSION])?;

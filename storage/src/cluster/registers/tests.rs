@@ -268,3 +268,37 @@ async fn the_tie_break_home_goes_on_alone_and_the_other_says_that_it_cannot() {
     board.away.lock().unwrap().clear();
     assert_eq!(read(&homes[1], "a").await.as_deref(), Some("2"));
 }
+
+#[tokio::test]
+async fn a_listing_shows_what_any_quorum_has_and_no_tombstone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    for name in ["a", "b", "c", "d"] {
+        ask(&three[0], name, Command::Put(name.into())).await.unwrap();
+    }
+    board.away.lock().unwrap().push(MemberId(1));
+    ask(&three[1], "b", Command::Delete).await.unwrap();
+    ask(&three[1], "c", Command::Put("C".into())).await.unwrap();
+    *board.away.lock().unwrap() = vec![MemberId(3)];
+    let mut listed = Vec::new();
+    let mut from = Key::from_static(&[0x10]);
+    loop {
+        let page = three[0].scan(&from, &Key::from_static(&[0x11]), 2).await.unwrap();
+        let names = page
+            .rows
+            .iter()
+            .map(|(key, summary)| (text_of(&key[2..]), text_of(summary)));
+        listed.extend(names);
+        let Some(next) = page.next else { break };
+        from = next;
+    }
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|(name, about)| (name.as_str(), about.as_str()))
+        .collect();
+    assert_eq!(listed, [("a", "about a"), ("c", "about C"), ("d", "about d")]);
+    board.away.lock().unwrap().push(MemberId(2));
+    let end = Key::from_static(&[0x11]);
+    let alone = tokio::time::timeout(Duration::from_millis(300), three[0].scan(&from, &end, 2));
+    assert!(alone.await.is_err());
+}

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::scan::Told;
 use crate::StoreError;
-use crate::register::{Answer, Operation, Reply, Request};
+use crate::register::{Answer, Key, Operation, Reply, Request};
 
 const VERSION: u8 = 1;
 
@@ -14,6 +15,8 @@ const VERSION: u8 = 1;
 pub(super) enum Call<C> {
     /// Requests to acceptors, each with its partition.
     Requests(Vec<(u16, Request)>),
+    /// What stands in a range, from one key on, up to but without another.
+    Tell { from: Key, to: Key, most: u32 },
     /// An operation for whoever is believed to hold the partition.
     Submit(u16, Operation<C>),
 }
@@ -23,6 +26,8 @@ pub(super) enum Call<C> {
 pub(super) enum Reaction<O> {
     /// One for each request, in order; some have none.
     Replies(Vec<Option<Reply>>),
+    /// What stands in the range.
+    Told(Told),
     /// What became of the operation.
     Answer(Answer<O>),
 }
