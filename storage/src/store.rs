@@ -12,15 +12,17 @@ use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser, Writes};
+use crate::cluster::peers::NoPeers;
+use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser};
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
 use crate::limits::Limits;
-use crate::model::{AccessKey, KeyName, Timestamp, row_key};
+use crate::model::{AccessKey, KeyName, MemberId, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
+use crate::register::Config;
 use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::seal::Keyring;
@@ -28,6 +30,9 @@ use crate::tasks::Tasks;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
 pub(crate) const MEMORY_UNIT: usize = 64 * 1024;
+
+/// The membership of the first box of a mesh.
+const ALONE: MemberId = MemberId(1);
 
 /// How a store is opened; already valid. Has no `Debug`, so that the phrase reaches no log.
 #[derive(Clone)]
@@ -181,7 +186,9 @@ impl Store {
         hot: u64,
         limits: Limits,
     ) -> Result<Self, StoreError> {
-        let partitions = Partitions::new(disk.clone());
+        let tasks = Tasks::default();
+        let alone = Config::sole(ALONE);
+        let partitions = Partitions::open(ALONE, &disk, Arc::new(NoPeers), &alone, tasks.clone())?;
         let mark = take_clean_mark(&disk, &partitions).await?;
         let directory = Directory::load(&disk, &partitions, &keyring)?;
         let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
@@ -198,7 +205,7 @@ impl Store {
                     .as_millis(),
             ),
             scrub: Mutex::new(scrub::load(&partitions)),
-            tasks: Tasks::default(),
+            tasks,
             limits,
             background: Background::default(),
             disk,
@@ -207,6 +214,7 @@ impl Store {
             partitions,
         }));
         store.start_background(mark);
+        store.reopen_buckets().await;
         Ok(store)
     }
 
@@ -233,9 +241,8 @@ impl Store {
             return Ok(());
         }
         let collected = Timestamp::from_millis(self.0.collected.load(Ordering::Relaxed));
-        let mut writes = Writes::default();
-        writes.put(row_key::clean_mark(), Vec::new(), &CleanMark { collected });
-        self.0.partitions.commit_root(writes).await
+        let mark = CleanMark { collected };
+        self.0.partitions.keep(row_key::clean_mark(), &mark).await
     }
 
     /// What the disk says about itself.

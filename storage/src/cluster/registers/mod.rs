@@ -9,7 +9,7 @@ mod scan;
 mod tests;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -135,6 +135,7 @@ impl<M: Machine> Registers<M> {
     ) -> Result<M::Outcome, StoreError> {
         let Operation {
             id,
+            is_retry,
             lane,
             keys,
             ranges,
@@ -142,6 +143,7 @@ impl<M: Machine> Registers<M> {
         } = operation;
         let task = Operation {
             id,
+            is_retry,
             lane,
             keys,
             ranges,
@@ -157,6 +159,7 @@ impl<M: Machine> Registers<M> {
     async fn confirm(&self, partition: u16, key: &Key) -> Result<(), StoreError> {
         let task = Operation {
             id: OpId(crate::seal::random()),
+            is_retry: false,
             lane: M::lane_of(key),
             keys: vec![key.clone()],
             ranges: Vec::new(),
@@ -168,17 +171,27 @@ impl<M: Machine> Registers<M> {
     async fn run(
         &self,
         partition: u16,
-        operation: Operation<Task<M::Command>>,
+        mut operation: Operation<Task<M::Command>>,
     ) -> Result<Done<M>, StoreError> {
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
+        let mut silent = BTreeSet::new();
         loop {
-            let answer = match self.holder_elsewhere(partition, tries) {
+            let holder = self.holder_elsewhere(partition, &silent);
+            let answer = match holder {
                 Some(holder) => self.forward(partition, holder, operation.clone()).await,
-                None => self.decide(partition, operation.clone(), deadline).await?,
+                None => Some(self.decide(partition, operation.clone(), deadline).await?),
             };
-            if let Answer::Done(outcome) = answer {
-                return Ok(outcome);
+            match answer {
+                Some(Answer::Done(outcome)) => return Ok(outcome),
+                Some(Answer::Forgotten) => return Err(StoreError::Unavailable),
+                Some(Answer::NotHolder) => {}
+                Some(Answer::Unknown) => operation.is_retry = true,
+                None => {
+                    // It may have arrived.
+                    operation.is_retry = true;
+                    silent.extend(holder);
+                }
             }
             tries += 1;
             let wait = back_off(tries);
@@ -189,37 +202,40 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Who else is to be asked first. Every other try is made by this member itself, if it is a replica.
-    fn holder_elsewhere(&self, partition: u16, tries: u32) -> Option<MemberId> {
+    /// Who else is to be asked: whoever is believed to hold the partition. This member takes over only where that one is
+    /// silent: two that depose each other get nothing done.
+    fn holder_elsewhere(&self, partition: u16, silent: &BTreeSet<MemberId>) -> Option<MemberId> {
         let (config, believed) = {
             let partition = self.partition(partition);
             (partition.config()?, partition.believed_holder())
         };
-        let is_replica = config.members().contains(&self.0.me);
-        match believed.filter(|holder| config.members().contains(holder)) {
-            Some(holder) if holder == self.0.me => None,
-            Some(holder) if tries.is_multiple_of(2) => Some(holder),
-            _ if is_replica => None,
-            _ => {
-                let members: Vec<_> = config.members().into_iter().collect();
-                let near = self.0.peers.nearest(&members);
-                near.get(tries as usize % near.len().max(1)).copied()
-            }
+        let members = config.members();
+        let believed = believed.filter(|holder| members.contains(holder) && !silent.contains(holder));
+        if members.contains(&self.0.me) {
+            return believed.filter(|holder| *holder != self.0.me);
         }
+        let others: Vec<_> = members
+            .iter()
+            .copied()
+            .filter(|member| !silent.contains(member))
+            .collect();
+        believed
+            .or_else(|| self.0.peers.nearest(&others).first().copied())
+            .or_else(|| members.first().copied())
     }
 
+    /// Has another member decide an operation; `None` when it does not answer.
     async fn forward(
         &self,
         partition: u16,
         holder: MemberId,
         operation: Operation<Task<M::Command>>,
-    ) -> Answer<Done<M>> {
+    ) -> Option<Answer<Done<M>>> {
         let call = wire::encode(&Call::Submit(partition, operation));
         let called = self.0.peers.call(holder, Class::Metadata, call).await;
-        match called.map(|bytes| wire::decode(&bytes)) {
-            Ok(Ok(Reaction::Answer(answer))) => answer,
-            // It may have arrived.
-            Ok(_) | Err(_) => Answer::Unknown,
+        match wire::decode(&called.ok()?) {
+            Ok(Reaction::Answer(answer)) => Some(answer),
+            Ok(_) | Err(_) => None,
         }
     }
 

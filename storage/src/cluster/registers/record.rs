@@ -3,8 +3,8 @@
 //! Integers are little-endian. The value of a row is
 //!
 //! ```text
-//! version 1 byte (2) │ flags 1 │ operations u8 │ epoch u32 │ round u32 │ member u32 │ seq u32 │ id of an operation 16, … │ body
-//! flags: 1 chosen, 2 tombstone
+//! version 1 byte (2) │ flags 1 │ operations u8 │ epoch u32 │ round u32 │ member u32 │ seq u32 │ forgotten u64 │ id of an operation 16, … │ body
+//! flags: 1 chosen, 2 tombstone, 4 there is a time of forgotten operations (else its 8 bytes are left out)
 //! ```
 //!
 //! and its summary, which the index keeps, is
@@ -29,6 +29,7 @@ const SUMMARY_VERSION: u8 = 1;
 const STATE_VERSION: u8 = 1;
 const CHOSEN: u8 = 1;
 const TOMBSTONE: u8 = 2;
+const FORGOTTEN: u8 = 4;
 /// Bytes of a value before the ids of operations.
 const FIXED: usize = 19;
 const STAMP: usize = 16;
@@ -91,7 +92,7 @@ pub(super) fn hidden_key(tombstone: &[u8]) -> Option<&[u8]> {
 }
 
 /// The write of a row, under its own key or that of its tombstone.
-pub(super) fn put(key: &Key, row: &Row) -> RowWrite {
+pub(crate) fn put(key: &Key, row: &Row) -> RowWrite {
     let body = row.content.value.as_ref().map(|value| &value.body);
     let own = row.content.value.as_ref().map_or(&[][..], |value| &value.summary);
     let flags = flags(row);
@@ -103,6 +104,9 @@ pub(super) fn put(key: &Key, row: &Row) -> RowWrite {
     let mut value = Vec::with_capacity(FIXED + 16 * recent.len() + body.map_or(0, Bytes::len));
     value.extend_from_slice(&[VERSION, flags, u8::try_from(recent.len()).unwrap_or(0)]);
     put_stamp(&mut value, row.stamp);
+    if row.content.forgotten > 0 {
+        value.put_u64_le(row.content.forgotten);
+    }
     recent.iter().for_each(|op| value.extend_from_slice(&op.0));
     value.extend_from_slice(body.map_or(&[], |body| body));
     let mut summary = Vec::with_capacity(SUMMARY_FIXED + own.len());
@@ -130,10 +134,11 @@ pub(super) fn row(written: &WholeRow) -> Result<Row, StoreError> {
             fixed[0]
         )));
     }
-    let body_at = FIXED + 16 * usize::from(fixed[2]);
-    let ids = value.get(FIXED..body_at).ok_or_else(damaged)?;
+    let (ids_at, body_at) = places(fixed);
+    let ids = value.get(ids_at..body_at).ok_or_else(damaged)?;
     let (ids, _) = ids.as_chunks::<16>();
     let recent = ids.iter().map(|id| OpId(*id)).collect();
+    let forgotten = value.get(FIXED..ids_at).and_then(|bytes| bytes.try_into().ok());
     let kept = match fixed[1] & TOMBSTONE {
         0 => Some(Value {
             summary: written
@@ -147,19 +152,32 @@ pub(super) fn row(written: &WholeRow) -> Result<Row, StoreError> {
     Ok(Row {
         stamp: read_stamp(&fixed[3..]).ok_or_else(damaged)?,
         chosen: fixed[1] & CHOSEN != 0,
-        content: Content { recent, value: kept },
+        content: Content {
+            recent,
+            forgotten: forgotten.map_or(0, u64::from_le_bytes),
+            value: kept,
+        },
     })
 }
 
 /// The body of a row's value, without the rest.
 pub(crate) fn body(value: &Bytes) -> Result<Bytes, StoreError> {
-    match value
-        .get(2)
-        .map(|operations| FIXED + 16 * usize::from(*operations))
-    {
-        Some(body_at) if value[0] == VERSION && body_at <= value.len() => Ok(value.slice(body_at..)),
-        _ => Err(StoreError::Damaged("row of a register".into())),
+    let damaged = || StoreError::Damaged("row of a register".into());
+    let fixed: &[u8; FIXED] = value.first_chunk().ok_or_else(damaged)?;
+    let (_, body_at) = places(fixed);
+    match fixed[0] == VERSION && body_at <= value.len() {
+        true => Ok(value.slice(body_at..)),
+        false => Err(damaged()),
     }
+}
+
+/// Where the ids of operations begin, and where the body does.
+fn places(fixed: &[u8; FIXED]) -> (usize, usize) {
+    let ids_at = match fixed[1] & FORGOTTEN {
+        0 => FIXED,
+        _ => FIXED + 8,
+    };
+    (ids_at, ids_at + 16 * usize::from(fixed[2]))
 }
 
 /// The stamp in a row's summary.
@@ -181,9 +199,10 @@ pub(crate) fn summary_of(summary: &[u8]) -> Option<&[u8]> {
 }
 
 fn flags(row: &Row) -> u8 {
-    let chosen = if row.chosen { CHOSEN } else { 0 };
-    let tombstone = if row.content.value.is_none() { TOMBSTONE } else { 0 };
-    chosen | tombstone
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    flag(row.chosen, CHOSEN)
+        | flag(row.content.value.is_none(), TOMBSTONE)
+        | flag(row.content.forgotten > 0, FORGOTTEN)
 }
 
 fn put_stamp(bytes: &mut Vec<u8>, stamp: Stamp) {
@@ -217,18 +236,24 @@ mod tests {
         let value =
             proptest::option::of((bytes(), bytes()).prop_map(|(summary, body)| Value { summary, body }));
         let recent = proptest::collection::vec(any::<[u8; 16]>().prop_map(OpId), 0..=RECENT_MAX);
-        (any::<[u32; 4]>(), any::<bool>(), recent, value).prop_map(|(words, chosen, recent, value)| Row {
-            stamp: Stamp {
-                ballot: Ballot {
-                    epoch: words[0],
-                    round: words[1],
-                    member: MemberId(words[2]),
+        (any::<[u32; 4]>(), any::<bool>(), recent, 0..3_u64, value).prop_map(
+            |(words, chosen, recent, forgotten, value)| Row {
+                stamp: Stamp {
+                    ballot: Ballot {
+                        epoch: words[0],
+                        round: words[1],
+                        member: MemberId(words[2]),
+                    },
+                    seq: words[3],
                 },
-                seq: words[3],
+                chosen,
+                content: Content {
+                    recent,
+                    forgotten,
+                    value,
+                },
             },
-            chosen,
-            content: Content { recent, value },
-        })
+        )
     }
 
     proptest! {
@@ -274,10 +299,15 @@ mod tests {
             body: Bytes::from_static(b"b"),
         });
         let recent = vec![OpId([9; 16])];
+        let forgotten = 0;
         let written = Row {
             stamp,
             chosen: true,
-            content: Content { recent, value },
+            content: Content {
+                recent,
+                forgotten,
+                value,
+            },
         };
         let RowWrite::Put { summary, value, .. } = put(&Key::from_static(b"k"), &written) else {
             panic!("not written")

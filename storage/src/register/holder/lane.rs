@@ -290,6 +290,12 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         running.rows = rows.clone();
         running.phase = Phase::Deciding;
         let (operation, ranges) = (running.operation.clone(), running.ranges.clone());
+        let id = operation.id;
+        let is_known = rows.values().any(|row| row.content.remembers(id));
+        let forgotten = rows.values().any(|row| row.content.may_have_forgotten(id));
+        if operation.is_retry && forgotten && !is_known {
+            return self.end(key, Answer::Forgotten);
+        }
         self.effects.push(Effect::Decide {
             lane: key.clone(),
             operation,
@@ -498,6 +504,20 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         if let Some(contents) = contents {
             return self.propose(key, contents);
         }
+        self.go_on(key);
+    }
+
+    /// Ends the operation of a lane with an answer.
+    fn end(&mut self, key: &Key, answer: Answer<O>) {
+        if let Some(running) = self.running(key) {
+            let op = running.operation.id;
+            self.effects.push(Effect::Answer { op, answer });
+        }
+        self.go_on(key);
+    }
+
+    /// Begins what waits behind the operation that has ended.
+    fn go_on(&mut self, key: &Key) {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.running = None;
         }

@@ -44,6 +44,8 @@ pub const LANE_MAX: usize = 1024;
 pub struct Operation<C> {
     /// Its name; a retry has the same.
     pub id: OpId,
+    /// Whether it may have been done before: it is not done again where a row may have forgotten it.
+    pub is_retry: bool,
     /// Operations of one lane are decided one after another.
     pub lane: Key,
     /// Rows it needs.
@@ -100,7 +102,7 @@ pub struct Loaded {
 impl Loaded {
     /// Whether the operation has changed one of these rows before: it is a retry.
     pub fn remembers(&self, op: OpId) -> bool {
-        self.rows.values().any(|row| row.content.recent.contains(&op))
+        self.rows.values().any(|row| row.content.remembers(op))
     }
 }
 
@@ -111,6 +113,8 @@ pub enum Answer<O> {
     Done(O),
     /// It was not decided: nothing of it is written, nor ever will be. Try whoever holds the partition.
     NotHolder,
+    /// Whether it was done is forgotten. It is not done now.
+    Forgotten,
     /// Some of it may be written, now or later. Never told to a client as a failure: try again under the same name.
     Unknown,
 }
