@@ -1,6 +1,7 @@
 //! Why the store could not do what was asked.
 
 use crate::disk::DiskError;
+use crate::model::command::Refusal;
 use crate::model::{InvalidPartNumber, PartNumber};
 
 /// Why the store could not do what was asked.
@@ -126,6 +127,26 @@ impl std::fmt::Display for Digest {
             Self::Md5 => f.write_str("Content-MD5"),
             Self::PayloadSha256 => f.write_str("x-amz-content-sha256"),
             Self::Checksum(algorithm) => write!(f, "x-amz-checksum-{}", algorithm.name().to_lowercase()),
+        }
+    }
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::PreconditionFailed => Self::PreconditionFailed,
+            Refusal::NoSuchKey => Self::NoSuchKey,
+            Refusal::NoSuchUpload => Self::NoSuchUpload,
+            Refusal::NoSuchBucket | Refusal::BucketClosed => Self::NoSuchBucket,
+            Refusal::BucketExists(_) => Self::BucketAlreadyExists,
+            Refusal::AccessKeyExists => Self::AccessKeyExists,
+            Refusal::NoSuchAccessKey => Self::NoSuchAccessKey,
+            Refusal::TooOld => Self::Busy,
+            Refusal::PartsChanged
+            | Refusal::UploadOpen
+            | Refusal::BucketChanged(_)
+            | Refusal::BucketOpen
+            | Refusal::AccessKeyChanged(_) => Self::Conflict,
         }
     }
 }

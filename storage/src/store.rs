@@ -13,7 +13,7 @@ use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser, Writes};
+use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser};
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
 use crate::model::{AccessKey, KeyName, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
@@ -144,6 +144,7 @@ impl Store {
             partitions,
         }));
         store.start(mark);
+        store.reopen_buckets().await;
         let first_start = match phrase {
             Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
             None => None,
@@ -174,9 +175,8 @@ impl Store {
             return Ok(());
         }
         let collected = Timestamp::from_millis(self.0.collected.load(Ordering::Relaxed));
-        let mut writes = Writes::default();
-        writes.put(row_key::clean_mark(), Vec::new(), &CleanMark { collected });
-        self.0.partitions.commit_root(writes).await
+        let mark = CleanMark { collected };
+        self.0.partitions.keep(row_key::clean_mark(), &mark).await
     }
 
     /// What the disk says about itself.
