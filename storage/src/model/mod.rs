@@ -8,6 +8,7 @@ mod etag;
 mod member;
 mod names;
 mod object;
+mod partition;
 pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
@@ -18,7 +19,7 @@ pub use bucket::{Bucket, BucketAcl, BucketSettings};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
-pub use member::MemberId;
+pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, ObjectKey,
     PartNumber, UploadId, VersionId, WriteId,
@@ -28,5 +29,6 @@ pub use object::{
     BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
     StorageClass, VersionDetails, VersionFacts,
 };
+pub use partition::Partition;
 pub use time::Timestamp;
 pub use upload::{PartRow, UploadRow, UploadState};
