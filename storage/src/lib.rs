@@ -6,6 +6,7 @@ mod error;
 mod limits;
 pub mod model;
 mod objects;
+pub mod placement;
 mod random;
 pub mod register;
 mod repair;

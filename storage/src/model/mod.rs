@@ -9,6 +9,7 @@ mod etag;
 mod member;
 mod names;
 mod object;
+mod partition;
 pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
@@ -19,7 +20,7 @@ pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Gran
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
-pub use member::MemberId;
+pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
@@ -29,6 +30,7 @@ pub use object::{
     BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
     StorageClass, VersionDetails, VersionFacts,
 };
+pub use partition::Partition;
 pub use row_key::partition_of;
 pub use time::Timestamp;
 pub use upload::{Closing, Completed, PartRow, UploadRow, UploadState};

@@ -12,7 +12,7 @@
 //!
 //! Whatever belongs to one object key names it, so that all of it is found in one partition.
 
-use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, UploadId};
+use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, Partition, UploadId};
 
 const ROOT: u8 = 0x01;
 const CLEAN: u8 = 0x02;
@@ -108,10 +108,7 @@ pub fn partition_of(row: &[u8]) -> Option<u8> {
         PART => parse_part(row)?.0,
         _ => return None,
     };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(bucket.as_bytes());
-    hasher.update(key.as_str().as_bytes());
-    hasher.finalize().as_bytes().first().copied()
+    Some(Partition::of(bucket, &key).0)
 }
 
 /// The row of the object that a row of objects, uploads or parts is about.
