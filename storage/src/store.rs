@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -243,6 +244,14 @@ impl Store {
         let collected = Timestamp::from_millis(self.0.collected.load(Ordering::Relaxed));
         let mark = CleanMark { collected };
         self.0.partitions.keep(row_key::clean_mark(), &mark).await
+    }
+
+    /// Answers a call of another member's store, which came from its [`Peers`](crate::Peers).
+    ///
+    /// # Errors
+    /// The call does not read, or the disk fails.
+    pub async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+        self.0.partitions.answer(from, call).await
     }
 
     /// What the disk says about itself.

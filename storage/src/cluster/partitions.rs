@@ -1,6 +1,7 @@
 //! Registers, one per row, as the store uses them: changed by commands, read as last committed.
 
 use std::cell::RefCell;
+use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -73,7 +74,94 @@ impl Partitions {
         }
     }
 
-    /// The row as last committed.
+    /// The row of a register as it stands now, whoever wrote it.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few members answer. The disk fails, or the row does not read.
+    pub(crate) async fn current<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        let partition = partition_of(key).unwrap_or(ROOT_PARTITION);
+        if self.registers.is_sole(partition) {
+            return self.read(key);
+        }
+        let row = self.registers.read(partition, &Key::copy_from_slice(key)).await?;
+        let value = row.content.value;
+        value.map(|value| decode_row(&value.body)).transpose()
+    }
+
+    /// The first key of a range under which a row stands, whoever wrote it.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(crate) async fn first(&self, from: Vec<u8>, to: Vec<u8>) -> Result<Option<Key>, StoreError> {
+        if self.decides_alone() {
+            let disk = self.disk.clone();
+            let scan = move || disk.scan(Included(&from), Excluded(&to)).next().transpose();
+            let first = self.disk.run(scan).await??;
+            return Ok(first.map(|row| Key::copy_from_slice(row.key())));
+        }
+        let (mut from, to) = (Key::from(from), Key::from(to));
+        loop {
+            let page = self.registers.scan(&from, &to, 1).await?;
+            match (page.rows.into_iter().next(), page.next) {
+                (Some((key, _)), _) => return Ok(Some(key)),
+                (None, Some(next)) => from = next,
+                (None, None) => return Ok(None),
+            }
+        }
+    }
+
+    /// At most so many rows of a range, in order, whoever wrote them.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(crate) async fn rows<R: DeserializeOwned + Send + 'static>(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        most: usize,
+    ) -> Result<Vec<R>, StoreError> {
+        if self.decides_alone() {
+            let disk = self.disk.clone();
+            let read = move || {
+                let rows = disk.scan(Included(&from), Excluded(&to)).take(most);
+                let rows = rows.filter_map(|row| match row {
+                    Ok(row) => disk.row(row.key()).transpose(),
+                    Err(error) => Some(Err(error)),
+                });
+                rows.map(|value| decode(&value?)).collect()
+            };
+            return self.disk.run(read).await?;
+        }
+        let (mut from, to) = (Key::from(from), Key::from(to));
+        let mut rows = Vec::new();
+        loop {
+            let page = self.registers.scan(&from, &to, most - rows.len()).await?;
+            for (key, _) in page.rows {
+                rows.extend(self.current::<R>(&key).await?);
+            }
+            match page.next {
+                Some(next) if rows.len() < most => from = next,
+                _ => break,
+            }
+        }
+        rows.truncate(most);
+        Ok(rows)
+    }
+
+    /// Whether this disk alone is the truth about every row.
+    pub(crate) fn decides_alone(&self) -> bool {
+        (0..=ROOT_PARTITION).all(|partition| self.registers.is_sole(partition))
+    }
+
+    /// Answers a call of another member.
+    ///
+    /// # Errors
+    /// It does not read, or the disk fails.
+    pub(crate) async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+        self.registers.answer(from, call).await
+    }
+
+    /// The row as last committed on this disk.
     ///
     /// # Errors
     /// The disk fails, or the row does not read.

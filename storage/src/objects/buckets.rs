@@ -1,6 +1,5 @@
 //! Buckets: create, find, change, delete.
 
-use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use super::commit::refusal_of;
@@ -158,16 +157,10 @@ impl Store {
     }
 
     async fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
-        let disk = self.0.disk.clone();
         let (from, to) = row_key::objects_of(bucket);
-        match self
-            .0
-            .disk
-            .run(move || disk.scan(Included(&from), Excluded(&to)).next())
-            .await?
-        {
+        match self.0.partitions.first(from, to).await? {
             None => Ok(()),
-            Some(row) => Err(row.err().map_or(StoreError::BucketNotEmpty, StoreError::from)),
+            Some(_) => Err(StoreError::BucketNotEmpty),
         }
     }
 }

@@ -61,12 +61,14 @@ impl Inner {
     }
 
     /// Reads the row of an object.
-    pub(super) fn object_row(
+    pub(super) async fn object_row(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
     ) -> Result<Option<ObjectRow>, StoreError> {
-        self.partitions.read(&row_key::object(bucket.id, key.as_str()))
+        self.partitions
+            .current(&row_key::object(bucket.id, key.as_str()))
+            .await
     }
 
     /// Opens the sealed part of a version.

@@ -86,7 +86,7 @@ impl Store {
     ) -> Result<Option<PutOutcome>, StoreError> {
         let info = source.info();
         let entry = self.0.directory.entry(bucket.id)?;
-        self.check_early(bucket, key, &copy.condition)?;
+        self.check_early(bucket, key, &copy.condition).await?;
         let operation = Operation::begin();
         let lease = self.0.lease(bucket, key);
         let content = match &source.opened.version.content {

@@ -122,7 +122,7 @@ impl Table for Uploads {
         let Some((key, upload)) = row_key::parse_upload(row.key()) else {
             return Ok(());
         };
-        match self.inner.open_upload(self.bucket, &key, upload) {
+        match self.inner.open_upload_here(self.bucket, &key, upload) {
             Ok(row) => items.push(ListedUpload {
                 key,
                 upload,

@@ -1,6 +1,5 @@
 //! Multipart uploads until they complete: start, parts, list parts, abort.
 
-use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use super::ObjectBody;
@@ -129,7 +128,9 @@ impl Store {
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<UploadInfo, StoreError> {
-        Ok(UploadInfo::from(&self.0.open_upload(bucket.id, key, upload)?))
+        Ok(UploadInfo::from(
+            &self.0.open_upload(bucket.id, key, upload).await?,
+        ))
     }
 
     /// Stores a part, streaming; replaces an earlier part of that number.
@@ -146,7 +147,7 @@ impl Store {
     ) -> Result<PartOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
-        self.0.open_upload(bucket.id, key, upload)?;
+        self.0.open_upload(bucket.id, key, upload).await?;
         let operation = Operation::begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
@@ -215,40 +216,28 @@ impl Store {
         after: Option<u16>,
         max: usize,
     ) -> Result<PartPage, StoreError> {
-        let (inner, bucket, key) = (self.0.clone(), bucket.id, key.clone());
-        let list = move || {
-            let mut rows = inner.part_rows(bucket, &key, upload, after)?;
-            let mut parts = Vec::new();
-            for row in rows.by_ref().take(max) {
-                parts.push(ListedPart::from(&row?));
-            }
-            let more = max > 0 && rows.next().transpose()?.is_some();
-            let next = parts.last().map(|part: &ListedPart| part.number).filter(|_| more);
-            // After its parts: while an upload is open they are all there.
-            let row = inner.open_upload(bucket, &key, upload)?;
-            Ok(PartPage {
-                upload: UploadInfo::from(&row),
-                parts,
-                next,
-            })
-        };
-        self.0.disk.run(list).await?
+        let mut rows = self
+            .0
+            .part_rows(bucket.id, key, upload, after, max.saturating_add(1))
+            .await?;
+        let more = max > 0 && rows.len() > max;
+        rows.truncate(max);
+        // After its parts: while an upload is open they are all there.
+        let row = self.0.open_upload(bucket.id, key, upload).await?;
+        Ok(PartPage {
+            upload: UploadInfo::from(&row),
+            next: rows.last().map(|part| part.number).filter(|_| more),
+            parts: rows.iter().map(ListedPart::from).collect(),
+        })
     }
 
     /// Ends every upload of an empty bucket whose writers are kept out.
     pub(super) async fn end_uploads(&self, entry: &Arc<BucketEntry>) -> Result<(), StoreError> {
         let (from, to) = row_key::uploads_of(entry.bucket.id);
         loop {
-            let (disk, from, to) = (self.0.disk.clone(), from.clone(), to.clone());
-            let first = self
-                .0
-                .disk
-                .run(move || disk.scan(Included(&from), Excluded(&to)).next())
-                .await?;
-            let Some(row) = first.transpose()? else {
-                return Ok(());
-            };
-            let (key, upload) = row_key::parse_upload(row.key())
+            let first = self.0.partitions.first(from.clone(), to.clone()).await?;
+            let Some(row) = first else { return Ok(()) };
+            let (key, upload) = row_key::parse_upload(&row)
                 .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
             self.end_upload(entry, &key, upload).await?;
         }
@@ -278,35 +267,40 @@ impl Store {
 
 impl Inner {
     /// The row of an upload as it stands: completed if the object's row says so.
-    fn upload_row(
+    async fn upload_row(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<UploadRow, StoreError> {
         // In this order: an upload that is open when its own row is read was open before.
-        let object: Option<ObjectRow> = self.partitions.read(&row_key::object(bucket, key.as_str()))?;
-        let row: Option<UploadRow> = self.partitions.read(&row_key::upload(bucket, key, upload))?;
-        let mut row = row.ok_or(StoreError::NoSuchUpload)?;
-        if let Some(closing) = object.as_ref().and_then(|object| object.closing(upload)) {
-            row.state = UploadState::Completed(closing.completed);
-        }
-        Ok(row)
+        let object = row_key::object(bucket, key.as_str());
+        let object: Option<ObjectRow> = self.partitions.current(&object).await?;
+        let row = row_key::upload(bucket, key, upload);
+        let row: Option<UploadRow> = self.partitions.current(&row).await?;
+        as_it_stands(upload, object.as_ref(), row)
     }
 
-    /// The row of an upload that still takes parts.
-    pub(super) fn open_upload(
+    /// As [`Self::open_upload`], as this disk knows it.
+    pub(super) fn open_upload_here(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<UploadRow, StoreError> {
-        let row = self.upload_row(bucket, key, upload)?;
-        if row.state == UploadState::Open {
-            Ok(row)
-        } else {
-            Err(StoreError::NoSuchUpload)
-        }
+        let object: Option<ObjectRow> = self.partitions.read(&row_key::object(bucket, key.as_str()))?;
+        let row = self.partitions.read(&row_key::upload(bucket, key, upload))?;
+        must_be_open(as_it_stands(upload, object.as_ref(), row)?)
+    }
+
+    /// The row of an upload that still takes parts.
+    pub(super) async fn open_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRow, StoreError> {
+        must_be_open(self.upload_row(bucket, key, upload).await?)
     }
 
     /// An upload and, if it is open, all its parts in order.
@@ -316,35 +310,26 @@ impl Inner {
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<(UploadRow, Vec<PartRow>), StoreError> {
-        let (inner, key) = (self.clone(), key.clone());
-        let read = move || {
-            let parts = inner.part_rows(bucket, &key, upload, None)?;
-            let parts = parts.collect::<Result<_, _>>()?;
-            // After its parts: while an upload is open they are all there.
-            Ok((inner.upload_row(bucket, &key, upload)?, parts))
-        };
-        self.disk.run(read).await?
+        let parts = self.part_rows(bucket, key, upload, None, usize::MAX).await?;
+        // After its parts: while an upload is open they are all there.
+        Ok((self.upload_row(bucket, key, upload).await?, parts))
     }
 
-    /// The parts of an upload after a number, in order. Blocks the thread.
-    fn part_rows(
+    /// At most so many parts of an upload after a number, in order.
+    async fn part_rows(
         self: &Arc<Self>,
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
         after: Option<u16>,
-    ) -> Result<impl Iterator<Item = Result<PartRow, StoreError>> + use<>, StoreError> {
+        most: usize,
+    ) -> Result<Vec<PartRow>, StoreError> {
         let prefix = row_key::parts(bucket, key, upload);
         let mut from = prefix.clone();
         from.extend_from_slice(&after.map_or(0, |after| after.saturating_add(1)).to_be_bytes());
-        let rows = self
-            .disk
-            .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
-        let inner = self.clone();
-        Ok(rows.filter_map(move |row| match row {
-            Ok(row) => inner.partitions.read(row.key()).transpose(),
-            Err(error) => Some(Err(error.into())),
-        }))
+        self.partitions
+            .rows(from, row_key::after_prefix(prefix), most)
+            .await
     }
 
     /// Where the content of a part is.
@@ -396,6 +381,26 @@ impl Inner {
                 Vec::new()
             }
         }
+    }
+}
+
+/// The row of an upload: completed if the object's row says so.
+fn as_it_stands(
+    upload: UploadId,
+    object: Option<&ObjectRow>,
+    row: Option<UploadRow>,
+) -> Result<UploadRow, StoreError> {
+    let mut row = row.ok_or(StoreError::NoSuchUpload)?;
+    if let Some(closing) = object.and_then(|object| object.closing(upload)) {
+        row.state = UploadState::Completed(closing.completed);
+    }
+    Ok(row)
+}
+
+fn must_be_open(row: UploadRow) -> Result<UploadRow, StoreError> {
+    match row.state {
+        UploadState::Open => Ok(row),
+        UploadState::Completed(_) => Err(StoreError::NoSuchUpload),
     }
 }
 

@@ -53,7 +53,7 @@ impl Store {
     ) -> Result<PutOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
-        self.check_early(bucket, key, &new.condition)?;
+        self.check_early(bucket, key, &new.condition).await?;
         let operation = Operation::begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// `PreconditionFailed`, `NoSuchKey`.
-    pub fn check_early(
+    pub async fn check_early(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
@@ -98,7 +98,7 @@ impl Store {
         if *condition == WriteCondition::None {
             return Ok(());
         }
-        let row = self.0.object_row(bucket, key)?;
+        let row = self.0.object_row(bucket, key).await?;
         Ok(condition.check(
             row.as_ref()
                 .and_then(|row| row.current())

@@ -25,9 +25,7 @@ use super::peers::{Class, Peers};
 use crate::StoreError;
 use crate::disk::Disk;
 use crate::model::MemberId;
-use crate::register::{
-    Answer, Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request,
-};
+use crate::register::{Answer, Config, Decision, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request};
 use crate::tasks::Tasks;
 
 /// Partitions of keys, and behind them the root partition.
@@ -320,16 +318,6 @@ impl<M: Machine> Registers<M> {
             self.partition(partition).note_ended(ended)?;
         }
         Ok(replies)
-    }
-
-    /// Adopts an epoch of a partition; durable when this returns.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub(crate) async fn adopt(&self, partition: u16, epoch: Epoch, config: Config) -> Result<(), StoreError> {
-        let room = self.0.disk.room(ROOM).await?;
-        let fed = self.partition(partition).adopt(epoch, config, room)?;
-        self.follow(partition, fed).await
     }
 
     async fn feed(&self, partition: u16, event: Event<Task<M::Command>, Done<M>>) -> Result<(), StoreError> {

@@ -229,25 +229,6 @@ impl<M: Machine> Partition<M> {
         ended.result
     }
 
-    /// Learns of a configuration and adopts its epoch, durably when the commit is.
-    pub(super) fn adopt(&mut self, epoch: Epoch, config: Config, room: Room) -> Result<Fed, StoreError> {
-        self.configs.learn(epoch, config.clone());
-        self.holder.learn_config(epoch, config);
-        let mut decided = Decided::default();
-        if let Some(adopted) = self.part.adopt(epoch) {
-            self.part = adopted;
-            self.parts.push_back((self.queued + 1, adopted));
-            decided.writes.push(self.put_state());
-            let answers = self.holder.step(Event::Adopted(epoch));
-            self.answer_all(answers);
-        }
-        let commit = self.commit(decided, room)?;
-        Ok(Fed {
-            commit,
-            outgoing: Vec::new(),
-        })
-    }
-
     /// What one effect leads to at once.
     fn effect(
         &mut self,

@@ -43,7 +43,11 @@ pub(crate) fn simulate(options: &Options) -> Result<ExitCode> {
     };
     println!("simulate store: {} schedules from seed {first}", options.seeds);
     let began = Instant::now();
-    let (next, sum, failed) = (AtomicU64::new(0), Mutex::new(Outcome::default()), Mutex::new(None));
+    let (next, sum, failed) = (
+        AtomicU64::new(0),
+        Mutex::new(Outcome::default()),
+        Mutex::new(None),
+    );
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

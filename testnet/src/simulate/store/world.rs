@@ -175,7 +175,9 @@ impl World {
     /// Nothing goes wrong any more: whatever is left over must be found and freed.
     async fn end_of_days(&mut self) -> Result<(), String> {
         let store = self.start(None).await?;
-        let owner = owner(&store).await.map_err(|error| in_words("make a key", &error))?;
+        let owner = owner(&store)
+            .await
+            .map_err(|error| in_words("make a key", &error))?;
         self.check(&store, &owner).await?;
         check::everything_is_freed(&self.client(&store, &owner)).await?;
         store.close().await.map_err(|error| in_words("close", &error))?;
