@@ -25,6 +25,9 @@ const LAST_RESORT: i64 = 1 << 46;
 /// Giving a member more than its disk has room for.
 const NO_ROOM: i64 = 1 << 52;
 
+/// By how much a whole number may be missed when targets are computed; far more than they are.
+const HAIR: f64 = 1e-6;
+
 /// The map with every copy that is missing, for the fewest moves. `replacing` is the zone whose lost members
 /// are replaced.
 ///
@@ -89,7 +92,7 @@ pub(super) fn tiers_up_to(ends: [(usize, i64); 3]) -> Vec<Tier> {
 
 /// What a member may hold to be in balance: 95 to 105 % of what it is due, rounded outwards.
 pub(super) fn bounds(target: f64) -> (usize, usize) {
-    (whole(target * 0.95), whole((target * 1.05).ceil()))
+    (whole(target * 0.95), whole((target * 1.05 - HAIR).ceil()))
 }
 
 /// At most all partitions.
@@ -99,8 +102,7 @@ pub(super) fn bounds(target: f64) -> (usize, usize) {
     reason = "clamped to 0..=256"
 )]
 fn whole(count: f64) -> usize {
-    // A target of all partitions may come out a hair below; a floor must not lose one to that.
-    (count + 1e-6).clamp(0.0, Partition::COUNT as f64) as usize
+    (count + HAIR).clamp(0.0, Partition::COUNT as f64) as usize
 }
 
 fn wish(field: &Field, partition: Partition, replacing: Option<usize>) -> Wish {

@@ -360,7 +360,7 @@ fn field(
     let without_lost = vessels(&candidates, |candidate| {
         candidate.standing != Standing::Leaving && !lost(candidate)
     });
-    if staying.is_empty() {
+    if !candidates.iter().any(Candidate::takes) {
         return Err(PlacementError::NobodyReady);
     }
     Ok(Field {

@@ -185,6 +185,18 @@ fn nothing_is_forgotten_when_all_drain() {
 }
 
 #[test]
+fn a_removed_member_is_replaced_once_somebody_is_there_who_can() {
+    let mut world = World::placed(&[(0, 1), (0, 1)]);
+    world.goes_away(1);
+    world.pass(25 * HOUR);
+    world.remove(0);
+    assert_eq!(world.propose(), Err(PlacementError::NobodyReady));
+    world.comes_back(1);
+    world.act();
+    assert_eq!(world.blocks(), [256]);
+}
+
+#[test]
 fn a_third_copy_that_does_not_fit_is_not_made() {
     let mut world = World::placed(&[(0, 10), (1, 10)]);
     world.stored = 2 * TB;

@@ -66,11 +66,9 @@ fn check_balance(world: &World) {
         .collect();
     let shape = blocks::shape(&vessels, None, 0, 0);
     for (member, target) in members.iter().zip(targets::targets(&vessels, &shape)) {
-        let held = world.assignment().blocks_of(member.node.member) as f64;
-        assert!(
-            held >= (target * 0.95 - 1e-6).floor() && held <= (target * 1.05).ceil(),
-            "{held} of {target}"
-        );
+        let held = world.assignment().blocks_of(member.node.member);
+        let (low, high) = mend::bounds(target);
+        assert!((low..=high).contains(&held), "{held} of {target}");
     }
     let idle = world.members.iter().filter(|member| member.node.capacity == 0);
     for member in idle {
