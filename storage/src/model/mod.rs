@@ -6,6 +6,7 @@ mod checksum;
 pub mod command;
 mod condition;
 mod etag;
+mod member;
 mod names;
 mod object;
 pub(crate) mod row_key;
@@ -18,6 +19,7 @@ pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Gran
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub use member::MemberId;
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
