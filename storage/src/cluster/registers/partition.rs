@@ -22,6 +22,9 @@ use crate::register::{
 /// Where an operation's answer is waited for.
 pub(super) type Waiter<O> = oneshot::Sender<Answer<O>>;
 
+/// What happens to the holder of a partition.
+type PartitionEvent<M> = Event<Task<<M as Machine>::Command>, Done<M>>;
+
 /// What one partition is on this member.
 pub(super) struct Partition<M: Machine> {
     number: u16,
@@ -166,7 +169,7 @@ impl<M: Machine> Partition<M> {
     /// Feeds the holder, and all that follows at once.
     pub(super) fn feed(
         &mut self,
-        events: impl IntoIterator<Item = Event<Task<M::Command>, Done<M>>>,
+        events: impl IntoIterator<Item = PartitionEvent<M>>,
         room: Room,
     ) -> Result<Fed, StoreError> {
         if self.failed {
@@ -235,7 +238,7 @@ impl<M: Machine> Partition<M> {
         effect: Effect<Task<M::Command>, Done<M>>,
         decided: &mut Decided,
         outgoing: &mut Vec<Outgoing>,
-    ) -> Result<Option<Event<Task<M::Command>, Done<M>>>, StoreError> {
+    ) -> Result<Option<PartitionEvent<M>>, StoreError> {
         let from = self.me;
         match effect {
             Effect::Send { to, request } if to == from => {

@@ -380,13 +380,16 @@ fn find<T>(
     }))
 }
 
+/// What a content is known as, or else the row itself.
+type KnownOr<T> = Result<T, WholeRow>;
+
 /// Looks a row up: what its content is known as, or else the row itself.
 fn find_whole<T>(
     index: &Index,
     segments: &super::log::Segments,
     key: &[u8],
     known: impl Fn(RowId) -> Option<T>,
-) -> Result<Option<(RowId, Result<T, WholeRow>)>, DiskError> {
+) -> Result<Option<(RowId, KnownOr<T>)>, DiskError> {
     let mut gone = None;
     for _ in 0..LOOKUPS_MAX {
         let Some(entry) = index.get(key)? else {
