@@ -1,9 +1,9 @@
-//! How large the pieces are in which objects are stored.
+//! How large the pieces are in which objects are stored, and how many keys change at a time.
 
 use crate::seal::BLOCK_BYTES_MAX;
 
-/// How large the pieces are in which objects are stored. The product has one set; simulations have smaller ones, so that
-/// a short run meets objects of many blocks and parts.
+/// How large the pieces are in which objects are stored, and how many keys change at a time. The product has one set;
+/// simulations have smaller ones, so that a short run meets objects of many blocks and parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// The most content a row carries itself.
@@ -14,6 +14,8 @@ pub(crate) struct Limits {
     pub(crate) manifest_bytes: usize,
     /// The least a part of an upload has that is not the last.
     pub(crate) part_bytes_min: u64,
+    /// Keys whose changes may be under way at a time; others wait where they collide.
+    pub(crate) lanes: usize,
 }
 
 impl Limits {
@@ -23,5 +25,6 @@ impl Limits {
         block_bytes: BLOCK_BYTES_MAX,
         manifest_bytes: 4096,
         part_bytes_min: 5 << 20,
+        lanes: 4096,
     };
 }

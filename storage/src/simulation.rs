@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::disk::fault::Random;
 pub use crate::disk::SimulatedLayout;
+use crate::disk::fault::Random;
 pub use crate::store::SimulatedOptions;
 
 /// Milliseconds since 1970 at which every world begins: 2026-01-01.

@@ -29,6 +29,10 @@ use crate::tasks::Tasks;
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
 pub(crate) const MEMORY_UNIT: usize = 64 * 1024;
 
+/// Keys whose changes may be under way at a time in a simulation: few, so that a store starts at once.
+#[cfg(any(test, feature = "simulation"))]
+const SIMULATED_LANES: usize = 64;
+
 /// How a store is opened; already valid. Has no `Debug`, so that the phrase reaches no log.
 #[derive(Clone)]
 pub struct Options {
@@ -169,6 +173,7 @@ impl Store {
             block_bytes: options.block_bytes,
             manifest_bytes: options.manifest_bytes,
             part_bytes_min: options.part_bytes_min,
+            lanes: SIMULATED_LANES,
         };
         Self::start(disk, Keyring::of_seed(options.keys), 0, options.hot, limits).await
     }
@@ -181,7 +186,7 @@ impl Store {
         hot: u64,
         limits: Limits,
     ) -> Result<Self, StoreError> {
-        let partitions = Partitions::new(disk.clone());
+        let partitions = Partitions::new(disk.clone(), limits.lanes);
         let mark = take_clean_mark(&disk, &partitions).await?;
         let directory = Directory::load(&disk, &partitions, &keyring)?;
         let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);

@@ -14,8 +14,6 @@ use crate::model::{BucketId, ObjectKey};
 
 /// Version byte in front of the CBOR of every row.
 const ROW_VERSION: u8 = 1;
-/// Keys that share a lane wait for each other; with this many lanes that is rare.
-const LANES: usize = 4096;
 
 /// The registers of this store.
 pub(crate) struct Partitions {
@@ -53,8 +51,9 @@ impl Writes {
 }
 
 impl Partitions {
-    pub(crate) fn new(disk: Disk) -> Self {
-        let lanes = (0..LANES).map(|_| Arc::new(Semaphore::new(1))).collect();
+    /// Keys that share one of the `lanes` wait for each other.
+    pub(crate) fn new(disk: Disk, lanes: usize) -> Self {
+        let lanes = (0..lanes).map(|_| Arc::new(Semaphore::new(1))).collect();
         Self {
             disk,
             lanes,
@@ -69,7 +68,8 @@ impl Partitions {
     pub(crate) async fn claim(&self, bucket: BucketId, key: &ObjectKey) -> Result<Claim, StoreError> {
         let mut hasher = DefaultHasher::new();
         (self.salt, bucket, key).hash(&mut hasher);
-        let lane = self.lanes[usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0)].clone();
+        let lane =
+            self.lanes[usize::try_from(hasher.finish() % self.lanes.len() as u64).unwrap_or(0)].clone();
         let permit = lane.acquire_owned().await.map_err(|_| StoreError::Closed)?;
         Ok(Claim { _permit: permit })
     }

@@ -178,7 +178,9 @@ async fn small(
     inline: Inline,
     claims: &super::Claims,
 ) -> Result<(Digested, Taken), StoreError> {
-    if block.bytes.len() <= store.0.limits.inline_bytes && (inline == Inline::Allowed || block.bytes.is_empty()) {
+    if block.bytes.len() <= store.0.limits.inline_bytes
+        && (inline == Inline::Allowed || block.bytes.is_empty())
+    {
         digests.update(&block.bytes);
         let digested = digests.finish();
         digested.check(claims)?;

@@ -171,7 +171,10 @@ impl Map {
             Self::Fjall(keyspace) => Entries::Fjall(keyspace.range(range)),
             #[cfg(any(test, feature = "simulation"))]
             Self::Memory(tree) => {
-                let (from, before) = (range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice));
+                let (from, before) = (
+                    range.0.as_ref().map(Vec::as_slice),
+                    range.1.as_ref().map(Vec::as_slice),
+                );
                 Entries::memory(lock(tree).range::<[u8], _>((from, before)))
             }
         }

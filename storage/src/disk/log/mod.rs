@@ -204,7 +204,9 @@ impl<A: Apply> Log<A> {
         match &self.server {
             Server::Thread(_) => answered.blocking_recv().map_err(|_| self.refusal())?,
             #[cfg(any(test, feature = "simulation"))]
-            Server::Stepped(stepped) => stepped.answer(&self.shared, answered).ok_or_else(|| self.refusal())?,
+            Server::Stepped(stepped) => stepped
+                .answer(&self.shared, answered)
+                .ok_or_else(|| self.refusal())?,
         }
     }
 

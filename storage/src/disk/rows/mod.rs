@@ -118,7 +118,11 @@ impl Rows {
     pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
         let opened = Opened::open(medium, options)?;
         let (index, rebuilt, loss) = (opened.index, opened.rebuilt, opened.loss);
-        let log = Arc::new(Log::start(opened.owner.writer, opened.owner.apply, options.drive)?);
+        let log = Arc::new(Log::start(
+            opened.owner.writer,
+            opened.owner.apply,
+            options.drive,
+        )?);
         let compactor = match loss {
             Some(_) => None,
             None => Some(Compactor::start(

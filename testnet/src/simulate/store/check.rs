@@ -36,7 +36,11 @@ pub(super) async fn everything_is_read(client: &Client) -> Result<(), String> {
 /// Nothing that was acknowledged is lost, and no block is known to be damaged.
 pub(super) fn nothing_is_damaged(store: &Store) -> Result<(), String> {
     let status = store.disk_status();
-    let lost: u64 = status.directories.iter().map(|directory| directory.frames_lost).sum();
+    let lost: u64 = status
+        .directories
+        .iter()
+        .map(|directory| directory.frames_lost)
+        .sum();
     match (&status.rows.loss, lost, status.damaged_blocks) {
         (None, 0, 0) => Ok(()),
         _ => Err(format!("damaged without cause: {status:?}")),
@@ -48,7 +52,10 @@ pub(super) fn nothing_is_damaged(store: &Store) -> Result<(), String> {
 pub(super) async fn everything_is_freed(client: &Client) -> Result<(), String> {
     let store = &client.store;
     let failed = |error: StoreError| error.to_string();
-    let verified = store.disk().verify_blocks(None, u64::MAX).map_err(|error| error.to_string())?;
+    let verified = store
+        .disk()
+        .verify_blocks(None, u64::MAX)
+        .map_err(|error| error.to_string())?;
     if !verified.damaged.is_empty() || verified.frames_broken > 0 {
         return Err(format!("blocks do not verify: {verified:?}"));
     }
@@ -69,10 +76,16 @@ pub(super) async fn everything_is_freed(client: &Client) -> Result<(), String> {
         store.delete_bucket(&bucket).await.map_err(failed)?;
     }
     settle(store).await?;
-    let left = store.disk().references(None, 1000).map_err(|error| error.to_string())?;
+    let left = store
+        .disk()
+        .references(None, 1000)
+        .map_err(|error| error.to_string())?;
     match left.is_empty() {
         true => Ok(()),
-        false => Err(format!("with all objects deleted, {} references are left: {left:?}", left.len())),
+        false => Err(format!(
+            "with all objects deleted, {} references are left: {left:?}",
+            left.len()
+        )),
     }
 }
 

@@ -112,7 +112,10 @@ impl Client {
     }
 
     async fn create_bucket(&mut self, name: &BucketName) {
-        let created = self.store.create_bucket(name, &self.owner, BucketSettings::default()).await;
+        let created = self
+            .store
+            .create_bucket(name, &self.owner, BucketSettings::default())
+            .await;
         let ended = match created {
             Err(StoreError::BucketAlreadyOwnedByYou) => Ended::Nothing,
             created => self.ended("create bucket", created),
@@ -125,7 +128,10 @@ impl Client {
 
     async fn delete_bucket(&mut self, bucket: &Bucket) {
         let keys: Vec<_> = (0..self.keys).map(|number| key_of(bucket, number)).collect();
-        let opens: Vec<_> = keys.into_iter().map(|key| self.ask(key, Ask::DropBucket)).collect();
+        let opens: Vec<_> = keys
+            .into_iter()
+            .map(|key| self.ask(key, Ask::DropBucket))
+            .collect();
         let deleted = self.store.delete_bucket(bucket).await;
         let ended = match deleted {
             Err(StoreError::BucketNotEmpty) => Ended::Nothing,
@@ -183,11 +189,15 @@ impl Client {
 
     async fn copy(&mut self, bucket: &Bucket) {
         let from = self.random_key(bucket);
-        let Some(source) = self.open(bucket, &from).await else { return };
+        let Some(source) = self.open(bucket, &from).await else {
+            return;
+        };
         // Whoever copies may take its time.
         tokio::time::sleep(Duration::from_millis(self.dice.below(30) as u64)).await;
         let name = bucket_name(self.dice.below(BUCKETS));
-        let Ok(target) = self.store.bucket(&name) else { return };
+        let Ok(target) = self.store.bucket(&name) else {
+            return;
+        };
         let key = self.random_key(&target);
         let condition = match self.dice.below(5) {
             0 => WriteCondition::Absent,
@@ -197,7 +207,12 @@ impl Client {
         let anew = self.dice.below(4) == 0;
         let tag = match anew {
             true => {
-                let content = self.noted.borrow().contents.get(&source.info().etag.to_string()).cloned();
+                let content = self
+                    .noted
+                    .borrow()
+                    .contents
+                    .get(&source.info().etag.to_string())
+                    .cloned();
                 let content = content.unwrap_or_default();
                 self.note_content(ETag::Md5(Md5::digest(&content).into()), content)
             }
@@ -211,7 +226,10 @@ impl Client {
             condition,
         };
         let open = self.ask(key.clone(), Ask::Put(tag, condition));
-        let copied = self.store.copy_object(&source, &target, &object_key(&key), copy).await;
+        let copied = self
+            .store
+            .copy_object(&source, &target, &object_key(&key), copy)
+            .await;
         let ended = self.ended("copy", copied.map(|outcome| outcome.etag));
         self.expect_tag(&ended, tag);
         self.answered(&open, &ended);
@@ -263,14 +281,24 @@ impl Client {
                     part = Bytes::from(vec![7; self.plan.part_bytes_min + self.dice.below(9)]);
                 }
                 let body = Body::new(part.clone(), 1 + self.dice.below(1500));
-                let stored = self.store.put_part(bucket, &object_key(key), upload, number, body).await;
+                let stored = self
+                    .store
+                    .put_part(bucket, &object_key(key), upload, number, body)
+                    .await;
                 let Ended::Well(stored) = self.ended("put part", stored) else {
                     return None;
                 };
                 let etag = Some(stored.etag);
                 parts.retain(|part: &(CompletedPart, Bytes)| part.0.number != number);
                 let checksum = None;
-                parts.push((CompletedPart { number, etag, checksum }, part));
+                parts.push((
+                    CompletedPart {
+                        number,
+                        etag,
+                        checksum,
+                    },
+                    part,
+                ));
             }
         }
         // A Complete may leave parts out.
@@ -308,18 +336,26 @@ impl Client {
             size: None,
         };
         let open = self.ask(key.clone(), Ask::Put(tag, condition));
-        let completed = self.store.complete_upload(bucket, &object_key(key), upload, call.clone()).await;
+        let completed = self
+            .store
+            .complete_upload(bucket, &object_key(key), upload, call.clone())
+            .await;
         let ended = self.ended("complete", completed.map(|outcome| outcome.etag));
         self.expect_tag(&ended, tag);
         self.answered(&open, &ended);
         let well = matches!(ended, Ended::Well(_));
         if well && self.dice.below(3) == 0 {
             // A repeated Complete hears the same and changes nothing.
-            let again = self.store.complete_upload(bucket, &object_key(key), upload, call).await;
+            let again = self
+                .store
+                .complete_upload(bucket, &object_key(key), upload, call)
+                .await;
             let again = self.ended("complete again", again.map(|outcome| outcome.etag));
             self.expect_tag(&again, tag);
             if matches!(again, Ended::Refused) {
-                self.noted.borrow_mut().broken("a repeated Complete was refused".into());
+                self.noted
+                    .borrow_mut()
+                    .broken("a repeated Complete was refused".into());
             }
         }
         well
@@ -343,7 +379,9 @@ impl Client {
         if let Ended::Well(()) = self.ended("abort beside complete", aborted)
             && completed
         {
-            self.noted.borrow_mut().broken("an upload was completed and aborted".into());
+            self.noted
+                .borrow_mut()
+                .broken("an upload was completed and aborted".into());
         }
     }
 
@@ -355,7 +393,11 @@ impl Client {
         match (read(&object).await, expected) {
             (Ok(content), Some(expected)) if content == expected => {}
             (Ok(content), _) => {
-                let what = format!("{:?} with tag {tag} reads as {} other bytes", key.1, content.len());
+                let what = format!(
+                    "{:?} with tag {tag} reads as {} other bytes",
+                    key.1,
+                    content.len()
+                );
                 self.noted.borrow_mut().broken(what);
             }
             (Err(error), _) => drop(self.ended::<()>("read", Err(error))),
@@ -412,7 +454,11 @@ impl Client {
                 ..ListObjects::default()
             };
             let ObjectPage { objects, next, .. } = self.store.list_objects(bucket, list).await?;
-            listed.extend(objects.into_iter().map(|object| (object.key.as_str().to_owned(), object.etag)));
+            listed.extend(
+                objects
+                    .into_iter()
+                    .map(|object| (object.key.as_str().to_owned(), object.etag)),
+            );
             match next {
                 Some(next) => after = Some(next),
                 None => return Ok(listed),
@@ -438,7 +484,9 @@ impl Client {
         if let Ended::Well(tag) = ended
             && *tag != expected
         {
-            self.noted.borrow_mut().broken(format!("the tag of {expected} was said to be {tag}"));
+            self.noted
+                .borrow_mut()
+                .broken(format!("the tag of {expected} was said to be {tag}"));
         }
     }
 
@@ -463,7 +511,10 @@ impl Client {
             StoreError::Disk(_) | StoreError::Closed => Ended::Unknown,
             // The source of a copy could not be read.
             StoreError::Body(source)
-                if matches!(source.downcast_ref(), Some(StoreError::Disk(_) | StoreError::Closed)) =>
+                if matches!(
+                    source.downcast_ref(),
+                    Some(StoreError::Disk(_) | StoreError::Closed)
+                ) =>
             {
                 Ended::Nothing
             }
@@ -495,7 +546,11 @@ impl Client {
             _ => self.dice.below(6 * block),
         };
         let (shared, compressible) = (self.dice.below(3) == 0, self.dice.below(2) == 0);
-        let seed = if shared { self.dice.below(3) as u64 } else { self.dice.next_u64() };
+        let seed = if shared {
+            self.dice.below(3) as u64
+        } else {
+            self.dice.next_u64()
+        };
         let mut bytes = Random(seed);
         let mut content = Vec::with_capacity(len);
         while content.len() < len {

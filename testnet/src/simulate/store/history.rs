@@ -167,7 +167,10 @@ fn after(before: &[State], events: &[Event]) -> Result<Vec<State>, String> {
     let idle = |event: &&Event| (event.ask, event.answer) != (Ask::Read, Answer::Unknown);
     let events: Vec<Event> = events.iter().filter(idle).copied().collect();
     if events.len() > EVENTS_MAX {
-        return Err(format!("{} events of one key are too many to check", events.len()));
+        return Err(format!(
+            "{} events of one key are too many to check",
+            events.len()
+        ));
     }
     let mut search = Search {
         events: &events,
@@ -294,7 +297,12 @@ mod tests {
         assert_eq!(explained(&both).len(), 2);
         let reads = |first, second| {
             let first = (5, 6, Ask::Read, Answer::Found(Some(first)));
-            explained(&[both[0], both[1], first, (7, 8, Ask::Read, Answer::Found(Some(second)))])
+            explained(&[
+                both[0],
+                both[1],
+                first,
+                (7, 8, Ask::Read, Answer::Found(Some(second))),
+            ])
         };
         assert_eq!(reads(A, A), [State::Holds(A)]);
         assert_eq!(reads(A, B), []);
@@ -306,7 +314,10 @@ mod tests {
         assert_eq!(explained(&[unknown]).len(), 2);
         let other = (2, 3, PUT_B, Answer::Done);
         let read = |at, found| (at, at + 1, Ask::Read, Answer::Found(Some(found)));
-        assert_eq!(explained(&[unknown, other, read(4, B), read(6, A)]), [State::Holds(A)]);
+        assert_eq!(
+            explained(&[unknown, other, read(4, B), read(6, A)]),
+            [State::Holds(A)]
+        );
         assert_eq!(explained(&[unknown, other, read(4, A), read(6, B)]), []);
     }
 
@@ -315,7 +326,10 @@ mod tests {
         let create = |tag| Ask::Put(tag, WriteCondition::Absent);
         let first = (1, 2, create(A), Answer::Done);
         assert_eq!(explained(&[first, (1, 2, create(B), Answer::Done)]), []);
-        assert_eq!(explained(&[first, (1, 2, create(B), Answer::Refused)]), [State::Holds(A)]);
+        assert_eq!(
+            explained(&[first, (1, 2, create(B), Answer::Refused)]),
+            [State::Holds(A)]
+        );
     }
 
     #[test]
