@@ -7,6 +7,7 @@ mod limits;
 pub mod model;
 mod objects;
 mod random;
+pub mod register;
 mod repair;
 mod seal;
 #[cfg(any(test, feature = "simulation"))]

@@ -50,7 +50,12 @@ fn every_source_file_keeps_the_rules_of_the_house() {
 #[test]
 fn the_product_is_built_without_simulations() {
     let built_with = |manifest: &Path| fs::read_to_string(manifest).unwrap().contains("simulation");
-    let product = ["Cargo.toml", "p2p/Cargo.toml", "s3/Cargo.toml", "appliance/Cargo.toml"];
+    let product = [
+        "Cargo.toml",
+        "p2p/Cargo.toml",
+        "s3/Cargo.toml",
+        "appliance/Cargo.toml",
+    ];
     for manifest in product {
         assert!(!built_with(&root().join(manifest)), "{manifest}");
     }
