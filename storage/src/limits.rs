@@ -1,9 +1,9 @@
-//! How large the pieces are in which objects are stored.
+//! How large the pieces are in which objects are stored, and how many keys change at a time.
 
 use crate::seal::BLOCK_BYTES_MAX;
 
-/// How large the pieces are in which objects are stored. The product has one set; simulations have smaller ones, so that
-/// a short run meets objects of many blocks and parts.
+/// How large the pieces are in which objects are stored, and how many keys change at a time. The product has one set;
+/// simulations have smaller ones, so that a short run meets objects of many blocks and parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// The most content a row carries itself.

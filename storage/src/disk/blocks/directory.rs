@@ -121,8 +121,7 @@ pub(super) struct Directory {
     _owner_task: Option<tokio_util::task::AbortOnDropHandle<()>>,
 }
 
-/// An owner that is served: the way to it, and what ends it.
-#[derive(Default)]
+/// Who serves an owner; a task ends when this is dropped.
 struct Served {
     thread: Option<JoinHandle<()>>,
     #[cfg(any(test, feature = "simulation"))]
@@ -237,7 +236,8 @@ fn serve(owner: Owner, drive: Drive) -> std::io::Result<(Requests, Served)> {
             let thread = std::thread::Builder::new().name("blocks".into());
             let served = Served {
                 thread: Some(thread.spawn(move || owner.serve(asked))?),
-                ..Served::default()
+                #[cfg(any(test, feature = "simulation"))]
+                task: None,
             };
             Ok((Requests::to_thread(sender), served))
         }
@@ -245,8 +245,8 @@ fn serve(owner: Owner, drive: Drive) -> std::io::Result<(Requests, Served)> {
         Drive::Simulated => {
             let (stepped, task) = Stepped::start(owner, asked);
             let served = Served {
+                thread: None,
                 task: Some(task),
-                ..Served::default()
             };
             Ok((Requests::to_stepped(sender, stepped), served))
         }

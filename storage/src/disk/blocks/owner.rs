@@ -215,20 +215,18 @@ impl Owner {
                 ledger.verified(*id, *place, *whole)?;
             }
         }
+        // Also of frames that change nothing here, as a copy of a release does: whoever rewrites the segment next must
+        // find them, or a rebuilt index would not.
+        self.measure(decided, placed);
+        self.last = placed.last().copied().or(self.last);
         if ledger.is_empty() {
             return Ok(());
         }
-        self.last = placed.last().copied().or(self.last);
         self.batches += 1;
         let live_before = |segment| shared.state().live.get(&segment).copied().unwrap_or(0);
         let Changed { freed, damaged, live } = ledger.commit(self.last, self.batches, live_before)?;
         let mut state = shared.state();
         state.live.extend(live);
-        for ((_, frame), placed) in decided.writes.iter().zip(placed) {
-            let end = placed.position.offset + frame.frame_len();
-            let len = state.len.entry(placed.position.segment).or_default();
-            *len = end.max(*len);
-        }
         for damaged in damaged.values() {
             state.damaged = state.damaged.saturating_add_signed(if *damaged { 1 } else { -1 });
         }
@@ -237,6 +235,16 @@ impl Owner {
             self.wake.wake();
         }
         Ok(())
+    }
+
+    /// Notes how long the segments are by now.
+    fn measure(&self, decided: &Decided, placed: &[Placed]) {
+        let mut state = self.shared.state();
+        for ((_, frame), placed) in decided.writes.iter().zip(placed) {
+            let end = placed.position.offset + frame.frame_len();
+            let len = state.len.entry(placed.position.segment).or_default();
+            *len = end.max(*len);
+        }
     }
 
     fn mark(&mut self) {

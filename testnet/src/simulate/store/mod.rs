@@ -11,7 +11,7 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Schedules to run
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
+    /// Begin no schedule after so many seconds
+    #[arg(long)]
+    seconds: Option<u64>,
     /// The first seed; the others follow it. Random if not given
     #[arg(long)]
     seed: Option<u64>,
@@ -41,53 +44,83 @@ pub(crate) fn simulate(options: &Options) -> Result<ExitCode> {
         Some(threads) => threads.max(1),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    println!("simulate store: {} schedules from seed {first}", options.seeds);
-    let began = Instant::now();
-    let (next, sum, failed) = (
-        AtomicU64::new(0),
-        Mutex::new(Outcome::default()),
-        Mutex::new(None),
+    println!(
+        "simulate store: up to {} schedules from seed {first}",
+        options.seeds
     );
+    let began = Instant::now();
+    let time = Duration::from_secs(options.seconds.unwrap_or(u64::MAX));
+    let shared = Shared {
+        first,
+        seeds: options.seeds,
+        until: began.checked_add(time),
+        next: AtomicU64::new(0),
+        sum: Mutex::default(),
+    };
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= options.seeds || lock(&failed).is_some() {
-                        return;
-                    }
-                    let seed = first.wrapping_add(number);
-                    let outcome = world::run(seed);
-                    if let Some(broken) = &outcome.broken {
-                        lock(&failed).get_or_insert((seed, broken.clone()));
-                    }
-                    add(&mut lock(&sum), &outcome);
-                }
-            });
+            scope.spawn(|| shared.work());
         }
     });
-    let sum = lock(&sum).clone();
-    let minutes = began.elapsed().as_secs_f64() / 60.0;
-    if let Some((seed, broken)) = &*lock(&failed) {
+    let sum = lock(&shared.sum).clone();
+    Ok(report(&sum, began.elapsed()))
+}
+
+/// What the threads share.
+struct Shared {
+    first: u64,
+    seeds: u64,
+    until: Option<Instant>,
+    next: AtomicU64,
+    sum: Mutex<Sum>,
+}
+
+/// What all schedules came to.
+#[derive(Clone, Default)]
+struct Sum {
+    schedules: u64,
+    all: Outcome,
+    /// The first seed that failed, and how.
+    failed: Option<(u64, String)>,
+}
+
+impl Shared {
+    /// Runs one schedule after another until none is left, the time is over or one has failed.
+    fn work(&self) {
+        while lock(&self.sum).failed.is_none() && self.until.is_none_or(|until| Instant::now() < until) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.seeds {
+                return;
+            }
+            let seed = self.first.wrapping_add(number);
+            let outcome = world::run(seed);
+            let mut sum = lock(&self.sum);
+            sum.schedules += 1;
+            sum.all.calls += outcome.calls;
+            sum.all.checked += outcome.checked;
+            sum.all.faults += outcome.faults;
+            if let Some(broken) = outcome.broken {
+                sum.failed.get_or_insert((seed, broken));
+            }
+        }
+    }
+}
+
+fn report(sum: &Sum, took: Duration) -> ExitCode {
+    if let Some((seed, broken)) = &sum.failed {
         println!("simulate store: FAILED with seed {seed}: {broken}");
         println!("replay: cargo run --release -p testnet -- simulate store --seeds 1 --seed {seed}");
-        return Ok(ExitCode::FAILURE);
+        return ExitCode::FAILURE;
     }
     println!(
         "simulate store: {} schedules, {:.0} a minute; {} calls, {} answers checked, {} faults; nothing broken",
-        options.seeds,
-        options.seeds as f64 / minutes,
-        sum.calls,
-        sum.checked,
-        sum.faults
+        sum.schedules,
+        sum.schedules as f64 * 60.0 / took.as_secs_f64(),
+        sum.all.calls,
+        sum.all.checked,
+        sum.all.faults
     );
-    Ok(ExitCode::SUCCESS)
-}
-
-fn add(sum: &mut Outcome, outcome: &Outcome) {
-    sum.calls += outcome.calls;
-    sum.checked += outcome.checked;
-    sum.faults += outcome.faults;
+    ExitCode::SUCCESS
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
