@@ -1,4 +1,4 @@
-//! Drives servers and stores from outside: benchmarks and torture, one subcommand each.
+//! Drives servers, stores and protocols: benchmarks, torture and simulations, one subcommand each.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,7 +8,9 @@
 
 mod bench;
 mod client;
+mod dice;
 mod kill;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,9 @@ enum Verb {
     BenchBare(bench::BareOptions),
     /// Kill the server under load, again and again, and check that no acknowledged write is lost
     Kill(kill::Options),
+    /// Run the protocols in a simulated world, and judge what clients saw
+    #[command(subcommand)]
+    Simulate(simulate::Simulation),
 }
 
 fn main() -> Result<ExitCode> {
@@ -38,5 +43,6 @@ fn main() -> Result<ExitCode> {
         Verb::Bench(options) => bench::bench(&options),
         Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
         Verb::Kill(options) => kill::kill(&options),
+        Verb::Simulate(simulation) => simulate::simulate(&simulation),
     }
 }

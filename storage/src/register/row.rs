@@ -32,11 +32,29 @@ pub struct Value {
     pub body: Bytes,
 }
 
+/// An operation that a row remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Which.
+    pub op: OpId,
+    /// What came of it.
+    pub known: Known,
+}
+
+/// What came of an operation that a row remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Known {
+    /// It changed this row.
+    Done,
+    /// It was refused and changes nothing any more, whichever attempt of it comes next.
+    Refused,
+}
+
 /// What is proposed for a register.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// The operations that changed the register last, newest first; at most [`RECENT_MAX`].
-    pub recent: Vec<OpId>,
+    /// The last operations, newest first; at most [`RECENT_MAX`].
+    pub recent: Vec<Recent>,
     /// `None` is a tombstone: it must outlive every older value that may still stand somewhere.
     pub value: Option<Value>,
 }
@@ -44,9 +62,28 @@ pub struct Content {
 impl Content {
     /// What follows when operation `op` sets `value`.
     pub fn after(&self, op: OpId, value: Option<Value>) -> Self {
-        let older = self.recent.iter().copied().filter(|known| *known != op);
-        let recent = std::iter::once(op).chain(older).take(RECENT_MAX).collect();
+        let recent = self.remembering(op, Known::Done);
         Self { recent, value }
+    }
+
+    /// What follows when operation `op` is refused for good.
+    pub fn refusing(&self, op: OpId) -> Self {
+        Self {
+            recent: self.remembering(op, Known::Refused),
+            value: self.value.clone(),
+        }
+    }
+
+    /// What came of an operation, if it is remembered here.
+    pub fn remembers(&self, op: OpId) -> Option<Known> {
+        let recent = self.recent.iter().find(|recent| recent.op == op);
+        recent.map(|recent| recent.known)
+    }
+
+    fn remembering(&self, op: OpId, known: Known) -> Vec<Recent> {
+        let older = self.recent.iter().copied().filter(|recent| recent.op != op);
+        let newest = Recent { op, known };
+        std::iter::once(newest).chain(older).take(RECENT_MAX).collect()
     }
 }
 
@@ -83,6 +120,11 @@ mod tests {
         for number in [1, 2, 3, 4, 5, 3] {
             content = content.after(op(number), None);
         }
-        assert_eq!(content.recent, [op(3), op(5), op(4), op(2)]);
+        let recent: Vec<_> = content.recent.iter().map(|recent| recent.op).collect();
+        assert_eq!(recent, [op(3), op(5), op(4), op(2)]);
+        let content = content.refusing(op(6));
+        assert_eq!(content.remembers(op(6)), Some(Known::Refused));
+        assert_eq!(content.remembers(op(3)), Some(Known::Done));
+        assert_eq!(content.remembers(op(2)), None);
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{
-    Answer, Ballot, Change, Decision, Effect, Holder, Key, KeyRange, LANE_MAX, Loaded, Mutant, Nonce, OpId,
-    Operation, Request, Row, Stamp,
+    Answer, Ballot, Change, Config, Decision, Effect, Holder, Key, KeyRange, LANE_MAX, Loaded, Mutant, Nonce,
+    OpId, Operation, Request, Row, Stamp, Turn,
 };
 use crate::model::MemberId;
 use crate::register::Content;
@@ -48,7 +48,7 @@ enum Phase<O> {
     /// Waits for a promise, or for ranges to be covered.
     Covering,
     /// Waits for this member's own rows.
-    Loading,
+    Loading(Turn),
     /// Waits for rows of others.
     Touching {
         nonce: Nonce,
@@ -56,15 +56,23 @@ enum Phase<O> {
         told: BTreeMap<MemberId, BTreeMap<Key, Row>>,
     },
     /// Waits for the decision.
-    Deciding,
+    Deciding(Turn),
     /// Waits for quorums, first to confirm, then to write, stage after stage.
     Proposing {
         outstanding: BTreeMap<Key, Proposal>,
         /// Nothing is written yet: only what stood before is being confirmed.
         confirming: bool,
-        rest: VecDeque<Vec<Change>>,
+        rest: VecDeque<Vec<Write>>,
         outcome: O,
     },
+}
+
+/// What a stage does to one row.
+#[derive(Clone, Debug)]
+enum Write {
+    Change(Change),
+    /// Remembers there that the operation was refused.
+    Refusal(Key),
 }
 
 /// A content on its way to a quorum.
@@ -114,6 +122,15 @@ impl<C, O> Lane<C, O> {
         self.running.is_some()
     }
 
+    /// Whether this member's own row of a key is on its way to the holder.
+    pub(super) fn is_loading(&self, key: &Key) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let is_asked =
+                running.keys.contains(key) || running.ranges.iter().any(|range| range.contains(key));
+            matches!(running.phase, Phase::Loading(_)) && is_asked
+        })
+    }
+
     /// Whether something is on its way to a quorum.
     pub(super) fn is_proposing(&self) -> bool {
         let running = self.running.as_ref();
@@ -124,12 +141,13 @@ impl<C, O> Lane<C, O> {
 impl<C: Clone, O: Clone> Holder<C, O> {
     pub(super) fn submit(&mut self, operation: Operation<C>) {
         let key = operation.lane.clone();
+        // Who is outside would wait for its own promise for ever, and depose those inside meanwhile.
+        let is_member = |config: Arc<Config>| config.members().contains(&self.me);
+        if self.attempt.is_none() && !self.config().is_some_and(is_member) {
+            return self.turn_away(&operation);
+        }
         match self.lanes.get_mut(&key) {
-            Some(lane) if lane.waiting.len() >= LANE_MAX => {
-                let op = operation.id;
-                let answer = Answer::NotHolder;
-                return self.effects.push(Effect::Answer { op, answer });
-            }
+            Some(lane) if lane.waiting.len() >= LANE_MAX => return self.turn_away(&operation),
             Some(lane) => lane.waiting.push_back(operation),
             None => {
                 self.lanes.insert(key.clone(), Lane::new(operation));
@@ -141,6 +159,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.start(&key);
     }
 
+    fn turn_away(&mut self, operation: &Operation<C>) {
+        let (op, answer) = (operation.id, Answer::NotHolder);
+        self.effects.push(Effect::Answer { op, answer });
+    }
+
     /// Goes on with every lane that waited for a promise or for a range.
     pub(super) fn start_lanes(&mut self) {
         for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
@@ -150,14 +173,17 @@ impl<C: Clone, O: Clone> Holder<C, O> {
 
     /// Begins the next operation of a lane, or goes on with one that waited for ranges.
     fn start(&mut self, key: &Key) {
-        if self.ballot().is_none() || self.is_changing_ballot() {
+        if self.ballot().is_none() {
             return;
         }
+        // What runs comes to its end first: the ballot changes only then.
+        let is_changing = self.is_changing_ballot();
         let eager = self.broken.is(Mutant::IgnoreOutstanding);
         let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         let next_may_begin = match &lane.running {
+            None if is_changing => return,
             None => true,
             Some(Running {
                 phase: Phase::Covering,
@@ -206,15 +232,20 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             uncovered.into_iter().for_each(|range| self.cover_range(range));
             return self.set_phase(key, Phase::Covering);
         }
-        self.set_phase(key, Phase::Loading);
-        let lane = key.clone();
-        self.effects.push(Effect::Load { lane, keys, ranges });
+        let (lane, turn) = (key.clone(), self.next_turn());
+        self.set_phase(key, Phase::Loading(turn));
+        self.effects.push(Effect::Load {
+            lane,
+            turn,
+            keys,
+            ranges,
+        });
     }
 
-    pub(super) fn loaded(&mut self, key: &Key, rows: Vec<(Key, Row)>) {
+    pub(super) fn loaded(&mut self, key: &Key, turn: Turn, rows: Vec<(Key, Row)>) {
         let Some(ballot) = self.ballot() else { return };
         let Some(running) = self.running(key) else { return };
-        if !matches!(running.phase, Phase::Loading) {
+        if !matches!(running.phase, Phase::Loading(awaited) if awaited == turn) {
             return;
         }
         let mut rows: BTreeMap<Key, Row> = rows.into_iter().collect();
@@ -225,10 +256,13 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let named: BTreeSet<Key> = running.keys.iter().cloned().chain(elsewhere).collect();
         for key in &named {
             let own = rows.entry(key.clone()).or_insert_with(Row::absent);
-            if let Some(newer) = self.knowledge.newer.get(key)
-                && newer.stamp > own.stamp
-            {
-                *own = newer.clone();
+            match self.knowledge.newer.get(key) {
+                Some(newer) if newer.row.stamp > own.stamp => *own = newer.row.clone(),
+                // It stands here too now, and was read from here.
+                Some(newer) if newer.is_here => {
+                    self.knowledge.newer.remove(key);
+                }
+                Some(_) | None => {}
             }
         }
         // A row of this ballot is this holder's own proposal, made after it had touched the row.
@@ -282,25 +316,26 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     }
 
     fn decide(&mut self, key: &Key, rows: BTreeMap<Key, Row>) {
-        let fences = self.fences;
+        let (fences, turn) = (self.fences, self.next_turn());
         let Some(running) = self.running_mut(key) else {
             return;
         };
         running.rows = rows.clone();
-        running.phase = Phase::Deciding;
+        running.phase = Phase::Deciding(turn);
         let operation = running.operation.clone();
         self.effects.push(Effect::Decide {
             lane: key.clone(),
+            turn,
             operation,
             loaded: Loaded { rows, fences },
         });
     }
 
-    pub(super) fn decided(&mut self, key: &Key, decision: Decision<O>) {
+    pub(super) fn decided(&mut self, key: &Key, turn: Turn, decision: Decision<O>) {
         let Some(running) = self.running_mut(key) else {
             return;
         };
-        if !matches!(running.phase, Phase::Deciding) {
+        if !matches!(running.phase, Phase::Deciding(awaited) if awaited == turn) {
             return;
         }
         match decision {
@@ -313,11 +348,25 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 stages,
                 relies_on,
                 outcome,
-            } => self.commit(key, stages, relies_on, outcome),
+            } => {
+                let writes = |stage: Vec<Change>| stage.into_iter().map(Write::Change).collect();
+                self.commit(key, stages.into_iter().map(writes), relies_on, outcome);
+            }
+            Decision::Refuse {
+                key: remembering,
+                relies_on,
+                outcome,
+            } => self.commit(key, [vec![Write::Refusal(remembering)]], relies_on, outcome),
         }
     }
 
-    fn commit(&mut self, key: &Key, stages: Vec<Vec<Change>>, relies_on: Vec<Key>, outcome: O) {
+    fn commit(
+        &mut self,
+        key: &Key,
+        stages: impl IntoIterator<Item = Vec<Write>>,
+        relies_on: Vec<Key>,
+        outcome: O,
+    ) {
         let mut rest: VecDeque<_> = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
         if self.is_sole() || self.broken.is(Mutant::StagesAtOnce) {
             // Nobody else ever sees one stage without the others: they become durable together.
@@ -358,10 +407,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             true => Mutant::WriteWithoutConfirming,
             false => Mutant::AnswerWithoutConfirming,
         };
-        // A sole member's own row is the only one there is.
-        if self.broken.is(skipped) || self.is_sole() {
+        if self.broken.is(skipped) {
             return Vec::new();
         }
+        let is_sole = self.is_sole();
         let Some(running) = self.running(key) else {
             return Vec::new();
         };
@@ -369,7 +418,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             let row = running.rows.get(&key).cloned().unwrap_or_else(Row::absent);
             (key, row)
         });
-        rows.collect()
+        // A sole member's own row is the only one there is. But one from before it was alone looks unfinished to readers
+        // until it is written anew.
+        let stands = |row: &Row| row.chosen || row.stamp.is_zero() || row.stamp.ballot.epoch == self.epoch;
+        rows.filter(|(_, row)| !is_sole || !stands(row)).collect()
     }
 
     /// Proposes contents, all at once. A content of this very ballot is proposed again under its stamp.
@@ -388,7 +440,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 chosen: false,
                 content: content.clone(),
             };
-            self.knowledge.newer.insert(key.clone(), row.clone());
+            self.knowledge.propose(lane, &key, &row);
             let since = self.broadcast(|nonce| accept(stamp, &key, &content, nonce));
             self.proposing.insert(key.clone(), lane.clone());
             let Some(running) = self.running_mut(lane) else {
@@ -423,12 +475,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         if self.ballot() != Some(stamp.ballot) {
             return;
         }
-        if from == self.me
-            && let Some(newer) = self.knowledge.newer.get(key)
-            && newer.stamp == stamp
-        {
-            // It stands here too now.
-            self.knowledge.newer.remove(key);
+        if from == self.me {
+            self.accepted_here(key, stamp);
         }
         let Some(config) = self.config() else { return };
         let old_count = self.broken.is(Mutant::ConfirmByOldAcks);
@@ -475,10 +523,16 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         if let Some(stage) = rest.pop_front() {
             *confirming = false;
             let op = running.operation.id;
-            let contents = stage.into_iter().map(|change| {
-                let before = running.rows.get(&change.key).map(|row| row.content.clone());
-                let content = before.unwrap_or_default().after(op, change.value);
-                (change.key, content, None)
+            let before = |key: &Key| running.rows.get(key).map(|row| row.content.clone());
+            let contents = stage.into_iter().map(|write| match write {
+                Write::Change(Change { key, value }) => {
+                    let content = before(&key).unwrap_or_default().after(op, value);
+                    (key, content, None)
+                }
+                Write::Refusal(key) => {
+                    let content = before(&key).unwrap_or_default().refusing(op);
+                    (key, content, None)
+                }
             });
             let contents = contents.collect();
             return self.propose(key, contents);
@@ -517,7 +571,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                         }));
                     }
                 }
-                Some(Phase::Covering | Phase::Loading | Phase::Deciding) | None => {}
+                Some(Phase::Covering | Phase::Loading(_) | Phase::Deciding(_)) | None => {}
             }
         }
         self.effects.extend(

@@ -1,0 +1,29 @@
+//! Runs the real protocols in a world of one process, seeded, thousands of schedules a minute.
+
+mod linear;
+mod registers;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What to simulate.
+#[derive(Subcommand)]
+pub(crate) enum Simulation {
+    /// Random schedules of the register protocol, with faults, judged for linearizability
+    Registers(registers::Options),
+    /// Break one rule of the protocol after the other, and see that it is noticed
+    Mutants(registers::MutantsOptions),
+}
+
+/// Simulates; exit code 1 says that a promise was broken.
+///
+/// # Errors
+/// The options make no sense.
+pub(crate) fn simulate(simulation: &Simulation) -> Result<ExitCode> {
+    match simulation {
+        Simulation::Registers(options) => registers::registers(options),
+        Simulation::Mutants(options) => registers::mutants(options),
+    }
+}
