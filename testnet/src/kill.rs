@@ -1,7 +1,6 @@
 //! Kills the server under load, again and again, and checks that no acknowledged write is lost.
 
 mod damage;
-mod dice;
 mod ledger;
 mod load;
 mod verify;
@@ -11,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{End, Home, Warren, find_or_build};
 use crate::client::Payload;
+use crate::dice::{Dice, fresh_seed};
 use damage::damage_index;
-use dice::Dice;
 use ledger::Ledger;
 use load::{Attempt, Worker};
 
@@ -196,13 +195,5 @@ impl Load {
             }
         }
         Ok(loaded)
-    }
-}
-
-fn fresh_seed() -> Result<u64> {
-    let mut bytes = [0; 8];
-    match ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes) {
-        Ok(()) => Ok(u64::from_le_bytes(bytes)),
-        Err(_) => bail!("the system has no random numbers"),
     }
 }

@@ -1,4 +1,4 @@
-//! Drives servers and stores from outside: benchmarks and torture, one subcommand each.
+//! Drives servers, stores and protocols: benchmarks, torture and simulations, one subcommand each.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,6 +8,7 @@
 
 mod bench;
 mod client;
+mod dice;
 mod kill;
 mod simulate;
 
@@ -32,8 +33,9 @@ enum Verb {
     BenchBare(bench::BareOptions),
     /// Kill the server under load, again and again, and check that no acknowledged write is lost
     Kill(kill::Options),
-    /// Run simulated worlds, one for each seed, and check that every promise holds
-    Simulate(simulate::Options),
+    /// Run the protocols in a simulated world, and judge what clients saw
+    #[command(subcommand)]
+    Simulate(simulate::Simulation),
 }
 
 fn main() -> Result<ExitCode> {
@@ -41,6 +43,6 @@ fn main() -> Result<ExitCode> {
         Verb::Bench(options) => bench::bench(&options),
         Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
         Verb::Kill(options) => kill::kill(&options),
-        Verb::Simulate(options) => simulate::simulate(&options),
+        Verb::Simulate(simulation) => simulate::simulate(&simulation),
     }
 }

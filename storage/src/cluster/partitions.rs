@@ -14,11 +14,11 @@ use super::unsettled::Unsettled;
 use crate::StoreError;
 use crate::disk::{Disk, Found, RowId, ScannedRow};
 use crate::model::command::{
-    Command, Decision as Decided, Fences, Outcome, Recent, Row, RowChange, RowKey, Rows, Submission, decide,
-    decode_row, encode_row,
+    Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows, Submission,
+    decide, decode_row, encode_row,
 };
 use crate::model::{MemberId, OpId, Timestamp, row_key};
-use crate::register::{self, Change, Config, Decision, Key, KeyRange, Loaded, Operation, Value};
+use crate::register::{self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Value};
 use crate::tasks::Tasks;
 
 /// The registers of this store.
@@ -52,10 +52,7 @@ impl Partitions {
     /// The disk fails or is full, a row does not read, or too few members answer. [`Unsettled`] says whether the changes
     /// may be durable.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, Unsettled> {
-        let row = match &submission.command {
-            Command::Object(command) => row_key::object(command.bucket, command.key.as_str()),
-            Command::Root(command) => command.row(),
-        };
+        let row = row_of(&submission);
         let partition = partition_of(&row).unwrap_or(ROOT_PARTITION);
         let lane = Key::from(row);
         let operation = Operation {
@@ -231,17 +228,36 @@ impl Machine for Commands {
     type Command = Submission;
     type Outcome = Answered;
 
-    fn decide(&self, op: register::OpId, submission: &Submission, loaded: &Loaded) -> Decision<Answered> {
+    fn decide(
+        &self,
+        (op, is_retry): (register::OpId, bool),
+        submission: &Submission,
+        loaded: &Loaded,
+    ) -> Decision<Answered> {
         let rows = View::new(op, loaded);
         let fences = Fences {
             min_started: Timestamp::from_millis(loaded.fences.started),
             ..Fences::default()
         };
+        let lane = Key::from(row_of(submission));
+        let before = loaded.rows.get(&lane).and_then(|row| row.content.remembers(op));
+        if before == Some(Known::Refused) {
+            // Whoever asked was told so.
+            return Decision::Commit {
+                stages: Vec::new(),
+                told_after: 0,
+                relies_on: vec![lane],
+                outcome: Answered::Outcome(Outcome::Refused(Refusal::PreconditionFailed)),
+            };
+        }
         let decided = decide(submission.clone(), &fences, &rows);
         if let Some(need) = rows.need() {
             return need;
         }
         match decided {
+            Ok(decided) if is_retry && matches!(decided.outcome, Outcome::Refused(_)) => {
+                refused(submission, decided)
+            }
             Ok(decided) => committed(decided),
             Err(error) => Decision::Commit {
                 stages: Vec::new(),
@@ -266,6 +282,25 @@ fn partition_of(key: &[u8]) -> Option<u16> {
     match row_key::is_root(key) {
         true => Some(ROOT_PARTITION),
         false => row_key::partition_of(key).map(u16::from),
+    }
+}
+
+/// The row in which attempts of a command look for one another: it is always loaded.
+fn row_of(submission: &Submission) -> RowKey {
+    match &submission.command {
+        Command::Object(command) => row_key::object(command.bucket, command.key.as_str()),
+        Command::Root(command) => command.row(),
+    }
+}
+
+/// A retry is refused for good: an earlier attempt that still waits somewhere must not be done after that.
+fn refused(submission: &Submission, decided: Decided) -> Decision<Answered> {
+    let key = Key::from(row_of(submission));
+    let relies_on = decided.relies_on.into_iter().map(Key::from);
+    Decision::Refuse {
+        relies_on: relies_on.filter(|row| *row != key).collect(),
+        key,
+        outcome: Answered::Outcome(decided.outcome),
     }
 }
 
@@ -326,10 +361,8 @@ impl Rows for View<'_> {
             return Ok(Row::default());
         };
         // A command asks of no other operation than its own.
-        let known = row
-            .content
-            .remembers(self.op)
-            .then(|| OpId::from_bytes(self.op.0));
+        let known = row.content.remembers(self.op) == Some(Known::Done);
+        let known = known.then(|| OpId::from_bytes(self.op.0));
         Ok(Row {
             value: row.content.value.as_ref().map(|value| value.body.clone()),
             recent: Recent::of(known),

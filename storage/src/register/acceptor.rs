@@ -178,11 +178,13 @@ impl Acceptor<'_> {
         (key, row): (&Key, &Row),
         nonce: u64,
     ) -> Step {
-        if floor < part.promised && !self.broken.is(Mutant::LearnIgnoresPromise) {
+        let here = rows.row(key);
+        // The mark alone brings nothing back.
+        let lacks = here.stamp < row.stamp;
+        if lacks && floor < part.promised && !self.broken.is(Mutant::LearnIgnoresPromise) {
             return refused(floor, part, nonce);
         }
-        let here = rows.row(key);
-        let newer = here.stamp < row.stamp || (here.stamp == row.stamp && !here.chosen && row.chosen);
+        let newer = lacks || (here.stamp == row.stamp && !here.chosen && row.chosen);
         Step {
             part: part.adopt(floor.epoch),
             set: newer.then(|| (key.clone(), row.clone())),

@@ -30,6 +30,11 @@ impl Ballot {
             member: MemberId(0),
         }
     }
+
+    /// Whose attempt it is; a barrier is nobody's.
+    pub fn holder(self) -> Option<MemberId> {
+        (self.round > 0).then_some(self.member)
+    }
 }
 
 /// Orders the contents of one row: the higher stamp is the newer content.

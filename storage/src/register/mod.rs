@@ -17,8 +17,10 @@
 //!    could see a write come and go.
 //! 4. **Takeover.** Any member may make a higher ballot; an acceptor accepts nothing below what it promised. An operation
 //!    of a deposed holder is *unknown*, never failed: it may be chosen by the takeover. A retry has the same id, which the
-//!    row remembers; where the row may have forgotten it, the retry is refused, since done twice it would undo what others
-//!    did in between.
+//!    row remembers. That an attempt failed on a condition is told to a client only if there is no other attempt, or if it is
+//!    the last one and leaves its refusal in the row ([`Decision::Refuse`]): else an earlier one that still waits somewhere
+//!    could be executed after the client was told that nothing happened. Where the row may have forgotten a retry, the retry
+//!    is not done, since done twice it would undo what others did in between.
 //! 5. **Tombstones** are forgotten only when all have them and all promised a new ballot (`holder/collect.rs`). Otherwise an
 //!    older value that still stands somewhere, or is on its way, becomes the newest.
 //! 6. **Reconfiguration** is joint, and adopting an epoch is promising its barrier (`reconfiguration`). Who is outside
@@ -47,9 +49,9 @@ pub use acceptor::{Acceptor, Part, Rows, Step};
 pub use amnesia::{DiskMark, Memory, judge};
 pub use ballot::{Ballot, Epoch, Stamp};
 pub use config::{Config, Configs, Votes};
-pub use holder::{Answer, Change, Decision, Effect, Event, Holder, LANE_MAX, Loaded, Operation};
+pub use holder::{Answer, Change, Decision, Effect, Event, Holder, LANE_MAX, Loaded, Operation, Turn};
 pub use message::{Fences, KeyRange, Nonce, Reply, Request};
 pub use mutant::{Broken, Mutant};
 pub use reader::{Purpose, ReadEffect, Reader};
-pub use reconfiguration::{Next, Transition};
-pub use row::{Content, Key, OpId, RECENT_MAX, Row, Value};
+pub use reconfiguration::{Adoption, Next, Transition, adopt};
+pub use row::{Content, Key, Known, OpId, RECENT_MAX, Recent, Row, Value};

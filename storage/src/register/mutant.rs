@@ -9,7 +9,8 @@ pub enum Mutant {
     LearnIgnoresPromise,
     /// A member outside the configuration answers like one inside (rule 6).
     OutsiderAnswers,
-    /// A tombstone is dropped by a member that has not promised the new ballot (rule 5).
+    /// A tombstone is dropped by members that have not promised the new ballot: the holder does not wait for all, and the
+    /// others do not look (rule 5). Either check alone would do.
     DropWithoutPromise,
     /// A tombstone is dropped when a quorum, not all, confirmed it (rule 5).
     DropOnQuorum,
@@ -33,6 +34,9 @@ pub enum Mutant {
     LearnUnchosen,
     /// A retry of an operation is executed again (rule 4).
     ForgetOperations,
+    /// A retry that fails on a condition leaves no mark, so that an earlier attempt may yet be executed (rule 4). Broken by
+    /// the simulated world.
+    ForgetRefusals,
     /// A row is decided by whoever answered the touch first, not by a quorum (rule 1).
     TouchWithoutQuorum,
     /// Fences told in promises are forgotten by a new holder (rule 7).
@@ -43,6 +47,8 @@ pub enum Mutant {
     SyncWithoutBarrier,
     /// New voters decide without having been synced (rule 6).
     EpochWithoutSync,
+    /// A member that was outside for a while comes back with the rows it had (rule 6).
+    RejoinWithRows,
     /// A member comes back as the same with an empty disk (rule 8). Broken by the simulated world.
     Amnesia,
     /// Replies leave before what they promise is durable. Broken by the simulated world.
@@ -53,7 +59,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::AcceptIgnoresPromise,
         Self::LearnIgnoresPromise,
         Self::OutsiderAnswers,
@@ -69,11 +75,13 @@ impl Mutant {
         Self::ReadInOldEpoch,
         Self::LearnUnchosen,
         Self::ForgetOperations,
+        Self::ForgetRefusals,
         Self::TouchWithoutQuorum,
         Self::ForgetFences,
         Self::WithoutJoint,
         Self::SyncWithoutBarrier,
         Self::EpochWithoutSync,
+        Self::RejoinWithRows,
         Self::Amnesia,
         Self::ReplyBeforeSync,
         Self::UnknownAsFailed,

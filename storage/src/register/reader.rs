@@ -25,7 +25,8 @@ pub enum ReadEffect {
     Found(Row),
     /// Somebody is in this epoch, of which the reader knows nothing: learn it, and read anew. The read is over.
     NewerEpoch(Epoch),
-    /// A higher ballot is in the way: read through the holder. The read is over.
+    /// A higher ballot is in the way: read through its holder, or through any member if it has none. The read is over. When
+    /// teaching, this may come after `Found`: somebody could not be taught.
     AskHolder(Ballot),
 }
 
@@ -118,7 +119,8 @@ impl Reader {
                 self.evaluate(configs, false)
             }
             Reply::Accepted { stamp, .. } => self.accepted(configs, from, stamp),
-            Reply::Refused { promised, .. } if self.relayed.is_some() => {
+            // Neither helps nor teaches: only a holder can bring all members to one promise again.
+            Reply::Refused { promised, .. } => {
                 if promised.epoch > self.epoch {
                     return self.end(ReadEffect::NewerEpoch(promised.epoch));
                 }
@@ -217,7 +219,8 @@ impl Reader {
         let (lacking, having): (Vec<_>, Vec<_>) = members
             .into_iter()
             .partition(|member| !row.stamp.is_zero() && lacks(member));
-        self.taught.extend(having);
+        let have = self.told.iter().filter(|(_, (told, _))| told.stamp == row.stamp);
+        self.taught.extend(have.map(|(member, _)| *member).chain(having));
         let learn = lacking.into_iter().map(|to| ReadEffect::Send {
             to,
             request: Request::Learn {

@@ -8,8 +8,37 @@
 use std::collections::BTreeSet;
 
 use super::mutant::Broken;
-use super::{Config, Epoch, Mutant, Votes};
+use super::{Config, Configs, Epoch, Mutant, Part, Votes};
 use crate::model::MemberId;
+
+/// What a member writes to adopt an epoch, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// If there is one: to be promised first, and then *all rows are to be forgotten*. This member has been outside
+    /// meanwhile, or is now, and what it has from before was perhaps deleted in its absence, without a trace.
+    pub outside: Option<Part>,
+    /// The epoch's promise.
+    pub part: Part,
+}
+
+/// How a member adopts an epoch; `None` when it has already, or when not every epoch in between is known.
+///
+/// Whoever learns of a configuration adopts it in the same turn, before its acceptor or its holder sees it: an acceptor
+/// that promised on its own to somebody of the new epoch would offer rows that it ought to have forgotten.
+pub fn adopt(me: MemberId, configs: &Configs, part: &Part, epoch: Epoch, broken: Broken) -> Option<Adoption> {
+    let after = part.adopt(epoch)?;
+    let mut outside = None;
+    for between in part.promised.epoch..=epoch {
+        if !configs.get(between)?.members().contains(&me) {
+            // It may be the epoch it is in already.
+            outside = Some(part.adopt(between).unwrap_or(*part));
+        }
+    }
+    if broken.is(Mutant::RejoinWithRows) {
+        outside = None;
+    }
+    Some(Adoption { outside, part: after })
+}
 
 /// A change of voters under way: its joint epoch and how far it has come.
 #[derive(Clone, Debug)]
@@ -95,7 +124,39 @@ impl Transition {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Ballot;
     use super::*;
+
+    fn configs(of: &[&[u32]]) -> Configs {
+        let mut configs = Configs::default();
+        for (epoch, members) in (0..).zip(of) {
+            let votes = Votes::equal(members.iter().copied().map(MemberId)).unwrap();
+            configs.learn(epoch, Config::stable(votes));
+        }
+        configs
+    }
+
+    #[test]
+    fn who_was_outside_for_an_epoch_forgets_its_rows_and_nobody_else_does() {
+        let adopt = |me, configs: &Configs, from, to| {
+            let part = Part::NEW.adopt(from).unwrap_or(Part::NEW);
+            adopt(MemberId(me), configs, &part, to, Broken::NOTHING)
+        };
+        let known = configs(&[&[1, 2], &[1, 2], &[1, 3], &[1, 2]]);
+        assert_eq!(adopt(1, &known, 0, 3).unwrap().outside, None);
+        let rejoins = adopt(2, &known, 1, 3).unwrap();
+        assert_eq!(rejoins.outside.unwrap().promised, Ballot::barrier(2));
+        assert_eq!(rejoins.part.promised, Ballot::barrier(3));
+        // It had promised to be outside when it crashed, and perhaps not forgotten yet.
+        assert_eq!(
+            adopt(2, &known, 2, 3).unwrap().outside.unwrap().promised,
+            Ballot::barrier(2)
+        );
+        assert_eq!(adopt(2, &known, 3, 3), None);
+        let mut gap = Configs::default();
+        gap.learn(3, known.get(3).unwrap().as_ref().clone());
+        assert_eq!(adopt(2, &gap, 1, 3), None);
+    }
 
     #[test]
     fn new_voters_are_synced_only_after_a_quorum_of_the_old_has_adopted() {

@@ -43,12 +43,30 @@ pub struct Value {
     pub body: Bytes,
 }
 
+/// An operation that a row remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Which.
+    pub op: OpId,
+    /// What came of it.
+    pub known: Known,
+}
+
+/// What came of an operation that a row remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Known {
+    /// It changed this row.
+    Done,
+    /// It was refused and changes nothing any more, whichever attempt of it comes next.
+    Refused,
+}
+
 /// What is proposed for a register.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// The operations that changed the register last, newest first; at most [`RECENT_MAX`].
-    pub recent: Vec<OpId>,
-    /// No operation that changed the register and is forgotten began later than this.
+    /// The last operations, newest first; at most [`RECENT_MAX`].
+    pub recent: Vec<Recent>,
+    /// No operation that is forgotten began later than this.
     pub forgotten: u64,
     /// `None` is a tombstone: it must outlive every older value that may still stand somewhere.
     pub value: Option<Value>,
@@ -57,17 +75,37 @@ pub struct Content {
 impl Content {
     /// What follows when operation `op` sets `value`.
     pub fn after(&self, op: OpId, value: Option<Value>) -> Self {
-        let newest = self
-            .recent
-            .iter()
-            .fold(op.began(), |newest, known| newest.max(known.began()));
+        self.remembering(op, Known::Done, value)
+    }
+
+    /// What follows when operation `op` is refused for good.
+    pub fn refusing(&self, op: OpId) -> Self {
+        self.remembering(op, Known::Refused, self.value.clone())
+    }
+
+    /// What came of an operation, if it is remembered here.
+    pub fn remembers(&self, op: OpId) -> Option<Known> {
+        let recent = self.recent.iter().find(|recent| recent.op == op);
+        recent.map(|recent| recent.known)
+    }
+
+    /// Whether the operation may have changed the register long enough ago to be forgotten. It must not be done again then:
+    /// done twice, it would undo what others did in between.
+    pub fn may_have_forgotten(&self, op: OpId) -> bool {
+        self.remembers(op).is_none() && op.began() <= self.forgotten
+    }
+
+    fn remembering(&self, op: OpId, known: Known, value: Option<Value>) -> Self {
+        let newest = self.recent.iter().map(|recent| recent.op.began()).max();
+        let newest = newest.unwrap_or(0).max(op.began());
         let mut forgotten = self.forgotten;
-        let mut recent = vec![op];
-        for known in self.recent.iter().filter(|known| **known != op) {
-            if recent.len() < RECENT_MAX && known.began().saturating_add(REMEMBERED_FOR) > newest {
-                recent.push(*known);
+        let mut recent = vec![Recent { op, known }];
+        for older in self.recent.iter().filter(|recent| recent.op != op) {
+            let began = older.op.began();
+            if recent.len() < RECENT_MAX && began.saturating_add(REMEMBERED_FOR) > newest {
+                recent.push(*older);
             } else {
-                forgotten = forgotten.max(known.began());
+                forgotten = forgotten.max(began);
             }
         }
         Self {
@@ -75,17 +113,6 @@ impl Content {
             forgotten,
             value,
         }
-    }
-
-    /// Whether the operation is known to have changed the register.
-    pub fn remembers(&self, op: OpId) -> bool {
-        self.recent.contains(&op)
-    }
-
-    /// Whether the operation may have changed the register long enough ago to be forgotten. It must not be done again then:
-    /// done twice, it would undo what others did in between.
-    pub fn may_have_forgotten(&self, op: OpId) -> bool {
-        !self.remembers(op) && op.began() <= self.forgotten
     }
 }
 
@@ -121,14 +148,21 @@ mod tests {
         OpId(id)
     }
 
+    fn ops(content: &Content) -> Vec<OpId> {
+        content.recent.iter().map(|recent| recent.op).collect()
+    }
+
     #[test]
     fn a_row_remembers_the_last_operations_and_none_of_them_twice() {
         let mut content = Content::default();
         for number in [1, 2, 3, 2] {
             content = content.after(op(1000, number), None);
         }
-        assert_eq!(content.recent, [op(1000, 2), op(1000, 3), op(1000, 1)]);
+        assert_eq!(ops(&content), [op(1000, 2), op(1000, 3), op(1000, 1)]);
         assert!(!content.may_have_forgotten(op(1000, 9)));
+        let content = content.refusing(op(1000, 6));
+        assert_eq!(content.remembers(op(1000, 6)), Some(Known::Refused));
+        assert_eq!(content.remembers(op(1000, 3)), Some(Known::Done));
     }
 
     #[test]
@@ -143,7 +177,7 @@ mod tests {
         assert!(!content.may_have_forgotten(op(1020, 77)));
         // Long after, only the newest is remembered.
         let content = content.after(op(900_000, 1), None);
-        assert_eq!(content.recent, [op(900_000, 1)]);
+        assert_eq!(ops(&content), [op(900_000, 1)]);
         assert!(content.may_have_forgotten(last) && !content.may_have_forgotten(op(1040, 5)));
     }
 }

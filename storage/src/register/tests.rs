@@ -133,7 +133,12 @@ impl World {
                         self.sent += 1;
                         self.mail.push_back((me, to, Mail::Request(request)));
                     }
-                    Effect::Load { lane, keys, ranges } => {
+                    Effect::Load {
+                        lane,
+                        turn,
+                        keys,
+                        ranges,
+                    } => {
                         let disk = &self.disks[me.0 as usize];
                         let mut rows: Vec<_> = keys.iter().map(|key| (key.clone(), disk.row(key))).collect();
                         let within = |key: &Key| ranges.iter().any(|range| range.contains(key));
@@ -143,15 +148,16 @@ impl World {
                                 .filter(|(key, _)| within(key))
                                 .map(|(key, row)| (key.clone(), row.clone())),
                         );
-                        events.push_back(Event::Loaded { lane, rows });
+                        events.push_back(Event::Loaded { lane, turn, rows });
                     }
                     Effect::Decide {
                         lane,
+                        turn,
                         operation,
                         loaded,
                     } => {
                         let decision = decide(&operation, &loaded);
-                        events.push_back(Event::Decided { lane, decision });
+                        events.push_back(Event::Decided { lane, turn, decision });
                     }
                     Effect::Compare {
                         from,
@@ -264,7 +270,7 @@ fn decide(operation: &Operation<Command>, loaded: &Loaded) -> Decision<Outcome> 
         value: value(text),
     };
     let (stages, relies_on, outcome) = match (&operation.command, row.content.value.is_some()) {
-        _ if loaded.remembers(operation.id) => (vec![], vec![key], "again".into()),
+        _ if loaded.remembers(&key, operation.id).is_some() => (vec![], vec![key], "again".into()),
         (Command::Put(text), _) | (Command::PutNew(text), false) => {
             (vec![vec![put(&key, text)]], vec![], "ok".into())
         }
@@ -426,9 +432,9 @@ fn a_range_is_covered_before_it_is_decided_on() {
                     Effect::Send { to, request } => {
                         world.mail.push_back((MemberId(2), to, Mail::Request(request)))
                     }
-                    Effect::Load { lane, keys, .. } => {
+                    Effect::Load { lane, turn, keys, .. } => {
                         let rows = keys.into_iter().map(|key| (key, Row::absent())).collect();
-                        events.push_back(Event::Loaded { lane, rows });
+                        events.push_back(Event::Loaded { lane, turn, rows });
                     }
                     Effect::Compare {
                         from,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// How the names of folders that hold a disposable index end.
 const INDEX: &str = "index";

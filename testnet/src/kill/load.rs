@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::BUCKET;
-use super::dice::Dice;
 use super::ledger::{Ledger, Object};
 use super::verify::texts;
 use crate::bench::Home;
 use crate::client::{Body, Connection, Content, Reply, Request, Take};
+use crate::dice::Dice;
 
 const PART_BYTES_MIN: u64 = 5 << 20;
 /// The tag of no content that anybody writes.

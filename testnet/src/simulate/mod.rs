@@ -1,28 +1,33 @@
 //! Runs what Warren is made of in simulated worlds: one seed is one schedule, and a seed that fails fails again.
 
+mod linear;
+mod registers;
 mod store;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 /// What to simulate.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(subcommand)]
-    what: What,
-}
-
 #[derive(Subcommand)]
-enum What {
+pub(crate) enum Simulation {
+    /// Random schedules of the register protocol, with faults, judged for linearizability
+    Registers(registers::Options),
+    /// Break one rule of the protocol after the other, and see that it is noticed
+    Mutants(registers::MutantsOptions),
     /// Whole stores on a simulated disk that crashes, fills up and fails
     Store(store::Options),
 }
 
-/// Simulates, and says whether all promises held.
-pub(crate) fn simulate(options: &Options) -> Result<ExitCode> {
-    match &options.what {
-        What::Store(options) => store::simulate(options),
+/// Simulates; exit code 1 says that a promise was broken.
+///
+/// # Errors
+/// The options make no sense.
+pub(crate) fn simulate(simulation: &Simulation) -> Result<ExitCode> {
+    match simulation {
+        Simulation::Registers(options) => registers::registers(options),
+        Simulation::Mutants(options) => registers::mutants(options),
+        Simulation::Store(options) => store::simulate(options),
     }
 }

@@ -48,8 +48,8 @@ pub(crate) trait Machine: Send + Sync + 'static {
     /// What came of it.
     type Outcome: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Decides an operation on the rows as they are; pure.
-    fn decide(&self, op: OpId, command: &Self::Command, loaded: &Loaded) -> Decision<Self::Outcome>;
+    /// Decides an operation on the rows as they are; pure. It comes with its name and whether it may be a retry.
+    fn decide(&self, op: (OpId, bool), command: &Self::Command, loaded: &Loaded) -> Decision<Self::Outcome>;
 
     /// Which partition the row of a key belongs to; `None` for rows that are this member's alone.
     fn partition_of(key: &[u8]) -> Option<u16>;

@@ -152,7 +152,7 @@ impl<M: Machine> Partition<M> {
     /// Who holds the partition, as far as this member knows: whoever it promised last.
     pub(super) fn believed_holder(&self) -> Option<MemberId> {
         let promised = self.part.promised;
-        (promised.round > 0).then_some(promised.member)
+        promised.holder()
     }
 
     /// Submits an operation; its answer goes to `waiter`.
@@ -260,7 +260,12 @@ impl<M: Machine> Partition<M> {
                 });
                 Ok(None)
             }
-            Effect::Load { lane, keys, ranges } => {
+            Effect::Load {
+                lane,
+                turn,
+                keys,
+                ranges,
+            } => {
                 let view = self.newest();
                 let mut rows = view.in_ranges(&ranges);
                 for key in keys {
@@ -269,15 +274,16 @@ impl<M: Machine> Partition<M> {
                 }
                 view.failure()?;
                 let rows = rows.into_iter().collect();
-                Ok(Some(Event::Loaded { lane, rows }))
+                Ok(Some(Event::Loaded { lane, turn, rows }))
             }
             Effect::Decide {
                 lane,
+                turn,
                 operation,
                 loaded,
             } => {
                 let decision = self.decide(&operation, &loaded);
-                Ok(Some(Event::Decided { lane, decision }))
+                Ok(Some(Event::Decided { lane, turn, decision }))
             }
             Effect::Compare {
                 from,
@@ -318,8 +324,20 @@ impl<M: Machine> Partition<M> {
                 };
             }
         };
-        match self.machine.decide(operation.id, command, loaded) {
+        match self
+            .machine
+            .decide((operation.id, operation.is_retry), command, loaded)
+        {
             Decision::Need { keys, ranges } => Decision::Need { keys, ranges },
+            Decision::Refuse {
+                key,
+                relies_on,
+                outcome,
+            } => Decision::Refuse {
+                key,
+                relies_on,
+                outcome: Some(outcome),
+            },
             Decision::Commit {
                 stages,
                 told_after,

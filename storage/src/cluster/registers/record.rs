@@ -3,8 +3,9 @@
 //! Integers are little-endian. The value of a row is
 //!
 //! ```text
-//! version 1 byte (2) │ flags 1 │ operations u8 │ epoch u32 │ round u32 │ member u32 │ seq u32 │ forgotten u64 │ id of an operation 16, … │ body
+//! version 1 byte (2) │ flags 1 │ operations u8 │ epoch u32 │ round u32 │ member u32 │ seq u32 │ forgotten u64 │ operation 17, … │ body
 //! flags: 1 chosen, 2 tombstone, 4 there is a time of forgotten operations (else its 8 bytes are left out)
+//! operation: 1 done or 2 refused, then its id
 //! ```
 //!
 //! and its summary, which the index keeps, is
@@ -22,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::disk::{RowWrite, WholeRow};
 use crate::model::MemberId;
-use crate::register::{Ballot, Configs, Content, Key, OpId, Part, RECENT_MAX, Row, Stamp, Value};
+use crate::register::{
+    Ballot, Configs, Content, Key, Known, OpId, Part, RECENT_MAX, Recent, Row, Stamp, Value,
+};
 
 const VERSION: u8 = 2;
 const SUMMARY_VERSION: u8 = 1;
@@ -30,6 +33,10 @@ const STATE_VERSION: u8 = 1;
 const CHOSEN: u8 = 1;
 const TOMBSTONE: u8 = 2;
 const FORGOTTEN: u8 = 4;
+const DONE: u8 = 1;
+const REFUSED: u8 = 2;
+/// Bytes of an operation.
+const OPERATION: usize = 17;
 /// Bytes of a value before the ids of operations.
 const FIXED: usize = 19;
 const STAMP: usize = 16;
@@ -101,13 +108,19 @@ pub(crate) fn put(key: &Key, row: &Row) -> RowWrite {
         .recent
         .get(..RECENT_MAX)
         .unwrap_or(&row.content.recent);
-    let mut value = Vec::with_capacity(FIXED + 16 * recent.len() + body.map_or(0, Bytes::len));
+    let mut value = Vec::with_capacity(FIXED + OPERATION * recent.len() + body.map_or(0, Bytes::len));
     value.extend_from_slice(&[VERSION, flags, u8::try_from(recent.len()).unwrap_or(0)]);
     put_stamp(&mut value, row.stamp);
     if row.content.forgotten > 0 {
         value.put_u64_le(row.content.forgotten);
     }
-    recent.iter().for_each(|op| value.extend_from_slice(&op.0));
+    for Recent { op, known } in recent {
+        value.push(match known {
+            Known::Done => DONE,
+            Known::Refused => REFUSED,
+        });
+        value.extend_from_slice(&op.0);
+    }
     value.extend_from_slice(body.map_or(&[], |body| body));
     let mut summary = Vec::with_capacity(SUMMARY_FIXED + own.len());
     summary.extend_from_slice(&[SUMMARY_VERSION, flags]);
@@ -136,8 +149,14 @@ pub(super) fn row(written: &WholeRow) -> Result<Row, StoreError> {
     }
     let (ids_at, body_at) = places(fixed);
     let ids = value.get(ids_at..body_at).ok_or_else(damaged)?;
-    let (ids, _) = ids.as_chunks::<16>();
-    let recent = ids.iter().map(|id| OpId(*id)).collect();
+    let (operations, _) = ids.as_chunks::<OPERATION>();
+    let recent = operations.iter().map(|[known, id @ ..]| match *known {
+        DONE => Some((*id, Known::Done)),
+        REFUSED => Some((*id, Known::Refused)),
+        _ => None,
+    });
+    let recent = recent.map(|recent| recent.map(|(id, known)| Recent { op: OpId(id), known }));
+    let recent = recent.collect::<Option<Vec<_>>>().ok_or_else(damaged)?;
     let forgotten = value.get(FIXED..ids_at).and_then(|bytes| bytes.try_into().ok());
     let kept = match fixed[1] & TOMBSTONE {
         0 => Some(Value {
@@ -177,7 +196,7 @@ fn places(fixed: &[u8; FIXED]) -> (usize, usize) {
         0 => FIXED,
         _ => FIXED + 8,
     };
-    (ids_at, ids_at + 16 * usize::from(fixed[2]))
+    (ids_at, ids_at + OPERATION * usize::from(fixed[2]))
 }
 
 /// The stamp in a row's summary.
@@ -235,7 +254,13 @@ mod tests {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from);
         let value =
             proptest::option::of((bytes(), bytes()).prop_map(|(summary, body)| Value { summary, body }));
-        let recent = proptest::collection::vec(any::<[u8; 16]>().prop_map(OpId), 0..=RECENT_MAX);
+        let recent = proptest::collection::vec(
+            (any::<[u8; 16]>(), any::<bool>()).prop_map(|(id, done)| Recent {
+                op: OpId(id),
+                known: if done { Known::Done } else { Known::Refused },
+            }),
+            0..=RECENT_MAX,
+        );
         (any::<[u32; 4]>(), any::<bool>(), recent, 0..3_u64, value).prop_map(
             |(words, chosen, recent, forgotten, value)| Row {
                 stamp: Stamp {
@@ -298,7 +323,10 @@ mod tests {
             summary: Bytes::from_static(b"s"),
             body: Bytes::from_static(b"b"),
         });
-        let recent = vec![OpId([9; 16])];
+        let recent = vec![Recent {
+            op: OpId([9; 16]),
+            known: Known::Done,
+        }];
         let forgotten = 0;
         let written = Row {
             stamp,
@@ -315,7 +343,7 @@ mod tests {
         assert_eq!(hex::encode(summary), "01010100000002000000030000000400000073");
         assert_eq!(
             hex::encode(value),
-            "020101010000000200000003000000040000000909090909090909090909090909090962"
+            "02010101000000020000000300000004000000010909090909090909090909090909090962"
         );
         let kept = State {
             part: Part {

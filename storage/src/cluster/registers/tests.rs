@@ -31,7 +31,7 @@ impl Machine for Words {
     type Command = Command;
     type Outcome = String;
 
-    fn decide(&self, op: OpId, command: &Command, loaded: &Loaded) -> Decision<String> {
+    fn decide(&self, (op, _): (OpId, bool), command: &Command, loaded: &Loaded) -> Decision<String> {
         let (key, row) = loaded.rows.first_key_value().unwrap();
         let key = key.clone();
         let value = |text: String| {
@@ -43,7 +43,7 @@ impl Machine for Words {
         };
         let stands = row.content.value.as_ref().map(|value| text_of(&value.body));
         let (write, outcome) = match (command, stands) {
-            _ if loaded.remembers(op) => (None, "again".to_owned()),
+            _ if loaded.remembers(&key, op).is_some() => (None, "again".to_owned()),
             (Command::Put(text), _) | (Command::PutNew(text), None) => {
                 (Some(value(text.clone())), "ok".to_owned())
             }

@@ -133,7 +133,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let Some(config) = self.config() else { return };
         let promised = collection.state == State::Promising(attempt.ballot)
             && attempt.is_holder
-            && config.members().is_subset(&attempt.promised);
+            && (config.members().is_subset(&attempt.promised) || self.broken.is(Mutant::DropWithoutPromise));
         if promised && !self.lanes.values().any(super::Lane::is_proposing) {
             self.drop_tombstones();
         }

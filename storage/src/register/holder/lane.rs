@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{
-    Answer, Ballot, Change, Decision, Effect, Holder, Key, KeyRange, LANE_MAX, Loaded, Mutant, Nonce, OpId,
-    Operation, Request, Row, Stamp,
+    Answer, Ballot, Change, Config, Decision, Effect, Holder, Key, KeyRange, LANE_MAX, Loaded, Mutant, Nonce,
+    OpId, Operation, Request, Row, Stamp, Turn,
 };
 use crate::model::MemberId;
 use crate::register::Content;
@@ -48,7 +48,7 @@ enum Phase<O> {
     /// Waits for a promise, or for ranges to be covered.
     Covering,
     /// Waits for this member's own rows.
-    Loading,
+    Loading(Turn),
     /// Waits for rows of others.
     Touching {
         nonce: Nonce,
@@ -56,16 +56,24 @@ enum Phase<O> {
         told: BTreeMap<MemberId, BTreeMap<Key, Row>>,
     },
     /// Waits for the decision.
-    Deciding,
+    Deciding(Turn),
     /// Waits for quorums, first to confirm, then to write, stage after stage.
     Proposing {
         outstanding: BTreeMap<Key, Proposal>,
         /// Nothing is written yet: only what stood before is being confirmed.
         confirming: bool,
-        rest: VecDeque<Vec<Change>>,
+        rest: VecDeque<Vec<Write>>,
         /// After how many more stages the client is told what; nothing once it has been.
         untold: Option<(usize, O)>,
     },
+}
+
+/// What a stage does to one row.
+#[derive(Clone, Debug)]
+enum Write {
+    Change(Change),
+    /// Remembers there that the operation was refused.
+    Refusal(Key),
 }
 
 /// A content on its way to a quorum.
@@ -115,6 +123,15 @@ impl<C, O> Lane<C, O> {
         self.running.is_some()
     }
 
+    /// Whether this member's own row of a key is on its way to the holder.
+    pub(super) fn is_loading(&self, key: &Key) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let is_asked =
+                running.keys.contains(key) || running.ranges.iter().any(|range| range.contains(key));
+            matches!(running.phase, Phase::Loading(_)) && is_asked
+        })
+    }
+
     /// Whether something is on its way to a quorum.
     pub(super) fn is_proposing(&self) -> bool {
         let running = self.running.as_ref();
@@ -125,12 +142,13 @@ impl<C, O> Lane<C, O> {
 impl<C: Clone, O: Clone> Holder<C, O> {
     pub(super) fn submit(&mut self, operation: Operation<C>) {
         let key = operation.lane.clone();
+        // Who is outside would wait for its own promise for ever, and depose those inside meanwhile.
+        let is_member = |config: Arc<Config>| config.members().contains(&self.me);
+        if self.attempt.is_none() && !self.config().is_some_and(is_member) {
+            return self.turn_away(&operation);
+        }
         match self.lanes.get_mut(&key) {
-            Some(lane) if lane.waiting.len() >= LANE_MAX => {
-                let op = operation.id;
-                let answer = Answer::NotHolder;
-                return self.effects.push(Effect::Answer { op, answer });
-            }
+            Some(lane) if lane.waiting.len() >= LANE_MAX => return self.turn_away(&operation),
             Some(lane) => lane.waiting.push_back(operation),
             None => {
                 self.lanes.insert(key.clone(), Lane::new(operation));
@@ -142,6 +160,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.start(&key);
     }
 
+    fn turn_away(&mut self, operation: &Operation<C>) {
+        let (op, answer) = (operation.id, Answer::NotHolder);
+        self.effects.push(Effect::Answer { op, answer });
+    }
+
     /// Goes on with every lane that waited for a promise or for a range.
     pub(super) fn start_lanes(&mut self) {
         for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
@@ -151,14 +174,17 @@ impl<C: Clone, O: Clone> Holder<C, O> {
 
     /// Begins the next operation of a lane, or goes on with one that waited for ranges.
     fn start(&mut self, key: &Key) {
-        if self.ballot().is_none() || self.is_changing_ballot() {
+        if self.ballot().is_none() {
             return;
         }
+        // What runs comes to its end first: the ballot changes only then.
+        let is_changing = self.is_changing_ballot();
         let eager = self.broken.is(Mutant::IgnoreOutstanding);
         let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         let next_may_begin = match &lane.running {
+            None if is_changing => return,
             None => true,
             Some(Running {
                 phase: Phase::Covering,
@@ -207,15 +233,20 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             uncovered.into_iter().for_each(|range| self.cover_range(range));
             return self.set_phase(key, Phase::Covering);
         }
-        self.set_phase(key, Phase::Loading);
-        let lane = key.clone();
-        self.effects.push(Effect::Load { lane, keys, ranges });
+        let (lane, turn) = (key.clone(), self.next_turn());
+        self.set_phase(key, Phase::Loading(turn));
+        self.effects.push(Effect::Load {
+            lane,
+            turn,
+            keys,
+            ranges,
+        });
     }
 
-    pub(super) fn loaded(&mut self, key: &Key, rows: Vec<(Key, Row)>) {
+    pub(super) fn loaded(&mut self, key: &Key, turn: Turn, rows: Vec<(Key, Row)>) {
         let Some(ballot) = self.ballot() else { return };
         let Some(running) = self.running(key) else { return };
-        if !matches!(running.phase, Phase::Loading) {
+        if !matches!(running.phase, Phase::Loading(awaited) if awaited == turn) {
             return;
         }
         let mut rows: BTreeMap<Key, Row> = rows.into_iter().collect();
@@ -226,10 +257,13 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let named: BTreeSet<Key> = running.keys.iter().cloned().chain(elsewhere).collect();
         for key in &named {
             let own = rows.entry(key.clone()).or_insert_with(Row::absent);
-            if let Some(newer) = self.knowledge.newer.get(key)
-                && newer.stamp > own.stamp
-            {
-                *own = newer.clone();
+            match self.knowledge.newer.get(key) {
+                Some(newer) if newer.row.stamp > own.stamp => *own = newer.row.clone(),
+                // It stands here too now, and was read from here.
+                Some(newer) if newer.is_here => {
+                    self.knowledge.newer.remove(key);
+                }
+                Some(_) | None => {}
             }
         }
         // A row of this ballot is this holder's own proposal, made after it had touched the row.
@@ -283,31 +317,32 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     }
 
     fn decide(&mut self, key: &Key, rows: BTreeMap<Key, Row>) {
-        let fences = self.fences;
+        let (fences, turn) = (self.fences, self.next_turn());
         let Some(running) = self.running_mut(key) else {
             return;
         };
         running.rows = rows.clone();
-        running.phase = Phase::Deciding;
+        running.phase = Phase::Deciding(turn);
         let (operation, ranges) = (running.operation.clone(), running.ranges.clone());
         let id = operation.id;
-        let is_known = rows.values().any(|row| row.content.remembers(id));
+        let is_known = rows.values().any(|row| row.content.remembers(id).is_some());
         let forgotten = rows.values().any(|row| row.content.may_have_forgotten(id));
         if operation.is_retry && forgotten && !is_known {
             return self.end(key, Answer::Forgotten);
         }
         self.effects.push(Effect::Decide {
             lane: key.clone(),
+            turn,
             operation,
             loaded: Loaded { rows, ranges, fences },
         });
     }
 
-    pub(super) fn decided(&mut self, key: &Key, decision: Decision<O>) {
+    pub(super) fn decided(&mut self, key: &Key, turn: Turn, decision: Decision<O>) {
         let Some(running) = self.running_mut(key) else {
             return;
         };
-        if !matches!(running.phase, Phase::Deciding) {
+        if !matches!(running.phase, Phase::Deciding(awaited) if awaited == turn) {
             return;
         }
         match decision {
@@ -321,13 +356,24 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 told_after,
                 relies_on,
                 outcome,
-            } => self.commit(key, stages, relies_on, (told_after, outcome)),
+            } => {
+                let writes = |stage: Vec<Change>| stage.into_iter().map(Write::Change).collect();
+                let stages = stages.into_iter().map(writes).collect();
+                self.commit(key, stages, relies_on, (told_after, outcome));
+            }
+            Decision::Refuse {
+                key: remembering,
+                relies_on,
+                outcome,
+            } => {
+                let refusal = VecDeque::from([vec![Write::Refusal(remembering)]]);
+                self.commit(key, refusal, relies_on, (1, outcome));
+            }
         }
     }
 
-    fn commit(&mut self, key: &Key, stages: Vec<Vec<Change>>, relies_on: Vec<Key>, told: (usize, O)) {
+    fn commit(&mut self, key: &Key, mut rest: VecDeque<Vec<Write>>, relies_on: Vec<Key>, told: (usize, O)) {
         let (mut told_after, outcome) = told;
-        let mut rest: VecDeque<_> = stages.into();
         if self.is_sole() || self.broken.is(Mutant::StagesAtOnce) {
             // Nobody else ever sees one stage without the others: they become durable together.
             rest = VecDeque::from([rest.into_iter().flatten().collect::<Vec<_>>()]);
@@ -368,10 +414,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             true => Mutant::WriteWithoutConfirming,
             false => Mutant::AnswerWithoutConfirming,
         };
-        // A sole member's own row is the only one there is.
-        if self.broken.is(skipped) || self.is_sole() {
+        if self.broken.is(skipped) {
             return Vec::new();
         }
+        let is_sole = self.is_sole();
         let Some(running) = self.running(key) else {
             return Vec::new();
         };
@@ -379,7 +425,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             let row = running.rows.get(&key).cloned().unwrap_or_else(Row::absent);
             (key, row)
         });
-        rows.collect()
+        // A sole member's own row is the only one there is. But one from before it was alone looks unfinished to readers
+        // until it is written anew.
+        let stands = |row: &Row| row.chosen || row.stamp.is_zero() || row.stamp.ballot.epoch == self.epoch;
+        rows.filter(|(_, row)| !is_sole || !stands(row)).collect()
     }
 
     /// Proposes contents, all at once. A content of this very ballot is proposed again under its stamp.
@@ -398,7 +447,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 chosen: false,
                 content: content.clone(),
             };
-            self.knowledge.newer.insert(key.clone(), row.clone());
+            self.knowledge.propose(lane, &key, &row);
             let since = self.broadcast(|nonce| accept(stamp, &key, &content, nonce));
             self.proposing.insert(key.clone(), lane.clone());
             let Some(running) = self.running_mut(lane) else {
@@ -433,12 +482,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         if self.ballot() != Some(stamp.ballot) {
             return;
         }
-        if from == self.me
-            && let Some(newer) = self.knowledge.newer.get(key)
-            && newer.stamp == stamp
-        {
-            // It stands here too now.
-            self.knowledge.newer.remove(key);
+        if from == self.me {
+            self.accepted_here(key, stamp);
         }
         let Some(config) = self.config() else { return };
         let old_count = self.broken.is(Mutant::ConfirmByOldAcks);
@@ -490,10 +535,16 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         }
         let contents = next.map(|stage| {
             *confirming = false;
-            let contents = stage.into_iter().map(|change| {
-                let before = running.rows.get(&change.key).map(|row| row.content.clone());
-                let content = before.unwrap_or_default().after(op, change.value);
-                (change.key, content, None)
+            let before = |key: &Key| running.rows.get(key).map(|row| row.content.clone());
+            let contents = stage.into_iter().map(|write| match write {
+                Write::Change(Change { key, value }) => {
+                    let content = before(&key).unwrap_or_default().after(op, value);
+                    (key, content, None)
+                }
+                Write::Refusal(key) => {
+                    let content = before(&key).unwrap_or_default().refusing(op);
+                    (key, content, None)
+                }
             });
             contents.collect()
         });
@@ -550,7 +601,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                         }));
                     }
                 }
-                Some(Phase::Covering | Phase::Loading | Phase::Deciding) | None => {}
+                Some(Phase::Covering | Phase::Loading(_) | Phase::Deciding(_)) | None => {}
             }
         }
         self.effects.extend(

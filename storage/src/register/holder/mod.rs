@@ -31,13 +31,17 @@ use serde::{Deserialize, Serialize};
 
 use super::mutant::Broken;
 use super::{
-    Ballot, Config, Configs, Epoch, Fences, Key, KeyRange, Mutant, Nonce, OpId, Reply, Request, Row, Stamp,
-    Value,
+    Ballot, Config, Configs, Epoch, Fences, Key, KeyRange, Known, Mutant, Nonce, OpId, Reply, Request, Row,
+    Stamp, Value,
 };
 use crate::model::MemberId;
 
 /// Operations that may wait in one lane.
 pub const LANE_MAX: usize = 1024;
+
+/// Ties rows and decisions to the question they answer: what comes late, after its operation was given up, is not taken for
+/// the next one's.
+pub type Turn = u64;
 
 /// What a client wants done to the rows of one lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +90,16 @@ pub enum Decision<O> {
         /// What to answer; opaque here.
         outcome: O,
     },
+    /// Nothing is to be changed, now or by any earlier attempt that still waits somewhere: the row remembers that the
+    /// operation was refused. For a retry that fails on a condition (rule 4).
+    Refuse {
+        /// The row in which attempts of this operation look for one another.
+        key: Key,
+        /// As in a commit.
+        relies_on: Vec<Key>,
+        /// As in a commit.
+        outcome: O,
+    },
 }
 
 /// The rows an operation is decided on.
@@ -100,9 +114,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether the operation has changed one of these rows before: it is a retry.
-    pub fn remembers(&self, op: OpId) -> bool {
-        self.rows.values().any(|row| row.content.remembers(op))
+    /// What came of an earlier attempt of the operation in this row, if it is remembered. An operation that changes several
+    /// rows may have changed one and not yet another.
+    pub fn remembers(&self, key: &Key, op: OpId) -> Option<Known> {
+        self.rows.get(key)?.content.remembers(op)
     }
 }
 
@@ -128,6 +143,8 @@ pub enum Event<C, O> {
     Loaded {
         /// Whose.
         lane: Key,
+        /// As in the effect.
+        turn: Turn,
         /// Of every key and range asked for.
         rows: Vec<(Key, Row)>,
     },
@@ -135,6 +152,8 @@ pub enum Event<C, O> {
     Decided {
         /// Whose.
         lane: Key,
+        /// As in the effect.
+        turn: Turn,
         /// What.
         decision: Decision<O>,
     },
@@ -158,7 +177,8 @@ pub enum Event<C, O> {
     },
     /// Answers are overdue: ask again.
     Resend,
-    /// This member has adopted an epoch.
+    /// This member has adopted an epoch, in this very turn: a holder that goes on under an older one than its acceptor would,
+    /// alone in its configuration, answer from rows of somebody else.
     Adopted(Epoch),
     /// These tombstones may be forgotten if all members have them.
     Collect(Vec<(Key, Stamp)>),
@@ -182,6 +202,8 @@ pub enum Effect<C, O> {
     Load {
         /// For whom.
         lane: Key,
+        /// To be repeated.
+        turn: Turn,
         /// Rows.
         keys: Vec<Key>,
         /// Ranges.
@@ -191,6 +213,8 @@ pub enum Effect<C, O> {
     Decide {
         /// For whom.
         lane: Key,
+        /// To be repeated.
+        turn: Turn,
         /// The operation.
         operation: Arc<Operation<C>>,
         /// The rows it named.
@@ -231,6 +255,7 @@ pub struct Holder<C, O> {
     /// The highest round seen in any ballot.
     round: u32,
     nonce: Nonce,
+    turn: Turn,
     attempt: Option<Attempt>,
     /// What is known of rows beyond this member's own, under the present ballot.
     knowledge: Knowledge,
@@ -256,6 +281,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             epoch: promised.epoch,
             round: promised.round,
             nonce,
+            turn: 0,
             attempt: None,
             knowledge: Knowledge::default(),
             fences: Fences::default(),
@@ -290,8 +316,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     pub fn step(&mut self, event: Event<C, O>) -> Vec<Effect<C, O>> {
         match event {
             Event::Submit(operation) => self.submit(operation),
-            Event::Loaded { lane, rows } => self.loaded(&lane, rows),
-            Event::Decided { lane, decision } => self.decided(&lane, decision),
+            Event::Loaded { lane, turn, rows } => self.loaded(&lane, turn, rows),
+            Event::Decided { lane, turn, decision } => self.decided(&lane, turn, decision),
             Event::Reply { from, reply } => self.reply(from, reply),
             Event::Compared {
                 from,
@@ -448,6 +474,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     fn next_nonce(&mut self) -> Nonce {
         self.nonce = self.nonce.wrapping_add(1);
         self.nonce
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        self.turn = self.turn.wrapping_add(1);
+        self.turn
     }
 
     /// Asks every member of the configuration the same, and returns the nonce of the question.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ballot, Effect, Fences, Holder, Key, KeyRange, Mutant, Nonce, Request, Row};
+use super::{Ballot, Effect, Fences, Holder, Key, KeyRange, Mutant, Nonce, Request, Row, Stamp};
 use crate::model::MemberId;
 
 /// Ranges remembered as covered.
@@ -30,9 +30,18 @@ pub(super) struct Knowledge {
     /// Rows in covered ranges of which this member has an older one.
     behind: BTreeSet<Key>,
     /// Rows whose newest content this member does not have, or not durably yet.
-    pub(super) newer: BTreeMap<Key, Row>,
+    pub(super) newer: BTreeMap<Key, Newer>,
     /// Pages under way, by the nonce of the first question about their range.
     paging: BTreeMap<Nonce, Paging>,
+}
+
+/// The newest content of a row, which this member proposed.
+#[derive(Clone, Debug)]
+pub(super) struct Newer {
+    pub(super) row: Row,
+    lane: Key,
+    /// This member's own acceptor has it, durably, but rows read before may be on their way to the holder.
+    pub(super) is_here: bool,
 }
 
 /// A range being covered.
@@ -74,6 +83,16 @@ impl Knowledge {
             .collect()
     }
 
+    /// Remembers a proposal until this member has it itself.
+    pub(super) fn propose(&mut self, lane: &Key, key: &Key, row: &Row) {
+        let newer = Newer {
+            row: row.clone(),
+            lane: lane.clone(),
+            is_here: false,
+        };
+        self.newer.insert(key.clone(), newer);
+    }
+
     fn cover(&mut self, range: KeyRange) {
         if self.covered.len() >= COVERED_MAX {
             self.covered.remove(0);
@@ -83,6 +102,22 @@ impl Knowledge {
 }
 
 impl<C: Clone, O: Clone> Holder<C, O> {
+    /// This member's own acceptor has accepted.
+    pub(super) fn accepted_here(&mut self, key: &Key, stamp: Stamp) {
+        let Some(newer) = self.knowledge.newer.get_mut(key) else {
+            return;
+        };
+        if newer.row.stamp != stamp {
+            return;
+        }
+        let lane = self.lanes.get(&newer.lane);
+        if lane.is_some_and(|lane| lane.is_loading(key)) {
+            newer.is_here = true;
+        } else {
+            self.knowledge.newer.remove(key);
+        }
+    }
+
     /// Makes a ballot above all this member has seen, and asks for promises.
     pub(super) fn attempt(&mut self) {
         let Some(round) = self.round.checked_add(1) else {
@@ -95,6 +130,12 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             member: self.me,
         };
         self.knowledge = Knowledge::default();
+        // What was being raised is raised under the new ballot.
+        let raising = self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.raising.is_some());
+        self.raise_wanted |= raising;
         self.attempt = Some(Attempt {
             ballot,
             is_holder: false,

@@ -1,0 +1,106 @@
+//! What one seed decides before its schedule begins.
+
+use storage::model::MemberId;
+use storage::register::Votes;
+
+use crate::dice::Dice;
+
+/// Members at most; those outside the first configuration may come in later.
+const POOL_MAX: usize = 7;
+
+/// The character of one schedule.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) steps: u64,
+    /// Members that exist from the beginning.
+    pub(super) pool: usize,
+    pub(super) first: Votes,
+    pub(super) lanes: usize,
+    pub(super) clients: usize,
+    /// Operations that clients begin at most.
+    pub(super) operations: usize,
+    /// Changes of voters at most, and the step before which none begins.
+    pub(super) changes: u32,
+    pub(super) changes_from: u64,
+    /// How eagerly the root partition commits, and members adopt.
+    pub(super) commits: f64,
+    pub(super) adopts: f64,
+    /// Members that come in adopt long before those that are there.
+    pub(super) newcomers_first: bool,
+    /// A member that leaves and comes back, again and again, and does not notice it left.
+    pub(super) sleeper: Option<MemberId>,
+    pub(super) crashes: f64,
+    /// One disk forgets.
+    pub(super) forgets: bool,
+    pub(super) fences: f64,
+    /// Links are cut and repaired.
+    pub(super) cuts: f64,
+    /// Clients take the first member for the holder so often.
+    pub(super) loyalty: f64,
+    /// Clients try again after a time-out so often.
+    pub(super) retries: f64,
+    /// Uploads are asked for so often.
+    pub(super) uploads: f64,
+    /// A gateway knows an older version of the directory so often.
+    pub(super) outdated: f64,
+    /// A member's own requests and rows reach it at once.
+    pub(super) is_prompt: bool,
+}
+
+impl Plan {
+    pub(super) fn random(dice: &mut Dice) -> Self {
+        let changing = dice.chance(0.6);
+        let first = match changing {
+            true => dice.below(6),
+            false => 2 + dice.below(4),
+        };
+        let first = votes(first, &[0, 1, 2, 3, 4].map(MemberId));
+        let voters = first.members().count();
+        let pool = match changing {
+            true => POOL_MAX.min(voters.max(2) + 1 + dice.below(3)),
+            false => voters,
+        };
+        let steps = if changing { 4_000 } else { 2_500 };
+        Self {
+            steps,
+            pool,
+            first,
+            lanes: 1 + dice.below(2),
+            clients: 3 + dice.below(3),
+            operations: 50,
+            changes: if changing {
+                1 + u32::try_from(dice.below(4)).unwrap_or_default()
+            } else {
+                0
+            },
+            changes_from: [0, 100, steps / 6][dice.below(3)],
+            commits: [0.05, 0.3, 0.8][dice.below(3)],
+            adopts: [0.5, 0.1, 0.03][dice.below(3)],
+            newcomers_first: dice.chance(0.3),
+            sleeper: dice.chance(0.3).then_some(MemberId(1)),
+            crashes: [0.0, 0.02, 0.1][dice.below(3)],
+            forgets: dice.chance(0.15),
+            fences: [0.0, 0.0, 0.1, 0.5][dice.below(4)],
+            cuts: [0.0, 0.0, 0.05, 0.2][dice.below(4)],
+            loyalty: [0.3, 0.7, 0.95][dice.below(3)],
+            retries: [0.2, 0.8][dice.below(2)],
+            uploads: [0.0, 0.3, 0.8][dice.below(3)],
+            outdated: 0.3,
+            is_prompt: dice.chance(0.5),
+        }
+    }
+}
+
+/// Votes of one kind, for the first of these members.
+pub(super) fn votes(kind: usize, members: &[MemberId]) -> Votes {
+    let weights: &[u8] = match kind {
+        0 => &[1],
+        1 => &[2, 1],
+        2 | 3 => &[1, 1, 1],
+        4 => &[1, 1],
+        _ => &[1, 1, 1, 1, 1],
+    };
+    let weighted = members.iter().copied().zip(weights.iter().copied());
+    // A member with one vote at least: the lists above are not empty.
+    Votes::new(weighted).unwrap_or_else(|| votes(0, &[MemberId(0)]))
+}
