@@ -84,7 +84,8 @@ impl Config {
 
     /// Whether this member decides alone.
     pub fn is_sole(&self, member: MemberId) -> bool {
-        self.is_quorum(&BTreeSet::from([member])) && self.members().len() == 1
+        let alone = |votes: &Votes| votes.0.len() == 1 && votes.0.contains_key(&member);
+        alone(&self.old) && self.new.as_ref().is_none_or(alone)
     }
 }
 

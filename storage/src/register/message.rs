@@ -11,6 +11,10 @@ use super::{Ballot, Content, Key, Row, Stamp};
 pub type Nonce = u64;
 
 /// Below which lines a partition refuses operations. Each only ever rises.
+///
+/// Once they are raised, an operation from below that has not reached its rows yet may still do so, if a holder before had
+/// begun to write it: until the holder has confirmed, or written, these rows in an operation that began after the raise. A
+/// reader does not settle that. So whoever collects what such operations left behind asks for their rows through the holder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fences {
     /// Operations that began before this moment (milliseconds since 1970 by their gateway's clock) fail: what they stored

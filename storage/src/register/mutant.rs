@@ -47,6 +47,8 @@ pub enum Mutant {
     SyncWithoutBarrier,
     /// New voters decide without having been synced (rule 6).
     EpochWithoutSync,
+    /// New voters decide without knowing the fences (rules 6 and 7).
+    EpochWithoutFences,
     /// A member that was outside for a while comes back with the rows it had (rule 6).
     RejoinWithRows,
     /// A member comes back as the same with an empty disk (rule 8). Broken by the simulated world.
@@ -59,7 +61,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AcceptIgnoresPromise,
         Self::LearnIgnoresPromise,
         Self::OutsiderAnswers,
@@ -81,6 +83,7 @@ impl Mutant {
         Self::WithoutJoint,
         Self::SyncWithoutBarrier,
         Self::EpochWithoutSync,
+        Self::EpochWithoutFences,
         Self::RejoinWithRows,
         Self::Amnesia,
         Self::ReplyBeforeSync,

@@ -2,8 +2,9 @@
 //!
 //! The root partition commits `joint(old, new)` as epoch e+1. A member adopts it by promising its barrier. Once a quorum of
 //! the old voters has, nothing can be decided under epoch e any more; only then does it make sense to copy rows, and every
-//! new voter reads each row linearizably and has it taught ([`super::Purpose::Teach`]). When all have, the root partition
-//! commits `new` alone as epoch e+2.
+//! new voter reads each row linearizably and has it taught ([`super::Purpose::Teach`]). When all have, a holder of the joint
+//! epoch raises the fences it was told once more, so that a quorum of the new voters has them. Then the root partition commits
+//! `new` alone as epoch e+2.
 
 use std::collections::BTreeSet;
 
@@ -48,6 +49,7 @@ pub struct Transition {
     new: Votes,
     adopted: BTreeSet<MemberId>,
     synced: BTreeSet<MemberId>,
+    is_fenced: bool,
     broken: Broken,
 }
 
@@ -58,6 +60,9 @@ pub enum Next {
     Adopt,
     /// These new voters must read and be taught every row.
     Sync(BTreeSet<MemberId>),
+    /// A holder of the joint epoch must raise no fences but those it was told: [`super::Event::Raise`] with
+    /// [`super::Fences::default`].
+    Raise,
     /// This is to be committed as this epoch.
     Commit(Epoch, Config),
 }
@@ -78,6 +83,7 @@ impl Transition {
             new,
             adopted: BTreeSet::new(),
             synced: BTreeSet::new(),
+            is_fenced: false,
             broken,
         };
         (epoch + 1, joint, transition)
@@ -100,6 +106,11 @@ impl Transition {
         }
     }
 
+    /// A holder under a ballot of this epoch told [`super::Effect::Raised`].
+    pub fn raised(&mut self, epoch: Epoch) {
+        self.is_fenced |= epoch == self.epoch;
+    }
+
     /// Whether nothing can be decided under the old epoch any more.
     pub fn barrier_stands(&self) -> bool {
         self.old.is_quorum(&self.adopted) || self.broken.is(Mutant::SyncWithoutBarrier)
@@ -115,10 +126,13 @@ impl Transition {
             .members()
             .filter(|member| !self.synced.contains(member))
             .collect();
-        if missing.is_empty() || self.broken.is(Mutant::EpochWithoutSync) {
-            return Next::Commit(self.epoch + 1, Config::stable(self.new.clone()));
+        if !missing.is_empty() && !self.broken.is(Mutant::EpochWithoutSync) {
+            return Next::Sync(missing);
         }
-        Next::Sync(missing)
+        if !self.is_fenced && !self.broken.is(Mutant::EpochWithoutFences) {
+            return Next::Raise;
+        }
+        Next::Commit(self.epoch + 1, Config::stable(self.new.clone()))
     }
 }
 
@@ -172,6 +186,9 @@ mod tests {
         assert_eq!(transition.next(), Next::Sync([3, 4].map(MemberId).into()));
         transition.synced(MemberId(3));
         transition.synced(MemberId(4));
+        transition.raised(4);
+        assert_eq!(transition.next(), Next::Raise);
+        transition.raised(5);
         assert_eq!(transition.next(), Next::Commit(6, Config::stable(new)));
     }
 }

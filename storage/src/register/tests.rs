@@ -14,6 +14,8 @@ use crate::model::MemberId;
 enum Command {
     Put(&'static str),
     PutNew(&'static str),
+    /// Another attempt of it.
+    RetryPutNew(&'static str),
     Get,
     Delete,
     /// Writes both keys of the lane, one after the other.
@@ -265,6 +267,13 @@ fn text(row: &Row) -> String {
 fn decide(operation: &Operation<Command>, loaded: &Loaded) -> Decision<Outcome> {
     let key = operation.lane.clone();
     let row = &loaded.rows[&key];
+    if matches!(operation.command, Command::RetryPutNew(_)) {
+        return Decision::Refuse {
+            relies_on: vec![key.clone()],
+            key,
+            outcome: "exists".into(),
+        };
+    }
     let put = |key: &Key, text: &str| Change {
         key: key.clone(),
         value: value(text),
@@ -274,7 +283,7 @@ fn decide(operation: &Operation<Command>, loaded: &Loaded) -> Decision<Outcome> 
         (Command::Put(text), _) | (Command::PutNew(text), false) => {
             (vec![vec![put(&key, text)]], vec![], "ok".into())
         }
-        (Command::PutNew(_), true) => (vec![], vec![key], "exists".into()),
+        (Command::PutNew(_) | Command::RetryPutNew(_), _) => (vec![], vec![key], "exists".into()),
         (Command::Get, _) => (vec![], vec![key], text(row)),
         (Command::Delete, _) => {
             let change = Change { key, value: None };
@@ -491,4 +500,163 @@ fn fences_are_told_to_the_next_holder() {
     assert!(next.iter().any(
         |effect| matches!(effect, Effect::Send { request: Request::Raise { fences: told, .. }, .. } if *told == fences)
     ));
+}
+
+#[test]
+fn an_operation_that_waits_for_a_range_ends_although_tombstones_are_collected_meanwhile() {
+    let mut world = World::new(3);
+    world.ask(0, "a", Command::Delete);
+    let (key, stamp) = (Bytes::from("a"), world.disks[0].row(&Bytes::from("a")).stamp);
+    // Asks for a range, and is told nothing of it yet.
+    let operation = Operation {
+        id: OpId([99; 16]),
+        is_retry: false,
+        lane: Bytes::from("b"),
+        keys: vec![Bytes::from("b")],
+        ranges: vec![KeyRange::ALL],
+        command: Command::Get,
+    };
+    world.step(MemberId(0), Event::Submit(operation));
+    let pages = std::mem::take(&mut world.mail);
+    world.step(MemberId(0), Event::Collect(vec![(key.clone(), stamp)]));
+    world.deliver();
+    world.mail = pages;
+    world.deliver();
+    assert_eq!(world.answer(OpId([99; 16])), done("nothing"));
+    assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
+    assert!(world.holders[0].is_idle());
+}
+
+#[test]
+fn fences_are_raised_although_the_ballot_changes_meanwhile() {
+    let mut world = World::new(3);
+    world.ask(0, "a", Command::Delete);
+    let (key, stamp) = (Bytes::from("a"), world.disks[0].row(&Bytes::from("a")).stamp);
+    let fences = Fences {
+        started: 5,
+        directory: 0,
+    };
+    world.step(MemberId(0), Event::Raise(fences));
+    world.mail.clear();
+    world.step(MemberId(0), Event::Collect(vec![(key, stamp)]));
+    world.deliver();
+    assert!(world.disks.iter().all(|disk| disk.part.unwrap().fences == fences));
+}
+
+#[test]
+fn an_outsider_turns_operations_away() {
+    let mut world = World::new(3);
+    let mut outsider = Holder::<Command, Outcome>::new(
+        MemberId(7),
+        world.configs.clone(),
+        Ballot::ZERO,
+        0,
+        Broken::NOTHING,
+    );
+    std::mem::swap(&mut world.holders[0], &mut outsider);
+    let id = world.submit(0, "a", Command::Get);
+    assert_eq!(world.answer(id), Answer::NotHolder);
+    assert!(world.mail.is_empty());
+}
+
+#[test]
+fn what_comes_late_is_not_taken_for_the_next_operations() {
+    let mut world = World::new(1);
+    world.ask(0, "a", Command::Put("1"));
+    let lane = Bytes::from("a");
+    let submit = |id: u8| {
+        Event::Submit(Operation {
+            id: OpId([id; 16]),
+            is_retry: false,
+            lane: lane.clone(),
+            keys: vec![lane.clone()],
+            ranges: Vec::new(),
+            command: Command::Get,
+        })
+    };
+    let load = |effects: &[Effect<Command, Outcome>]| {
+        let load = effects.iter().find_map(|effect| match effect {
+            Effect::Load { turn, .. } => Some(*turn),
+            _ => None,
+        });
+        load.unwrap()
+    };
+    let first = load(&world.holders[0].step(submit(100)));
+    world.step(MemberId(0), Event::StepDown);
+    world.ask(0, "a", Command::Put("2"));
+    let second = load(&world.holders[0].step(submit(101)));
+    let mut loaded = |turn| {
+        let (lane, rows) = (lane.clone(), vec![(lane.clone(), Row::absent())]);
+        world.holders[0].step(Event::Loaded { lane, turn, rows })
+    };
+    assert_eq!(loaded(first), []);
+    assert!(matches!(loaded(second)[..], [Effect::Decide { .. }]));
+}
+
+#[test]
+fn what_was_written_before_a_member_was_alone_is_settled_by_a_read() {
+    let mut world = World::new(2);
+    world.ask(0, "a", Command::Put("1"));
+    let mut transition = Transition::begin(
+        0,
+        Votes::equal([0, 1].map(MemberId)).unwrap(),
+        Votes::equal([MemberId(0)]).unwrap(),
+        Broken::NOTHING,
+    );
+    let alone = Config::stable(Votes::equal([MemberId(0)]).unwrap());
+    for (epoch, config) in [(1, transition.1.clone()), (2, alone)] {
+        world.configs.learn(epoch, config.clone());
+        world.holders[0].learn_config(epoch, config);
+    }
+    transition.2.adopted(MemberId(0));
+    assert_eq!(transition.2.next(), Next::Adopt);
+    let part = adopt(
+        MemberId(0),
+        &world.configs,
+        &world.disks[0].part.unwrap(),
+        2,
+        Broken::NOTHING,
+    );
+    world.disks[0].part = Some(part.unwrap().part);
+    world.away = [1].map(MemberId).into();
+    world.step(MemberId(0), Event::Adopted(2));
+    assert_eq!(world.ask(0, "a", Command::Get), done("1"));
+    assert_eq!(world.disks[0].row(&Bytes::from("a")).stamp.ballot.epoch, 2);
+}
+
+#[test]
+fn who_promised_more_than_the_others_is_taught_through_a_holder() {
+    let mut world = World::new(3);
+    world.away = [2].map(MemberId).into();
+    world.ask(0, "a", Command::Put("1"));
+    // The third tries to take over, and reaches nobody but itself.
+    world.away = [0, 1].map(MemberId).into();
+    let waits = world.submit(2, "a", Command::Get);
+    world.deliver();
+    world.away.clear();
+    assert_eq!(world.read(1, "a", Purpose::Teach), None);
+    world.step(MemberId(2), Event::Resend);
+    world.deliver();
+    assert_eq!(world.answer(waits), done("1"));
+    assert_eq!(text(&world.disks[2].row(&Bytes::from("a"))), "1");
+}
+
+#[test]
+fn a_refusal_that_is_remembered_stops_earlier_attempts() {
+    let mut world = World::new(3);
+    world.ask(0, "a", Command::Put("1"));
+    let id = OpId([99; 16]);
+    world.submit_as(id, 0, "a", Command::RetryPutNew("2"));
+    world.deliver();
+    assert_eq!(world.answer(id), done("exists"));
+    assert_eq!(world.ask(0, "a", Command::Delete), done("ok"));
+    world.answers.clear();
+    // The first attempt arrives at last.
+    world.submit_as(id, 1, "a", Command::PutNew("2"));
+    world.deliver();
+    world.answers.clear();
+    world.submit_as(id, 1, "a", Command::PutNew("2"));
+    world.deliver();
+    assert_eq!(world.answer(id), done("again"));
+    assert_eq!(world.ask(1, "a", Command::Get), done("nothing"));
 }

@@ -25,9 +25,9 @@ struct Running<C, O> {
     keys: BTreeSet<Key>,
     ranges: Vec<KeyRange>,
     phase: Phase<O>,
-    rows: BTreeMap<Key, Row>,
+    rows: Arc<BTreeMap<Key, Row>>,
     /// The rows before its own writes; kept only for [`Mutant::IgnoreOutstanding`].
-    base: Option<BTreeMap<Key, Row>>,
+    base: Option<Arc<BTreeMap<Key, Row>>>,
 }
 
 impl<C, O> Running<C, O> {
@@ -37,7 +37,7 @@ impl<C, O> Running<C, O> {
             ranges: operation.ranges.clone(),
             operation: Arc::new(operation),
             phase: Phase::Covering,
-            rows: BTreeMap::new(),
+            rows: Arc::default(),
             base: None,
         }
     }
@@ -272,10 +272,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             .filter(|(key, row)| row.stamp.ballot != ballot && !self.knowledge.own_is_newest(key));
         let wanted: Vec<Key> = unsure.map(|(key, _)| key.clone()).collect();
         if wanted.is_empty() {
-            return self.decide(key, rows);
+            return self.decide(key, Arc::new(rows));
         }
         if let Some(running) = self.running_mut(key) {
-            running.rows = rows;
+            running.rows = Arc::new(rows);
         }
         let Some(nonce) = self.ask_for_promises(wanted.clone()) else {
             return;
@@ -302,13 +302,14 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         if quorum_needed && !config.is_quorum(&told.keys().copied().collect()) {
             return;
         }
+        let rows = Arc::make_mut(&mut running.rows);
         for key in wanted {
             let newest = told
                 .values()
                 .filter_map(|rows| rows.get(key))
                 .max_by_key(|row| row.stamp);
             if let Some(newest) = newest {
-                running.rows.insert(key.clone(), newest.clone());
+                rows.insert(key.clone(), newest.clone());
             }
         }
         let rows = std::mem::take(&mut running.rows);
@@ -316,7 +317,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.decide(&key, rows);
     }
 
-    fn decide(&mut self, key: &Key, rows: BTreeMap<Key, Row>) {
+    fn decide(&mut self, key: &Key, rows: Arc<BTreeMap<Key, Row>>) {
         let (fences, turn) = (self.fences, self.next_turn());
         let Some(running) = self.running_mut(key) else {
             return;
@@ -453,7 +454,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             let Some(running) = self.running_mut(lane) else {
                 return;
             };
-            running.rows.insert(key.clone(), row);
+            // Whoever decided has let go of them.
+            Arc::make_mut(&mut running.rows).insert(key.clone(), row);
             if let Phase::Proposing { outstanding, .. } = &mut running.phase {
                 let accepted = BTreeSet::new();
                 outstanding.insert(

@@ -105,8 +105,9 @@ pub enum Decision<O> {
 /// The rows an operation is decided on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Every row asked for by name, and those of the ranges. Tombstones are among them.
-    pub rows: BTreeMap<Key, Row>,
+    /// Every row asked for by name, and those of the ranges. Tombstones are among them. Shared with the holder: a range may
+    /// have thousands.
+    pub rows: Arc<BTreeMap<Key, Row>>,
     /// The ranges asked for.
     pub ranges: Vec<KeyRange>,
     /// Below these lines the operation is to be refused.

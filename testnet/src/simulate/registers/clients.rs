@@ -50,15 +50,14 @@ impl World {
     pub(super) fn client_acts(&mut self) {
         let index = self.dice.below(self.clients.len());
         match self.clients[index].busy {
-            Some(_) if self.dice.chance(0.03) => self.retry(index),
+            Some(_) if self.dice.chance(self.plan.impatience) => self.retry(index),
             Some(_) => {}
             None if self.history.asked.len() >= self.plan.operations => {}
-            // Operations are to be met by all that changes meanwhile.
-            None if self.plan.changes > 0 && self.dice.chance(0.6) => {}
+            None if !self.dice.chance(self.plan.haste) => {}
             None => {
                 let lane = self.dice.below(self.lanes.len());
                 let command = self.any_command(lane);
-                let by_reader = command == Command::Get && self.dice.chance(0.7);
+                let by_reader = command == Command::Get && self.dice.chance(self.plan.readers);
                 self.begin(index, lane, command, by_reader);
             }
         }
@@ -122,14 +121,24 @@ impl World {
         });
         if by_reader {
             // Any member may read, also one that is outside.
-            let alive = self.members.iter().filter(|member| member.is_alive);
-            let alive: Vec<_> = alive.map(|member| member.id).collect();
-            let at = alive[self.dice.below(alive.len())];
+            let at = self.any_reader();
             self.read(at, self.lanes[lane].clone(), Wanted::Answer(op));
         } else {
             let to = self.likely_holder();
             self.forward(index, to);
         }
+    }
+
+    /// Often one that is behind.
+    fn any_reader(&mut self) -> MemberId {
+        let alive = self.members.iter().filter(|member| member.is_alive);
+        let mut alive: Vec<_> = alive.map(|member| (member.epoch(), member.id)).collect();
+        alive.sort();
+        let index = match self.dice.chance(0.4) {
+            true => 0,
+            false => self.dice.below(alive.len()),
+        };
+        alive[index].1
     }
 
     pub(super) fn next_operation(&mut self) -> OpId {

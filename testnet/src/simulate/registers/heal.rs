@@ -45,6 +45,8 @@ impl World {
         for index in 0..self.members.len() {
             self.adopt(self.members[index].id);
         }
+        // Attempts that nobody waits for any more come to their end.
+        self.rest()?;
         // From now on nobody else is taken for the holder.
         self.plan.loyalty = 1.0;
         for lane in 0..self.lanes.len() {
@@ -193,7 +195,7 @@ impl World {
             for lane in 0..self.lanes.len() {
                 self.complete(lane, Command::Inspect)?;
             }
-            self.collect(holder);
+            self.collect(holder, 1.0);
             self.round()?;
             self.press();
             self.round()?;

@@ -10,6 +10,7 @@ mod network;
 mod plan;
 mod root;
 mod run;
+mod seeds;
 mod tally;
 mod world;
 

@@ -70,6 +70,8 @@ pub(super) struct Weather {
     late_max: u64,
     /// Mail to this member waits.
     slow: Option<MemberId>,
+    /// Much of the mail to this member is late, whatever it is.
+    lagging: Option<MemberId>,
 }
 
 impl Weather {
@@ -80,6 +82,7 @@ impl Weather {
             late: [0.0; KINDS],
             late_max: 1,
             slow: None,
+            lagging: None,
         }
     }
 
@@ -91,13 +94,15 @@ impl Weather {
             // One kind is late much more often than the others.
             late[dice.below(KINDS)] = 0.3;
         }
-        let slow = MemberId(u32::try_from(dice.below(members)).unwrap_or_default());
+        let mut any = || MemberId(u32::try_from(dice.below(members)).unwrap_or_default());
+        let (slow, lagging) = (any(), any());
         Self {
             loss: [0.0, 0.02, 0.1, 0.25][dice.below(4)],
             duplication: [0.0, 0.05, 0.2][dice.below(3)],
             late,
             late_max: [200, 950][dice.below(2)],
             slow: dice.chance(0.4).then_some(slow),
+            lagging: dice.chance(0.25).then_some(lagging),
         }
     }
 }
@@ -184,7 +189,12 @@ impl Network {
             return Some(letter.clone());
         }
         let letter = self.mail.swap_remove(index);
-        let late = letter.mail.kind().map_or(0.0, |kind| self.weather.late[kind]);
+        let lags = self.weather.lagging == Some(letter.to) && !is_call;
+        let late = match letter.mail.kind() {
+            _ if lags => 0.3,
+            Some(kind) => self.weather.late[kind],
+            None => 0.0,
+        };
         if dice.chance(late) {
             self.faults += 1;
             let delay = dice.within(50..50 + self.weather.late_max);

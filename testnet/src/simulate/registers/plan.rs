@@ -8,6 +8,9 @@ use crate::dice::Dice;
 /// Members at most; those outside the first configuration may come in later.
 const POOL_MAX: usize = 7;
 
+/// Who may vote from the beginning.
+const FIRST: [MemberId; 5] = [MemberId(0), MemberId(1), MemberId(2), MemberId(3), MemberId(4)];
+
 /// The character of one schedule.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -19,6 +22,8 @@ pub(super) struct Plan {
     pub(super) clients: usize,
     /// Operations that clients begin at most.
     pub(super) operations: usize,
+    /// How soon a client begins the next one.
+    pub(super) haste: f64,
     /// Changes of voters at most, and the step before which none begins.
     pub(super) changes: u32,
     pub(super) changes_from: u64,
@@ -39,6 +44,10 @@ pub(super) struct Plan {
     pub(super) loyalty: f64,
     /// Clients try again after a time-out so often.
     pub(super) retries: f64,
+    /// Clients lose patience so often.
+    pub(super) impatience: f64,
+    /// Objects are read by a reader so often, else through the holder.
+    pub(super) readers: f64,
     /// Uploads are asked for so often.
     pub(super) uploads: f64,
     /// A gateway knows an older version of the directory so often.
@@ -49,44 +58,73 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn random(dice: &mut Dice) -> Self {
-        let changing = dice.chance(0.6);
-        let first = match changing {
-            true => dice.below(6),
-            false => 2 + dice.below(4),
-        };
-        let first = votes(first, &[0, 1, 2, 3, 4].map(MemberId));
-        let voters = first.members().count();
-        let pool = match changing {
-            true => POOL_MAX.min(voters.max(2) + 1 + dice.below(3)),
-            false => voters,
-        };
-        let steps = if changing { 4_000 } else { 2_500 };
+        match dice.chance(0.6) {
+            true => Self::changing(dice),
+            false => Self::still(dice),
+        }
+    }
+
+    /// Nobody comes or goes.
+    fn still(dice: &mut Dice) -> Self {
+        let first = votes(2 + dice.below(4), &FIRST);
         Self {
-            steps,
-            pool,
+            steps: 2_500,
+            pool: first.members().count(),
             first,
             lanes: 1 + dice.below(2),
             clients: 3 + dice.below(3),
             operations: 50,
-            changes: if changing {
-                1 + u32::try_from(dice.below(4)).unwrap_or_default()
-            } else {
-                0
-            },
-            changes_from: [0, 100, steps / 6][dice.below(3)],
-            commits: [0.05, 0.3, 0.8][dice.below(3)],
-            adopts: [0.5, 0.1, 0.03][dice.below(3)],
-            newcomers_first: dice.chance(0.3),
-            sleeper: dice.chance(0.3).then_some(MemberId(1)),
+            haste: 1.0,
+            changes: 0,
+            changes_from: 0,
+            commits: 0.0,
+            adopts: 0.0,
+            newcomers_first: false,
+            sleeper: None,
             crashes: [0.0, 0.02, 0.1][dice.below(3)],
             forgets: dice.chance(0.15),
             fences: [0.0, 0.0, 0.1, 0.5][dice.below(4)],
             cuts: [0.0, 0.0, 0.05, 0.2][dice.below(4)],
             loyalty: [0.3, 0.7, 0.95][dice.below(3)],
-            retries: [0.2, 0.8][dice.below(2)],
+            impatience: [0.03, 0.08][dice.below(2)],
+            readers: [0.3, 0.8][dice.below(2)],
+            retries: [0.5, 0.9][dice.below(2)],
             uploads: [0.0, 0.3, 0.8][dice.below(3)],
             outdated: 0.3,
             is_prompt: dice.chance(0.5),
+        }
+    }
+
+    /// Voters change, once or in a chain.
+    fn changing(dice: &mut Dice) -> Self {
+        let first = votes(dice.below(6), &FIRST);
+        let voters = first.members().count();
+        let plan = Self {
+            steps: 4_000,
+            pool: POOL_MAX.min(voters.max(2) + 1 + dice.below(3)),
+            first,
+            // Operations are to be met by all that changes meanwhile.
+            haste: 0.3,
+            changes: 1 + u32::try_from(dice.below(4)).unwrap_or_default(),
+            changes_from: [0, 100, 600][dice.below(3)],
+            commits: [0.05, 0.3, 0.8][dice.below(3)],
+            adopts: [0.5, 0.1, 0.03][dice.below(3)],
+            newcomers_first: dice.chance(0.3),
+            ..Self::still(dice)
+        };
+        match dice.chance(0.3) {
+            // It is away for a whole configuration at least: that takes quick changes, and time.
+            true => Self {
+                steps: 6_000,
+                lanes: 1,
+                operations: 70,
+                changes: 4,
+                commits: 0.8,
+                adopts: 0.5,
+                sleeper: Some(MemberId(1)),
+                ..plan
+            },
+            false => plan,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use storage::model::MemberId;
 use storage::register::{
-    Configs, DiskMark, Epoch, Event, Key, Memory, Mutant, Next, Nonce, Transition, Votes, adopt, judge,
+    Configs, DiskMark, Epoch, Event, Fences, Key, Memory, Mutant, Next, Nonce, Transition, Votes, adopt,
+    judge,
 };
 
 use super::disk::Entry;
@@ -92,7 +93,14 @@ impl World {
                 transition.synced(member.id);
             }
         }
-        if let Next::Commit(epoch, config) = transition.next() {
+        let next = transition.next();
+        if next == Next::Raise {
+            let holder = self.likely_holder();
+            if self.member(holder).is_some_and(|member| member.epoch() == epoch) {
+                self.holder(holder, Event::Raise(Fences::default()));
+            }
+        }
+        if let Next::Commit(epoch, config) = next {
             self.root.votes = config.old.clone();
             self.root.configs.learn(epoch, config);
             self.root.newest = epoch;

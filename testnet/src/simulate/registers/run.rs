@@ -11,13 +11,11 @@ use clap::Args;
 use storage::register::{Broken, Mutant};
 
 use super::heal::Stuck;
+use super::seeds::catching_seed;
 use super::tally::Tally;
 use super::world::World;
 use crate::dice::fresh_seed;
 use crate::simulate::linear::Verdict;
-
-/// Schedules that are searched for one that catches a mutant.
-const SEARCH_MAX: u64 = 20_000;
 
 /// The options of `simulate registers`.
 #[derive(Args)]
@@ -42,9 +40,9 @@ pub(crate) struct MutantsOptions {
     /// Only this one
     #[arg(long)]
     mutant: Option<String>,
-    /// Search for seeds that catch, even where one is known
-    #[arg(long)]
-    search: bool,
+    /// How many schedules to try, where the known seed does not catch
+    #[arg(long, default_value_t = 20_000)]
+    seeds: u64,
 }
 
 /// Why a schedule fails.
@@ -186,17 +184,24 @@ pub(crate) fn mutants(options: &MutantsOptions) -> Result<ExitCode> {
         .into_iter()
         .filter(|mutant| only.is_none_or(|only| only == *mutant))
     {
-        let (tally, seed) = search(1, SEARCH_MAX, Broken::by(mutant), Failure::is_violation);
-        let name = format!("{mutant:?}");
-        match seed.and_then(|seed| Some((seed, run(seed, Broken::by(mutant), false).1?.0))) {
-            Some((seed, failure)) => println!("{name:<28} {seed:>10} {:>10}  {failure}", tally.schedules),
+        let broken = Broken::by(mutant);
+        let (mut tally, mut seed) = search(catching_seed(mutant), 1, broken, Failure::is_violation);
+        if seed.is_none() {
+            let (more, found) = search(1, options.seeds, broken, Failure::is_violation);
+            tally += more;
+            seed = found;
+        }
+        let (name, schedules) = (format!("{mutant:?}"), tally.schedules);
+        match seed.and_then(|seed| Some((seed, run(seed, broken, false).1?.0))) {
+            Some((seed, failure)) => println!("{name:<28} {seed:>10} {schedules:>10}  {failure}"),
             None => {
-                println!("{name:<28} {:>10} {:>10}  SURVIVES", "-", tally.schedules);
+                println!("{name:<28} {:>10} {schedules:>10}  SURVIVES", "-");
                 survivors.push(name);
             }
         }
     }
     if survivors.is_empty() {
+        println!("mutants: all are noticed");
         return Ok(ExitCode::SUCCESS);
     }
     println!("mutants: FAILED: nothing notices {}", survivors.join(", "));

@@ -100,7 +100,12 @@ impl World {
                 let key = self.any_key();
                 self.read(any, key, Wanted::Teach);
             }
-            915..937 => self.collect(any),
+            915..937 => {
+                let share = [0.5, 1.0][self.dice.below(2)];
+                let holds = |member: &&Member| member.is_alive && member.holder.ballot().is_some();
+                let holder = self.members.iter().find(holds).map(|member| member.id);
+                self.collect(holder.unwrap_or(any), share);
+            }
             937..950 => self.holder(any, Event::Resend),
             950..952 => self.holder(any, Event::StepDown),
             952..982 => self.root_acts(),
@@ -377,6 +382,10 @@ impl World {
             Effect::Raised(fences) => {
                 self.trace(|| format!("{me:?} raised {fences:?}"));
                 self.history.raised.push((self.now, fences));
+                let ballot = self.member(me)?.holder.ballot()?;
+                if let Some(transition) = &mut self.root.transition {
+                    transition.raised(ballot.epoch);
+                }
                 self.tally.raises += 1;
             }
             Effect::Dropped(_) => {}
@@ -395,8 +404,8 @@ impl World {
             && !self.network.carries(op)
     }
 
-    /// Begins to forget some tombstones, if this member holds the partition.
-    pub(super) fn collect(&mut self, me: MemberId) {
+    /// Begins to forget about so many of the tombstones, if this member holds the partition.
+    pub(super) fn collect(&mut self, me: MemberId, share: f64) {
         let Some(member) = self.member(me).filter(|member| member.holder.ballot().is_some()) else {
             return;
         };
@@ -412,11 +421,7 @@ impl World {
             .into_iter()
             .filter(|(_, row)| row.content.recent.iter().all(|recent| self.is_over(recent.op)));
         let rows: Vec<_> = rows.map(|(key, row)| (key, row.stamp)).collect();
-        let all = self.dice.chance(0.5);
-        let rows: Vec<_> = rows
-            .into_iter()
-            .filter(|_| all || self.dice.chance(0.5))
-            .collect();
+        let rows: Vec<_> = rows.into_iter().filter(|_| self.dice.chance(share)).collect();
         if !rows.is_empty() {
             self.tally.collections += 1;
             self.holder(me, Event::Collect(rows));
