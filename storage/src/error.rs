@@ -108,6 +108,9 @@ pub enum StoreError {
     /// Too few members answered in time: whether it was done is not known. Try again.
     #[error("too few members of the mesh answer")]
     Unavailable,
+    /// This member was away for so long that nobody knows any more what it missed.
+    #[error("this member was away for too long: it has to join anew")]
+    Outdated,
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,

@@ -112,6 +112,11 @@ impl Configs {
         self.0.get(&epoch)
     }
 
+    /// All that are known here, the oldest first.
+    pub fn all(&self) -> impl Iterator<Item = (Epoch, &Arc<Config>)> {
+        self.0.iter().map(|(epoch, config)| (*epoch, config))
+    }
+
     /// The newest epoch known here.
     pub fn newest(&self) -> Option<Epoch> {
         self.0.last_key_value().map(|(epoch, _)| *epoch)

@@ -2,6 +2,7 @@
 
 mod partition;
 mod read;
+mod reconfigure;
 pub(crate) mod record;
 mod rows;
 mod scan;
@@ -25,7 +26,9 @@ use super::peers::{Class, Peers};
 use crate::StoreError;
 use crate::disk::Disk;
 use crate::model::MemberId;
-use crate::register::{Answer, Config, Decision, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request};
+use crate::register::{
+    Answer, Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request,
+};
 use crate::tasks::Tasks;
 
 /// Partitions of keys, and behind them the root partition.
@@ -91,6 +94,8 @@ struct Inner<M: Machine> {
     disk: Disk,
     peers: Arc<dyn Peers>,
     partitions: Vec<Mutex<Partition<M>>>,
+    /// In which epoch of a partition this member has every row, as far as it looked since it started.
+    synced: Mutex<BTreeMap<u16, Epoch>>,
     /// Calls to peers and commits under way: they run to their end.
     tasks: Tasks,
 }
@@ -117,6 +122,7 @@ impl<M: Machine> Registers<M> {
             disk: disk.clone(),
             peers,
             partitions: (0..PARTITIONS).map(load).collect::<Result<_, _>>()?,
+            synced: Mutex::default(),
             tasks,
         })))
     }
@@ -289,6 +295,12 @@ impl<M: Machine> Registers<M> {
                 let answer = self.decide(partition, operation, deadline).await?;
                 Ok(wire::encode(&Reaction::Answer(answer)))
             }
+            Call::Raise(partition, fences) => {
+                let deadline = Instant::now() + DEADLINE / 4;
+                let raised = self.raise_here(partition % PARTITIONS, fences, deadline).await?;
+                Ok(wire::encode(&Reaction::<Done<M>>::Raised(raised)))
+            }
+            Call::Standing => Ok(wire::encode(&Reaction::<Done<M>>::Standing(self.standing()))),
         }
     }
 
@@ -380,6 +392,10 @@ impl<M: Machine> Registers<M> {
 }
 
 impl<M: Machine> Inner<M> {
+    fn synced(&self) -> MutexGuard<'_, BTreeMap<u16, Epoch>> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn partition(&self, number: u16) -> MutexGuard<'_, Partition<M>> {
         // Callers give numbers below PARTITIONS; a panic under the lock leaves a partition that is read again from disk.
         self.partitions[usize::from(number % PARTITIONS)]

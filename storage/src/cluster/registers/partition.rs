@@ -3,11 +3,14 @@
 //! An acceptor's answer may leave only after what it reflects is durable. So every decision is queued for the disk while the
 //! lock is held, and answers wait for their commit. Until then the newest state is kept here, above the disk.
 
+mod adopt;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+pub(super) use self::adopt::Adopted;
 use super::record::{self, State};
 use super::rows::{Pending, View};
 use super::{Done, Machine, Outgoing, Task};
@@ -15,8 +18,8 @@ use crate::StoreError;
 use crate::disk::{Committing, Disk, Room, RowWrite};
 use crate::model::MemberId;
 use crate::register::{
-    Acceptor, Answer, Broken, Config, Configs, Decision, Effect, Epoch, Event, Holder, Key, Loaded, Nonce,
-    OpId, Operation, Part, Reply, Request, Row, Rows as _, Step,
+    Acceptor, Answer, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key, Loaded,
+    Nonce, OpId, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step,
 };
 
 /// Where an operation's answer is waited for.
@@ -45,6 +48,8 @@ pub(super) struct Partition<M: Machine> {
     failed: bool,
     holder: Holder<Task<M::Command>, Done<M>>,
     waiters: BTreeMap<OpId, Waiter<Done<M>>>,
+    /// Who waits for which fences; told the epoch under which they were raised.
+    raisers: Vec<(Fences, oneshot::Sender<Epoch>)>,
 }
 
 /// What has been decided and is still to become durable.
@@ -126,6 +131,7 @@ impl<M: Machine> Partition<M> {
             failed: false,
             holder,
             waiters: BTreeMap::new(),
+            raisers: Vec::new(),
         })
     }
 
@@ -147,6 +153,12 @@ impl<M: Machine> Partition<M> {
     /// The epoch it has adopted durably.
     pub(super) fn durable_epoch(&self) -> Epoch {
         self.durable.promised.epoch
+    }
+
+    /// The fences that this member has, perhaps not durably.
+    #[cfg(test)]
+    pub(super) fn fences(&self) -> Fences {
+        self.part.fences
     }
 
     /// Who holds the partition, as far as this member knows: whoever it promised last.
@@ -308,7 +320,11 @@ impl<M: Machine> Partition<M> {
                 self.answer(op, answer);
                 Ok(None)
             }
-            Effect::Raised(_) | Effect::Dropped(_) => Ok(None),
+            Effect::Raised(fences) => {
+                self.tell_raised(fences);
+                Ok(None)
+            }
+            Effect::Dropped(_) => Ok(None),
         }
     }
 
@@ -357,6 +373,34 @@ impl<M: Machine> Partition<M> {
             // Whoever gave up waiting needs no answer.
             drop(waiter.send(answer));
         }
+    }
+
+    /// Lets somebody wait until a quorum has these fences.
+    pub(super) fn wait_for_raise(&mut self, fences: Fences, waiter: oneshot::Sender<Epoch>) {
+        self.raisers.retain(|(_, waiter)| !waiter.is_closed());
+        self.raisers.push((fences, waiter));
+    }
+
+    fn tell_raised(&mut self, raised: Fences) {
+        let Some(ballot) = self.holder.ballot() else {
+            return;
+        };
+        let (reached, waiting) = std::mem::take(&mut self.raisers)
+            .into_iter()
+            .partition(|(wanted, _)| wanted.max(raised) == raised);
+        self.raisers = waiting;
+        for (_, waiter) in reached {
+            // Whoever gave up waiting needs no answer.
+            let _ = waiter.send(ballot.epoch);
+        }
+    }
+
+    /// The stamp of a row as it is durable here; zero where there is none.
+    pub(super) fn durable_stamp(&self, key: &Key) -> Result<Stamp, StoreError> {
+        let view = View::new(&self.disk, None, self.number, M::partition_of);
+        let stamp = view.row(key).stamp;
+        view.failure()?;
+        Ok(stamp)
     }
 
     fn answer_all(&mut self, effects: Vec<Effect<Task<M::Command>, Done<M>>>) {

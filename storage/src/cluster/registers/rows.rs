@@ -57,6 +57,23 @@ impl<'a> View<'a> {
         rows
     }
 
+    /// Keys of some rows and tombstones, about so many.
+    pub(super) fn some_keys(&self, most: usize) -> Vec<Key> {
+        let all = KeyRange {
+            from: Key::new(),
+            to: None,
+        };
+        let forgotten = |key: &Key| {
+            let pending = self.pending.and_then(|pending| pending.get(key));
+            pending.is_some_and(|(_, row)| row.stamp.is_zero())
+        };
+        let found = self.collect_range(&all, most, |_, _| ());
+        let mut keys: Vec<Key> = self.noted(found).unwrap_or_default().into_keys().collect();
+        keys.extend(self.pending.into_iter().flatten().map(|(key, _)| key.clone()));
+        keys.retain(|key| !forgotten(key));
+        keys
+    }
+
     fn read(&self, key: &Key) -> Result<Row, StoreError> {
         if let Some((_, row)) = self.pending.and_then(|pending| pending.get(key)) {
             return Ok(row.clone());

@@ -54,6 +54,54 @@ struct ToldRow {
     summary: Option<Bytes>,
 }
 
+/// The epoch of each partition that is looked at, and its configurations.
+type Views = BTreeMap<u16, (Epoch, Configs)>;
+
+/// Which partitions are looked at, and whose word counts.
+pub(super) enum Which {
+    /// All, and everybody's.
+    All,
+    /// These, and the word of those that have adopted the epoch they are looked at in: nothing older can be decided by them
+    /// any more.
+    Adopted(BTreeSet<u16>),
+}
+
+impl Which {
+    fn is_wanted(&self, number: u16) -> bool {
+        match self {
+            Self::All => true,
+            Self::Adopted(numbers) => numbers.contains(&number),
+        }
+    }
+
+    /// Whether each partition has a quorum among those that told something.
+    fn is_covered(&self, views: &Views, told: &BTreeMap<MemberId, Told>) -> bool {
+        self.may_cover(views, told, &BTreeSet::new())
+    }
+
+    /// As [`Self::is_covered`], if those that were asked tell what is hoped for.
+    fn may_cover(&self, views: &Views, told: &BTreeMap<MemberId, Told>, asked: &BTreeSet<MemberId>) -> bool {
+        views.iter().all(|(number, (epoch, configs))| {
+            let counts = |told: &Told| match self {
+                Self::All => true,
+                Self::Adopted(_) => told.epoch_of(*number) == Some(*epoch),
+            };
+            let hoped = asked.iter().filter(|member| !told.contains_key(member)).copied();
+            let counted = told.iter().filter(|(_, told)| counts(told));
+            let agreed = counted.map(|(member, _)| *member).chain(hoped).collect();
+            configs
+                .get(*epoch)
+                .is_some_and(|config| config.is_quorum(&agreed))
+        })
+    }
+}
+
+impl Told {
+    fn epoch_of(&self, partition: u16) -> Option<Epoch> {
+        self.epochs.get(usize::from(partition)).copied()
+    }
+}
+
 /// What is known of one key.
 struct Newest {
     row: ToldRow,
@@ -83,9 +131,56 @@ impl<M: Machine> Registers<M> {
 
     /// `None` when too few answered, or somebody was in a newer epoch.
     async fn attempt_scan(&self, from: &Key, to: &Key, most: usize) -> Result<Option<Scanned>, StoreError> {
-        let views = self.views();
+        let views = self.views(0..PARTITIONS);
+        match self.covering(&views, &Which::All, (from, to, most)).await? {
+            Some(told) => self.merge(&views, told, to).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Every key of some partitions under which anybody of a covering set has a row or a tombstone, from `from` on, and
+    /// where to go on.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub(super) async fn keys(
+        &self,
+        from: &Key,
+        which: &Which,
+    ) -> Result<(BTreeSet<Key>, Option<Key>), StoreError> {
+        let deadline = Instant::now() + DEADLINE;
+        let to = Key::from_static(record::END_OF_ROWS);
+        let mut tries = 0;
+        loop {
+            let views = self.views((0..PARTITIONS).filter(|number| which.is_wanted(*number)));
+            if let Some(told) = self.covering(&views, which, (from, &to, ROWS_MAX)).await? {
+                let end = told.values().filter_map(|told| told.end.clone()).min();
+                let rows = told.into_values().flat_map(|told| told.rows);
+                let keys = rows.map(|row| row.key).filter(|key| {
+                    let partition = M::partition_of(key);
+                    partition.is_some_and(|number| which.is_wanted(number))
+                        && end.as_ref().is_none_or(|end| key < end)
+                });
+                return Ok((keys.collect(), end));
+            }
+            tries += 1;
+            let wait = back_off(tries);
+            if Instant::now() + wait >= deadline {
+                return Err(StoreError::Unavailable);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// What a covering set tells of a range; `None` when too few answered, or somebody was in a newer epoch.
+    async fn covering(
+        &self,
+        views: &Views,
+        which: &Which,
+        (from, to, most): (&Key, &Key, usize),
+    ) -> Result<Option<BTreeMap<MemberId, Told>>, StoreError> {
         let members: BTreeSet<MemberId> = views
-            .iter()
+            .values()
             .filter_map(|(epoch, configs)| configs.get(*epoch))
             .flat_map(|config| config.members())
             .collect();
@@ -102,9 +197,9 @@ impl<M: Machine> Registers<M> {
         }
         let mut calls = FuturesUnordered::new();
         let mut asked: BTreeSet<MemberId> = told.keys().copied().collect();
-        while !is_covered(&views, &told.keys().copied().collect()) {
-            // As many as may suffice, and another for each that does not answer.
-            while !is_covered(&views, &asked)
+        while !which.is_covered(views, &told) {
+            // As many as may suffice, and another for each that does not answer or is not there yet.
+            while !which.may_cover(views, &told, &asked)
                 && let Some(next) = waiting.pop()
             {
                 asked.insert(next);
@@ -119,19 +214,15 @@ impl<M: Machine> Registers<M> {
         let newer = |told: &Told| {
             views
                 .iter()
-                .zip(&told.epochs)
-                .any(|((mine, _), theirs)| theirs > mine)
+                .any(|(number, (mine, _))| told.epoch_of(*number) > Some(*mine))
         };
-        if told.values().any(newer) {
-            return Ok(None);
-        }
-        self.merge(&views, told, to).await.map(Some)
+        Ok((!told.values().any(newer)).then_some(told))
     }
 
     /// The rows of all, each as the newest that is known, and read by itself where that is not certain.
     async fn merge(
         &self,
-        views: &[(Epoch, Configs)],
+        views: &Views,
         told: BTreeMap<MemberId, Told>,
         to: &Key,
     ) -> Result<Scanned, StoreError> {
@@ -168,12 +259,12 @@ impl<M: Machine> Registers<M> {
         Ok(row.content.value.map(|value| value.summary))
     }
 
-    fn views(&self) -> Vec<(Epoch, Configs)> {
+    fn views(&self, numbers: impl Iterator<Item = u16>) -> Views {
         let view = |number| {
             let partition = self.partition(number);
-            (partition.epoch(), partition.configs().clone())
+            (number, (partition.epoch(), partition.configs().clone()))
         };
-        (0..PARTITIONS).map(view).collect()
+        numbers.map(view).collect()
     }
 
     async fn ask_to_tell(
@@ -224,6 +315,10 @@ impl<M: Machine> Inner<M> {
                     end = end.into_iter().chain([key]).min();
                     break;
                 }
+                if row.summary().is_empty() {
+                    // The state of a partition, which is this member's alone.
+                    continue;
+                }
                 let (stamp, chosen) = record::head_of(row.summary())
                     .ok_or_else(|| StoreError::Damaged("summary of a register".into()))?;
                 let own = record::summary_of(row.summary()).map(Bytes::copy_from_slice);
@@ -262,19 +357,11 @@ fn note(newest: &mut BTreeMap<Key, Newest>, member: MemberId, row: ToldRow) {
     }
 }
 
-fn is_chosen(views: &[(Epoch, Configs)], partition: Option<u16>, newest: &Newest) -> bool {
-    let view = partition.and_then(|partition| views.get(usize::from(partition)));
+fn is_chosen(views: &Views, partition: Option<u16>, newest: &Newest) -> bool {
+    let view = partition.and_then(|partition| views.get(&partition));
     let quorum = |(_, configs): &(Epoch, Configs)| {
         let config = configs.get(newest.row.stamp.ballot.epoch);
         config.is_some_and(|config| config.is_quorum(&newest.holders))
     };
     newest.row.chosen || view.is_some_and(quorum)
-}
-
-fn is_covered(views: &[(Epoch, Configs)], told: &BTreeSet<MemberId>) -> bool {
-    let covered = |(epoch, configs): &(Epoch, Configs)| {
-        let config = configs.get(*epoch);
-        config.is_some_and(|config| config.is_quorum(told))
-    };
-    views.iter().all(covered)
 }

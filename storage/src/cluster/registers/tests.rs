@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod voters;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::cluster::peers::{NoPeers, PeerError};
 use crate::disk::{BlockDirectory, DiskOptions};
-use crate::register::{Change, Purpose, Value, Votes};
+use crate::register::{Broken, Change, Purpose, Value, Votes};
 
 /// What these tests do to a register.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,24 +145,29 @@ async fn disk(folder: &Path) -> Disk {
 }
 
 async fn members(folder: &Path, votes: &[(u32, u8)]) -> (Switchboard, Vec<Registers<Words>>) {
-    let board = Switchboard::default();
     let first = Config::stable(Votes::new(votes.iter().map(|(me, votes)| (MemberId(*me), *votes))).unwrap());
+    members_under(folder, u32::try_from(votes.len()).unwrap(), &first).await
+}
+
+/// So many members, the first of which is number 1, under a first configuration.
+async fn members_under(folder: &Path, count: u32, first: &Config) -> (Switchboard, Vec<Registers<Words>>) {
+    let board = Switchboard::default();
     let mut registers = Vec::new();
-    for (me, _) in votes {
+    for me in 1..=count {
         let disk = disk(&folder.join(me.to_string())).await;
-        let peers: Arc<dyn Peers> = match votes.len() {
+        let peers: Arc<dyn Peers> = match count {
             1 => Arc::new(NoPeers),
             _ => Arc::new(Line {
-                from: MemberId(*me),
+                from: MemberId(me),
                 board: board.clone(),
             }),
         };
         let opened = Registers::open(
-            MemberId(*me),
+            MemberId(me),
             &disk,
             peers,
             &Arc::new(Words),
-            &first,
+            first,
             Tasks::default(),
         );
         registers.push(opened.unwrap());

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::reconfigure::Standing;
 use super::scan::Told;
 use crate::StoreError;
-use crate::register::{Answer, Key, Operation, Reply, Request};
+use crate::register::{Answer, Epoch, Fences, Key, Operation, Reply, Request};
 
 const VERSION: u8 = 1;
 
@@ -19,6 +20,10 @@ pub(super) enum Call<C> {
     Tell { from: Key, to: Key, most: u32 },
     /// An operation for whoever is believed to hold the partition.
     Submit(u16, Operation<C>),
+    /// Fences that whoever is believed to hold the partition is to raise.
+    Raise(u16, Fences),
+    /// How far the member has come with changes of voters.
+    Standing,
 }
 
 /// The answer to a call.
@@ -30,6 +35,10 @@ pub(super) enum Reaction<O> {
     Told(Told),
     /// What became of the operation.
     Answer(Answer<O>),
+    /// The epoch under which a quorum has the fences; `None` where they could not be raised.
+    Raised(Option<Epoch>),
+    /// How far this member has come.
+    Standing(Standing),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Bytes {

@@ -1,0 +1,198 @@
+//! Taking part in a change of voters: adopting its epochs, reading every row as a new voter, raising fences through the
+//! holder. What has to be done next is for [`Transition`](crate::register::Transition) to say, and for whoever drives it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::partition::Adopted;
+use super::scan::Which;
+use super::wire::{self, Call, Reaction};
+use super::{DEADLINE, Done, Machine, RESEND, ROOM, Registers, Task, back_off};
+use crate::StoreError;
+use crate::cluster::peers::Class;
+use crate::model::MemberId;
+use crate::register::{Configs, Epoch, Event, Fences, Key, Purpose};
+
+/// Rows that a new voter reads at a time.
+const READS_AT_ONCE: usize = 128;
+
+/// How far a member has come with the changes of voters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// The epoch of each partition that it has adopted, durably.
+    pub(crate) adopted: Vec<Epoch>,
+    /// The epoch in which it has every row of a partition.
+    pub(crate) synced: BTreeMap<u16, Epoch>,
+}
+
+impl<M: Machine> Registers<M> {
+    /// Learns the configurations of a partition and adopts the newest; that is durable when it returns.
+    ///
+    /// # Errors
+    /// The disk fails. `Outdated`: epochs are missing in between.
+    pub(crate) async fn adopt(&self, partition: u16, known: &Configs) -> Result<(), StoreError> {
+        loop {
+            let room = self.0.disk.room(ROOM).await?;
+            let adopted = self.partition(partition).adopt(known, room)?;
+            match adopted {
+                Adopted::Nothing => return Ok(()),
+                Adopted::More(Some(commit)) => {
+                    let ended = commit.durable().await;
+                    self.partition(partition).note_ended(ended)?;
+                }
+                Adopted::More(None) => {}
+                Adopted::Newest(fed) => return self.follow(partition, fed).await,
+            }
+        }
+    }
+
+    /// The configurations of a partition that this member knows.
+    pub(crate) fn configs(&self, partition: u16) -> Configs {
+        self.partition(partition).configs().clone()
+    }
+
+    /// How far this member has come.
+    pub(crate) fn standing(&self) -> Standing {
+        let adopted = (0..super::PARTITIONS).map(|number| self.partition(number).durable_epoch());
+        Standing {
+            adopted: adopted.collect(),
+            synced: self.0.synced().clone(),
+        }
+    }
+
+    /// How far another member has come; `None` when it does not answer.
+    pub(crate) async fn standing_of(&self, member: MemberId) -> Option<Standing> {
+        if member == self.0.me {
+            return Some(self.standing());
+        }
+        let call = wire::encode(&Call::<Task<M::Command>>::Standing);
+        let called = self.0.peers.call(member, Class::Metadata, call).await;
+        match wire::decode(&called.ok()?) {
+            Ok(Reaction::<Done<M>>::Standing(standing)) => Some(standing),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// As a voter of these partitions under the epochs it has adopted: sees to it that this member has every row, as
+    /// linearizable reads find it that begin after nothing can be decided under older epochs any more.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few voters have adopted these epochs, or answer. `Conflict`: an epoch changed meanwhile. The disk
+    /// fails.
+    pub(crate) async fn sync(&self, partitions: &BTreeSet<u16>) -> Result<(), StoreError> {
+        let epochs: BTreeMap<u16, Epoch> = partitions
+            .iter()
+            .map(|number| (*number, self.partition(*number).durable_epoch()))
+            .collect();
+        let mut from = Some(Key::new());
+        while let Some(next) = from {
+            let (keys, end) = self.keys(&next, &Which::Adopted(partitions.clone())).await?;
+            stream::iter(keys)
+                .map(|key| self.sync_row(key))
+                .buffer_unordered(READS_AT_ONCE)
+                .try_collect::<()>()
+                .await?;
+            from = end;
+        }
+        let is_same = |(number, epoch): (&u16, &Epoch)| self.partition(*number).durable_epoch() == *epoch;
+        if !epochs.iter().all(is_same) {
+            return Err(StoreError::Conflict);
+        }
+        self.0.synced().extend(epochs);
+        Ok(())
+    }
+
+    async fn sync_row(&self, key: Key) -> Result<(), StoreError> {
+        let Some(partition) = M::partition_of(&key) else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + DEADLINE;
+        let mut tries = 0;
+        loop {
+            let row = self.read_for(partition, &key, Purpose::Teach).await?;
+            if self.partition(partition).durable_stamp(&key)? >= row.stamp {
+                return Ok(());
+            }
+            tries += 1;
+            if Instant::now() >= deadline {
+                return Err(StoreError::Unavailable);
+            }
+            // What forbids to teach this member is a ballot that only a holder can bring to all.
+            self.confirm(partition, &key).await?;
+            sleep(back_off(tries)).await;
+        }
+    }
+
+    /// Has the holder raise fences at a quorum; says under which epoch. All of them are at least so high when it returns.
+    ///
+    /// # Errors
+    /// `Unavailable`: no quorum in time. The disk fails.
+    pub(crate) async fn raise(&self, partition: u16, fences: Fences) -> Result<Epoch, StoreError> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut tries = 0;
+        let mut silent = BTreeSet::new();
+        loop {
+            let holder = self.holder_elsewhere(partition, &silent);
+            let raised = match holder {
+                Some(holder) => self.ask_to_raise(partition, holder, fences).await,
+                None => Some(self.raise_here(partition, fences, deadline).await?),
+            };
+            match raised {
+                Some(Some(epoch)) => return Ok(epoch),
+                Some(None) => {}
+                None => silent.extend(holder),
+            }
+            tries += 1;
+            let wait = back_off(tries);
+            if Instant::now() + wait >= deadline {
+                return Err(StoreError::Unavailable);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// `None` when the holder does not answer, `Some(None)` when it is none.
+    async fn ask_to_raise(&self, partition: u16, holder: MemberId, fences: Fences) -> Option<Option<Epoch>> {
+        let call = wire::encode(&Call::<Task<M::Command>>::Raise(partition, fences));
+        let called = self.0.peers.call(holder, Class::Metadata, call).await;
+        match wire::decode(&called.ok()?) {
+            Ok(Reaction::<Done<M>>::Raised(epoch)) => Some(epoch),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    pub(super) async fn raise_here(
+        &self,
+        partition: u16,
+        fences: Fences,
+        deadline: Instant,
+    ) -> Result<Option<Epoch>, StoreError> {
+        let (waiter, mut raised) = oneshot::channel();
+        let is_voter = {
+            let mut partition = self.partition(partition);
+            let config = partition.config();
+            let is_voter = config.is_some_and(|config| config.members().contains(&self.0.me));
+            if is_voter {
+                partition.wait_for_raise(fences, waiter);
+            }
+            is_voter
+        };
+        if !is_voter {
+            return Ok(None);
+        }
+        while Instant::now() < deadline {
+            // Whoever lost its ballot meanwhile has to be told again.
+            self.feed(partition, Event::Raise(fences)).await?;
+            let overdue = (Instant::now() + RESEND).min(deadline);
+            if let Ok(raised) = timeout_at(overdue, &mut raised).await {
+                return Ok(raised.ok());
+            }
+            self.feed(partition, Event::Resend).await?;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,180 @@
+//! Promises of registers whose voters change while they are used.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::register::{Configs, Fences, Next, Transition};
+
+/// Brings a partition from one set of voters to another, as the root partition would; every member adopts what it is told.
+struct Root {
+    configs: Configs,
+    votes: Votes,
+}
+
+impl Root {
+    fn new(first: u32) -> Self {
+        let votes = votes(&[(first, 1)]);
+        Self {
+            configs: Configs::first(Config::stable(votes.clone())),
+            votes,
+        }
+    }
+
+    async fn change(&mut self, members: &[Registers<Words>], here: &[u32], new: Votes) {
+        let epoch = self.configs.newest().unwrap();
+        let (epoch, joint, mut transition) =
+            Transition::begin(epoch, self.votes.clone(), new.clone(), Broken::NOTHING);
+        self.configs.learn(epoch, joint);
+        loop {
+            let here = here.iter().map(|me| &members[*me as usize - 1]);
+            for member in here.clone() {
+                member.adopt(7, &self.configs).await.unwrap();
+                let standing = member.standing();
+                if standing.adopted[7] >= epoch {
+                    transition.adopted(member.0.me);
+                }
+                if standing.synced.get(&7) == Some(&epoch) {
+                    transition.synced(member.0.me);
+                }
+            }
+            match transition.next() {
+                Next::Adopt => panic!("nobody adopts"),
+                Next::Sync(missing) => {
+                    for member in here.filter(|member| missing.contains(&member.0.me)) {
+                        member.sync(&BTreeSet::from([7])).await.unwrap();
+                    }
+                }
+                Next::Raise => {
+                    let raised = members[0].raise(7, Fences::default()).await.unwrap();
+                    transition.raised(raised);
+                }
+                Next::Commit(epoch, config) => {
+                    self.configs.learn(epoch, config);
+                    break;
+                }
+            }
+        }
+        for me in here {
+            members[*me as usize - 1].adopt(7, &self.configs).await.unwrap();
+        }
+        self.votes = new;
+    }
+}
+
+fn votes(votes: &[(u32, u8)]) -> Votes {
+    Votes::new(votes.iter().map(|(me, votes)| (MemberId(*me), *votes))).unwrap()
+}
+
+/// What a member's own disk has under a name: its text, or that there is nothing.
+fn own(member: &Registers<Words>, name: &str) -> Option<String> {
+    let row = member.0.disk.whole_row(&key(name)).unwrap()?;
+    let row = record::row(&row).unwrap();
+    row.content.value.map(|value| text_of(&value.body))
+}
+
+#[tokio::test]
+async fn one_box_becomes_two_and_three_and_each_has_every_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    for name in ["a", "b", "c"] {
+        ask(&boxes[0], name, Command::Put(name.into())).await.unwrap();
+    }
+    ask(&boxes[0], "b", Command::Delete).await.unwrap();
+    // Who is outside reads and writes through who is in.
+    assert_eq!(read(&boxes[2], "a").await.as_deref(), Some("a"));
+    assert_eq!(ask(&boxes[2], "d", Command::Put("d".into())).await.unwrap(), "ok");
+    root.change(&boxes, &[1, 2, 3], votes(&[(1, 2), (2, 1)])).await;
+    assert_eq!(own(&boxes[1], "a").as_deref(), Some("a"));
+    ask(&boxes[1], "c", Command::Put("C".into())).await.unwrap();
+    root.change(&boxes, &[1, 2, 3], votes(&[(1, 1), (2, 1), (3, 1)]))
+        .await;
+    for member in &boxes {
+        for (name, text) in [("a", Some("a")), ("b", None), ("c", Some("C")), ("d", Some("d"))] {
+            assert_eq!(own(member, name).as_deref(), text, "{:?} {name}", member.0.me);
+            assert_eq!(
+                read(member, name).await.as_deref(),
+                text,
+                "{:?} {name}",
+                member.0.me
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_outside_for_a_while_brings_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    root.change(&boxes, &[1, 2, 3], votes(&[(1, 1), (2, 1), (3, 1)]))
+        .await;
+    ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
+    ask(&boxes[0], "b", Command::Put("1".into())).await.unwrap();
+    boxes[2].read_for(7, &key("a"), Purpose::Teach).await.unwrap();
+    // The third is away, and is voted out.
+    board.away.lock().unwrap().push(MemberId(3));
+    root.change(&boxes, &[1, 2], votes(&[(1, 2), (2, 1)])).await;
+    root.change(&boxes, &[1, 2], votes(&[(1, 1)])).await;
+    // Alone, the first leaves no trace of what it deletes.
+    ask(&boxes[0], "a", Command::Delete).await.unwrap();
+    assert_eq!(own(&boxes[2], "a").as_deref(), Some("1"));
+    board.away.lock().unwrap().clear();
+    root.change(&boxes, &[1, 2, 3], votes(&[(1, 1), (2, 1), (3, 1)]))
+        .await;
+    board.away.lock().unwrap().push(MemberId(1));
+    assert_eq!(read(&boxes[2], "a").await, None);
+    assert_eq!(read(&boxes[1], "b").await.as_deref(), Some("1"));
+    assert_eq!(own(&boxes[2], "a"), None);
+}
+
+#[tokio::test]
+async fn writes_go_on_while_voters_change_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 5, &Config::sole(MemberId(1))).await;
+    let writer = async {
+        let mut sure = Vec::new();
+        for number in 0..150_usize {
+            let name = format!("{:02}", number % 40);
+            let put = Command::Put(format!("{number}"));
+            if ask(&boxes[number % 5], &name, put).await.is_ok() {
+                sure.push(number);
+            }
+        }
+        sure
+    };
+    let changes = async {
+        let mut root = Root::new(1);
+        let all = [1, 2, 3, 4, 5];
+        root.change(&boxes, &all, votes(&[(1, 2), (2, 1)])).await;
+        root.change(&boxes, &all, votes(&[(2, 1), (3, 1), (4, 1)])).await;
+        root.change(&boxes, &all, votes(&all.map(|me| (me, 1)))).await;
+        root.change(&boxes, &all, votes(&[(5, 1)])).await;
+    };
+    let (sure, ()) = tokio::join!(writer, changes);
+    assert!(sure.len() > 140, "{}", sure.len());
+    for name in 0..40 {
+        let last = sure.iter().rev().find(|number| *number % 40 == name).unwrap();
+        let stands = read(&boxes[4], &format!("{name:02}")).await.unwrap();
+        assert!(
+            stands.parse::<usize>().unwrap() >= *last,
+            "{name:02}: {stands} {last}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn fences_are_raised_through_any_member() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    ask(&three[0], "a", Command::Put("1".into())).await.unwrap();
+    let fences = Fences {
+        started: 9,
+        directory: 4,
+    };
+    assert_eq!(three[2].raise(7, fences).await.unwrap(), 0);
+    let raised = three
+        .iter()
+        .filter(|member| member.partition(7).fences() == fences);
+    assert!(raised.count() >= 2);
+}
