@@ -201,6 +201,7 @@ async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)
             .map(|phrase| phrase.expose().to_owned().into()),
         memory: limits::write_bytes_max(memory),
         hot: limits::hot_bytes_max(memory),
+        membership: storage::Membership::alone(),
     };
     Store::open(options).await.context("open the store")
 }

@@ -108,6 +108,9 @@ pub enum StoreError {
     /// Too few members answered in time: whether it was done is not known. Try again.
     #[error("too few members of the mesh answer")]
     Unavailable,
+    /// Nobody takes part in the mesh under that number.
+    #[error("no such member")]
+    NoSuchMember,
     /// This member was away for so long that nobody knows any more what it missed.
     #[error("this member was away for too long: it has to join anew")]
     Outdated,
@@ -152,7 +155,8 @@ impl From<Refusal> for StoreError {
             | Refusal::UploadOpen
             | Refusal::BucketChanged(_)
             | Refusal::BucketOpen
-            | Refusal::AccessKeyChanged(_) => Self::Conflict,
+            | Refusal::AccessKeyChanged(_)
+            | Refusal::MeshChanged(_) => Self::Conflict,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod simulation;
 mod store;
 mod tasks;
 
+pub use cluster::mesh::{Membership, Welcome};
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};
 pub use objects::*;

@@ -13,17 +13,18 @@ use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::cluster::peers::NoPeers;
-use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser};
+use crate::cluster::mesh::feed::{self, Feed};
+use crate::cluster::mesh::{Membership, Mesh, Presences, first_config, reshape};
+use crate::cluster::peers::Peers;
+use crate::cluster::{Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
 use crate::limits::Limits;
-use crate::model::{AccessKey, KeyName, MemberId, Timestamp, row_key};
+use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
-use crate::register::Config;
 use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::seal::Keyring;
@@ -31,9 +32,6 @@ use crate::tasks::Tasks;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
 pub(crate) const MEMORY_UNIT: usize = 64 * 1024;
-
-/// The membership of the first box of a mesh.
-const ALONE: MemberId = MemberId(1);
 
 /// How a store is opened; already valid. Has no `Debug`, so that the phrase reaches no log.
 #[derive(Clone)]
@@ -50,6 +48,8 @@ pub struct Options {
     pub memory: usize,
     /// Bytes of content that was read lately and is kept in memory while it is in use.
     pub hot: u64,
+    /// As whom it takes part in a mesh.
+    pub membership: Membership,
 }
 
 /// How a simulated store is opened.
@@ -70,6 +70,8 @@ pub struct SimulatedOptions {
     pub manifest_bytes: usize,
     /// The least a part of an upload has that is not the last.
     pub part_bytes_min: u64,
+    /// As in [`Options::membership`].
+    pub membership: Membership,
     /// As in [`Options::hot`]. Runs are equal only where nothing is pushed out: 0, or far more than is ever read.
     pub hot: u64,
 }
@@ -88,6 +90,13 @@ pub struct Store(pub(crate) Arc<Inner>);
 
 /// Everything a store is made of.
 pub(crate) struct Inner {
+    pub(crate) me: MemberId,
+    /// What this member says of itself.
+    pub(crate) node: MemberRow,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) mesh: Mesh,
+    pub(crate) feed: Feed,
+    pub(crate) presences: Presences,
     pub(crate) disk: Disk,
     pub(crate) keyring: Keyring,
     pub(crate) directory: Directory,
@@ -154,7 +163,8 @@ impl Store {
                 return Err(error);
             }
         };
-        let store = Self::start(disk, keyring, options.memory, options.hot, Limits::PRODUCT).await?;
+        let sizes = (options.memory, options.hot);
+        let store = Self::start(disk, keyring, options.membership, sizes, Limits::PRODUCT).await?;
         let first_start = match phrase {
             Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
             None => None,
@@ -176,24 +186,40 @@ impl Store {
             manifest_bytes: options.manifest_bytes,
             part_bytes_min: options.part_bytes_min,
         };
-        Self::start(disk, Keyring::of_seed(options.keys), 0, options.hot, limits).await
+        let (keyring, sizes) = (Keyring::of_seed(options.keys), (0, options.hot));
+        Self::start(disk, keyring, options.membership, sizes, limits).await
     }
 
     /// Puts together what a store is made of, and starts what runs beside requests.
     async fn start(
         disk: Disk,
         keyring: Keyring,
-        memory: usize,
-        hot: u64,
+        membership: Membership,
+        (memory, hot): (usize, u64),
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let tasks = Tasks::default();
-        let alone = Config::sole(ALONE);
-        let partitions = Partitions::open(ALONE, &disk, Arc::new(NoPeers), &alone, tasks.clone())?;
+        let Membership {
+            member: me,
+            node,
+            root,
+            peers,
+        } = membership;
+        let partitions = Partitions::open(me, &disk, peers.clone(), &first_config(), tasks.clone())?;
+        partitions.registers().adopt(ROOT_PARTITION, &root).await?;
         let mark = take_clean_mark(&disk, &partitions).await?;
-        let directory = Directory::load(&disk, &partitions, &keyring)?;
+        let heard = partitions.remembered()?;
+        let directory = Directory::load(&heard, &keyring)?;
+        let mesh = Mesh::default();
+        mesh.take(&heard);
         let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
         let store = Self(Arc::new(Inner {
+            me,
+            node,
+            peers,
+            mesh,
+            feed: Feed::new(&heard),
+            presences: Presences::default(),
             blocks: Blocks::new(disk.clone()),
             releaser: Releaser::default(),
             memory: Arc::new(Semaphore::new(memory_units)),
@@ -282,6 +308,10 @@ impl Store {
         let last = mark.map(|mark| mark.collected);
         let collect = collect::run(Arc::downgrade(inner), last, stop.clone());
         tasks.spawn(collect.instrument(info_span!("collect")));
+        let feed = feed::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(feed.instrument(info_span!("feed")));
+        let reshape = reshape::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(reshape.instrument(info_span!("reshape")));
         let scrub = scrub::run(Arc::downgrade(inner), Pace::CALM, stop.clone());
         tasks.spawn(scrub.instrument(info_span!("scrub")));
     }

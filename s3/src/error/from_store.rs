@@ -27,7 +27,10 @@ impl From<StoreError> for S3Error {
             StoreError::AccessKeyExists | StoreError::Conflict => S3Code::OperationAborted,
             StoreError::DiskFull => S3Code::InsufficientStorage,
             StoreError::Busy => S3Code::SlowDown,
-            StoreError::Closed | StoreError::Unavailable | StoreError::Outdated => S3Code::ServiceUnavailable,
+            StoreError::Closed
+            | StoreError::Unavailable
+            | StoreError::Outdated
+            | StoreError::NoSuchMember => S3Code::ServiceUnavailable,
             StoreError::Body(cause) => return from_body(cause),
             StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
             StoreError::DigestMismatch(digest) => return digest_mismatch(digest),

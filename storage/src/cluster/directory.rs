@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tracing::error;
 
-use super::Partitions;
+use super::{HeardRow, Partitions};
 use crate::StoreError;
-use crate::disk::Disk;
-use crate::model::command::{Command, Outcome, RootCommand, RowKey, Submission};
+use crate::model::command::{Command, Outcome, RootCommand, RowKey, Submission, decode_row};
 use crate::model::{
-    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, OpId, Timestamp, row_key,
+    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, MeshKey, OpId, Timestamp,
+    row_key,
 };
 use crate::seal::{BucketKey, Keyring};
 
@@ -90,37 +90,64 @@ struct KeyEntry {
 }
 
 impl Directory {
-    /// Reads all root rows. One that does not read is named in the log and left alone: the others are served.
+    /// Takes all root rows there are. One that does not read is named in the log and left alone: the others are served.
     ///
     /// # Errors
-    /// The disk fails, or there are rows and none of them opens: they were sealed with other keys.
-    pub(crate) fn load(disk: &Disk, partitions: &Partitions, keyring: &Keyring) -> Result<Self, StoreError> {
-        let mut maps = Maps::default();
-        for row in rows_of(disk, row_key::Root::Bucket)? {
-            match read_bucket(partitions, keyring, &row) {
-                Ok(Some((row, key))) => maps.insert(row, Arc::new(key), new_gate()),
-                Ok(None) => {}
-                Err(error) => maps.leave(row, &error),
-            }
-        }
-        for row in rows_of(disk, row_key::Root::AccessKey)? {
-            match read_access_key(partitions, keyring, &row) {
-                Ok(Some(key)) => {
-                    maps.keys.insert(key.key.id.clone(), key);
-                }
-                Ok(None) => {}
-                Err(error) => maps.leave(row, &error),
-            }
-        }
+    /// There are rows and none of them opens: they were sealed with other keys.
+    pub(crate) fn load(rows: &[HeardRow], keyring: &Keyring) -> Result<Self, StoreError> {
+        let directory = Self {
+            maps: RwLock::default(),
+            changing: Semaphore::new(1),
+        };
+        directory.take(keyring, rows);
+        let maps = directory.maps();
         if !maps.unreadable.is_empty() && maps.names.is_empty() && maps.keys.is_empty() {
             return Err(StoreError::Damaged(
                 "no bucket and no access key opens: is mesh.keys that of another store?".into(),
             ));
         }
-        Ok(Self {
-            maps: RwLock::new(maps),
-            changing: Semaphore::new(1),
-        })
+        drop(maps);
+        Ok(directory)
+    }
+
+    /// Keeps commands of this member away until the permit is dropped.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) async fn alone(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.changing.acquire().await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Takes all root rows there are instead of what is known. Nothing may change meanwhile: see [`Self::alone`].
+    pub(crate) fn take(&self, keyring: &Keyring, rows: &[HeardRow]) {
+        let mut maps = Maps::default();
+        for HeardRow { key, body, .. } in rows {
+            let taken = match row_key::parse_root(key) {
+                Some((row_key::BUCKET, _)) => self.take_bucket(&mut maps, keyring, body),
+                Some((row_key::ACCESS_KEY, _)) => take_access_key(&mut maps, keyring, key, body),
+                _ => Ok(()),
+            };
+            if let Err(error) = taken {
+                maps.leave(key.to_vec(), &error);
+            }
+        }
+        let before = std::mem::replace(&mut *self.maps_mut(), maps);
+        for entry in before.ids.values() {
+            if self.entry(entry.bucket.id).is_err() {
+                entry.shut();
+            }
+        }
+    }
+
+    /// A bucket that is known keeps its gate.
+    fn take_bucket(&self, maps: &mut Maps, keyring: &Keyring, body: &Bytes) -> Result<(), StoreError> {
+        let row: BucketRow = decode_row(body)?;
+        let (key, gate) = match self.entry(row.bucket.id) {
+            Ok(known) => (known.key.clone(), known.gate.clone()),
+            Err(_) => (Arc::new(open_bucket_key(keyring, &row)?), new_gate()),
+        };
+        maps.insert(row, key, gate);
+        Ok(())
     }
 
     /// The bucket of that name.
@@ -207,7 +234,7 @@ impl Directory {
                     self.maps_mut().keys.insert(id.clone(), entry);
                 }
             }
-            (About::Bucket(_), _) => {}
+            (About::Bucket(_) | About::Mesh(_), _) => {}
         }
         Ok(())
     }
@@ -234,6 +261,7 @@ impl Directory {
 enum About {
     Bucket(BucketName),
     AccessKey(AccessKeyId),
+    Mesh(MeshKey),
 }
 
 impl About {
@@ -246,6 +274,7 @@ impl About {
             RootCommand::CreateAccessKey { id, .. }
             | RootCommand::ReplaceAccessKey { id, .. }
             | RootCommand::DeleteAccessKey { id, .. } => Self::AccessKey(id.clone()),
+            RootCommand::ReplaceMesh { key, .. } => Self::Mesh(*key),
         }
     }
 
@@ -253,6 +282,7 @@ impl About {
         match self {
             Self::Bucket(name) => row_key::bucket(name),
             Self::AccessKey(id) => row_key::access_key(id),
+            Self::Mesh(key) => key.row(),
         }
     }
 }
@@ -307,30 +337,15 @@ pub(crate) fn access_key_row(keyring: &Keyring, key: &AccessKey) -> AccessKeyRow
     }
 }
 
-fn read_bucket(
-    partitions: &Partitions,
-    keyring: &Keyring,
-    row: &[u8],
-) -> Result<Option<(BucketRow, BucketKey)>, StoreError> {
-    let Some(row) = partitions.read::<BucketRow>(row)? else {
-        return Ok(None);
-    };
-    let key = open_bucket_key(keyring, &row)?;
-    Ok(Some((row, key)))
-}
-
 fn open_bucket_key(keyring: &Keyring, row: &BucketRow) -> Result<BucketKey, StoreError> {
     BucketKey::unwrap(keyring, &[b"bucket", row.bucket.id.as_bytes()], &row.wrapped_key)
         .map_err(|error| StoreError::Damaged(format!("key of the bucket: {error}")))
 }
 
-fn read_access_key(
-    partitions: &Partitions,
-    keyring: &Keyring,
-    row_key: &[u8],
-) -> Result<Option<KeyEntry>, StoreError> {
-    let row: Option<AccessKeyRow> = partitions.read(row_key)?;
-    row.map(|row| open_access_key(keyring, row_key, &row)).transpose()
+fn take_access_key(maps: &mut Maps, keyring: &Keyring, key: &[u8], body: &Bytes) -> Result<(), StoreError> {
+    let entry = open_access_key(keyring, key, &decode_row(body)?)?;
+    maps.keys.insert(entry.key.id.clone(), entry);
+    Ok(())
 }
 
 fn open_access_key(keyring: &Keyring, row_key: &[u8], row: &AccessKeyRow) -> Result<KeyEntry, StoreError> {
@@ -344,12 +359,4 @@ fn open_access_key(keyring: &Keyring, row_key: &[u8], row: &AccessKeyRow) -> Res
 
 fn new_gate() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(GATE as usize))
-}
-
-fn rows_of(disk: &Disk, kind: row_key::Root) -> Result<Vec<Vec<u8>>, StoreError> {
-    use std::ops::Bound::{Excluded, Included};
-    let from = row_key::root(kind);
-    let to = row_key::after_prefix(from.clone());
-    let rows = disk.scan(Included(&from), Excluded(&to));
-    rows.map(|row| Ok(row?.key().to_vec())).collect()
 }

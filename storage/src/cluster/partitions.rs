@@ -1,30 +1,50 @@
 //! Registers, one per row, as the store uses them: changed by commands, read as last committed.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::peers::Peers;
-use super::registers::{Machine, ROOT_PARTITION, Registers, record};
+use super::registers::{Machine, ROOT_PARTITION, Registers, ScannedKey, record};
 use super::unsettled::Unsettled;
 use crate::StoreError;
-use crate::disk::{Disk, Found, RowId, ScannedRow};
+use crate::disk::{Disk, Found, RowId, RowWrite, ScannedRow};
 use crate::model::command::{
     Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows, Submission,
     decide, decode_row, encode_row,
 };
 use crate::model::{MemberId, OpId, Timestamp, row_key};
-use crate::register::{self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Value};
+use crate::register::{
+    self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
+};
 use crate::tasks::Tasks;
+
+/// The partitions of keys; behind them is the root partition.
+const OF_KEYS: Range<u16> = 0..ROOT_PARTITION;
+const OF_ROOT: Range<u16> = ROOT_PARTITION..ROOT_PARTITION + 1;
+/// Root rows that are read at a time.
+const READS_AT_ONCE: usize = 32;
 
 /// The registers of this store.
 pub(crate) struct Partitions {
     disk: Disk,
     registers: Registers<Commands>,
+}
+
+/// A root row as it was heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeardRow {
+    pub(crate) key: Key,
+    pub(crate) stamp: Stamp,
+    /// What stands in it.
+    pub(crate) body: Bytes,
 }
 
 impl Partitions {
@@ -98,9 +118,9 @@ impl Partitions {
         }
         let (mut from, to) = (Key::from(from), Key::from(to));
         loop {
-            let page = self.registers.scan(&from, &to, 1).await?;
+            let page = self.registers.scan(OF_KEYS, (&from, &to), 1).await?;
             match (page.rows.into_iter().next(), page.next) {
-                (Some((key, _)), _) => return Ok(Some(key)),
+                (Some(row), _) => return Ok(Some(row.key)),
                 (None, Some(next)) => from = next,
                 (None, None) => return Ok(None),
             }
@@ -132,9 +152,12 @@ impl Partitions {
         let (mut from, to) = (Key::from(from), Key::from(to));
         let mut rows = Vec::new();
         loop {
-            let page = self.registers.scan(&from, &to, most - rows.len()).await?;
-            for (key, _) in page.rows {
-                rows.extend(self.current::<R>(&key).await?);
+            let page = self
+                .registers
+                .scan(OF_KEYS, (&from, &to), most - rows.len())
+                .await?;
+            for row in page.rows {
+                rows.extend(self.current::<R>(&row.key).await?);
             }
             match page.next {
                 Some(next) if rows.len() < most => from = next,
@@ -156,6 +179,107 @@ impl Partitions {
     /// It does not read, or the disk fails.
     pub(crate) async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
         self.registers.answer(from, call).await
+    }
+
+    /// The registers themselves, for whoever changes their voters.
+    pub(crate) fn registers(&self) -> &Registers<Commands> {
+        &self.registers
+    }
+
+    /// All root rows as this disk has them: its own where it votes, and what it heard last.
+    ///
+    /// # Errors
+    /// The disk fails, or a row does not read.
+    pub(crate) fn remembered(&self) -> Result<Vec<HeardRow>, StoreError> {
+        let mut rows = BTreeMap::new();
+        let is_sole = self.registers.is_sole(ROOT_PARTITION);
+        let heard = (!is_sole).then(row_key::all_heard);
+        for (from, to) in [row_key::all_root()].into_iter().chain(heard) {
+            for row in self.disk.scan(Included(&from), Excluded(&to)) {
+                let row = row?;
+                let key = Key::copy_from_slice(row_key::heard_of(row.key()).unwrap_or(row.key()));
+                let Some(whole) = self.disk.whole_row(row.key())? else {
+                    continue;
+                };
+                let row = record::row(&whole)?;
+                let newer = |known: &HeardRow| known.stamp > row.stamp;
+                if let Some(value) = row.content.value
+                    && !rows.get(&key).is_some_and(newer)
+                {
+                    let (stamp, body) = (row.stamp, value.body);
+                    rows.insert(key.clone(), HeardRow { key, stamp, body });
+                }
+            }
+        }
+        Ok(rows.into_values().collect())
+    }
+
+    /// All root rows as they stand now; those that did not change since `before` are not read again.
+    ///
+    /// # Errors
+    /// `Unavailable`: the root partition has no quorum. The disk fails.
+    pub(crate) async fn root_rows(
+        &self,
+        before: &BTreeMap<Key, HeardRow>,
+    ) -> Result<Vec<HeardRow>, StoreError> {
+        let (from, to) = row_key::all_root();
+        let (mut from, to) = (Key::from(from), Key::from(to));
+        let mut rows = Vec::new();
+        loop {
+            let page = self.registers.scan(OF_ROOT, (&from, &to), usize::MAX).await?;
+            let read = page.rows.into_iter().map(|row| self.root_row(before, row));
+            let read: Vec<_> = stream::iter(read).buffered(READS_AT_ONCE).try_collect().await?;
+            rows.extend(read.into_iter().flatten());
+            match page.next {
+                Some(next) => from = next,
+                None => return Ok(rows),
+            }
+        }
+    }
+
+    async fn root_row(
+        &self,
+        before: &BTreeMap<Key, HeardRow>,
+        met: ScannedKey,
+    ) -> Result<Option<HeardRow>, StoreError> {
+        if let Some(known) = before.get(&met.key).filter(|known| known.stamp == met.stamp) {
+            return Ok(Some(known.clone()));
+        }
+        let read = self.registers.read(ROOT_PARTITION, &met.key).await?;
+        let (key, stamp) = (met.key, read.stamp);
+        let body = read.content.value.map(|value| value.body);
+        Ok(body.map(|body| HeardRow { key, stamp, body }))
+    }
+
+    /// Has the disk remember what was heard, if it is news.
+    ///
+    /// # Errors
+    /// The disk fails or is full.
+    pub(crate) async fn remember(
+        &self,
+        before: &BTreeMap<Key, HeardRow>,
+        rows: &[HeardRow],
+    ) -> Result<(), StoreError> {
+        let here: BTreeSet<&Key> = rows.iter().map(|row| &row.key).collect();
+        let gone = before.keys().filter(|key| !here.contains(key));
+        let mut writes: Vec<RowWrite> = gone
+            .map(|key| RowWrite::Drop {
+                key: row_key::heard(key),
+            })
+            .collect();
+        let news = rows.iter().filter(|row| before.get(&row.key) != Some(row));
+        writes.extend(news.map(|row| {
+            let kept = register::Row {
+                stamp: row.stamp,
+                chosen: true,
+                content: content_of(row.body.clone()),
+            };
+            record::put(&Key::from(row_key::heard(&row.key)), &kept)
+        }));
+        match writes.is_empty() {
+            true => Ok(()),
+            false => Ok(self.disk.commit(writes).await?),
+        }
     }
 
     /// The row as last committed on this disk.
@@ -184,19 +308,23 @@ impl Partitions {
     /// The disk fails or is full; whether the row is durable is then unknown.
     pub(crate) async fn keep<R: Serialize>(&self, key: RowKey, row: &R) -> Result<(), StoreError> {
         let kept = register::Row {
-            content: register::Content {
-                value: Some(Value {
-                    summary: Bytes::new(),
-                    body: encode_row(row),
-                }),
-                ..register::Content::default()
-            },
+            content: content_of(encode_row(row)),
             ..register::Row::absent()
         };
         Ok(self
             .disk
             .commit(vec![record::put(&Key::from(key), &kept)])
             .await?)
+    }
+}
+
+fn content_of(body: Bytes) -> register::Content {
+    register::Content {
+        value: Some(Value {
+            summary: Bytes::new(),
+            body,
+        }),
+        ..register::Content::default()
     }
 }
 
@@ -214,11 +342,11 @@ pub(crate) fn summary_of(row: &ScannedRow) -> &[u8] {
 }
 
 /// What commands mean to registers.
-struct Commands;
+pub(crate) struct Commands;
 
 /// What came of a command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Answered {
+pub(crate) enum Answered {
     Outcome(Outcome),
     /// A row that it is about does not read.
     Damaged(String),

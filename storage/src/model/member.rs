@@ -56,6 +56,11 @@ impl Zone {
         }
     }
 
+    /// Where a box stands whose owner named no zone.
+    pub fn home() -> Self {
+        Self("home".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

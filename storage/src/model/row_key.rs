@@ -3,8 +3,15 @@
 //! ```text
 //! 0x01 'b' bucket name                                  bucket
 //! 0x01 'k' access key id                                access key
+//! 0x01 'a'                                              which members are wanted to hold what
+//! 0x01 'c'                                              how many buckets were ever closed
+//! 0x01 'm' member u32, big-endian                       member
+//! 0x01 'n'                                              the highest number ever given to a member
+//! 0x01 'p'                                              what a person decided for the mesh
+//! 0x01 'v' partition u16, big-endian                    who votes in a partition
 //! 0x02                                                  the store was closed in order
 //! 0x03                                                  how far scrubbing has come
+//! 0x05 row key of a root row                            what this node heard last of it
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
@@ -17,6 +24,7 @@ use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, Partition,
 const ROOT: u8 = 0x01;
 const CLEAN: u8 = 0x02;
 const SCRUB: u8 = 0x03;
+const HEARD: u8 = 0x05;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -24,21 +32,10 @@ const PART: u8 = 0x12;
 /// Where the keys of objects begin inside a row key.
 pub(crate) const OBJECT_KEY_AT: usize = 17;
 
-/// What root rows of one kind begin with.
-#[derive(Clone, Copy)]
-pub(crate) enum Root {
-    Bucket,
-    AccessKey,
-}
-
-/// The prefix shared by all root rows of a kind.
-pub(crate) fn root(kind: Root) -> Vec<u8> {
-    let kind = match kind {
-        Root::Bucket => b'b',
-        Root::AccessKey => b'k',
-    };
-    vec![ROOT, kind]
-}
+/// The kind of the row of a bucket.
+pub(crate) const BUCKET: u8 = b'b';
+/// The kind of the row of an access key.
+pub(crate) const ACCESS_KEY: u8 = b'k';
 
 /// There while the store is closed, if it was closed in order.
 pub(crate) fn clean_mark() -> Vec<u8> {
@@ -50,12 +47,45 @@ pub(crate) fn scrub() -> Vec<u8> {
     vec![SCRUB]
 }
 
+/// Every root row.
+pub(crate) fn all_root() -> (Vec<u8>, Vec<u8>) {
+    (vec![ROOT], vec![ROOT + 1])
+}
+
+/// What this node heard last of a root row.
+pub(crate) fn heard(root: &[u8]) -> Vec<u8> {
+    join(vec![HEARD], root)
+}
+
+/// Everything this node heard of root rows.
+pub(crate) fn all_heard() -> (Vec<u8>, Vec<u8>) {
+    (vec![HEARD], vec![HEARD + 1])
+}
+
+/// The root row that was heard of.
+pub(crate) fn heard_of(row: &[u8]) -> Option<&[u8]> {
+    row.strip_prefix(&[HEARD])
+}
+
+/// A root row of a kind.
+pub(crate) fn root(kind: u8, name: &[u8]) -> Vec<u8> {
+    join(vec![ROOT, kind], name)
+}
+
+/// Kind and name of a root row.
+pub(crate) fn parse_root(row: &[u8]) -> Option<(u8, &[u8])> {
+    match row {
+        [ROOT, kind, name @ ..] => Some((*kind, name)),
+        _ => None,
+    }
+}
+
 pub(crate) fn bucket(name: &BucketName) -> Vec<u8> {
-    join(root(Root::Bucket), name.as_str().as_bytes())
+    root(BUCKET, name.as_str().as_bytes())
 }
 
 pub(crate) fn access_key(id: &AccessKeyId) -> Vec<u8> {
-    join(root(Root::AccessKey), id.as_str().as_bytes())
+    root(ACCESS_KEY, id.as_str().as_bytes())
 }
 
 /// The row of an object, or with part of a key the place where keys that begin so would be.

@@ -99,7 +99,8 @@ impl Transition {
         self.adopted.insert(member);
     }
 
-    /// A new voter has every row, durably, as linearizable reads *begun after the barrier stood* found it.
+    /// A new voter has every row, durably, as linearizable reads found it that *began after the barrier stood*, and after
+    /// its own adoption was durable: until then it may still tell rows that it is about to forget.
     pub fn synced(&mut self, member: MemberId) {
         if self.barrier_stands() {
             self.synced.insert(member);

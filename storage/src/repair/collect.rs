@@ -84,6 +84,10 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
         return Ok(Collected::default());
     }
+    if !inner.partitions.decides_alone() {
+        // Rows that name blocks of this disk stand on others as well.
+        return Ok(Collected::default());
+    }
     let uploads = forget_ended(inner).await?;
     let mut released = 0;
     let mut passes = 1;
@@ -409,6 +413,7 @@ mod tests {
             recovery_phrase: None,
             memory: 0,
             hot: 0,
+            membership: crate::Membership::alone(),
         };
         let (store, first) = Store::open(options).await.unwrap();
         let owner = first.unwrap().owner_key.id.clone();

@@ -228,6 +228,7 @@ mod tests {
             recovery_phrase: None,
             memory: 0,
             hot: 0,
+            membership: crate::Membership::alone(),
         };
         let (store, _) = Store::open(options.clone()).await.unwrap();
         let inner = &store.0;

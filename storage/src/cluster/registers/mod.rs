@@ -1,5 +1,6 @@
 //! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
 
+mod bell;
 mod partition;
 mod read;
 mod reconfigure;
@@ -14,8 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use bell::Bell;
 use bytes::Bytes;
 use partition::{Commit, Fed, Partition};
+pub(crate) use reconfigure::Standing;
+pub(crate) use scan::ScannedKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -94,6 +98,10 @@ struct Inner<M: Machine> {
     disk: Disk,
     peers: Arc<dyn Peers>,
     partitions: Vec<Mutex<Partition<M>>>,
+    /// Rung when another member says that a root row changed, or turns out to be in a newer epoch.
+    feed: Bell,
+    /// Rung when voters may have something to do.
+    reshape: Bell,
     /// In which epoch of a partition this member has every row, as far as it looked since it started.
     synced: Mutex<BTreeMap<u16, Epoch>>,
     /// Calls to peers and commits under way: they run to their end.
@@ -122,6 +130,8 @@ impl<M: Machine> Registers<M> {
             disk: disk.clone(),
             peers,
             partitions: (0..PARTITIONS).map(load).collect::<Result<_, _>>()?,
+            feed: Bell::default(),
+            reshape: Bell::default(),
             synced: Mutex::default(),
             tasks,
         })))
@@ -299,6 +309,14 @@ impl<M: Machine> Registers<M> {
                 let deadline = Instant::now() + DEADLINE / 4;
                 let raised = self.raise_here(partition % PARTITIONS, fences, deadline).await?;
                 Ok(wire::encode(&Reaction::<Done<M>>::Raised(raised)))
+            }
+            Call::Configs(known) => {
+                let newer = self.newer_than(&known);
+                Ok(wire::encode(&Reaction::<Done<M>>::Configs(newer)))
+            }
+            Call::Wake => {
+                self.wake_self();
+                Ok(wire::encode(&Reaction::<Done<M>>::Woken))
             }
             Call::Standing => Ok(wire::encode(&Reaction::<Done<M>>::Standing(self.standing()))),
         }

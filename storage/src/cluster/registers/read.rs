@@ -78,7 +78,10 @@ impl<M: Machine> Registers<M> {
                 match effect {
                     ReadEffect::Send { to, request } => calls.push(self.ask(partition, to, request)),
                     ReadEffect::Found(row) => found = Some(row),
-                    ReadEffect::NewerEpoch(_) => return Ok(Read::Again),
+                    ReadEffect::NewerEpoch(_) => {
+                        self.0.feed.ring();
+                        return Ok(Read::Again);
+                    }
                     ReadEffect::AskHolder(_) => {
                         self.confirm(partition, key).await?;
                         return Ok(Read::Again);

@@ -9,9 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::partition::Adopted;
-use super::scan::Which;
 use super::wire::{self, Call, Reaction};
-use super::{DEADLINE, Done, Machine, RESEND, ROOM, Registers, Task, back_off};
+use super::{Bell, DEADLINE, Done, Machine, PARTITIONS, RESEND, ROOM, Registers, Task, back_off};
 use crate::StoreError;
 use crate::cluster::peers::Class;
 use crate::model::MemberId;
@@ -19,6 +18,8 @@ use crate::register::{Configs, Epoch, Event, Fences, Key, Purpose};
 
 /// Rows that a new voter reads at a time.
 const READS_AT_ONCE: usize = 128;
+/// Members that are asked at a time for epochs that this one has not heard of.
+const ASKED_FOR_EPOCHS: usize = 2;
 
 /// How far a member has come with the changes of voters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +56,78 @@ impl<M: Machine> Registers<M> {
         self.partition(partition).configs().clone()
     }
 
+    /// Learns from other members of epochs that this one has not heard of, and adopts them: what one member has adopted was
+    /// committed for all.
+    ///
+    /// # Errors
+    /// The disk fails. `Outdated`, as in [`Self::adopt`].
+    pub(crate) async fn catch_up(&self, others: &[MemberId]) -> Result<(), StoreError> {
+        for member in self.0.peers.nearest(others).into_iter().take(ASKED_FOR_EPOCHS) {
+            let call = wire::encode(&Call::<Task<M::Command>>::Configs(self.epochs()));
+            let Ok(called) = self.0.peers.call(member, Class::Metadata, call).await else {
+                continue;
+            };
+            if let Reaction::<Done<M>>::Configs(newer) = wire::decode(&called)? {
+                for (partition, known) in newer {
+                    self.adopt(partition % PARTITIONS, &known).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn epochs(&self) -> Vec<Epoch> {
+        (0..PARTITIONS)
+            .map(|number| self.partition(number).epoch())
+            .collect()
+    }
+
+    pub(super) fn newer_than(&self, known: &[Epoch]) -> BTreeMap<u16, Configs> {
+        let numbers = (0..PARTITIONS).zip(known);
+        let newer = numbers.filter_map(|(number, known)| {
+            let partition = self.partition(number);
+            (partition.durable_epoch() > *known).then(|| (number, partition.configs().clone()))
+        });
+        newer.collect()
+    }
+
+    /// Tells other members that there is something for them to do, without waiting for them.
+    pub(crate) fn wake(&self, others: &[MemberId]) {
+        for member in self.0.peers.nearest(others) {
+            let called = self.0.peers.call(
+                member,
+                Class::Metadata,
+                wire::encode(&Call::<Task<M::Command>>::Wake),
+            );
+            // Who does not hear it looks by itself before long.
+            self.0.tasks.spawn(async move { drop(called.await) });
+        }
+    }
+
+    /// Wakes the workers of this member.
+    pub(crate) fn wake_self(&self) {
+        self.0.feed.ring();
+        self.0.reshape.ring();
+    }
+
+    /// Heard by whoever reads root rows.
+    pub(crate) fn feed_bell(&self) -> Bell {
+        self.0.feed.clone()
+    }
+
+    /// Heard by whoever changes voters.
+    pub(crate) fn reshape_bell(&self) -> Bell {
+        self.0.reshape.clone()
+    }
+
+    /// The epoch of a partition that this member has adopted.
+    pub(crate) fn epoch(&self, partition: u16) -> Epoch {
+        self.partition(partition).epoch()
+    }
+
     /// How far this member has come.
     pub(crate) fn standing(&self) -> Standing {
-        let adopted = (0..super::PARTITIONS).map(|number| self.partition(number).durable_epoch());
+        let adopted = (0..PARTITIONS).map(|number| self.partition(number).durable_epoch());
         Standing {
             adopted: adopted.collect(),
             synced: self.0.synced().clone(),
@@ -90,7 +160,7 @@ impl<M: Machine> Registers<M> {
             .collect();
         let mut from = Some(Key::new());
         while let Some(next) = from {
-            let (keys, end) = self.keys(&next, &Which::Adopted(partitions.clone())).await?;
+            let (keys, end) = self.keys(&next, partitions).await?;
             stream::iter(keys)
                 .map(|key| self.sync_row(key))
                 .buffer_unordered(READS_AT_ONCE)

@@ -137,7 +137,7 @@ pub(crate) fn put(key: &Key, row: &Row) -> RowWrite {
 }
 
 /// Reads a row as it was written.
-pub(super) fn row(written: &WholeRow) -> Result<Row, StoreError> {
+pub(crate) fn row(written: &WholeRow) -> Result<Row, StoreError> {
     let damaged = || StoreError::Damaged("row of a register".into());
     let value = &written.value;
     let fixed: &[u8; FIXED] = value.first_chunk().ok_or_else(damaged)?;

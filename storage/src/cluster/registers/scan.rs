@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered};
@@ -28,10 +29,19 @@ const READS_AT_ONCE: usize = 16;
 /// Part of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scanned {
-    /// In the order of their keys, each with its summary.
-    pub(crate) rows: Vec<(Key, Bytes)>,
+    /// In the order of their keys.
+    pub(crate) rows: Vec<ScannedKey>,
     /// Where to go on; `None` at the end of the range.
     pub(crate) next: Option<Key>,
+}
+
+/// A row that was met by a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ScannedKey {
+    pub(crate) key: Key,
+    /// Of its content.
+    pub(crate) stamp: Stamp,
+    pub(crate) summary: Bytes,
 }
 
 /// What one member has of a range: rows and tombstones alike.
@@ -57,35 +67,25 @@ struct ToldRow {
 /// The epoch of each partition that is looked at, and its configurations.
 type Views = BTreeMap<u16, (Epoch, Configs)>;
 
-/// Which partitions are looked at, and whose word counts.
-pub(super) enum Which {
-    /// All, and everybody's.
-    All,
-    /// These, and the word of those that have adopted the epoch they are looked at in: nothing older can be decided by them
-    /// any more.
-    Adopted(BTreeSet<u16>),
+/// Whose word counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// Everybody's.
+    OfAll,
+    /// Of those that have adopted the epoch they are looked at in: nothing older can be decided by them any more.
+    OfAdopted,
 }
 
-impl Which {
-    fn is_wanted(&self, number: u16) -> bool {
-        match self {
-            Self::All => true,
-            Self::Adopted(numbers) => numbers.contains(&number),
-        }
-    }
-
+impl Word {
     /// Whether each partition has a quorum among those that told something.
-    fn is_covered(&self, views: &Views, told: &BTreeMap<MemberId, Told>) -> bool {
+    fn covers(self, views: &Views, told: &BTreeMap<MemberId, Told>) -> bool {
         self.may_cover(views, told, &BTreeSet::new())
     }
 
-    /// As [`Self::is_covered`], if those that were asked tell what is hoped for.
-    fn may_cover(&self, views: &Views, told: &BTreeMap<MemberId, Told>, asked: &BTreeSet<MemberId>) -> bool {
+    /// As [`Self::covers`], if those that were asked tell what is hoped for.
+    fn may_cover(self, views: &Views, told: &BTreeMap<MemberId, Told>, asked: &BTreeSet<MemberId>) -> bool {
         views.iter().all(|(number, (epoch, configs))| {
-            let counts = |told: &Told| match self {
-                Self::All => true,
-                Self::Adopted(_) => told.epoch_of(*number) == Some(*epoch),
-            };
+            let counts = |told: &Told| self == Self::OfAll || told.epoch_of(*number) == Some(*epoch);
             let hoped = asked.iter().filter(|member| !told.contains_key(member)).copied();
             let counted = told.iter().filter(|(_, told)| counts(told));
             let agreed = counted.map(|(member, _)| *member).chain(hoped).collect();
@@ -109,15 +109,23 @@ struct Newest {
 }
 
 impl<M: Machine> Registers<M> {
-    /// Rows from `from` on, up to but without `to`; at least one unless there is none, and about `most`.
+    /// Rows of these partitions from `from` on, up to but without `to`; at least one unless there is none, and about `most`.
     ///
     /// # Errors
     /// `Unavailable`: some partition has no quorum in time. The disk fails.
-    pub(crate) async fn scan(&self, from: &Key, to: &Key, most: usize) -> Result<Scanned, StoreError> {
+    pub(crate) async fn scan(
+        &self,
+        partitions: Range<u16>,
+        (from, to): (&Key, &Key),
+        most: usize,
+    ) -> Result<Scanned, StoreError> {
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         loop {
-            if let Some(scanned) = self.attempt_scan(from, to, most.min(ROWS_MAX)).await? {
+            if let Some(scanned) = self
+                .attempt_scan(partitions.clone(), (from, to), most.min(ROWS_MAX))
+                .await?
+            {
                 return Ok(scanned);
             }
             tries += 1;
@@ -130,35 +138,43 @@ impl<M: Machine> Registers<M> {
     }
 
     /// `None` when too few answered, or somebody was in a newer epoch.
-    async fn attempt_scan(&self, from: &Key, to: &Key, most: usize) -> Result<Option<Scanned>, StoreError> {
-        let views = self.views(0..PARTITIONS);
-        match self.covering(&views, &Which::All, (from, to, most)).await? {
+    async fn attempt_scan(
+        &self,
+        partitions: Range<u16>,
+        (from, to): (&Key, &Key),
+        most: usize,
+    ) -> Result<Option<Scanned>, StoreError> {
+        let views = self.views(partitions);
+        match self.covering(&views, Word::OfAll, (from, to, most)).await? {
             Some(told) => self.merge(&views, told, to).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Every key of some partitions under which anybody of a covering set has a row or a tombstone, from `from` on, and
-    /// where to go on.
+    /// Every key of some partitions under which anybody has a row or a tombstone, from `from` on, and where to go on. Told
+    /// by a covering set of members that have adopted the epoch this one has: whatever was decided before is among it.
     ///
     /// # Errors
     /// As [`Self::scan`].
     pub(super) async fn keys(
         &self,
         from: &Key,
-        which: &Which,
+        partitions: &BTreeSet<u16>,
     ) -> Result<(BTreeSet<Key>, Option<Key>), StoreError> {
         let deadline = Instant::now() + DEADLINE;
         let to = Key::from_static(record::END_OF_ROWS);
         let mut tries = 0;
         loop {
-            let views = self.views((0..PARTITIONS).filter(|number| which.is_wanted(*number)));
-            if let Some(told) = self.covering(&views, which, (from, &to, ROWS_MAX)).await? {
+            let views = self.views(partitions.iter().copied());
+            if let Some(told) = self
+                .covering(&views, Word::OfAdopted, (from, &to, ROWS_MAX))
+                .await?
+            {
                 let end = told.values().filter_map(|told| told.end.clone()).min();
                 let rows = told.into_values().flat_map(|told| told.rows);
                 let keys = rows.map(|row| row.key).filter(|key| {
                     let partition = M::partition_of(key);
-                    partition.is_some_and(|number| which.is_wanted(number))
+                    partition.is_some_and(|number| partitions.contains(&number))
                         && end.as_ref().is_none_or(|end| key < end)
                 });
                 return Ok((keys.collect(), end));
@@ -176,7 +192,7 @@ impl<M: Machine> Registers<M> {
     async fn covering(
         &self,
         views: &Views,
-        which: &Which,
+        word: Word,
         (from, to, most): (&Key, &Key, usize),
     ) -> Result<Option<BTreeMap<MemberId, Told>>, StoreError> {
         let members: BTreeSet<MemberId> = views
@@ -197,9 +213,9 @@ impl<M: Machine> Registers<M> {
         }
         let mut calls = FuturesUnordered::new();
         let mut asked: BTreeSet<MemberId> = told.keys().copied().collect();
-        while !which.is_covered(views, &told) {
+        while !word.covers(views, &told) {
             // As many as may suffice, and another for each that does not answer or is not there yet.
-            while !which.may_cover(views, &told, &asked)
+            while !word.may_cover(views, &told, &asked)
                 && let Some(next) = waiting.pop()
             {
                 asked.insert(next);
@@ -216,7 +232,11 @@ impl<M: Machine> Registers<M> {
                 .iter()
                 .any(|(number, (mine, _))| told.epoch_of(*number) > Some(*mine))
         };
-        Ok((!told.values().any(newer)).then_some(told))
+        if told.values().any(newer) {
+            self.0.feed.ring();
+            return Ok(None);
+        }
+        Ok(Some(told))
     }
 
     /// The rows of all, each as the newest that is known, and read by itself where that is not certain.
@@ -238,11 +258,11 @@ impl<M: Machine> Registers<M> {
         }
         let rows = stream::iter(newest)
             .map(|(key, newest)| async {
-                let summary = match is_chosen(views, M::partition_of(&key), &newest) {
-                    true => newest.row.summary,
+                let (stamp, summary) = match is_chosen(views, M::partition_of(&key), &newest) {
+                    true => (newest.row.stamp, newest.row.summary),
                     false => self.summary_read(&key).await?,
                 };
-                Ok::<_, StoreError>(summary.map(|summary| (key, summary)))
+                Ok::<_, StoreError>(summary.map(|summary| ScannedKey { key, stamp, summary }))
             })
             .buffered(READS_AT_ONCE)
             .try_filter_map(|row| std::future::ready(Ok(row)))
@@ -251,12 +271,12 @@ impl<M: Machine> Registers<M> {
         Ok(Scanned { rows, next: end })
     }
 
-    async fn summary_read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+    async fn summary_read(&self, key: &Key) -> Result<(Stamp, Option<Bytes>), StoreError> {
         let Some(partition) = M::partition_of(key) else {
-            return Ok(None);
+            return Ok((Stamp::ZERO, None));
         };
         let row = self.read(partition, key).await?;
-        Ok(row.content.value.map(|value| value.summary))
+        Ok((row.stamp, row.content.value.map(|value| value.summary)))
     }
 
     fn views(&self, numbers: impl Iterator<Item = u16>) -> Views {

@@ -316,11 +316,14 @@ async fn a_listing_shows_what_any_quorum_has_and_no_tombstone() {
     let mut listed = Vec::new();
     let mut from = Key::from_static(&[0x10]);
     loop {
-        let page = three[0].scan(&from, &Key::from_static(&[0x11]), 2).await.unwrap();
+        let page = three[0]
+            .scan(0..256, (&from, &Key::from_static(&[0x11])), 2)
+            .await
+            .unwrap();
         let names = page
             .rows
             .iter()
-            .map(|(key, summary)| (text_of(&key[2..]), text_of(summary)));
+            .map(|row| (text_of(&row.key[2..]), text_of(&row.summary)));
         listed.extend(names);
         let Some(next) = page.next else { break };
         from = next;
@@ -332,6 +335,9 @@ async fn a_listing_shows_what_any_quorum_has_and_no_tombstone() {
     assert_eq!(listed, [("a", "about a"), ("c", "about C"), ("d", "about d")]);
     board.away.lock().unwrap().push(MemberId(2));
     let end = Key::from_static(&[0x11]);
-    let alone = tokio::time::timeout(Duration::from_millis(300), three[0].scan(&from, &end, 2));
+    let alone = tokio::time::timeout(
+        Duration::from_millis(300),
+        three[0].scan(0..256, (&from, &end), 2),
+    );
     assert!(alone.await.is_err());
 }

@@ -1,5 +1,7 @@
 //! What members say to each other about registers, as bytes: one version byte, then CBOR.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::reconfigure::Standing;
 use super::scan::Told;
 use crate::StoreError;
-use crate::register::{Answer, Epoch, Fences, Key, Operation, Reply, Request};
+use crate::register::{Answer, Configs, Epoch, Fences, Key, Operation, Reply, Request};
 
 const VERSION: u8 = 1;
 
@@ -24,6 +26,10 @@ pub(super) enum Call<C> {
     Raise(u16, Fences),
     /// How far the member has come with changes of voters.
     Standing,
+    /// Configurations newer than these epochs, which are those of all partitions in order.
+    Configs(Vec<Epoch>),
+    /// Root rows have changed, or voters have something to do.
+    Wake,
 }
 
 /// The answer to a call.
@@ -39,6 +45,10 @@ pub(super) enum Reaction<O> {
     Raised(Option<Epoch>),
     /// How far this member has come.
     Standing(Standing),
+    /// All configurations of partitions that have newer ones.
+    Configs(BTreeMap<u16, Configs>),
+    /// It was heard.
+    Woken,
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Bytes {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccessKeyRow, BucketRow, Completed, PartRow, SealedVersion, Timestamp, VersionFacts, WriteRefusal,
+    AccessKeyRow, BucketRow, Completed, MeshRow, PartRow, SealedVersion, Timestamp, VersionFacts,
+    WriteRefusal,
 };
 
 /// What a command came to, or had come to before it was tried again.
@@ -62,6 +63,8 @@ pub enum Outcome {
     AccessKey(AccessKeyRow),
     /// The access key is gone.
     AccessKeyGone,
+    /// The row about the mesh, as it is now.
+    Mesh(Option<MeshRow>),
     /// Nothing was changed.
     Refused(Refusal),
 }
@@ -140,6 +143,8 @@ pub enum Refusal {
     NoSuchAccessKey,
     /// The access key is not in the version that was to be changed, but as it is here.
     AccessKeyChanged(Box<AccessKeyRow>),
+    /// The row about the mesh is not in the version that was to be changed, but as it is here.
+    MeshChanged(Option<MeshRow>),
 }
 
 impl From<WriteRefusal> for Refusal {

@@ -1,15 +1,17 @@
-//! Commands about the directory: each changes one row, a bucket's or an access key's.
+//! Commands about the directory: each changes one row, of a bucket, an access key or the mesh itself.
 //!
 //! Who may do what to a bucket stands in the bucket's row, by the access key's id and serial. So deleting an access key
 //! leaves grants behind: they grant nothing, since no key has that serial, and go when the bucket's row is written next.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Known, read};
 use super::{Decision, Outcome, Refusal, RowChange, RowKey, Rows};
 use crate::StoreError;
 use crate::model::{
-    AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, BucketState, KeySerial, OpId, row_key,
+    AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, BucketState, KeySerial, MeshKey,
+    MeshRow, OpId, row_key,
 };
 
 /// What to do to one row of the directory. Versions are given by the row; those in the command do not matter.
@@ -56,6 +58,15 @@ pub enum RootCommand {
         /// Which key of that id.
         serial: KeySerial,
     },
+    /// Creates, replaces or removes a row about the mesh.
+    ReplaceMesh {
+        /// Which.
+        key: MeshKey,
+        /// What it becomes; nothing removes it.
+        body: Option<Bytes>,
+        /// The version it was made from; 0 where there was none.
+        from: u64,
+    },
 }
 
 impl RootCommand {
@@ -67,6 +78,7 @@ impl RootCommand {
             Self::CreateAccessKey { id, .. }
             | Self::ReplaceAccessKey { id, .. }
             | Self::DeleteAccessKey { id, .. } => row_key::access_key(id),
+            Self::ReplaceMesh { key, .. } => key.row(),
         }
     }
 }
@@ -79,6 +91,7 @@ pub(super) fn decide(op: OpId, command: RootCommand, rows: &dyn Rows) -> Result<
         RootCommand::CreateAccessKey { id, row } => create_access_key(op, &id, row, rows),
         RootCommand::ReplaceAccessKey { id, row, from } => replace_access_key(op, &id, row, from, rows),
         RootCommand::DeleteAccessKey { id, serial } => delete_access_key(op, &id, serial, rows),
+        RootCommand::ReplaceMesh { key, body, from } => replace_mesh(op, key, body, from, rows),
     }
 }
 
@@ -204,6 +217,38 @@ fn delete_access_key(
         Outcome::Refused(Refusal::NoSuchAccessKey)
     };
     Ok(Decision::nothing(outcome, vec![known.key]))
+}
+
+fn replace_mesh(
+    op: OpId,
+    key: MeshKey,
+    body: Option<Bytes>,
+    from: u64,
+    rows: &dyn Rows,
+) -> Result<Decision, StoreError> {
+    let known: Known<MeshRow> = read(rows, key.row())?;
+    if known.recent.contains(op) {
+        return Ok(Decision::nothing(Outcome::Mesh(known.row), vec![known.key]));
+    }
+    if known.row.as_ref().map_or(0, |there| there.version) != from {
+        return Ok(Decision::refused(
+            Refusal::MeshChanged(known.row),
+            vec![known.key],
+        ));
+    }
+    let Some(body) = body else {
+        if known.row.is_none() {
+            return Ok(Decision::nothing(Outcome::Mesh(None), vec![known.key]));
+        }
+        let stage = vec![RowChange::Remove { key: known.key }];
+        return Ok(Decision::told_last(vec![stage], Outcome::Mesh(None)));
+    };
+    let row = MeshRow {
+        version: from.saturating_add(1),
+        body,
+    };
+    let stage = vec![RowChange::put(known.key, &row)];
+    Ok(Decision::told_last(vec![stage], Outcome::Mesh(Some(row))))
 }
 
 /// Drops grants of access keys that are gone, and names their rows.

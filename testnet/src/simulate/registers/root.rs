@@ -179,7 +179,9 @@ impl World {
             return;
         }
         let (me, key) = wanted[self.dice.below(wanted.len())].clone();
-        if self.member(me).is_some_and(|member| member.epoch() == epoch) {
+        // Durably: until then it may still tell rows that it is about to forget.
+        let has_adopted = |member: &mut Member| member.disk.durable.part.promised.epoch == epoch;
+        if self.member(me).is_some_and(has_adopted) {
             self.read(me, key, Wanted::Sync(epoch));
         }
     }

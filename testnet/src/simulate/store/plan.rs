@@ -98,6 +98,7 @@ impl Plan {
             manifest_bytes: self.manifest_bytes,
             part_bytes_min: self.part_bytes_min as u64,
             hot: self.hot,
+            membership: storage::Membership::alone(),
         }
     }
 }

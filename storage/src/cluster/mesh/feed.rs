@@ -1,0 +1,100 @@
+//! Keeps this member's copy of the root rows true: reads them anew whenever somebody says that one changed, and now and then.
+//!
+//! Every member has all root rows, so that authenticating a request waits for nobody. The copy is as old as the last time
+//! the root partition could be read; whoever misses something in it asks for that one row.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::StoreError;
+use crate::cluster::HeardRow;
+use crate::register::{Configs, Key};
+use crate::store::Inner;
+
+/// How long a copy may go unread while nobody says that something changed.
+const EVERY: Duration = Duration::from_secs(10);
+/// Partitions whose epochs are adopted at a time.
+const ADOPTIONS_AT_ONCE: usize = 32;
+
+/// The root rows this member heard of last.
+#[derive(Default)]
+pub(crate) struct Feed {
+    heard: Mutex<BTreeMap<Key, HeardRow>>,
+}
+
+impl Feed {
+    /// Begins with what the disk remembers.
+    pub(crate) fn new(rows: &[HeardRow]) -> Self {
+        let heard = rows.iter().map(|row| (row.key.clone(), row.clone()));
+        Self {
+            heard: Mutex::new(heard.collect()),
+        }
+    }
+
+    fn heard(&self) -> BTreeMap<Key, HeardRow> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Refreshes until stopped.
+pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
+    while let Some(inner) = inner.upgrade() {
+        if inner.is_meshed()
+            && let Some(Err(error)) = stop.run_until_cancelled(refresh(&inner)).await
+        {
+            debug!(%error, "the root rows could not be read");
+        }
+        let woken = inner.partitions.registers().feed_bell();
+        drop(inner);
+        let waited = timeout(EVERY, woken.heard());
+        if stop.run_until_cancelled(waited).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Reads all root rows, takes what changed, and adopts the epochs among them.
+///
+/// # Errors
+/// `Unavailable`: the root partition has no quorum. The disk fails.
+pub(crate) async fn refresh(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let others = inner.others();
+    inner.partitions.registers().catch_up(&others).await?;
+    // Nothing changes here by commands of this member while an older state of the rows could replace it.
+    let _alone = inner.directory.alone().await?;
+    let before = inner.feed.heard();
+    let rows = inner.partitions.root_rows(&before).await?;
+    inner.partitions.remember(&before, &rows).await?;
+    inner.directory.take(&inner.keyring, &rows);
+    inner.mesh.take(&rows);
+    let heard = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+    *inner.feed.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+    adopt_all(inner).await;
+    Ok(())
+}
+
+/// Adopts the newest epoch of every partition that root rows tell.
+async fn adopt_all(inner: &Arc<Inner>) {
+    let view = inner.mesh.view();
+    let newer: Vec<(u16, Configs)> = view
+        .voters
+        .iter()
+        .filter(|(partition, voters)| {
+            voters.value.newest() > Some(inner.partitions.registers().epoch(**partition))
+        })
+        .map(|(partition, voters)| (*partition, voters.value.clone()))
+        .collect();
+    stream::iter(newer)
+        .for_each_concurrent(ADOPTIONS_AT_ONCE, |(partition, configs)| async move {
+            if let Err(error) = inner.partitions.registers().adopt(partition, &configs).await {
+                warn!(partition, %error, "a new epoch is not adopted");
+            }
+        })
+        .await;
+}

@@ -1,0 +1,218 @@
+//! Who takes part: admitting members, changing what is known of them, and letting them go.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::feed::refresh;
+use crate::cluster::ROOT_PARTITION;
+use crate::cluster::peers::{NoPeers, Peers};
+use crate::model::{MemberId, MemberRow, MeshKey, Role, Timestamp, Zone};
+use crate::register::{Config, Configs};
+use crate::store::Inner;
+use crate::{Store, StoreError};
+
+/// The membership of the first box of a mesh.
+const FOUNDER: MemberId = MemberId(1);
+/// Attempts to find a number that nobody else takes at the same moment.
+const TRIES_MAX: usize = 100;
+
+/// As whom a store takes part in a mesh.
+#[derive(Clone)]
+pub struct Membership {
+    /// Its number; the founder's is 1.
+    pub member: MemberId,
+    /// What it says of itself.
+    pub node: MemberRow,
+    /// Who votes in the root partition, as far as it was told when it was admitted.
+    pub root: Configs,
+    /// The way to the others.
+    pub peers: Arc<dyn Peers>,
+}
+
+/// What a new member has to know before it opens its store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Its number.
+    pub member: MemberId,
+    /// Who votes in the root partition.
+    pub root: Configs,
+}
+
+impl Membership {
+    /// The founder of a mesh that nobody else may have joined yet.
+    pub fn founder(node: MemberRow, peers: Arc<dyn Peers>) -> Self {
+        Self {
+            member: FOUNDER,
+            node,
+            root: first_configs(),
+            peers,
+        }
+    }
+
+    /// A box that is alone and knows no mesh.
+    pub fn alone() -> Self {
+        let node = MemberRow {
+            name: "warren".into(),
+            zone: Zone::home(),
+            role: Role::Trusted,
+            capacity: 0,
+            draining: false,
+            node: Bytes::new(),
+            joined: Timestamp::from_millis(0),
+        };
+        Self::founder(node, Arc::new(NoPeers))
+    }
+
+    /// Whoever was admitted.
+    pub fn admitted(welcome: Welcome, node: MemberRow, peers: Arc<dyn Peers>) -> Self {
+        Self {
+            member: welcome.member,
+            node,
+            root: welcome.root,
+            peers,
+        }
+    }
+}
+
+/// Every partition begins with the founder alone.
+pub(crate) fn first_config() -> Config {
+    Config::sole(FOUNDER)
+}
+
+fn first_configs() -> Configs {
+    Configs::first(first_config())
+}
+
+impl Store {
+    /// Admits a member, under a number that nobody had before.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few members answer; it may be admitted all the same, and is then to be removed. The disk fails.
+    pub async fn admit(&self, node: MemberRow) -> Result<Welcome, StoreError> {
+        let inner = &self.0;
+        inner.introduce_itself().await?;
+        for _ in 0..TRIES_MAX {
+            refresh(inner).await?;
+            // Taken before the row is written, so that no number is ever given twice.
+            let taken = inner.mesh.view().admitted.clone();
+            let member = MemberId(taken.value.max(FOUNDER.0).saturating_add(1));
+            let counted = Some(&member.0);
+            if !inner
+                .mesh
+                .replace(&inner.partitions, MeshKey::Admitted, counted, taken.version)
+                .await?
+            {
+                continue;
+            }
+            let key = MeshKey::Member(member);
+            if inner.mesh.replace(&inner.partitions, key, Some(&node), 0).await? {
+                refresh(inner).await?;
+                inner.tell_of_change();
+                let root = inner.partitions.registers().configs(ROOT_PARTITION);
+                return Ok(Welcome { member, root });
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// All members, by number.
+    pub fn members(&self) -> Vec<(MemberId, MemberRow)> {
+        let view = self.0.mesh.view();
+        let members = view.members.iter();
+        members
+            .map(|(member, row)| (*member, row.value.clone()))
+            .collect()
+    }
+
+    /// Changes what is known of a member: its name, its room, whether it is to hand over what it holds.
+    ///
+    /// # Errors
+    /// `NoSuchMember`; as [`Self::admit`].
+    pub async fn change_member(
+        &self,
+        member: MemberId,
+        change: impl Fn(&mut MemberRow),
+    ) -> Result<(), StoreError> {
+        for _ in 0..TRIES_MAX {
+            let view = self.0.mesh.view();
+            let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
+            let mut row = known.value.clone();
+            change(&mut row);
+            let key = MeshKey::Member(member);
+            if self
+                .0
+                .mesh
+                .replace(&self.0.partitions, key, Some(&row), known.version)
+                .await?
+            {
+                refresh(&self.0).await?;
+                self.0.tell_of_change();
+                return Ok(());
+            }
+            refresh(&self.0).await?;
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// Lets a member go for good. What it held is given to others first where they can be reached.
+    ///
+    /// # Errors
+    /// `NoSuchMember`; as [`Self::admit`].
+    pub async fn remove_member(&self, member: MemberId) -> Result<(), StoreError> {
+        for _ in 0..TRIES_MAX {
+            let view = self.0.mesh.view();
+            let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
+            let key = MeshKey::Member(member);
+            let gone = self
+                .0
+                .mesh
+                .replace::<MemberRow>(&self.0.partitions, key, None, known.version);
+            if gone.await? {
+                refresh(&self.0).await?;
+                self.0.tell_of_change();
+                return Ok(());
+            }
+            refresh(&self.0).await?;
+        }
+        Err(StoreError::Conflict)
+    }
+}
+
+impl Inner {
+    /// Everybody else, as far as this member knows: members, and whoever votes in the root partition.
+    pub(crate) fn others(&self) -> Vec<MemberId> {
+        let mut others: BTreeSet<MemberId> = self.mesh.view().everybody();
+        let configs = self.partitions.registers().configs(ROOT_PARTITION);
+        let newest = configs.newest().and_then(|epoch| configs.get(epoch).cloned());
+        others.extend(newest.into_iter().flat_map(|config| config.members()));
+        others.remove(&self.me);
+        others.into_iter().collect()
+    }
+
+    /// Whether there is anybody else.
+    pub(crate) fn is_meshed(&self) -> bool {
+        !self.others().is_empty()
+    }
+
+    /// Has everybody look at the root rows.
+    pub(crate) fn tell_of_change(&self) {
+        let registers = self.partitions.registers();
+        registers.wake(&self.others());
+        registers.wake_self();
+    }
+
+    /// The founder's own row stands before anybody else's.
+    async fn introduce_itself(&self) -> Result<(), StoreError> {
+        if self.mesh.view().members.contains_key(&self.me) {
+            return Ok(());
+        }
+        let key = MeshKey::Member(self.me);
+        // If it stands already, that is as well.
+        self.mesh
+            .replace(&self.partitions, key, Some(&self.node), 0)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,22 @@
+//! The mesh as this member sees it: a full copy of the root rows, and the changes of voters that follow from them.
+//!
+//! | file | its job |
+//! |---|---|
+//! | `view` | what root rows say about members, voters and what is wanted |
+//! | `feed` | keeps this member's copy of all root rows true, and adopts the epochs in it |
+//! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
+//! | `members` | who takes part |
+//! | `presence` | since when members are here or away |
+
+pub(crate) mod feed;
+mod members;
+mod presence;
+pub(crate) mod reshape;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub(crate) use members::first_config;
+pub use members::{Membership, Welcome};
+pub(crate) use presence::Presences;
+pub(crate) use view::Mesh;

@@ -1,0 +1,309 @@
+//! Changes who votes, a step at a time: what a new voter has to do itself, and what one member, the first in the root
+//! partition that is here, leads for all.
+//!
+//! Nothing is remembered between steps but root rows and what members say of themselves, so that a step may be cut off, or
+//! done by two at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::{StreamExt, future, stream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::feed;
+use super::view::{Versioned, View};
+use crate::StoreError;
+use crate::cluster::ROOT_PARTITION;
+use crate::cluster::registers::Standing;
+use crate::model::{MemberId, MeshKey, Partition, Timestamp};
+use crate::placement::{self, Assignment, Member, Node, Policy};
+use crate::register::{Broken, Configs, Epoch, Fences, Next, Transition, Votes};
+use crate::store::Inner;
+
+/// How long nothing is looked at while nobody says that something changed.
+const EVERY: Duration = Duration::from_secs(2);
+/// Partitions that change at a time.
+const CHANGES_AT_ONCE: usize = 32;
+
+/// Works until stopped.
+pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
+    while let Some(inner) = inner.upgrade() {
+        if inner.is_meshed()
+            && let Some(Err(error)) = stop.run_until_cancelled(work(&inner)).await
+        {
+            debug!(%error, "voters could not be changed further");
+        }
+        let changed = inner.partitions.registers().reshape_bell();
+        drop(inner);
+        let waited = timeout(EVERY, changed.heard());
+        if stop.run_until_cancelled(waited).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Steps, until there is nothing to be done now.
+async fn work(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    sync(inner).await?;
+    while lead(inner).await? {
+        // What was committed is seen here before the next step, and soon by the others.
+        feed::refresh(inner).await?;
+        inner.partitions.registers().wake(&inner.others());
+        sync(inner).await?;
+    }
+    Ok(())
+}
+
+/// One step of leading; whether a root row was changed.
+async fn lead(inner: &Arc<Inner>) -> Result<bool, StoreError> {
+    let view = inner.mesh.view();
+    inner.note_presence(&view);
+    if !inner.leads() {
+        return Ok(false);
+    }
+    let changing: Vec<u16> = (0..=ROOT_PARTITION)
+        .filter(|partition| is_joint(&configs(inner, &view, *partition).value))
+        .collect();
+    if !changing.is_empty() {
+        return drive(inner, &view, changing).await;
+    }
+    if let Some(assignment) = &view.assignment
+        && begin(inner, &view, &assignment.value).await?
+    {
+        return Ok(true);
+    }
+    propose(inner, &view).await
+}
+
+/// As a new voter: reads every row of the partitions whose joint epoch this member has adopted.
+async fn sync(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let (me, standing) = (inner.me, inner.partitions.registers().standing());
+    let is_missing = |partition: &u16| {
+        let configs = inner.partitions.registers().configs(*partition);
+        let adopted = standing.adopted.get(usize::from(*partition)).copied();
+        let config = adopted.and_then(|epoch| configs.get(epoch).cloned());
+        let votes = config.and_then(|config| config.new.clone());
+        let is_new = votes.is_some_and(|votes| votes.members().any(|member| member == me));
+        is_new && standing.synced.get(partition).copied() != adopted
+    };
+    let missing: BTreeSet<u16> = (0..=ROOT_PARTITION).filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    inner.partitions.registers().sync(&missing).await?;
+    info!(partitions = missing.len(), "every row is here");
+    inner.partitions.registers().wake(&inner.others());
+    Ok(())
+}
+
+/// Brings changes on their way a step further.
+async fn drive(inner: &Arc<Inner>, view: &View, changing: Vec<u16>) -> Result<bool, StoreError> {
+    let members: BTreeSet<MemberId> = changing
+        .iter()
+        .flat_map(|partition| newest(&configs(inner, view, *partition).value).1)
+        .collect();
+    let standings = members.into_iter().map(|member| async move {
+        let standing = inner.partitions.registers().standing_of(member).await;
+        standing.map(|standing| (member, standing))
+    });
+    let standings: BTreeMap<MemberId, Standing> =
+        future::join_all(standings).await.into_iter().flatten().collect();
+    let standings = &standings;
+    let steps: Vec<bool> = stream::iter(changing)
+        .map(|partition| async move {
+            let driven = drive_one(inner, view, partition, standings).await;
+            driven.unwrap_or_else(|error| {
+                debug!(partition, %error, "not yet");
+                false
+            })
+        })
+        .buffer_unordered(CHANGES_AT_ONCE)
+        .collect()
+        .await;
+    Ok(steps.contains(&true))
+}
+
+/// Whether the next configuration was committed.
+async fn drive_one(
+    inner: &Arc<Inner>,
+    view: &View,
+    partition: u16,
+    standings: &BTreeMap<MemberId, Standing>,
+) -> Result<bool, StoreError> {
+    let known = configs(inner, view, partition);
+    let Some((epoch, config)) = newest_of(&known.value) else {
+        return Ok(false);
+    };
+    let Some(new) = config.new.clone() else {
+        return Ok(false);
+    };
+    let before = epoch.saturating_sub(1);
+    let (_, _, mut transition) = Transition::begin(before, config.old.clone(), new, Broken::NOTHING);
+    let adopted = |standing: &Standing| standing.adopted.get(usize::from(partition)) >= Some(&epoch);
+    for (member, _) in standings.iter().filter(|(_, standing)| adopted(standing)) {
+        transition.adopted(*member);
+    }
+    let synced = |standing: &Standing| standing.synced.get(&partition) == Some(&epoch);
+    for (member, _) in standings.iter().filter(|(_, standing)| synced(standing)) {
+        transition.synced(*member);
+    }
+    if transition.next() == Next::Raise {
+        let raised = inner
+            .partitions
+            .registers()
+            .raise(partition, Fences::default())
+            .await?;
+        transition.raised(raised);
+    }
+    let Next::Commit(epoch, config) = transition.next() else {
+        return Ok(false);
+    };
+    let mut next = known.value.clone();
+    next.learn(epoch, config);
+    commit(inner, partition, &next, known.version).await
+}
+
+/// Begins every change of voters that the assignment asks for; whether there was one.
+async fn begin(inner: &Arc<Inner>, view: &View, assignment: &Assignment) -> Result<bool, StoreError> {
+    let changes = (0..=ROOT_PARTITION).filter_map(|partition| {
+        let known = configs(inner, view, partition);
+        let (epoch, config) = newest_of(&known.value)?;
+        let wanted = wanted(assignment, partition)?;
+        if config.old == wanted {
+            return None;
+        }
+        let (epoch, joint, _) = Transition::begin(epoch, config.old.clone(), wanted, Broken::NOTHING);
+        let mut next = known.value.clone();
+        next.learn(epoch, joint);
+        Some((partition, next, known.version))
+    });
+    let changes: Vec<_> = changes.collect();
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    info!(partitions = changes.len(), "voters change");
+    let begun: Vec<bool> = stream::iter(changes)
+        .map(|(partition, next, from)| async move {
+            let committed = commit(inner, partition, &next, from).await;
+            committed.unwrap_or_else(|error| {
+                debug!(partition, %error, "not yet");
+                false
+            })
+        })
+        .buffer_unordered(CHANGES_AT_ONCE)
+        .collect()
+        .await;
+    Ok(begun.contains(&true))
+}
+
+async fn commit(
+    inner: &Arc<Inner>,
+    partition: u16,
+    configs: &Configs,
+    from: u64,
+) -> Result<bool, StoreError> {
+    let key = MeshKey::Voters(partition);
+    inner
+        .mesh
+        .replace(&inner.partitions, key, Some(configs), from)
+        .await
+}
+
+/// Commits what placement proposes, if that differs from what is wanted now.
+async fn propose(inner: &Arc<Inner>, view: &View) -> Result<bool, StoreError> {
+    let now = Timestamp::now();
+    let members: Vec<Member> = view
+        .members
+        .iter()
+        .map(|(member, row)| Member {
+            node: Node {
+                member: *member,
+                zone: row.value.zone.clone(),
+                capacity: row.value.capacity,
+                role: row.value.role,
+            },
+            presence: inner.presences.of(*member, now),
+            draining: row.value.draining,
+        })
+        .collect();
+    let mesh = placement::Mesh {
+        members: &members,
+        policy: &Policy::default(),
+        current: view.assignment.as_ref().map(|assignment| &assignment.value),
+        stored: inner.disk.status().used,
+        now,
+    };
+    match placement::propose(&mesh) {
+        Ok(proposal) => {
+            let Some(next) = proposal.next else { return Ok(false) };
+            info!(reasons = ?proposal.reasons, "a new assignment");
+            inner.assign(view, &next).await
+        }
+        Err(error) => {
+            debug!(%error, "nothing is proposed");
+            Ok(false)
+        }
+    }
+}
+
+impl Inner {
+    /// Commits what is wanted, if it is still the version of `view` that is in force; says whether it was.
+    pub(crate) async fn assign(&self, view: &View, next: &Assignment) -> Result<bool, StoreError> {
+        let from = view
+            .assignment
+            .as_ref()
+            .map_or(0, |assignment| assignment.version);
+        let bytes = bytes::Bytes::from(next.encode());
+        let key = MeshKey::Assignment;
+        self.mesh
+            .replace(&self.partitions, key, Some(&bytes), from)
+            .await
+    }
+
+    /// Whether this member leads changes: it votes in the root partition, and nobody of a lower number that does is here.
+    fn leads(&self) -> bool {
+        let configs = self.partitions.registers().configs(ROOT_PARTITION);
+        let (_, voters) = newest(&configs);
+        let lower: Vec<MemberId> = voters.iter().copied().filter(|voter| *voter < self.me).collect();
+        voters.contains(&self.me) && self.peers.nearest(&lower).is_empty()
+    }
+
+    fn note_presence(&self, view: &View) {
+        let others: Vec<MemberId> = self.others();
+        let mut here = self.peers.nearest(&others);
+        here.push(self.me);
+        self.presences
+            .note(view.members.keys().copied(), &here, Timestamp::now());
+    }
+}
+
+/// The votes that an assignment wants. The root partition is held by whoever holds partition 0.
+fn wanted(assignment: &Assignment, partition: u16) -> Option<Votes> {
+    let number = u8::try_from(partition).unwrap_or(0);
+    assignment.rows.voters(Partition(number)).votes()
+}
+
+/// The configurations of a partition by its root row, or as it began.
+fn configs(inner: &Inner, view: &View, partition: u16) -> Versioned<Configs> {
+    let row = view.voters.get(&partition).cloned();
+    row.unwrap_or_else(|| Versioned {
+        version: 0,
+        value: inner.partitions.registers().configs(partition),
+    })
+}
+
+fn newest_of(configs: &Configs) -> Option<(Epoch, Arc<crate::register::Config>)> {
+    let epoch = configs.newest()?;
+    Some((epoch, configs.get(epoch)?.clone()))
+}
+
+fn newest(configs: &Configs) -> (Epoch, BTreeSet<MemberId>) {
+    newest_of(configs).map_or((0, BTreeSet::new()), |(epoch, config)| (epoch, config.members()))
+}
+
+fn is_joint(configs: &Configs) -> bool {
+    newest_of(configs).is_some_and(|(_, config)| config.new.is_some())
+}

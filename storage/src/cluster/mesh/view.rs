@@ -1,0 +1,146 @@
+//! What root rows say about the mesh, by this member's copy of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tracing::error;
+
+use crate::StoreError;
+use crate::cluster::{HeardRow, Partitions};
+use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
+use crate::model::{MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp};
+use crate::placement::Assignment;
+use crate::register::Configs;
+
+/// What a row says, and in which version of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Versioned<T> {
+    /// 0 where there is no row.
+    pub(crate) version: u64,
+    pub(crate) value: T,
+}
+
+/// The mesh at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) members: BTreeMap<MemberId, Versioned<MemberRow>>,
+    /// The highest number ever given to one.
+    pub(crate) admitted: Versioned<u32>,
+    /// Partitions whose voters ever changed.
+    pub(crate) voters: BTreeMap<u16, Versioned<Configs>>,
+    pub(crate) assignment: Option<Versioned<Assignment>>,
+    /// Buckets closed so far.
+    pub(crate) closings: u64,
+}
+
+/// The mesh as it is known here.
+#[derive(Default)]
+pub(crate) struct Mesh {
+    view: RwLock<Arc<View>>,
+}
+
+impl Mesh {
+    /// As it was heard of last.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes all root rows there are. One that does not read is named in the log, and counts as what it said before.
+    pub(crate) fn take(&self, rows: &[HeardRow]) {
+        let before = self.view();
+        let mut view = View::default();
+        for row in rows {
+            let Some(key) = MeshKey::of_row(&row.key) else {
+                continue;
+            };
+            if let Err(error) = view.take(key, &row.body) {
+                error!(?key, %error, "a row about the mesh does not read");
+                view.keep(key, &before);
+            }
+        }
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// Changes a row from the version it was seen in; says whether it was still that. Removes it where there is no body.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few members answer, or it is not known whether it is changed. The disk fails.
+    pub(crate) async fn replace<T: Serialize + Sync>(
+        &self,
+        partitions: &Partitions,
+        key: MeshKey,
+        body: Option<&T>,
+        from: u64,
+    ) -> Result<bool, StoreError> {
+        let command = RootCommand::ReplaceMesh {
+            key,
+            body: body.map(encode_row),
+            from,
+        };
+        let submission = Submission {
+            op: OpId::new(),
+            started: Timestamp::now(),
+            command: Command::Root(command),
+        };
+        match partitions.submit(submission).await? {
+            Outcome::Mesh(_) => Ok(true),
+            Outcome::Refused(Refusal::MeshChanged(_)) => Ok(false),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(StoreError::Damaged("an answer to another question".into())),
+        }
+    }
+}
+
+impl View {
+    fn take(&mut self, key: MeshKey, body: &Bytes) -> Result<(), StoreError> {
+        let row: MeshRow = decode_row(body)?;
+        let version = row.version;
+        match key {
+            MeshKey::Member(member) => {
+                let value = decode_row(&row.body)?;
+                self.members.insert(member, Versioned { version, value });
+            }
+            MeshKey::Voters(partition) => {
+                let value = decode_row(&row.body)?;
+                self.voters.insert(partition, Versioned { version, value });
+            }
+            MeshKey::Assignment => {
+                let bytes: Bytes = decode_row(&row.body)?;
+                let damaged = |error| StoreError::Damaged(format!("assignment: {error}"));
+                let value = Assignment::decode(&bytes).map_err(damaged)?;
+                self.assignment = Some(Versioned { version, value });
+            }
+            MeshKey::Admitted => {
+                let value = decode_row(&row.body)?;
+                self.admitted = Versioned { version, value };
+            }
+            MeshKey::Closings => self.closings = version,
+            MeshKey::Policy => {}
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, key: MeshKey, before: &Self) {
+        match key {
+            MeshKey::Member(member) => {
+                let kept = before.members.get(&member);
+                self.members.extend(kept.map(|kept| (member, kept.clone())));
+            }
+            MeshKey::Voters(partition) => {
+                let kept = before.voters.get(&partition);
+                self.voters.extend(kept.map(|kept| (partition, kept.clone())));
+            }
+            MeshKey::Assignment => self.assignment.clone_from(&before.assignment),
+            MeshKey::Admitted => self.admitted = before.admitted.clone(),
+            MeshKey::Closings => self.closings = before.closings,
+            MeshKey::Policy => {}
+        }
+    }
+
+    /// Everybody who takes part.
+    pub(crate) fn everybody(&self) -> BTreeSet<MemberId> {
+        self.members.keys().copied().collect()
+    }
+}

@@ -1,0 +1,100 @@
+//! Root rows about the mesh itself: who takes part, who votes where, and what is wanted.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MemberId, Role, Timestamp, Zone, row_key};
+use bytes::Bytes;
+
+/// Names a row about the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MeshKey {
+    /// The highest number ever given to a member.
+    Admitted,
+    /// Which members are wanted to hold what: an encoded [`Assignment`](crate::placement::Assignment).
+    Assignment,
+    /// How many buckets were ever closed: a number that only rises.
+    Closings,
+    /// A member: a [`MemberRow`].
+    Member(MemberId),
+    /// What a person decided for the whole mesh.
+    Policy,
+    /// Who votes in a partition, now and in every epoch before: [`Configs`](crate::register::Configs).
+    Voters(u16),
+}
+
+impl MeshKey {
+    /// The key of its row.
+    pub(crate) fn row(self) -> Vec<u8> {
+        match self {
+            Self::Admitted => row_key::root(b'n', &[]),
+            Self::Assignment => row_key::root(b'a', &[]),
+            Self::Closings => row_key::root(b'c', &[]),
+            Self::Member(member) => row_key::root(b'm', &member.0.to_be_bytes()),
+            Self::Policy => row_key::root(b'p', &[]),
+            Self::Voters(partition) => row_key::root(b'v', &partition.to_be_bytes()),
+        }
+    }
+
+    /// Reads [`Self::row`]; `None` for other rows.
+    pub(crate) fn of_row(row: &[u8]) -> Option<Self> {
+        match row_key::parse_root(row)? {
+            (b'n', []) => Some(Self::Admitted),
+            (b'a', []) => Some(Self::Assignment),
+            (b'c', []) => Some(Self::Closings),
+            (b'm', name) => Some(Self::Member(MemberId(u32::from_be_bytes(name.try_into().ok()?)))),
+            (b'p', []) => Some(Self::Policy),
+            (b'v', name) => Some(Self::Voters(u16::from_be_bytes(name.try_into().ok()?))),
+            _ => None,
+        }
+    }
+}
+
+/// A row about the mesh, as it is changed: whoever changes it says which version it was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeshRow {
+    /// Counts changes, from 1 on.
+    pub version: u64,
+    /// What it says, by its key.
+    pub body: Bytes,
+}
+
+/// What the mesh knows of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRow {
+    /// What people call the node.
+    pub name: String,
+    /// Where it stands.
+    pub zone: Zone,
+    /// What it may hold.
+    pub role: Role,
+    /// Bytes it gives to the mesh; with 0 it holds nothing.
+    pub capacity: u64,
+    /// Whether a person asked that it hands over everything it holds.
+    pub draining: bool,
+    /// The public key of its node, by which it is known on a wire; empty while there is none.
+    pub node: Bytes,
+    /// When it was admitted.
+    pub joined: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_rows_about_the_mesh_read_back() {
+        for key in [
+            MeshKey::Admitted,
+            MeshKey::Assignment,
+            MeshKey::Closings,
+            MeshKey::Member(MemberId(0x0102_0304)),
+            MeshKey::Policy,
+            MeshKey::Voters(256),
+        ] {
+            assert_eq!(MeshKey::of_row(&key.row()), Some(key));
+        }
+        for row in [&b"\x01"[..], b"\x01bphotos", b"\x01m123", b"\x01ax", b"\x02m1234"] {
+            assert_eq!(MeshKey::of_row(row), None, "{row:?}");
+        }
+    }
+}
