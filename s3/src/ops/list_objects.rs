@@ -34,13 +34,13 @@ async fn page(
 }
 
 fn document(page: &ObjectPage) -> XmlWriter {
-    XmlWriter::with_capacity(1024 + ENTRY_BYTES * (page.objects.len() + page.prefixes.len()))
+    XmlWriter::with_capacity(1024 + ENTRY_BYTES * page.entries())
 }
 
 fn entries(xml: &mut XmlWriter, listing: &Listing<'_>, page: &ObjectPage, owner: Option<&str>) {
-    for object in &page.objects {
+    for (key, object) in page.objects() {
         xml.element("Contents", |xml| {
-            listing.key(xml, "Key", object.key.as_str());
+            listing.key(xml, "Key", key);
             xml.time("LastModified", object.modified);
             xml.etag("ETag", object.etag);
             checksum_algorithm(xml, object.checksum);
@@ -89,7 +89,7 @@ pub(crate) async fn list_objects_v2(call: &Call, bucket: &Bucket) -> S3Result<Re
     document.root("ListBucketResult", |xml| {
         bucket_name(xml, &bucket.name);
         listing.repeat(xml, "MaxKeys");
-        xml.number("KeyCount", (page.objects.len() + page.prefixes.len()) as u64);
+        xml.number("KeyCount", page.entries() as u64);
         xml.boolean("IsTruncated", page.next.is_some());
         xml.text_if("ContinuationToken", token);
         if let Some(next) = &page.next {

@@ -333,6 +333,10 @@ fn rows_of(disk: &Disk, kind: row_key::Root) -> Result<Vec<Vec<u8>>, StoreError>
     use std::ops::Bound::{Excluded, Included};
     let from = row_key::root(kind);
     let to = row_key::after_prefix(from.clone());
-    let rows = disk.scan(Included(&from), Excluded(&to));
-    rows.map(|row| Ok(row?.key().to_vec())).collect()
+    let mut scan = disk.scan(Included(&from), Excluded(&to))?;
+    let mut rows = Vec::new();
+    while let Some(row) = scan.next_row()? {
+        rows.push(row.key().to_vec());
+    }
+    Ok(rows)
 }

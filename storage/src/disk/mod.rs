@@ -95,7 +95,7 @@ pub use error::DiskError;
 use files::Directory;
 pub(crate) use files::create_private;
 use medium::Medium;
-pub use rows::{Found, RowId, RowStatus, ScannedRow};
+pub use rows::{Found, RowId, RowScan, RowStatus, ScannedRow};
 use rows::{RowOptions, Rows};
 
 /// A segment of blocks that has this many bytes is followed by another.
@@ -258,13 +258,21 @@ impl Disk {
         self.0.rows.find(key, known)
     }
 
-    /// Rows in key order, as they were when the scan began. Blocks the thread while it reads the index.
-    pub fn scan(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + 'static + use<> {
+    /// Rows in key order, as they are now. Blocks the thread while it reads the index.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<RowScan, DiskError> {
         self.0.rows.scan(from, to)
+    }
+
+    /// The first row in a range, as [`Disk::scan`] finds it: whether there is one, if its key is all that counts.
+    ///
+    /// # Errors
+    /// As [`Disk::scan`].
+    pub fn first_key(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Option<Vec<u8>>, DiskError> {
+        let first = self.scan(from, to)?.next_row()?.map(|row| row.key().to_vec());
+        Ok(first)
     }
 
     /// Commits all writes or none; durable and visible when it returns. Later writes to a key win.

@@ -118,14 +118,10 @@ impl Store {
     async fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
         let disk = self.0.disk.clone();
         let (from, to) = row_key::objects_of(bucket);
-        match self
-            .0
-            .disk
-            .run(move || disk.scan(Included(&from), Excluded(&to)).next())
-            .await?
-        {
+        let first = move || disk.first_key(Included(&from), Excluded(&to));
+        match self.0.disk.run(first).await?? {
             None => Ok(()),
-            Some(row) => Err(row.err().map_or(StoreError::BucketNotEmpty, StoreError::from)),
+            Some(_) => Err(StoreError::BucketNotEmpty),
         }
     }
 }

@@ -223,12 +223,10 @@ impl Store {
         let (inner, bucket, key) = (self.0.clone(), bucket.id, key.clone());
         let list = move || {
             let info = UploadInfo::from(&inner.open_upload(bucket, &key, upload)?);
-            let mut rows = inner.part_rows(bucket, upload, after)?;
-            let mut parts = Vec::new();
-            for row in rows.by_ref().take(max) {
-                parts.push(ListedPart::from(&row?));
-            }
-            let more = max > 0 && rows.next().transpose()?.is_some();
+            // One more than is asked for says whether there are more.
+            let rows = inner.part_rows(bucket, upload, after, max.saturating_add(1))?;
+            let parts: Vec<_> = rows.iter().take(max).map(ListedPart::from).collect();
+            let more = max > 0 && rows.len() > max;
             let next = parts.last().map(|part: &ListedPart| part.number).filter(|_| more);
             Ok(PartPage {
                 upload: info,
@@ -244,15 +242,11 @@ impl Store {
         let (from, to) = row_key::uploads_of(entry.bucket.id);
         loop {
             let (disk, from, to) = (self.0.disk.clone(), from.clone(), to.clone());
-            let first = self
-                .0
-                .disk
-                .run(move || disk.scan(Included(&from), Excluded(&to)).next())
-                .await?;
-            let Some(row) = first.transpose()? else {
+            let first = move || disk.first_key(Included(&from), Excluded(&to));
+            let Some(row) = self.0.disk.run(first).await?? else {
                 return Ok(());
             };
-            let (key, upload) = row_key::parse_upload(row.key())
+            let (key, upload) = row_key::parse_upload(&row)
                 .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
             let claim = self.0.partitions.claim(entry.bucket.id, &key).await?;
             self.abort(entry, &key, upload, &claim).await?;
@@ -291,24 +285,26 @@ impl Inner {
             .ok_or(StoreError::NoSuchUpload)
     }
 
-    /// The parts of an upload after a number, in order. Blocks the thread.
+    /// At most `most` parts of an upload after a number, in order. Blocks the thread.
     fn part_rows(
         self: &Arc<Self>,
         bucket: BucketId,
         upload: UploadId,
         after: Option<u16>,
-    ) -> Result<impl Iterator<Item = Result<PartRow, StoreError>> + use<>, StoreError> {
+        most: usize,
+    ) -> Result<Vec<PartRow>, StoreError> {
         let prefix = row_key::parts(bucket, upload);
         let mut from = prefix.clone();
         from.extend_from_slice(&after.map_or(0, |after| after.saturating_add(1)).to_be_bytes());
-        let rows = self
-            .disk
-            .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
-        let inner = self.clone();
-        Ok(rows.filter_map(move |row| match row {
-            Ok(row) => inner.partitions.read(row.key()).transpose(),
-            Err(error) => Some(Err(error.into())),
-        }))
+        let end = row_key::after_prefix(prefix);
+        let mut scan = self.disk.scan(Included(&from), Excluded(&end))?;
+        let mut parts = Vec::new();
+        while parts.len() < most
+            && let Some(row) = scan.next_row()?
+        {
+            parts.extend(self.partitions.read(row.key())?);
+        }
+        Ok(parts)
     }
 
     /// Removes all part rows of an upload together with whatever `writes` holds, and gives them.
@@ -321,7 +317,7 @@ impl Inner {
         let inner = self.clone();
         let parts: Vec<PartRow> = self
             .disk
-            .run(move || inner.part_rows(bucket, upload, None)?.collect::<Result<_, _>>())
+            .run(move || inner.part_rows(bucket, upload, None, usize::MAX))
             .await??;
         for part in &parts {
             writes.remove(row_key::part(bucket, upload, part.number));

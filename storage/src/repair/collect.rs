@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::StoreError;
-use crate::disk::{HeldReference, ScannedRow};
+use crate::disk::{DiskError, HeldReference, RowScan, ScannedRow};
 use crate::model::{
     BlockId, BucketId, ObjectKey, ObjectRow, PartRow, Timestamp, UploadRow, UploadState, row_key, summary,
 };
@@ -175,16 +175,17 @@ fn mark(inner: &Inner, slice: Slice, stop: &CancellationToken) -> Result<Marked,
 
 fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
     // A part's row does not say which key it is for; its upload's does.
-    for row in rows(inner, row_key::all_uploads()) {
-        let row = row?;
+    let mut uploads = rows(inner, row_key::all_uploads())?;
+    while let Some(row) = uploads.next_row()? {
         let (Some(bucket), Some((key, upload))) =
             (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
         let prefix = row_key::parts(bucket, upload);
-        for part in rows(inner, (prefix.clone(), row_key::after_prefix(prefix))) {
-            let Some(part) = inner.partitions.read::<PartRow>(part?.key())? else {
+        let mut parts = rows(inner, (prefix.clone(), row_key::after_prefix(prefix)))?;
+        while let Some(part) = parts.next_row()? {
+            let Some(part) = inner.partitions.read::<PartRow>(part.key())? else {
                 continue;
             };
             if !add(owner_of(&inner.keyring, bucket, &key, part.write)) {
@@ -196,12 +197,12 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
 }
 
 fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
-    for row in rows(inner, row_key::all_objects()) {
-        let row = row?;
+    let mut objects = rows(inner, row_key::all_objects())?;
+    while let Some(row) = objects.next_row()? {
         if summary::decode(row.summary()).is_some_and(|summary| !summary.names_blocks) {
             continue;
         }
-        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(&row)) else {
+        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(row)) else {
             continue;
         };
         let Some(object) = inner.partitions.read::<ObjectRow>(row.key())? else {
@@ -216,7 +217,7 @@ fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result
     Ok(true)
 }
 
-fn key_of(row: &ScannedRow) -> Option<ObjectKey> {
+fn key_of(row: ScannedRow<'_>) -> Option<ObjectKey> {
     ObjectKey::parse(row.key().get(row_key::OBJECT_KEY_AT..)?).ok()
 }
 
@@ -269,8 +270,8 @@ fn completed_long_ago(inner: &Inner) -> Result<Vec<(BucketId, ObjectKey, Vec<u8>
     let now = Timestamp::now().as_millis();
     let kept = u64::try_from(COMPLETED_KEPT.as_millis()).unwrap_or(u64::MAX);
     let mut old = Vec::new();
-    for row in rows(inner, row_key::all_uploads()) {
-        let row = row?;
+    let mut uploads = rows(inner, row_key::all_uploads())?;
+    while let Some(row) = uploads.next_row()? {
         let (Some(bucket), Some((key, _))) =
             (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
@@ -287,10 +288,7 @@ fn completed_long_ago(inner: &Inner) -> Result<Vec<(BucketId, ObjectKey, Vec<u8>
     Ok(old)
 }
 
-fn rows(
-    inner: &Inner,
-    (from, to): (Vec<u8>, Vec<u8>),
-) -> impl Iterator<Item = Result<ScannedRow, crate::disk::DiskError>> + use<> {
+fn rows(inner: &Inner, (from, to): (Vec<u8>, Vec<u8>)) -> Result<RowScan, DiskError> {
     inner.disk.scan(Included(&from), Excluded(&to))
 }
 
