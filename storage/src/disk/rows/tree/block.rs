@@ -11,6 +11,7 @@
 //! | 2 | p |
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// Bytes of an entry's two lengths.
 const LENGTHS: usize = 4;
@@ -101,12 +102,19 @@ impl Block {
     /// The `row`-th row, which must be there.
     #[inline]
     pub(super) fn row(&self, row: usize) -> Row<'_> {
+        let (key, entry) = self.row_at(row);
+        (&self.bytes[key], entry.map(|entry| &self.bytes[entry]))
+    }
+
+    /// Where the parts of the `row`-th row, which must be there, lie in [`Self::bytes`].
+    #[inline]
+    pub(super) fn row_at(&self, row: usize) -> (Range<usize>, Option<Range<usize>>) {
         let at = self.place(row);
         let (key, entry) = (self.short_at(at), self.short_at(at + 2));
-        let rest = &self.bytes[at + LENGTHS..self.places];
-        let (key, rest) = rest.split_at(usize::from(key));
-        let entry = (entry != FORGOTTEN).then(|| &rest[..usize::from(entry)]);
-        (key, entry)
+        let start = at + LENGTHS;
+        let end = start + usize::from(key);
+        let entry = (entry != FORGOTTEN).then(|| end..end + usize::from(entry));
+        (start..end, entry)
     }
 
     /// The entry of a key: `None` if the block has none, `Some(None)` if the row is forgotten.
@@ -164,7 +172,7 @@ impl Block {
     /// This block of whole keys in two, the second from the `row`-th row on.
     pub(super) fn split(&self, row: usize) -> (Self, Self) {
         let at = self.place(row);
-        let places = |rows: std::ops::Range<usize>, from: usize| {
+        let places = |rows: Range<usize>, from: usize| {
             rows.map(move |row| u16::from_le_bytes(short(self.place(row) - from)))
         };
         (
