@@ -5,6 +5,7 @@ pub mod disk;
 mod error;
 pub mod model;
 mod objects;
+pub mod register;
 mod repair;
 mod seal;
 mod store;

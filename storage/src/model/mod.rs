@@ -5,6 +5,7 @@ mod bucket;
 mod checksum;
 mod condition;
 mod etag;
+mod member;
 mod names;
 mod object;
 pub(crate) mod row_key;
@@ -17,6 +18,7 @@ pub use bucket::{Bucket, BucketAcl, BucketSettings};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub use member::MemberId;
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, ObjectKey,
     PartNumber, UploadId, VersionId, WriteId,

@@ -1,0 +1,560 @@
+//! Operations of one lane, decided one after another: load, touch, decide, confirm, write, answer.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::{
+    Answer, Ballot, Change, Decision, Effect, Holder, Key, KeyRange, LANE_MAX, Loaded, Mutant, Nonce, OpId,
+    Operation, Request, Row, Stamp,
+};
+use crate::model::MemberId;
+use crate::register::Content;
+
+/// The operations of one lane.
+#[derive(Clone, Debug)]
+pub(super) struct Lane<C, O> {
+    running: Option<Running<C, O>>,
+    waiting: VecDeque<Operation<C>>,
+}
+
+/// The operation of a lane that is being decided and written.
+#[derive(Clone, Debug)]
+struct Running<C, O> {
+    operation: Arc<Operation<C>>,
+    /// Everything it asked for so far.
+    keys: BTreeSet<Key>,
+    ranges: Vec<KeyRange>,
+    phase: Phase<O>,
+    rows: BTreeMap<Key, Row>,
+    /// The rows before its own writes; kept only for [`Mutant::IgnoreOutstanding`].
+    base: Option<BTreeMap<Key, Row>>,
+}
+
+impl<C, O> Running<C, O> {
+    fn new(operation: Operation<C>) -> Self {
+        Self {
+            keys: operation.keys.iter().cloned().collect(),
+            ranges: operation.ranges.clone(),
+            operation: Arc::new(operation),
+            phase: Phase::Covering,
+            rows: BTreeMap::new(),
+            base: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Phase<O> {
+    /// Waits for a promise, or for ranges to be covered.
+    Covering,
+    /// Waits for this member's own rows.
+    Loading,
+    /// Waits for rows of others.
+    Touching {
+        nonce: Nonce,
+        wanted: Vec<Key>,
+        told: BTreeMap<MemberId, BTreeMap<Key, Row>>,
+    },
+    /// Waits for the decision.
+    Deciding,
+    /// Waits for quorums, first to confirm, then to write, stage after stage.
+    Proposing {
+        outstanding: BTreeMap<Key, Proposal>,
+        /// Nothing is written yet: only what stood before is being confirmed.
+        confirming: bool,
+        rest: VecDeque<Vec<Change>>,
+        outcome: O,
+    },
+}
+
+/// A content on its way to a quorum.
+#[derive(Clone, Debug)]
+struct Proposal {
+    stamp: Stamp,
+    content: Content,
+    accepted: BTreeSet<MemberId>,
+    /// Acknowledgements of earlier questions say nothing about now.
+    since: Nonce,
+}
+
+impl<C, O> Lane<C, O> {
+    fn new(operation: Operation<C>) -> Self {
+        Self {
+            running: None,
+            waiting: VecDeque::from([operation]),
+        }
+    }
+
+    /// Gives up, and says what that means for each operation.
+    pub(super) fn abandon(self) -> Vec<(OpId, Answer<O>)> {
+        let waiting = self.waiting.into_iter();
+        let mut answers: Vec<_> = waiting
+            .map(|operation| (operation.id, Answer::NotHolder))
+            .collect();
+        if let Some(running) = self.running {
+            let written = matches!(
+                running.phase,
+                Phase::Proposing {
+                    confirming: false,
+                    ..
+                }
+            );
+            let answer = if written {
+                Answer::Unknown
+            } else {
+                Answer::NotHolder
+            };
+            answers.push((running.operation.id, answer));
+        }
+        answers
+    }
+
+    /// Whether an operation has begun.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether something is on its way to a quorum.
+    pub(super) fn is_proposing(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| matches!(running.phase, Phase::Proposing { .. }))
+    }
+}
+
+impl<C: Clone, O: Clone> Holder<C, O> {
+    pub(super) fn submit(&mut self, operation: Operation<C>) {
+        let key = operation.lane.clone();
+        match self.lanes.get_mut(&key) {
+            Some(lane) if lane.waiting.len() >= LANE_MAX => {
+                let op = operation.id;
+                let answer = Answer::NotHolder;
+                return self.effects.push(Effect::Answer { op, answer });
+            }
+            Some(lane) => lane.waiting.push_back(operation),
+            None => {
+                self.lanes.insert(key.clone(), Lane::new(operation));
+            }
+        }
+        if self.attempt.is_none() {
+            self.attempt();
+        }
+        self.start(&key);
+    }
+
+    /// Goes on with every lane that waited for a promise or for a range.
+    pub(super) fn start_lanes(&mut self) {
+        for key in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            self.start(&key);
+        }
+    }
+
+    /// Begins the next operation of a lane, or goes on with one that waited for ranges.
+    fn start(&mut self, key: &Key) {
+        if self.ballot().is_none() || self.is_changing_ballot() {
+            return;
+        }
+        let eager = self.broken.is(Mutant::IgnoreOutstanding);
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
+        let next_may_begin = match &lane.running {
+            None => true,
+            Some(Running {
+                phase: Phase::Covering,
+                ..
+            }) => false,
+            Some(_) if eager && lane.is_proposing() => return self.start_eagerly(key),
+            Some(_) => return,
+        };
+        if next_may_begin {
+            let Some(operation) = lane.waiting.pop_front() else {
+                self.lanes.remove(key);
+                return;
+            };
+            lane.running = Some(Running::new(operation));
+        }
+        self.load(key);
+    }
+
+    /// The rule that one operation of a lane is outstanding at a time, broken: the next is decided on what stood before.
+    fn start_eagerly(&mut self, key: &Key) {
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
+        let Some(base) = lane.running.as_ref().and_then(|running| running.base.clone()) else {
+            return;
+        };
+        let (Some(running), Some(operation)) = (lane.running.take(), lane.waiting.pop_front()) else {
+            return;
+        };
+        let (op, answer) = (running.operation.id, Answer::Unknown);
+        lane.running = Some(Running::new(operation));
+        self.effects.push(Effect::Answer { op, answer });
+        self.decide(key, base);
+    }
+
+    /// Asks for this member's own rows, once every range is covered.
+    fn load(&mut self, key: &Key) {
+        let Some(running) = self.running(key) else { return };
+        let (keys, ranges) = (running.keys.iter().cloned().collect(), running.ranges.clone());
+        let uncovered: Vec<_> = ranges
+            .iter()
+            .filter(|range| !self.knowledge.covers(range))
+            .cloned()
+            .collect();
+        if !uncovered.is_empty() {
+            uncovered.into_iter().for_each(|range| self.cover_range(range));
+            return self.set_phase(key, Phase::Covering);
+        }
+        self.set_phase(key, Phase::Loading);
+        let lane = key.clone();
+        self.effects.push(Effect::Load { lane, keys, ranges });
+    }
+
+    pub(super) fn loaded(&mut self, key: &Key, rows: Vec<(Key, Row)>) {
+        let Some(ballot) = self.ballot() else { return };
+        let Some(running) = self.running(key) else { return };
+        if !matches!(running.phase, Phase::Loading) {
+            return;
+        }
+        let mut rows: BTreeMap<Key, Row> = rows.into_iter().collect();
+        let elsewhere = running
+            .ranges
+            .iter()
+            .flat_map(|range| self.knowledge.elsewhere_in(range));
+        let named: BTreeSet<Key> = running.keys.iter().cloned().chain(elsewhere).collect();
+        for key in &named {
+            let own = rows.entry(key.clone()).or_insert_with(Row::absent);
+            if let Some(newer) = self.knowledge.newer.get(key)
+                && newer.stamp > own.stamp
+            {
+                *own = newer.clone();
+            }
+        }
+        // A row of this ballot is this holder's own proposal, made after it had touched the row.
+        let unsure = rows
+            .iter()
+            .filter(|(key, row)| row.stamp.ballot != ballot && !self.knowledge.own_is_newest(key));
+        let wanted: Vec<Key> = unsure.map(|(key, _)| key.clone()).collect();
+        if wanted.is_empty() {
+            return self.decide(key, rows);
+        }
+        if let Some(running) = self.running_mut(key) {
+            running.rows = rows;
+        }
+        let Some(nonce) = self.ask_for_promises(wanted.clone()) else {
+            return;
+        };
+        self.touching.insert(nonce, key.clone());
+        let told = BTreeMap::new();
+        self.set_phase(key, Phase::Touching { nonce, wanted, told });
+    }
+
+    /// Takes rows that somebody told with a promise.
+    pub(super) fn touched(&mut self, from: MemberId, rows: Vec<(Key, Row)>, answered: Nonce) {
+        let quorum_needed = !self.broken.is(Mutant::TouchWithoutQuorum);
+        let Some(config) = self.config() else { return };
+        let Some(key) = self.touching.get(&answered).cloned() else {
+            return;
+        };
+        let Some(running) = self.running_mut(&key) else {
+            return;
+        };
+        let Phase::Touching { wanted, told, .. } = &mut running.phase else {
+            return;
+        };
+        told.insert(from, rows.into_iter().collect());
+        if quorum_needed && !config.is_quorum(&told.keys().copied().collect()) {
+            return;
+        }
+        for key in wanted {
+            let newest = told
+                .values()
+                .filter_map(|rows| rows.get(key))
+                .max_by_key(|row| row.stamp);
+            if let Some(newest) = newest {
+                running.rows.insert(key.clone(), newest.clone());
+            }
+        }
+        let rows = std::mem::take(&mut running.rows);
+        self.touching.remove(&answered);
+        self.decide(&key, rows);
+    }
+
+    fn decide(&mut self, key: &Key, rows: BTreeMap<Key, Row>) {
+        let fences = self.fences;
+        let Some(running) = self.running_mut(key) else {
+            return;
+        };
+        running.rows = rows.clone();
+        running.phase = Phase::Deciding;
+        let operation = running.operation.clone();
+        self.effects.push(Effect::Decide {
+            lane: key.clone(),
+            operation,
+            loaded: Loaded { rows, fences },
+        });
+    }
+
+    pub(super) fn decided(&mut self, key: &Key, decision: Decision<O>) {
+        let Some(running) = self.running_mut(key) else {
+            return;
+        };
+        if !matches!(running.phase, Phase::Deciding) {
+            return;
+        }
+        match decision {
+            Decision::Need { keys, ranges } => {
+                running.keys.extend(keys);
+                running.ranges.extend(ranges);
+                self.load(key);
+            }
+            Decision::Commit {
+                stages,
+                relies_on,
+                outcome,
+            } => self.commit(key, stages, relies_on, outcome),
+        }
+    }
+
+    fn commit(&mut self, key: &Key, stages: Vec<Vec<Change>>, relies_on: Vec<Key>, outcome: O) {
+        let mut rest: VecDeque<_> = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
+        if self.is_sole() || self.broken.is(Mutant::StagesAtOnce) {
+            // Nobody else ever sees one stage without the others: they become durable together.
+            rest = VecDeque::from([rest.into_iter().flatten().collect::<Vec<_>>()]);
+            rest.retain(|stage| !stage.is_empty());
+        }
+        if self.broken.is(Mutant::IgnoreOutstanding)
+            && let Some(running) = self.running_mut(key)
+        {
+            running.base = Some(running.rows.clone());
+        }
+        let writes = !rest.is_empty();
+        let to_confirm = self.to_confirm(key, relies_on, writes);
+        let confirming = !to_confirm.is_empty();
+        let outstanding = BTreeMap::new();
+        self.set_phase(
+            key,
+            Phase::Proposing {
+                outstanding,
+                confirming,
+                rest,
+                outcome,
+            },
+        );
+        if confirming {
+            let proposals = to_confirm
+                .into_iter()
+                .map(|(key, row)| (key, row.content, Some(row.stamp)));
+            self.propose(key, proposals.collect());
+        } else {
+            self.next_stage(key);
+        }
+    }
+
+    /// Rows whose content must reach a quorum once more before the result may stand.
+    fn to_confirm(&self, key: &Key, relies_on: Vec<Key>, writes: bool) -> Vec<(Key, Row)> {
+        let skipped = match writes {
+            true => Mutant::WriteWithoutConfirming,
+            false => Mutant::AnswerWithoutConfirming,
+        };
+        // A sole member's own row is the only one there is.
+        if self.broken.is(skipped) || self.is_sole() {
+            return Vec::new();
+        }
+        let Some(running) = self.running(key) else {
+            return Vec::new();
+        };
+        let rows = relies_on.into_iter().map(|key| {
+            let row = running.rows.get(&key).cloned().unwrap_or_else(Row::absent);
+            (key, row)
+        });
+        rows.collect()
+    }
+
+    /// Proposes contents, all at once. A content of this very ballot is proposed again under its stamp.
+    fn propose(&mut self, lane: &Key, contents: Vec<(Key, Content, Option<Stamp>)>) {
+        for (key, content, stood) in contents {
+            let Some(ballot) = self.ballot() else { return };
+            let stamp = match stood.filter(|stamp| stamp.ballot == ballot) {
+                Some(stamp) => stamp,
+                None => match self.next_stamp() {
+                    Some(stamp) => stamp,
+                    None => return self.depose(),
+                },
+            };
+            let row = Row {
+                stamp,
+                chosen: false,
+                content: content.clone(),
+            };
+            self.knowledge.newer.insert(key.clone(), row.clone());
+            let since = self.broadcast(|nonce| accept(stamp, &key, &content, nonce));
+            self.proposing.insert(key.clone(), lane.clone());
+            let Some(running) = self.running_mut(lane) else {
+                return;
+            };
+            running.rows.insert(key.clone(), row);
+            if let Phase::Proposing { outstanding, .. } = &mut running.phase {
+                let accepted = BTreeSet::new();
+                outstanding.insert(
+                    key,
+                    Proposal {
+                        stamp,
+                        content,
+                        accepted,
+                        since,
+                    },
+                );
+            }
+        }
+    }
+
+    fn next_stamp(&mut self) -> Option<Stamp> {
+        let attempt = self.attempt.as_mut()?;
+        attempt.seq = attempt.seq.checked_add(1)?;
+        Some(Stamp {
+            ballot: attempt.ballot,
+            seq: attempt.seq,
+        })
+    }
+
+    pub(super) fn accepted(&mut self, from: MemberId, stamp: Stamp, key: &Key, nonce: Nonce) {
+        if self.ballot() != Some(stamp.ballot) {
+            return;
+        }
+        if from == self.me
+            && let Some(newer) = self.knowledge.newer.get(key)
+            && newer.stamp == stamp
+        {
+            // It stands here too now.
+            self.knowledge.newer.remove(key);
+        }
+        let Some(config) = self.config() else { return };
+        let old_count = self.broken.is(Mutant::ConfirmByOldAcks);
+        let Some(lane) = self.proposing.get(key).cloned() else {
+            return;
+        };
+        let Some(running) = self.running_mut(&lane) else {
+            return;
+        };
+        let Phase::Proposing { outstanding, .. } = &mut running.phase else {
+            return;
+        };
+        let Some(proposal) = outstanding.get_mut(key) else {
+            return;
+        };
+        if proposal.stamp != stamp || (nonce < proposal.since && !old_count) {
+            return;
+        }
+        proposal.accepted.insert(from);
+        if config.is_quorum(&proposal.accepted) {
+            outstanding.remove(key);
+            let is_last = outstanding.is_empty();
+            self.proposing.remove(key);
+            if is_last {
+                self.next_stage(&lane);
+            }
+        }
+    }
+
+    /// Writes the next stage, or answers after the last.
+    fn next_stage(&mut self, key: &Key) {
+        let Some(running) = self.running_mut(key) else {
+            return;
+        };
+        let Phase::Proposing {
+            confirming,
+            rest,
+            outcome,
+            ..
+        } = &mut running.phase
+        else {
+            return;
+        };
+        if let Some(stage) = rest.pop_front() {
+            *confirming = false;
+            let op = running.operation.id;
+            let contents = stage.into_iter().map(|change| {
+                let before = running.rows.get(&change.key).map(|row| row.content.clone());
+                let content = before.unwrap_or_default().after(op, change.value);
+                (change.key, content, None)
+            });
+            let contents = contents.collect();
+            return self.propose(key, contents);
+        }
+        let (op, answer) = (running.operation.id, Answer::Done(outcome.clone()));
+        self.effects.push(Effect::Answer { op, answer });
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.running = None;
+        }
+        self.start(key);
+        self.ballot_may_change();
+    }
+
+    pub(super) fn resend_lanes(&mut self) {
+        let Some(ballot) = self.attempt.as_ref().map(|attempt| attempt.ballot) else {
+            return;
+        };
+        let members = self.config().map(|config| config.members()).unwrap_or_default();
+        let mut overdue = Vec::new();
+        for lane in self.lanes.values() {
+            match lane.running.as_ref().map(|running| &running.phase) {
+                Some(Phase::Touching { nonce, wanted, told }) => {
+                    let silent = members.iter().filter(|member| !told.contains_key(member));
+                    overdue.extend(silent.map(|to| (*to, prepare(ballot, wanted, *nonce))));
+                }
+                Some(Phase::Proposing { outstanding, .. }) => {
+                    for (key, proposal) in outstanding {
+                        let silent = members
+                            .iter()
+                            .filter(|member| !proposal.accepted.contains(member));
+                        overdue.extend(silent.map(|to| {
+                            (
+                                *to,
+                                accept(proposal.stamp, key, &proposal.content, proposal.since),
+                            )
+                        }));
+                    }
+                }
+                Some(Phase::Covering | Phase::Loading | Phase::Deciding) | None => {}
+            }
+        }
+        self.effects.extend(
+            overdue
+                .into_iter()
+                .map(|(to, request)| Effect::Send { to, request }),
+        );
+    }
+
+    fn running(&self, lane: &Key) -> Option<&Running<C, O>> {
+        self.lanes.get(lane)?.running.as_ref()
+    }
+
+    fn running_mut(&mut self, lane: &Key) -> Option<&mut Running<C, O>> {
+        self.lanes.get_mut(lane)?.running.as_mut()
+    }
+
+    fn set_phase(&mut self, lane: &Key, phase: Phase<O>) {
+        if let Some(running) = self.running_mut(lane) {
+            running.phase = phase;
+        }
+    }
+}
+
+fn accept(stamp: Stamp, key: &Key, content: &Content, nonce: Nonce) -> Request {
+    Request::Accept {
+        stamp,
+        key: key.clone(),
+        content: content.clone(),
+        nonce,
+    }
+}
+
+fn prepare(ballot: Ballot, keys: &[Key], nonce: Nonce) -> Request {
+    Request::Prepare {
+        ballot,
+        keys: keys.to_vec(),
+        nonce,
+    }
+}

@@ -1,0 +1,454 @@
+//! The holder: the one member that at most times decides what is written in a partition.
+//!
+//! Any member may try: it makes a ballot above all it has seen and asks everybody to promise it. With the promises of a
+//! quorum it is the holder until somebody makes a higher one; there is no lease and no clock. It decides the operations of
+//! one *lane* (the rows of one object key) one at a time, lanes in parallel.
+//!
+//! How an operation goes:
+//! 1. **Load**: the rows it names, as they stand on this member.
+//! 2. **Touch**: a row that this member may have missed is asked of everybody again; of the answers of a quorum the newest
+//!    counts. A row written under this very ballot needs no touch, nor does one in a range that was *covered*: whose stamps
+//!    a quorum has told, and of which none was newer than here.
+//! 3. **Decide**: what the operation means is not known here; whoever drives the holder decides it, purely.
+//! 4. **Confirm**: rows that the result relies on without writing them are accepted by a quorum once more, so that no older
+//!    attempt that reached but a few members can become the newest afterwards.
+//! 5. **Write**: stage after stage; the writes of one stage at once.
+//! 6. **Answer**.
+//!
+//! Sans-io: [`Holder::step`] takes an event and returns effects.
+
+mod collect;
+mod lane;
+mod promise;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use collect::Collection;
+use lane::Lane;
+use promise::{Attempt, Knowledge};
+
+use super::mutant::Broken;
+use super::{
+    Ballot, Config, Configs, Epoch, Fences, Key, KeyRange, Mutant, Nonce, OpId, Reply, Request, Row, Stamp,
+    Value,
+};
+use crate::model::MemberId;
+
+/// Operations that may wait in one lane.
+pub const LANE_MAX: usize = 1024;
+
+/// What a client wants done to the rows of one lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation<C> {
+    /// Its name; a retry has the same.
+    pub id: OpId,
+    /// Operations of one lane are decided one after another.
+    pub lane: Key,
+    /// Rows it needs.
+    pub keys: Vec<Key>,
+    /// Ranges of rows it needs.
+    pub ranges: Vec<KeyRange>,
+    /// What it means; opaque here.
+    pub command: C,
+}
+
+/// One row to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which register.
+    pub key: Key,
+    /// `None` leaves a tombstone.
+    pub value: Option<Value>,
+}
+
+/// What an operation comes to, given the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<O> {
+    /// More rows are needed to tell.
+    Need {
+        /// Further rows.
+        keys: Vec<Key>,
+        /// Further ranges.
+        ranges: Vec<KeyRange>,
+    },
+    /// This is to be written, in stages: one begins when the one before is chosen.
+    Commit {
+        /// May be none.
+        stages: Vec<Vec<Change>>,
+        /// Rows that were read and not written, and on which the outcome depends.
+        relies_on: Vec<Key>,
+        /// What to answer; opaque here.
+        outcome: O,
+    },
+}
+
+/// The rows an operation is decided on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Every row asked for by name, and those of the ranges. Tombstones are among them.
+    pub rows: BTreeMap<Key, Row>,
+    /// Below these lines the operation is to be refused.
+    pub fences: Fences,
+}
+
+impl Loaded {
+    /// Whether the operation has changed one of these rows before: it is a retry.
+    pub fn remembers(&self, op: OpId) -> bool {
+        self.rows.values().any(|row| row.content.recent.contains(&op))
+    }
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<O> {
+    /// It was decided so, and that stands.
+    Done(O),
+    /// It was not decided: nothing of it is written, nor ever will be. Try whoever holds the partition.
+    NotHolder,
+    /// Some of it may be written, now or later. Never told to a client as a failure: try again under the same name.
+    Unknown,
+}
+
+/// What happens to a holder.
+#[derive(Clone, Debug)]
+pub enum Event<C, O> {
+    /// A client wants something.
+    Submit(Operation<C>),
+    /// Rows as they stand on this member now, in answer to [`Effect::Load`].
+    Loaded {
+        /// Whose.
+        lane: Key,
+        /// Of every key and range asked for.
+        rows: Vec<(Key, Row)>,
+    },
+    /// What the operation comes to, in answer to [`Effect::Decide`].
+    Decided {
+        /// Whose.
+        lane: Key,
+        /// What.
+        decision: Decision<O>,
+    },
+    /// An acceptor answered, this member's own among them.
+    Reply {
+        /// Which.
+        from: MemberId,
+        /// What.
+        reply: Reply,
+    },
+    /// In answer to [`Effect::Compare`].
+    Compared {
+        /// Whose heads these were.
+        from: MemberId,
+        /// As in the effect.
+        nonce: Nonce,
+        /// Keys of which this member has an older row than was told.
+        behind: Vec<Key>,
+        /// As in the effect.
+        next: Option<KeyRange>,
+    },
+    /// Answers are overdue: ask again.
+    Resend,
+    /// This member has adopted an epoch.
+    Adopted(Epoch),
+    /// These tombstones may be forgotten if all members have them.
+    Collect(Vec<(Key, Stamp)>),
+    /// Fences are to be raised.
+    Raise(Fences),
+    /// Give up holding.
+    StepDown,
+}
+
+/// What a holder wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect<C, O> {
+    /// Send to a member, or hand to this member's own acceptor.
+    Send {
+        /// To whom.
+        to: MemberId,
+        /// What.
+        request: Request,
+    },
+    /// Read these of this member's own rows, newest state, and report [`Event::Loaded`].
+    Load {
+        /// For whom.
+        lane: Key,
+        /// Rows.
+        keys: Vec<Key>,
+        /// Ranges.
+        ranges: Vec<KeyRange>,
+    },
+    /// Decide the operation and report [`Event::Decided`].
+    Decide {
+        /// For whom.
+        lane: Key,
+        /// The operation.
+        operation: Arc<Operation<C>>,
+        /// The rows it named.
+        loaded: Loaded,
+    },
+    /// Compare these stamps with this member's own rows and report [`Event::Compared`].
+    Compare {
+        /// Who told them.
+        from: MemberId,
+        /// To be repeated.
+        nonce: Nonce,
+        /// Keys and stamps.
+        heads: Vec<(Key, Stamp)>,
+        /// To be repeated.
+        next: Option<KeyRange>,
+    },
+    /// Tell the client.
+    Answer {
+        /// Which operation.
+        op: OpId,
+        /// What became of it.
+        answer: Answer<O>,
+    },
+    /// All fences are at least so high at a quorum.
+    Raised(Fences),
+    /// A tombstone was dropped, as far as this holder can tell.
+    Dropped(Key),
+}
+
+/// One member as the holder of one partition, or as one that may become it.
+#[derive(Clone, Debug)]
+pub struct Holder<C, O> {
+    me: MemberId,
+    broken: Broken,
+    configs: Configs,
+    /// The epoch this member has adopted.
+    epoch: Epoch,
+    /// The highest round seen in any ballot.
+    round: u32,
+    nonce: Nonce,
+    attempt: Option<Attempt>,
+    /// What is known of rows beyond this member's own, under the present ballot.
+    knowledge: Knowledge,
+    fences: Fences,
+    /// Whether fences are to be raised as soon as this member holds the partition.
+    raise_wanted: bool,
+    lanes: BTreeMap<Key, Lane<C, O>>,
+    /// Which lane waits for rows of others, by the nonce of the question.
+    touching: BTreeMap<Nonce, Key>,
+    /// Which lane has a content on its way to this register.
+    proposing: BTreeMap<Key, Key>,
+    collection: Option<Collection>,
+    effects: Vec<Effect<C, O>>,
+}
+
+impl<C: Clone, O: Clone> Holder<C, O> {
+    /// A member that holds nothing. `promised` is what its acceptor has promised; `nonce` is one that it never used.
+    pub fn new(me: MemberId, configs: Configs, promised: Ballot, nonce: Nonce, broken: Broken) -> Self {
+        Self {
+            me,
+            broken,
+            configs,
+            epoch: promised.epoch,
+            round: promised.round,
+            nonce,
+            attempt: None,
+            knowledge: Knowledge::default(),
+            fences: Fences::default(),
+            raise_wanted: false,
+            lanes: BTreeMap::new(),
+            touching: BTreeMap::new(),
+            proposing: BTreeMap::new(),
+            collection: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// The ballot under which this member holds the partition, if it does.
+    pub fn ballot(&self) -> Option<Ballot> {
+        self.attempt
+            .as_ref()
+            .filter(|attempt| attempt.is_holder)
+            .map(|attempt| attempt.ballot)
+    }
+
+    /// Whether nothing waits for anything.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.is_empty() && self.collection.is_none()
+    }
+
+    /// Learns of a configuration; see [`Configs::learn`].
+    pub fn learn_config(&mut self, epoch: Epoch, config: Config) {
+        self.configs.learn(epoch, config);
+    }
+
+    /// What follows from an event.
+    pub fn step(&mut self, event: Event<C, O>) -> Vec<Effect<C, O>> {
+        match event {
+            Event::Submit(operation) => self.submit(operation),
+            Event::Loaded { lane, rows } => self.loaded(&lane, rows),
+            Event::Decided { lane, decision } => self.decided(&lane, decision),
+            Event::Reply { from, reply } => self.reply(from, reply),
+            Event::Compared {
+                from,
+                nonce,
+                behind,
+                next,
+            } => self.compared(from, nonce, behind, next),
+            Event::Resend => self.resend(),
+            Event::Adopted(epoch) => self.adopted(epoch),
+            Event::Collect(tombstones) => self.collect(tombstones),
+            Event::Raise(fences) => self.raise(fences),
+            Event::StepDown => self.depose(),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn reply(&mut self, from: MemberId, reply: Reply) {
+        match reply {
+            Reply::Promise {
+                ballot,
+                rows,
+                fences,
+                nonce,
+            } => self.promised(from, ballot, rows, fences, nonce),
+            Reply::Heads {
+                ballot,
+                heads,
+                next,
+                nonce,
+            } if self.ballot() == Some(ballot) => self.effects.push(Effect::Compare {
+                from,
+                nonce,
+                heads,
+                next,
+            }),
+            Reply::Accepted { stamp, key, nonce } => self.accepted(from, stamp, &key, nonce),
+            Reply::Confirmed {
+                ballot, key, stamp, ..
+            } => self.confirmed(from, ballot, &key, stamp),
+            Reply::Raised { ballot, fences, .. } => self.raised(from, ballot, fences),
+            Reply::Refused { ballot, promised, .. } => self.refused(ballot, promised),
+            // Told to readers.
+            Reply::Heads { .. } | Reply::Found { .. } | Reply::Learned { .. } => {}
+        }
+    }
+
+    /// Somebody promised a higher ballot: this member holds nothing any more.
+    fn refused(&mut self, ballot: Ballot, promised: Ballot) {
+        if promised.epoch == self.epoch {
+            self.round = self.round.max(promised.round);
+        }
+        if self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.ballot == ballot)
+            && promised > ballot
+        {
+            self.depose();
+        }
+    }
+
+    fn adopted(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            self.depose();
+            self.epoch = epoch;
+            self.round = 0;
+        }
+    }
+
+    /// Ends the attempt. What was being written may yet be chosen by somebody else's takeover; the rest never will.
+    fn depose(&mut self) {
+        self.attempt = None;
+        self.collection = None;
+        self.raise_wanted = false;
+        self.knowledge = Knowledge::default();
+        self.touching.clear();
+        self.proposing.clear();
+        for (_, lane) in std::mem::take(&mut self.lanes) {
+            for (op, answer) in lane.abandon() {
+                self.effects.push(Effect::Answer { op, answer });
+            }
+        }
+    }
+
+    fn raise(&mut self, fences: Fences) {
+        // At once, so that what is decided from now on respects them, whether or not a quorum is reached.
+        self.fences = self.fences.max(fences);
+        match &mut self.attempt {
+            Some(attempt) if attempt.is_holder => {
+                attempt.raising = Some((self.fences, BTreeSet::new()));
+                self.raise_wanted = false;
+                self.send_raise();
+            }
+            Some(_) => self.raise_wanted = true,
+            None => {
+                self.raise_wanted = true;
+                self.attempt();
+            }
+        }
+    }
+
+    fn send_raise(&mut self) {
+        let Some(ballot) = self.ballot() else { return };
+        let fences = self.fences;
+        self.broadcast(|nonce| Request::Raise {
+            ballot,
+            fences,
+            nonce,
+        });
+    }
+
+    fn raised(&mut self, from: MemberId, ballot: Ballot, fences: Fences) {
+        let Some(config) = self.config() else { return };
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.ballot == ballot) else {
+            return;
+        };
+        let Some((wanted, agreed)) = &mut attempt.raising else {
+            return;
+        };
+        if fences.max(*wanted) == fences {
+            agreed.insert(from);
+        }
+        if config.is_quorum(agreed) {
+            let wanted = *wanted;
+            attempt.raising = None;
+            self.effects.push(Effect::Raised(wanted));
+        }
+    }
+
+    fn resend(&mut self) {
+        self.resend_promises();
+        self.resend_lanes();
+        self.resend_collection();
+        if self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.raising.is_some())
+        {
+            self.send_raise();
+        }
+    }
+
+    /// The configuration of the adopted epoch.
+    fn config(&self) -> Option<Arc<Config>> {
+        self.configs.get(self.epoch).cloned()
+    }
+
+    fn is_sole(&self) -> bool {
+        self.configs
+            .get(self.epoch)
+            .is_some_and(|config| config.is_sole(self.me))
+    }
+
+    fn next_nonce(&mut self) -> Nonce {
+        self.nonce = self.nonce.wrapping_add(1);
+        self.nonce
+    }
+
+    /// Asks every member of the configuration the same, and returns the nonce of the question.
+    fn broadcast(&mut self, request: impl Fn(Nonce) -> Request) -> Nonce {
+        let nonce = self.next_nonce();
+        let members = self.config().map(|config| config.members()).unwrap_or_default();
+        for to in members {
+            let request = request(nonce);
+            self.effects.push(Effect::Send { to, request });
+        }
+        nonce
+    }
+}
