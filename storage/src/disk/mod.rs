@@ -67,6 +67,10 @@
 //! A row is the newest record of its key. Compaction writes the records that still count again, at the end of the log;
 //! a drop is kept until no older segment is left in which an older record of its key could lie.
 //!
+//! # Index of rows
+//! It lies in `index` beside the log: a manifest and tables, see `rows/tree/manifest.rs`, `rows/tree/table.rs` and
+//! `rows/tree/block.rs` for their formats to the byte. Another version of it is not read but made anew.
+//!
 //! # Blocks
 //! Each directory of blocks holds a log called `blocks` in segments of 1 GiB, whose frames `blocks/record.rs` describes
 //! to the byte, and a file that says whose it is, see `blocks/identity.rs`. The index of all of them lies beside the

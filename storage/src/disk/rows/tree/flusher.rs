@@ -3,12 +3,17 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use super::levels::Writers;
 use super::store::TreeStore;
 use crate::disk::DiskError;
 
 /// Memtables that may wait to be flushed; then writers wait.
 const WAITING_MAX: usize = 3;
+
+/// Without a flush for so long, nobody is taken to write.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The thread that flushes, owned.
 pub(super) struct Flusher {
@@ -94,9 +99,11 @@ impl Shared {
 
     fn serve(&self) {
         let _ended = Ended(self);
-        while self.wait() {
+        let mut tidy = false;
+        while let Some(writers) = self.wait(tidy) {
             // Memtables that become complete during a merge are flushed before the next one.
-            while self.flush() && self.merge() {}
+            while self.flush() && self.merge(writers) {}
+            tidy = writers == Writers::Quiet;
         }
     }
 
@@ -113,21 +120,31 @@ impl Shared {
     }
 
     /// Does one merge that is due; false if there is no more to do for now.
-    fn merge(&self) -> bool {
-        let merged = self.store.merge(&|| self.lock().stop);
+    fn merge(&self, writers: Writers) -> bool {
+        let merged = self.store.merge(writers, &|| self.lock().stop);
         merged.unwrap_or_else(|error| {
             tracing::warn!(%error, "tables of the row index not merged");
             false
         })
     }
 
-    /// Waits for work; false once stopped.
-    fn wait(&self) -> bool {
+    /// Waits for work, or unless all is `tidy` until nobody has written for a while; `None` once stopped.
+    fn wait(&self, tidy: bool) -> Option<Writers> {
         let idle = |state: &mut State| !state.wanted && !state.stop;
-        let waited = self.changed.wait_while(self.lock(), idle);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = if tidy {
+            let waited = self.changed.wait_while(self.lock(), idle);
+            waited.unwrap_or_else(PoisonError::into_inner)
+        } else {
+            let waited = self.changed.wait_timeout_while(self.lock(), QUIET, idle);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        };
+        let writers = if state.wanted {
+            Writers::Busy
+        } else {
+            Writers::Quiet
+        };
         state.wanted = false;
-        !state.stop
+        (!state.stop).then_some(writers)
     }
 }
 

@@ -8,8 +8,11 @@ use std::cmp::Reverse;
 
 use super::table::TableNumber;
 
-/// So many fresh tables are merged, and more of a size: each is one more place to look for a row.
+/// So many fresh tables are merged: each is one more place to look for a row.
 const FRESH_MAX: usize = 4;
+/// So many are merged when nobody writes. Each stands for up to 32 MiB of the row log, so writing the first level again
+/// for two costs no more than the log did.
+const FRESH_MAX_QUIET: usize = 2;
 /// Fresh tables with so many bytes are merged: a quarter of the level they are merged into.
 const FRESH_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of the first level.
@@ -21,6 +24,15 @@ const LEVEL_RATIO: u64 = 10;
 const TABLE_BYTES: u64 = 16 << 20;
 /// Levels at most: the last would have 64 TB.
 pub(super) const LEVELS_MAX: usize = 7;
+
+/// What happens to the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writers {
+    /// Rows are being written.
+    Busy,
+    /// Nobody has written for a while.
+    Quiet,
+}
 
 /// What a decision must know of a table.
 pub(super) trait Spans {
@@ -94,9 +106,13 @@ impl<T: Spans + Clone> Levels<T> {
     }
 
     /// The merge that is due, if any.
-    pub(super) fn next_merge(&self) -> Option<Merge<T>> {
+    pub(super) fn next_merge(&self, writers: Writers) -> Option<Merge<T>> {
+        let fresh_max = match writers {
+            Writers::Busy => FRESH_MAX,
+            Writers::Quiet => FRESH_MAX_QUIET,
+        };
         let bytes = |tables: &[T]| tables.iter().map(T::bytes).sum::<u64>();
-        if self.fresh.len() >= FRESH_MAX || bytes(&self.fresh) >= FRESH_BYTES_MAX {
+        if self.fresh.len() >= fresh_max || bytes(&self.fresh) >= FRESH_BYTES_MAX {
             return Some(self.merge(self.fresh.clone(), Vec::new(), 0));
         }
         let (level, tables) = self
@@ -246,7 +262,7 @@ mod tests {
                 if !flush_meanwhile {
                     levels.fresh.insert(0, waiting.take().unwrap());
                 }
-                while let Some(merge) = levels.next_merge() {
+                while let Some(merge) = levels.next_merge(Writers::Busy) {
                     let into = if merge.is_move() { merge.upper.clone() } else { do_merge(&merge, &mut next) };
                     if let Some(table) = waiting.take() {
                         levels.fresh.insert(0, table);
@@ -283,10 +299,29 @@ mod tests {
                 vec![table(3, 0..10), table(4, 20..30), table(5, 200..210)],
             ],
         };
-        let merge = levels.next_merge().unwrap();
+        let merge = levels.next_merge(Writers::Busy).unwrap();
         assert_eq!(merge.tables().map(|table| table.number).collect::<Vec<_>>(), [2]);
         assert_eq!((merge.level, merge.oldest), (1, true));
-        assert!(levels.merged(&merge, merge.upper.clone()).next_merge().is_none());
+        assert!(
+            levels
+                .merged(&merge, merge.upper.clone())
+                .next_merge(Writers::Quiet)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn fresh_tables_are_merged_sooner_when_nobody_writes() {
+        let fresh = vec![table(2, 0..3), table(1, 0..3)];
+        let levels = Levels {
+            fresh,
+            levels: Vec::new(),
+        };
+        assert!(levels.next_merge(Writers::Busy).is_none());
+        let merge = levels.next_merge(Writers::Quiet).unwrap();
+        assert_eq!((merge.fresh.len(), merge.level), (2, 0));
+        let merged = levels.merged(&merge, vec![table(3, 0..3)]);
+        assert!(merged.next_merge(Writers::Quiet).is_none());
     }
 
     #[test]
@@ -296,11 +331,11 @@ mod tests {
             levels: vec![vec![table(1, 0..20)], vec![table(2, 15..30)]],
         };
         assert!(
-            !levels.next_merge().unwrap().oldest,
+            !levels.next_merge(Writers::Busy).unwrap().oldest,
             "within the tables merged into"
         );
         levels.levels[1] = vec![table(2, 20..30)];
-        assert!(levels.next_merge().unwrap().oldest);
-        assert_eq!(levels.next_merge().unwrap().lower.len(), 1);
+        assert!(levels.next_merge(Writers::Busy).unwrap().oldest);
+        assert_eq!(levels.next_merge(Writers::Busy).unwrap().lower.len(), 1);
     }
 }

@@ -23,7 +23,7 @@ use std::path::Path;
 use crc_fast::crc32_iscsi;
 
 use super::table::{Proof, TableNumber};
-use super::{decode_place, encode_place};
+use super::{decode_place, encode_place, take};
 use crate::disk::log::Placed;
 
 const NAME: &str = "manifest";
@@ -149,12 +149,6 @@ impl Manifest {
         }
         rest.is_empty().then_some(manifest)
     }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(*taken)
 }
 
 #[cfg(test)]

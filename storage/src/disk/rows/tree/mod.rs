@@ -268,6 +268,13 @@ fn decode_place(bytes: &[u8]) -> Option<Placed> {
     })
 }
 
+/// Takes the first bytes of what is left to read; `None` if there are not enough.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(*taken)
+}
+
 fn read_reached(file: &File) -> io::Result<Option<Placed>> {
     let mut bytes = [0; 24];
     match file.read_exact_at(&mut bytes, 0) {

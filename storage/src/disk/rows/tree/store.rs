@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::filter::KeyHash;
-use super::levels::{LEVELS_MAX, Levels, Merge, Spans, table_bytes};
+use super::levels::{LEVELS_MAX, Levels, Merge, Spans, Writers, table_bytes};
 use super::manifest::{Listed, Manifest, Progress};
 use super::memtable::Memtable;
 use super::scan::{Run, Source, TreeScan};
@@ -229,8 +229,8 @@ impl TreeStore {
     }
 
     /// Does the merge that is due, if any, durably; false if there was none, or `stop` said to stop.
-    pub(super) fn merge(&self, stop: &dyn Fn() -> bool) -> io::Result<bool> {
-        let Some(merge) = self.view().tables.next_merge() else {
+    pub(super) fn merge(&self, writers: Writers, stop: &dyn Fn() -> bool) -> io::Result<bool> {
+        let Some(merge) = self.view().tables.next_merge(writers) else {
             return Ok(false);
         };
         let into = if merge.is_move() {

@@ -27,6 +27,7 @@ use quick_cache::sync::Cache;
 
 use super::block::Block;
 use super::filter::{Filter, KeyHash};
+use super::take;
 
 /// Bytes of a table that are proven at a time.
 const PROVE_BYTES: usize = 1 << 20;
@@ -296,12 +297,6 @@ fn put_key(bytes: &mut Vec<u8>, key: &[u8]) {
     let len = u16::try_from(key.len()).unwrap_or(u16::MAX);
     bytes.extend_from_slice(&len.to_le_bytes());
     bytes.extend_from_slice(key);
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(*taken)
 }
 
 fn take_key(rest: &mut &[u8], keys: &mut Vec<u8>) -> Option<()> {
