@@ -184,6 +184,10 @@ impl Cursor {
     }
 }
 
+/// A cursor that has stayed first for so many rows will stay so for some more: how many is worth a search. Where sources
+/// alternate, searching would cost more than comparing.
+const STAYED_MIN: u32 = 4;
+
 /// Rows of a range in key order, as they were when the scan began.
 pub(crate) struct TreeScan {
     /// Newest source first.
@@ -195,6 +199,8 @@ pub(crate) struct TreeScan {
     given: bool,
     /// Rows of the first cursor's block that come before those of all others: nothing need be compared for them.
     ahead: usize,
+    /// Rows for which the first cursor has stayed first.
+    stayed: u32,
 }
 
 impl TreeScan {
@@ -211,6 +217,7 @@ impl TreeScan {
             to,
             given: false,
             ahead: 0,
+            stayed: 0,
         };
         for source in sources {
             let blocks = Blocks::from(source, from, cache.cloned());
@@ -274,8 +281,12 @@ impl TreeScan {
         }
         self.ahead = 0;
         self.advance(0)?;
-        if self.order.first() == Some(&first) {
-            // It stays first, so it may well stay so for some rows.
+        if self.order.first() != Some(&first) {
+            self.stayed = 0;
+            return Ok(());
+        }
+        self.stayed += 1;
+        if self.stayed >= STAYED_MIN {
             let cursor = &self.cursors[first];
             self.ahead = match self.order.get(1) {
                 None => cursor.end,
