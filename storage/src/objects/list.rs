@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::cluster::summary_of;
 use crate::disk::ScannedRow;
 use crate::model::{Bucket, BucketId, ChecksumAlgorithm, ETag, StorageClass, Timestamp, row_key, summary};
 use crate::{Store, StoreError};
@@ -145,7 +146,7 @@ pub(super) fn object_key(row: ScannedRow<'_>) -> Option<Cow<'_, str>> {
 }
 
 pub(super) fn decode_summary(row: ScannedRow<'_>) -> Result<summary::Summary, StoreError> {
-    summary::decode(row.summary()).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
+    summary::decode(summary_of(row)).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
 }
 
 impl ListedFacts {
