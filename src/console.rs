@@ -174,7 +174,7 @@ impl appliance::Node for Console {
                 Change::Allow => held.with(named),
                 Change::Deny => held.without(named),
             });
-            key = changed.await.map_err(|error| match error {
+            changed.await.map_err(|error| match error {
                 StoreError::NoSuchBucket => NodeError::NoSuchBucket(on.bucket.clone()),
                 other => refusal(other, id_or_name),
             })?;
@@ -219,7 +219,7 @@ impl Console {
 
     fn bucket_info(&self, bucket: &Bucket) -> api::BucketInfo {
         let keys = self.store.access_keys().into_iter().filter_map(|key| {
-            let held = key.grants_on(bucket.id);
+            let held = bucket.grants_of(&key);
             (held != Grants::NONE).then(|| api::BucketKey {
                 id: key.id.to_string(),
                 name: key.name.as_str().into(),
@@ -236,7 +236,7 @@ impl Console {
 
     fn key_shown(&self, key: &AccessKey) -> api::Key {
         let buckets = self.store.buckets().into_iter().filter_map(|bucket| {
-            let held = key.grants_on(bucket.id);
+            let held = bucket.grants_of(key);
             (held != Grants::NONE).then(|| api::KeyBucket {
                 bucket: bucket.name.to_string(),
                 grants: grants_shown(held),

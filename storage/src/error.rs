@@ -1,6 +1,7 @@
 //! Why the store could not do what was asked.
 
 use crate::disk::DiskError;
+use crate::model::command::Refusal;
 use crate::model::{InvalidPartNumber, PartNumber};
 
 /// Why the store could not do what was asked.
@@ -104,6 +105,9 @@ pub enum StoreError {
     /// Other writes took all the memory there is for them; try again later.
     #[error("too many writes at a time")]
     Busy,
+    /// Too few members answered in time: whether it was done is not known. Try again.
+    #[error("too few members of the mesh answer")]
+    Unavailable,
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,
@@ -126,6 +130,26 @@ impl std::fmt::Display for Digest {
             Self::Md5 => f.write_str("Content-MD5"),
             Self::PayloadSha256 => f.write_str("x-amz-content-sha256"),
             Self::Checksum(algorithm) => write!(f, "x-amz-checksum-{}", algorithm.name().to_lowercase()),
+        }
+    }
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::PreconditionFailed => Self::PreconditionFailed,
+            Refusal::NoSuchKey => Self::NoSuchKey,
+            Refusal::NoSuchUpload => Self::NoSuchUpload,
+            Refusal::NoSuchBucket | Refusal::BucketClosed => Self::NoSuchBucket,
+            Refusal::BucketExists(_) => Self::BucketAlreadyExists,
+            Refusal::AccessKeyExists => Self::AccessKeyExists,
+            Refusal::NoSuchAccessKey => Self::NoSuchAccessKey,
+            Refusal::TooOld => Self::Busy,
+            Refusal::PartsChanged
+            | Refusal::UploadOpen
+            | Refusal::BucketChanged(_)
+            | Refusal::BucketOpen
+            | Refusal::AccessKeyChanged(_) => Self::Conflict,
         }
     }
 }

@@ -3,13 +3,20 @@
 mod cluster;
 pub mod disk;
 mod error;
+mod limits;
 pub mod model;
 mod objects;
+pub mod placement;
+mod random;
 pub mod register;
 mod repair;
 mod seal;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod store;
+mod tasks;
 
+pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;

@@ -5,24 +5,35 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser, Writes};
+use crate::cluster::peers::NoPeers;
+use crate::cluster::{Blocks, Directory, Hot, Partitions, Releaser};
+#[cfg(any(test, feature = "simulation"))]
+use crate::disk::SimulatedLayout;
+#[cfg(any(test, feature = "simulation"))]
+use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
-use crate::model::{AccessKey, KeyName, Timestamp, row_key};
+use crate::limits::Limits;
+use crate::model::{AccessKey, KeyName, MemberId, Timestamp, row_key};
 use crate::objects::{NewKey, OpenedVersion};
+use crate::register::Config;
 use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::seal::Keyring;
+use crate::tasks::Tasks;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
 pub(crate) const MEMORY_UNIT: usize = 64 * 1024;
+
+/// The membership of the first box of a mesh.
+const ALONE: MemberId = MemberId(1);
 
 /// How a store is opened; already valid. Has no `Debug`, so that the phrase reaches no log.
 #[derive(Clone)]
@@ -38,6 +49,28 @@ pub struct Options {
     /// Bytes of content that all writes together may hold in memory; at least 32 MiB.
     pub memory: usize,
     /// Bytes of content that was read lately and is kept in memory while it is in use.
+    pub hot: u64,
+}
+
+/// How a simulated store is opened.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone)]
+pub struct SimulatedOptions {
+    /// Everything durable of it.
+    pub medium: Arc<dyn Medium>,
+    /// How its disk is laid out.
+    pub layout: SimulatedLayout,
+    /// All its keys follow from this; the same at each start.
+    pub keys: u64,
+    /// The most content a row carries itself.
+    pub inline_bytes: usize,
+    /// The most content one block holds, up to 4 MiB.
+    pub block_bytes: usize,
+    /// A manifest whose CBOR is longer goes into blocks of its own.
+    pub manifest_bytes: usize,
+    /// The least a part of an upload has that is not the last.
+    pub part_bytes_min: u64,
+    /// As in [`Options::hot`]. Runs are equal only where nothing is pushed out: 0, or far more than is ever read.
     pub hot: u64,
 }
 
@@ -72,14 +105,16 @@ pub(crate) struct Inner {
     /// How far scrubbing has come.
     pub(crate) scrub: Mutex<ScrubStatus>,
     /// Commits, and reads ahead: they run to their end.
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tasks: Tasks,
+    /// How large the pieces of objects are.
+    pub(crate) limits: Limits,
     background: Background,
 }
 
 /// What runs beside requests.
 #[derive(Default)]
 struct Background {
-    tasks: TaskTracker,
+    tasks: Tasks,
     /// Ends collection, scrubbing and cooling.
     stop: CancellationToken,
     /// Ends the releaser, after the last commit.
@@ -119,16 +154,51 @@ impl Store {
                 return Err(error);
             }
         };
-        let partitions = Partitions::new(disk.clone());
+        let store = Self::start(disk, keyring, options.memory, options.hot, Limits::PRODUCT).await?;
+        let first_start = match phrase {
+            Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
+            None => None,
+        };
+        Ok((store, first_start))
+    }
+
+    /// Opens a store in a simulation (see [`crate::simulation`]), creating it on the first start. It has no access key at
+    /// first.
+    ///
+    /// # Errors
+    /// The disk cannot be opened, or keys are other than those it was created with.
+    #[cfg(any(test, feature = "simulation"))]
+    pub async fn open_simulated(options: SimulatedOptions) -> Result<Self, StoreError> {
+        let disk = Disk::open_simulated(&options.medium, &options.layout)?;
+        let limits = Limits {
+            inline_bytes: options.inline_bytes,
+            block_bytes: options.block_bytes,
+            manifest_bytes: options.manifest_bytes,
+            part_bytes_min: options.part_bytes_min,
+        };
+        Self::start(disk, Keyring::of_seed(options.keys), 0, options.hot, limits).await
+    }
+
+    /// Puts together what a store is made of, and starts what runs beside requests.
+    async fn start(
+        disk: Disk,
+        keyring: Keyring,
+        memory: usize,
+        hot: u64,
+        limits: Limits,
+    ) -> Result<Self, StoreError> {
+        let tasks = Tasks::default();
+        let alone = Config::sole(ALONE);
+        let partitions = Partitions::open(ALONE, &disk, Arc::new(NoPeers), &alone, tasks.clone())?;
         let mark = take_clean_mark(&disk, &partitions).await?;
         let directory = Directory::load(&disk, &partitions, &keyring)?;
-        let memory_units = (options.memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
+        let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
         let store = Self(Arc::new(Inner {
             blocks: Blocks::new(disk.clone()),
             releaser: Releaser::default(),
             memory: Arc::new(Semaphore::new(memory_units)),
             memory_units,
-            hot: Hot::new(options.hot),
+            hot: Hot::new(hot),
             loss: disk.status().rows.loss,
             collected: AtomicU64::new(
                 mark.as_ref()
@@ -136,19 +206,17 @@ impl Store {
                     .as_millis(),
             ),
             scrub: Mutex::new(scrub::load(&partitions)),
-            tasks: TaskTracker::new(),
+            tasks,
+            limits,
             background: Background::default(),
             disk,
             keyring,
             directory,
             partitions,
         }));
-        store.start(mark);
-        let first_start = match phrase {
-            Some(recovery_phrase) => Some(store.first_start(recovery_phrase).await?),
-            None => None,
-        };
-        Ok((store, first_start))
+        store.start_background(mark);
+        store.reopen_buckets().await;
+        Ok(store)
     }
 
     /// Finishes commits in flight, frees what waits to be freed, flushes and closes.
@@ -174,9 +242,16 @@ impl Store {
             return Ok(());
         }
         let collected = Timestamp::from_millis(self.0.collected.load(Ordering::Relaxed));
-        let mut writes = Writes::default();
-        writes.put(row_key::clean_mark(), Vec::new(), &CleanMark { collected });
-        self.0.partitions.commit_root(writes).await
+        let mark = CleanMark { collected };
+        self.0.partitions.keep(row_key::clean_mark(), &mark).await
+    }
+
+    /// Answers a call of another member's store, which came from its [`Peers`](crate::Peers).
+    ///
+    /// # Errors
+    /// The call does not read, or the disk fails.
+    pub async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+        self.0.partitions.answer(from, call).await
     }
 
     /// What the disk says about itself.
@@ -197,7 +272,7 @@ impl Store {
         self.0.tasks.spawn(commit).await.map_err(|_| StoreError::Closed)?
     }
 
-    fn start(&self, mark: Option<CleanMark>) {
+    fn start_background(&self, mark: Option<CleanMark>) {
         let inner = &self.0;
         let Background { tasks, stop, drained } = &inner.background;
         let release = inner.releaser.clone().run(inner.blocks.clone(), drained.clone());
@@ -257,4 +332,34 @@ async fn open_keyring(
         .run(move || Keyring::open(&state, has_data, phrase.as_ref().map(|words| words.as_str())))
         .await?;
     opened.map_err(|error| StoreError::Keys(Box::new(error)))
+}
+
+/// What only simulations may ask of a store.
+#[cfg(any(test, feature = "simulation"))]
+impl Store {
+    /// Ends the store as a killed process ends: each task at the point where it waits, and nothing is closed. Its medium
+    /// must refuse whatever it still tries.
+    pub fn kill(&self) {
+        self.0.tasks.kill();
+        self.0.background.tasks.kill();
+    }
+
+    /// Frees what nothing refers to, now; says how many references were released.
+    ///
+    /// # Errors
+    /// The disk fails, or a row does not read.
+    pub async fn collect(&self) -> Result<u64, StoreError> {
+        let collected = collect::collect(&self.0, &CancellationToken::new()).await?;
+        Ok(collected.released)
+    }
+
+    /// Whether everything that lost its version has been freed.
+    pub fn is_settled(&self) -> bool {
+        self.0.releaser.is_settled()
+    }
+
+    /// The disk under it.
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
+    }
 }

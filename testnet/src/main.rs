@@ -9,6 +9,7 @@
 mod bench;
 mod client;
 mod kill;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Verb {
     BenchBare(bench::BareOptions),
     /// Kill the server under load, again and again, and check that no acknowledged write is lost
     Kill(kill::Options),
+    /// Run simulated worlds, one for each seed, and check that every promise holds
+    Simulate(simulate::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -38,5 +41,6 @@ fn main() -> Result<ExitCode> {
         Verb::Bench(options) => bench::bench(&options),
         Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
         Verb::Kill(options) => kill::kill(&options),
+        Verb::Simulate(options) => simulate::simulate(&options),
     }
 }

@@ -48,6 +48,21 @@ fn every_source_file_keeps_the_rules_of_the_house() {
 }
 
 #[test]
+fn the_product_is_built_without_simulations() {
+    let built_with = |manifest: &Path| fs::read_to_string(manifest).unwrap().contains("simulation");
+    let product = [
+        "Cargo.toml",
+        "p2p/Cargo.toml",
+        "s3/Cargo.toml",
+        "appliance/Cargo.toml",
+    ];
+    for manifest in product {
+        assert!(!built_with(&root().join(manifest)), "{manifest}");
+    }
+    assert!(built_with(&root().join("testnet/Cargo.toml")));
+}
+
+#[test]
 fn the_drawing_in_the_readme_names_every_crate() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     assert_eq!(missing_from_drawing(&readme), Vec::<&str>::new());

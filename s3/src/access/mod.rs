@@ -209,7 +209,7 @@ impl Access {
 
     /// Whether a caller may: a denying policy wins, then grants, then an allowing policy.
     pub fn may(&self, caller: &Identity, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
-        let own = key_of(caller).map_or(Grants::NONE, |key| key.grants_on(bucket.id));
+        let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
         let granted = rule.need.met_by(own, public_grants(bucket.settings.acl, caller));
         let Some(text) = bucket
             .settings
@@ -255,7 +255,7 @@ impl Access {
     /// # Errors
     /// `AccessDenied`.
     pub fn allow_some_delete(&self, caller: &Identity, bucket: &Bucket) -> S3Result<()> {
-        let own = key_of(caller).map_or(Grants::NONE, |key| key.grants_on(bucket.id));
+        let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
         let granted = Need::Write.met_by(own, public_grants(bucket.settings.acl, caller));
         let rules = [Rule::DELETE_OBJECT, Rule::DELETE_VERSION];
         let allows = |policy: Arc<Policy>| {

@@ -27,7 +27,7 @@ impl From<StoreError> for S3Error {
             StoreError::AccessKeyExists | StoreError::Conflict => S3Code::OperationAborted,
             StoreError::DiskFull => S3Code::InsufficientStorage,
             StoreError::Busy => S3Code::SlowDown,
-            StoreError::Closed => S3Code::ServiceUnavailable,
+            StoreError::Closed | StoreError::Unavailable => S3Code::ServiceUnavailable,
             StoreError::Body(cause) => return from_body(cause),
             StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
             StoreError::DigestMismatch(digest) => return digest_mismatch(digest),

@@ -29,7 +29,7 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
     let mut buckets = call.gateway.store.buckets();
     buckets.retain(|bucket| {
         let name = bucket.name.as_str();
-        key.grants_on(bucket.id) != Grants::NONE && name.starts_with(prefix) && name > after
+        bucket.grants_of(key) != Grants::NONE && name.starts_with(prefix) && name > after
     });
     let next = (max > 0 && buckets.len() > max).then(|| buckets[max - 1].name.clone());
     buckets.truncate(max);

@@ -25,7 +25,7 @@ pub(crate) async fn put_bucket_policy(call: &Call, bucket: &Bucket, body: Reques
     let text = text.to_owned();
     call.gateway
         .store
-        .change_bucket(bucket, |settings| settings.policy = Some(text))
+        .change_bucket(bucket, move |settings| settings.policy = Some(text.clone()))
         .await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

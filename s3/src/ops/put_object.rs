@@ -32,7 +32,7 @@ pub(crate) async fn put_object(
         class: storage_class(&call.headers)?,
         condition,
     };
-    call.gateway.store.check_early(bucket, key, &condition)?;
+    call.gateway.store.check_early(bucket, key, &condition).await?;
     let stored = call.gateway.store.put_object(bucket, key, new, body).await;
     let outcome = stored.map_err(|error| conditional(condition, error))?;
     let mut reply = empty(StatusCode::OK);

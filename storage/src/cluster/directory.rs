@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 
-use super::{Partitions, Writes};
+use super::Partitions;
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::model::{AccessKey, AccessKeyId, Bucket, BucketId, BucketName, row_key};
+use crate::model::command::{Command, Outcome, RootCommand, RowKey, Submission};
+use crate::model::{
+    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, OpId, Timestamp, row_key,
+};
 use crate::seal::{BucketKey, Keyring};
 
 /// As many writers as a bucket can have at once; deleting the bucket takes all places.
@@ -20,10 +23,21 @@ const GATE: u32 = 1 << 20;
 pub(crate) struct BucketEntry {
     pub(crate) bucket: Arc<Bucket>,
     pub(crate) key: Arc<BucketKey>,
+    wrapped_key: Bytes,
     gate: Arc<Semaphore>,
 }
 
 impl BucketEntry {
+    /// The row of this bucket with something changed in it.
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut Bucket)) -> BucketRow {
+        let mut bucket = Bucket::clone(&self.bucket);
+        change(&mut bucket);
+        BucketRow {
+            bucket,
+            wrapped_key: self.wrapped_key.clone(),
+        }
+    }
+
     /// Enters as a writer: the bucket is not deleted before the permit is dropped.
     ///
     /// # Errors
@@ -64,22 +78,15 @@ pub(crate) struct Directory {
 struct Maps {
     names: BTreeMap<BucketName, Arc<BucketEntry>>,
     ids: HashMap<BucketId, Arc<BucketEntry>>,
-    keys: BTreeMap<AccessKeyId, Arc<AccessKey>>,
+    keys: BTreeMap<AccessKeyId, KeyEntry>,
     /// Rows that did not read: their names stay taken, so that nothing overwrites what a person may still mend.
-    unreadable: HashSet<Vec<u8>>,
+    unreadable: HashSet<RowKey>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct BucketRow {
-    bucket: Bucket,
-    #[serde(with = "serde_bytes")]
-    wrapped_key: Vec<u8>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AccessKeyRow {
-    #[serde(with = "serde_bytes")]
-    sealed: Vec<u8>,
+/// An access key, and the version of its row.
+struct KeyEntry {
+    key: Arc<AccessKey>,
+    version: u64,
 }
 
 impl Directory {
@@ -90,16 +97,16 @@ impl Directory {
     pub(crate) fn load(disk: &Disk, partitions: &Partitions, keyring: &Keyring) -> Result<Self, StoreError> {
         let mut maps = Maps::default();
         for row in rows_of(disk, row_key::Root::Bucket)? {
-            match open_bucket(partitions, keyring, &row) {
-                Ok(Some((bucket, key))) => maps.insert(Arc::new(bucket), Arc::new(key), new_gate()),
+            match read_bucket(partitions, keyring, &row) {
+                Ok(Some((row, key))) => maps.insert(row, Arc::new(key), new_gate()),
                 Ok(None) => {}
                 Err(error) => maps.leave(row, &error),
             }
         }
         for row in rows_of(disk, row_key::Root::AccessKey)? {
-            match open_access_key(partitions, keyring, &row) {
+            match read_access_key(partitions, keyring, &row) {
                 Ok(Some(key)) => {
-                    maps.keys.insert(key.id.clone(), Arc::new(key));
+                    maps.keys.insert(key.key.id.clone(), key);
                 }
                 Ok(None) => {}
                 Err(error) => maps.leave(row, &error),
@@ -141,37 +148,77 @@ impl Directory {
 
     /// The access key of that id.
     pub(crate) fn key(&self, id: &AccessKeyId) -> Result<Arc<AccessKey>, StoreError> {
-        self.maps()
-            .keys
-            .get(id)
-            .cloned()
-            .ok_or(StoreError::NoSuchAccessKey)
+        self.versioned_key(id).map(|(key, _)| key)
+    }
+
+    /// The access key of that id, and the version of its row.
+    pub(crate) fn versioned_key(&self, id: &AccessKeyId) -> Result<(Arc<AccessKey>, u64), StoreError> {
+        let maps = self.maps();
+        let entry = maps.keys.get(id).ok_or(StoreError::NoSuchAccessKey)?;
+        Ok((entry.key.clone(), entry.version))
     }
 
     /// All access keys by id.
     pub(crate) fn keys(&self) -> Vec<Arc<AccessKey>> {
-        self.maps().keys.values().cloned().collect()
+        self.maps().keys.values().map(|entry| entry.key.clone()).collect()
     }
 
-    /// Waits for the right to change the directory.
+    /// Submits a command about one row of the directory; what comes of it is visible here when this returns.
     ///
     /// # Errors
-    /// Never while the store is open.
-    pub(crate) async fn change<'a>(
-        &'a self,
-        partitions: &'a Partitions,
-        keyring: &'a Keyring,
-    ) -> Result<Change<'a>, StoreError> {
-        let permit = self.changing.acquire().await.map_err(|_| StoreError::Closed)?;
-        Ok(Change {
-            directory: self,
-            partitions,
-            keyring,
-            writes: Writes::default(),
-            rows: Vec::new(),
-            edits: Vec::new(),
-            _permit: permit,
-        })
+    /// The disk fails, or the row is one that does not read.
+    pub(crate) async fn submit(
+        &self,
+        partitions: &Partitions,
+        keyring: &Keyring,
+        command: RootCommand,
+    ) -> Result<Outcome, StoreError> {
+        // One at a time, so that the copy here never goes back to an older row.
+        let _alone = self.changing.acquire().await.map_err(|_| StoreError::Closed)?;
+        let about = About::of(&command);
+        if self.maps().unreadable.contains(&about.row()) {
+            return Err(StoreError::Damaged(
+                "the row of that name does not read; it is left as it is".into(),
+            ));
+        }
+        let submission = Submission {
+            op: OpId::new(),
+            started: Timestamp::now(),
+            command: Command::Root(command),
+        };
+        let outcome = partitions.submit(submission).await?;
+        self.learn(keyring, &about, &outcome)?;
+        Ok(outcome)
+    }
+
+    /// Changes the local copy by what is known now of a row.
+    fn learn(&self, keyring: &Keyring, about: &About, outcome: &Outcome) -> Result<(), StoreError> {
+        if let Some(row) = outcome.bucket() {
+            return self.learn_bucket(keyring, row);
+        }
+        match (about, outcome) {
+            (About::Bucket(name), Outcome::BucketGone) => self.maps_mut().remove(name),
+            (About::AccessKey(id), Outcome::AccessKeyGone) => {
+                self.maps_mut().keys.remove(id);
+            }
+            (About::AccessKey(id), outcome) => {
+                if let Some(row) = outcome.access_key() {
+                    let entry = open_access_key(keyring, &row_key::access_key(id), row)?;
+                    self.maps_mut().keys.insert(id.clone(), entry);
+                }
+            }
+            (About::Bucket(_), _) => {}
+        }
+        Ok(())
+    }
+
+    fn learn_bucket(&self, keyring: &Keyring, row: &BucketRow) -> Result<(), StoreError> {
+        let (key, gate) = match self.entry(row.bucket.id) {
+            Ok(known) => (known.key.clone(), known.gate.clone()),
+            Err(_) => (Arc::new(open_bucket_key(keyring, row)?), new_gate()),
+        };
+        self.maps_mut().insert(row.clone(), key, gate);
+        Ok(())
     }
 
     fn maps(&self) -> RwLockReadGuard<'_, Maps> {
@@ -183,98 +230,30 @@ impl Directory {
     }
 }
 
-/// Edits of the directory that become durable, and then visible, together.
-pub(crate) struct Change<'a> {
-    directory: &'a Directory,
-    partitions: &'a Partitions,
-    keyring: &'a Keyring,
-    writes: Writes,
-    rows: Vec<Vec<u8>>,
-    edits: Vec<Edit>,
-    _permit: tokio::sync::SemaphorePermit<'a>,
+/// Which row a command is about.
+enum About {
+    Bucket(BucketName),
+    AccessKey(AccessKeyId),
 }
 
-enum Edit {
-    Bucket(Arc<Bucket>, Arc<BucketKey>, Arc<Semaphore>),
-    NoBucket(Arc<Bucket>),
-    Key(Arc<AccessKey>),
-    NoKey(AccessKeyId),
-}
-
-impl Change<'_> {
-    /// Adds a bucket.
-    pub(crate) fn add_bucket(&mut self, bucket: Bucket) -> Arc<Bucket> {
-        self.put_bucket(bucket, Arc::new(BucketKey::new()), new_gate())
-    }
-
-    /// Replaces a bucket's settings.
-    pub(crate) fn replace_bucket(&mut self, entry: &BucketEntry, bucket: Bucket) -> Arc<Bucket> {
-        self.put_bucket(bucket, entry.key.clone(), entry.gate.clone())
-    }
-
-    /// Removes a bucket and, with its row, its key; the row log forgets the wrapped key when its segment is compacted.
-    pub(crate) fn remove_bucket(&mut self, bucket: Arc<Bucket>) {
-        self.writes.remove(row_key::bucket(&bucket.name));
-        self.edits.push(Edit::NoBucket(bucket));
-    }
-
-    /// Adds or replaces an access key.
-    pub(crate) fn put_key(&mut self, key: AccessKey) -> Arc<AccessKey> {
-        let row = row_key::access_key(&key.id);
-        self.rows.push(row.clone());
-        let sealed = self.keyring.root().seal(&[b"access key", &row], &key).into();
-        self.writes.put(row, Vec::new(), &AccessKeyRow { sealed });
-        let key = Arc::new(key);
-        self.edits.push(Edit::Key(key.clone()));
-        key
-    }
-
-    /// Removes an access key.
-    pub(crate) fn remove_key(&mut self, id: &AccessKeyId) {
-        self.writes.remove(row_key::access_key(id));
-        self.edits.push(Edit::NoKey(id.clone()));
-    }
-
-    /// Makes the edits durable, then visible.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        if self
-            .rows
-            .iter()
-            .any(|row| self.directory.maps().unreadable.contains(row))
-        {
-            return Err(StoreError::Damaged(
-                "the row of that name does not read; it is left as it is".into(),
-            ));
-        }
-        self.partitions.commit_root(self.writes).await?;
-        let mut maps = self.directory.maps_mut();
-        for edit in self.edits {
-            match edit {
-                Edit::Bucket(bucket, key, gate) => maps.insert(bucket, key, gate),
-                Edit::NoBucket(bucket) => maps.remove(&bucket),
-                Edit::Key(key) => {
-                    maps.keys.insert(key.id.clone(), key);
-                }
-                Edit::NoKey(id) => {
-                    maps.keys.remove(&id);
-                }
+impl About {
+    fn of(command: &RootCommand) -> Self {
+        match command {
+            RootCommand::CreateBucket(row) | RootCommand::ReplaceBucket { row, .. } => {
+                Self::Bucket(row.bucket.name.clone())
             }
+            RootCommand::DeleteBucket { name, .. } => Self::Bucket(name.clone()),
+            RootCommand::CreateAccessKey { id, .. }
+            | RootCommand::ReplaceAccessKey { id, .. }
+            | RootCommand::DeleteAccessKey { id, .. } => Self::AccessKey(id.clone()),
         }
-        Ok(())
     }
 
-    fn put_bucket(&mut self, bucket: Bucket, key: Arc<BucketKey>, gate: Arc<Semaphore>) -> Arc<Bucket> {
-        let wrapped_key = key.wrap(self.keyring, &[b"bucket", bucket.id.as_bytes()]);
-        let row = BucketRow { bucket, wrapped_key };
-        let row_key = row_key::bucket(&row.bucket.name);
-        self.rows.push(row_key.clone());
-        self.writes.put(row_key, Vec::new(), &row);
-        let bucket = Arc::new(row.bucket);
-        self.edits.push(Edit::Bucket(bucket.clone(), key, gate));
-        bucket
+    fn row(&self) -> RowKey {
+        match self {
+            Self::Bucket(name) => row_key::bucket(name),
+            Self::AccessKey(id) => row_key::access_key(id),
+        }
     }
 }
 
@@ -284,45 +263,83 @@ impl Maps {
         self.unreadable.insert(row);
     }
 
-    fn insert(&mut self, bucket: Arc<Bucket>, key: Arc<BucketKey>, gate: Arc<Semaphore>) {
-        let entry = Arc::new(BucketEntry { bucket, key, gate });
+    fn insert(&mut self, row: BucketRow, key: Arc<BucketKey>, gate: Arc<Semaphore>) {
+        let entry = Arc::new(BucketEntry {
+            bucket: Arc::new(row.bucket),
+            key,
+            wrapped_key: row.wrapped_key,
+            gate,
+        });
+        if self
+            .names
+            .get(&entry.bucket.name)
+            .is_some_and(|known| known.bucket.id != entry.bucket.id)
+        {
+            self.remove(&entry.bucket.name);
+        }
         self.ids.insert(entry.bucket.id, entry.clone());
         self.names.insert(entry.bucket.name.clone(), entry);
     }
 
-    fn remove(&mut self, bucket: &Bucket) {
-        self.names.remove(&bucket.name);
-        if let Some(entry) = self.ids.remove(&bucket.id) {
+    fn remove(&mut self, name: &BucketName) {
+        if let Some(entry) = self.names.remove(name) {
+            self.ids.remove(&entry.bucket.id);
             entry.shut();
         }
     }
 }
 
-fn open_bucket(
-    partitions: &Partitions,
-    keyring: &Keyring,
-    row: &[u8],
-) -> Result<Option<(Bucket, BucketKey)>, StoreError> {
-    let Some(BucketRow { bucket, wrapped_key }) = partitions.read(row)? else {
-        return Ok(None);
-    };
-    let key = BucketKey::unwrap(keyring, &[b"bucket", bucket.id.as_bytes()], &wrapped_key)
-        .map_err(|error| StoreError::Damaged(format!("key of the bucket: {error}")))?;
-    Ok(Some((bucket, key)))
+/// The row of a new bucket, with a key of its own.
+pub(crate) fn new_bucket(keyring: &Keyring, bucket: Bucket) -> BucketRow {
+    let wrapped_key = BucketKey::new()
+        .wrap(keyring, &[b"bucket", bucket.id.as_bytes()])
+        .into();
+    BucketRow { bucket, wrapped_key }
 }
 
-fn open_access_key(
+/// The row of an access key, sealed.
+pub(crate) fn access_key_row(keyring: &Keyring, key: &AccessKey) -> AccessKeyRow {
+    let row = row_key::access_key(&key.id);
+    AccessKeyRow {
+        serial: key.serial,
+        version: 1,
+        sealed: keyring.root().seal(&[b"access key", &row], key),
+    }
+}
+
+fn read_bucket(
     partitions: &Partitions,
     keyring: &Keyring,
     row: &[u8],
-) -> Result<Option<AccessKey>, StoreError> {
-    let Some(AccessKeyRow { sealed }) = partitions.read(row)? else {
+) -> Result<Option<(BucketRow, BucketKey)>, StoreError> {
+    let Some(row) = partitions.read::<BucketRow>(row)? else {
         return Ok(None);
     };
-    let opened = keyring.root().open(&[b"access key", row], &sealed);
-    opened
-        .map(Some)
-        .map_err(|error| StoreError::Damaged(error.to_string()))
+    let key = open_bucket_key(keyring, &row)?;
+    Ok(Some((row, key)))
+}
+
+fn open_bucket_key(keyring: &Keyring, row: &BucketRow) -> Result<BucketKey, StoreError> {
+    BucketKey::unwrap(keyring, &[b"bucket", row.bucket.id.as_bytes()], &row.wrapped_key)
+        .map_err(|error| StoreError::Damaged(format!("key of the bucket: {error}")))
+}
+
+fn read_access_key(
+    partitions: &Partitions,
+    keyring: &Keyring,
+    row_key: &[u8],
+) -> Result<Option<KeyEntry>, StoreError> {
+    let row: Option<AccessKeyRow> = partitions.read(row_key)?;
+    row.map(|row| open_access_key(keyring, row_key, &row)).transpose()
+}
+
+fn open_access_key(keyring: &Keyring, row_key: &[u8], row: &AccessKeyRow) -> Result<KeyEntry, StoreError> {
+    let opened = keyring.root().open(&[b"access key", row_key], &row.sealed);
+    let key = opened.map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(KeyEntry {
+        key: Arc::new(key),
+        version: row.version,
+    })
 }
 
 fn new_gate() -> Arc<Semaphore> {

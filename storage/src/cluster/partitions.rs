@@ -1,78 +1,167 @@
-//! Registers, one per row: read, and change one at a time; with one replica, quorum is that replica's disk.
+//! Registers, one per row, as the store uses them: changed by commands, read as last committed.
 
-use std::hash::{BuildHasher, RandomState};
+use std::cell::RefCell;
+use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use serde::{Deserialize, Serialize};
 
+use super::peers::Peers;
+use super::registers::{Machine, ROOT_PARTITION, Registers, record};
+use super::unsettled::Unsettled;
 use crate::StoreError;
-use crate::disk::{Disk, Found, RowId, RowWrite};
-use crate::model::{BucketId, ObjectKey};
-
-/// Version byte in front of the CBOR of every row.
-const ROW_VERSION: u8 = 1;
-/// Keys that share a lane wait for each other; with this many lanes that is rare.
-const LANES: usize = 4096;
+use crate::disk::{Disk, Found, RowId, ScannedRow};
+use crate::model::command::{
+    Command, Decision as Decided, Fences, Outcome, Recent, Row, RowChange, RowKey, Rows, Submission, decide,
+    decode_row, encode_row,
+};
+use crate::model::{MemberId, OpId, Timestamp, row_key};
+use crate::register::{self, Change, Config, Decision, Key, KeyRange, Loaded, Operation, Value};
+use crate::tasks::Tasks;
 
 /// The registers of this store.
 pub(crate) struct Partitions {
     disk: Disk,
-    lanes: Vec<Arc<Semaphore>>,
-    hasher: RandomState,
-}
-
-/// The right to change the rows of one object key: the object, its uploads, their parts.
-///
-/// Take one at a time: two claims held by two tasks in different order would wait for ever.
-pub(crate) struct Claim {
-    _permit: OwnedSemaphorePermit,
-}
-
-/// Rows to change together.
-#[derive(Default)]
-pub(crate) struct Writes(Vec<RowWrite>);
-
-impl Writes {
-    /// Sets a row.
-    pub(crate) fn put<R: Serialize>(&mut self, key: Vec<u8>, summary: Vec<u8>, row: &R) {
-        self.0.push(RowWrite::Put {
-            key,
-            summary,
-            value: encode(row),
-        });
-    }
-
-    /// Forgets a row. With one replica a tombstone would be confirmed by all at once.
-    pub(crate) fn remove(&mut self, key: Vec<u8>) {
-        self.0.push(RowWrite::Drop { key });
-    }
+    registers: Registers<Commands>,
 }
 
 impl Partitions {
-    pub(crate) fn new(disk: Disk) -> Self {
-        let lanes = (0..LANES).map(|_| Arc::new(Semaphore::new(1))).collect();
-        Self {
-            disk,
-            lanes,
-            hasher: RandomState::new(),
+    /// The registers of a member, as its disk remembers them, or as they begin under `first`.
+    ///
+    /// # Errors
+    /// The disk fails, or what it remembers does not read.
+    pub(crate) fn open(
+        me: MemberId,
+        disk: &Disk,
+        peers: Arc<dyn Peers>,
+        first: &Config,
+        tasks: Tasks,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            disk: disk.clone(),
+            registers: Registers::open(me, disk, peers, &Arc::new(Commands), first, tasks)?,
+        })
+    }
+
+    /// Decides a command on the rows as they are and makes all its changes durable. Runs best to its end: whoever gives up
+    /// waiting does not know what came of it.
+    ///
+    /// # Errors
+    /// The disk fails or is full, a row does not read, or too few members answer. [`Unsettled`] says whether the changes
+    /// may be durable.
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, Unsettled> {
+        let row = match &submission.command {
+            Command::Object(command) => row_key::object(command.bucket, command.key.as_str()),
+            Command::Root(command) => command.row(),
+        };
+        let partition = partition_of(&row).unwrap_or(ROOT_PARTITION);
+        let lane = Key::from(row);
+        let operation = Operation {
+            id: register::OpId(*submission.op.as_bytes()),
+            is_retry: false,
+            keys: vec![lane.clone()],
+            lane,
+            ranges: Vec::new(),
+            command: submission,
+        };
+        let is_sole = self.registers.is_sole(partition);
+        match self.registers.submit(partition, operation).await {
+            Ok(Answered::Outcome(outcome)) => Ok(outcome),
+            Ok(Answered::Damaged(why)) => Err(Unsettled::nothing_written(StoreError::Damaged(why))),
+            Err(error) => Err(Unsettled::submitted(error, is_sole)),
         }
     }
 
-    /// Waits until nobody else changes the rows of this key.
+    /// The row of a register as it stands now, whoever wrote it.
     ///
     /// # Errors
-    /// Never while the store is open.
-    pub(crate) async fn claim(&self, bucket: BucketId, key: &ObjectKey) -> Result<Claim, StoreError> {
-        let hash = self.hasher.hash_one((bucket, key));
-        let lane = self.lanes[usize::try_from(hash % LANES as u64).unwrap_or(0)].clone();
-        let permit = lane.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        Ok(Claim { _permit: permit })
+    /// `Unavailable`: too few members answer. The disk fails, or the row does not read.
+    pub(crate) async fn current<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        let partition = partition_of(key).unwrap_or(ROOT_PARTITION);
+        if self.registers.is_sole(partition) {
+            return self.read(key);
+        }
+        let row = self.registers.read(partition, &Key::copy_from_slice(key)).await?;
+        let value = row.content.value;
+        value.map(|value| decode_row(&value.body)).transpose()
     }
 
-    /// The row as last committed.
+    /// The first key of a range under which a row stands, whoever wrote it.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(crate) async fn first(&self, from: Vec<u8>, to: Vec<u8>) -> Result<Option<Key>, StoreError> {
+        if self.decides_alone() {
+            let disk = self.disk.clone();
+            let scan = move || disk.scan(Included(&from), Excluded(&to)).next().transpose();
+            let first = self.disk.run(scan).await??;
+            return Ok(first.map(|row| Key::copy_from_slice(row.key())));
+        }
+        let (mut from, to) = (Key::from(from), Key::from(to));
+        loop {
+            let page = self.registers.scan(&from, &to, 1).await?;
+            match (page.rows.into_iter().next(), page.next) {
+                (Some((key, _)), _) => return Ok(Some(key)),
+                (None, Some(next)) => from = next,
+                (None, None) => return Ok(None),
+            }
+        }
+    }
+
+    /// At most so many rows of a range, in order, whoever wrote them.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(crate) async fn rows<R: DeserializeOwned + Send + 'static>(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        most: usize,
+    ) -> Result<Vec<R>, StoreError> {
+        if self.decides_alone() {
+            let disk = self.disk.clone();
+            let read = move || {
+                let rows = disk.scan(Included(&from), Excluded(&to)).take(most);
+                let rows = rows.filter_map(|row| match row {
+                    Ok(row) => disk.row(row.key()).transpose(),
+                    Err(error) => Some(Err(error)),
+                });
+                rows.map(|value| decode(&value?)).collect()
+            };
+            return self.disk.run(read).await?;
+        }
+        let (mut from, to) = (Key::from(from), Key::from(to));
+        let mut rows = Vec::new();
+        loop {
+            let page = self.registers.scan(&from, &to, most - rows.len()).await?;
+            for (key, _) in page.rows {
+                rows.extend(self.current::<R>(&key).await?);
+            }
+            match page.next {
+                Some(next) if rows.len() < most => from = next,
+                _ => break,
+            }
+        }
+        rows.truncate(most);
+        Ok(rows)
+    }
+
+    /// Whether this disk alone is the truth about every row.
+    pub(crate) fn decides_alone(&self) -> bool {
+        (0..=ROOT_PARTITION).all(|partition| self.registers.is_sole(partition))
+    }
+
+    /// Answers a call of another member.
+    ///
+    /// # Errors
+    /// It does not read, or the disk fails.
+    pub(crate) async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+        self.registers.answer(from, call).await
+    }
+
+    /// The row as last committed on this disk.
     ///
     /// # Errors
     /// The disk fails, or the row does not read.
@@ -92,38 +181,176 @@ impl Partitions {
         Ok(self.disk.find_row(key, known)?)
     }
 
-    /// Commits all writes or none; durable when it returns.
+    /// Sets a row that only this node knows; no command is about it. Durable when it returns.
     ///
     /// # Errors
-    /// The disk fails or is full; whether the writes are durable is then unknown.
-    pub(crate) async fn commit(&self, _claim: &Claim, writes: Writes) -> Result<(), StoreError> {
-        Ok(self.disk.commit(writes.0).await?)
-    }
-
-    /// As [`Self::commit`], for root rows, whose changes the directory makes one at a time.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub(crate) async fn commit_root(&self, writes: Writes) -> Result<(), StoreError> {
-        Ok(self.disk.commit(writes.0).await?)
+    /// The disk fails or is full; whether the row is durable is then unknown.
+    pub(crate) async fn keep<R: Serialize>(&self, key: RowKey, row: &R) -> Result<(), StoreError> {
+        let kept = register::Row {
+            content: register::Content {
+                value: Some(Value {
+                    summary: Bytes::new(),
+                    body: encode_row(row),
+                }),
+                ..register::Content::default()
+            },
+            ..register::Row::absent()
+        };
+        Ok(self
+            .disk
+            .commit(vec![record::put(&Key::from(key), &kept)])
+            .await?)
     }
 }
 
-fn encode<R: Serialize>(row: &R) -> Bytes {
-    let mut bytes = vec![ROW_VERSION];
-    bytes.extend_from_slice(&crate::seal::cbor(row));
-    bytes.into()
+/// Reads a row out of a value.
+///
+/// # Errors
+/// `Damaged`: not such a row.
+pub(crate) fn decode<R: DeserializeOwned>(value: &Bytes) -> Result<R, StoreError> {
+    decode_row(&record::body(value)?)
 }
 
-/// Reads a row as [`Writes::put`] wrote it.
-pub(crate) fn decode<R: DeserializeOwned>(value: &[u8]) -> Result<R, StoreError> {
-    match value.split_first() {
-        Some((&ROW_VERSION, cbor)) => {
-            ciborium::from_reader(cbor).map_err(|error| StoreError::Damaged(format!("row: {error}")))
+/// What a listing needs of a row that was met by a scan of this disk.
+pub(crate) fn summary_of(row: &ScannedRow) -> &[u8] {
+    record::summary_of(row.summary()).unwrap_or_default()
+}
+
+/// What commands mean to registers.
+struct Commands;
+
+/// What came of a command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Answered {
+    Outcome(Outcome),
+    /// A row that it is about does not read.
+    Damaged(String),
+}
+
+impl Machine for Commands {
+    type Command = Submission;
+    type Outcome = Answered;
+
+    fn decide(&self, op: register::OpId, submission: &Submission, loaded: &Loaded) -> Decision<Answered> {
+        let rows = View::new(op, loaded);
+        let fences = Fences {
+            min_started: Timestamp::from_millis(loaded.fences.started),
+            ..Fences::default()
+        };
+        let decided = decide(submission.clone(), &fences, &rows);
+        if let Some(need) = rows.need() {
+            return need;
         }
-        Some((version, _)) => Err(StoreError::Damaged(format!(
-            "row of version {version}; a newer Warren wrote it"
-        ))),
-        None => Err(StoreError::Damaged("empty row".into())),
+        match decided {
+            Ok(decided) => committed(decided),
+            Err(error) => Decision::Commit {
+                stages: Vec::new(),
+                told_after: 0,
+                relies_on: Vec::new(),
+                outcome: Answered::Damaged(error.to_string()),
+            },
+        }
+    }
+
+    fn partition_of(key: &[u8]) -> Option<u16> {
+        partition_of(key)
+    }
+
+    fn lane_of(key: &Key) -> Key {
+        row_key::object_of(key).map_or_else(|| key.clone(), Key::from)
+    }
+}
+
+/// Which partition a row belongs to: one by its object key, or the root partition.
+fn partition_of(key: &[u8]) -> Option<u16> {
+    match row_key::is_root(key) {
+        true => Some(ROOT_PARTITION),
+        false => row_key::partition_of(key).map(u16::from),
+    }
+}
+
+fn committed(decided: Decided) -> Decision<Answered> {
+    let change = |change| match change {
+        RowChange::Put { key, summary, value } => Change {
+            key: key.into(),
+            value: Some(Value {
+                summary: summary.into(),
+                body: value,
+            }),
+        },
+        RowChange::Remove { key } => Change {
+            key: key.into(),
+            value: None,
+        },
+    };
+    let stages = decided.stages.into_iter();
+    Decision::Commit {
+        stages: stages
+            .map(|stage| stage.into_iter().map(change).collect())
+            .collect(),
+        told_after: decided.told_after,
+        relies_on: decided.relies_on.into_iter().map(Key::from).collect(),
+        outcome: Answered::Outcome(decided.outcome),
+    }
+}
+
+/// The rows that were loaded, as a command sees them; what it misses is noted, and reads as absent.
+struct View<'a> {
+    op: register::OpId,
+    loaded: &'a Loaded,
+    keys: RefCell<Vec<Key>>,
+    ranges: RefCell<Vec<KeyRange>>,
+}
+
+impl<'a> View<'a> {
+    fn new(op: register::OpId, loaded: &'a Loaded) -> Self {
+        Self {
+            op,
+            loaded,
+            keys: RefCell::default(),
+            ranges: RefCell::default(),
+        }
+    }
+
+    /// What has to be loaded before the decision counts.
+    fn need(self) -> Option<Decision<Answered>> {
+        let (keys, ranges) = (self.keys.into_inner(), self.ranges.into_inner());
+        (!keys.is_empty() || !ranges.is_empty()).then_some(Decision::Need { keys, ranges })
+    }
+}
+
+impl Rows for View<'_> {
+    fn get(&self, key: &[u8]) -> Result<Row, StoreError> {
+        let Some(row) = self.loaded.rows.get(key) else {
+            self.keys.borrow_mut().push(Key::copy_from_slice(key));
+            return Ok(Row::default());
+        };
+        // A command asks of no other operation than its own.
+        let known = row
+            .content
+            .remembers(self.op)
+            .then(|| OpId::from_bytes(self.op.0));
+        Ok(Row {
+            value: row.content.value.as_ref().map(|value| value.body.clone()),
+            recent: Recent::of(known),
+        })
+    }
+
+    fn with_prefix(&self, prefix: &[u8]) -> Result<Vec<(RowKey, Bytes)>, StoreError> {
+        let range = KeyRange {
+            from: Key::copy_from_slice(prefix),
+            to: Some(row_key::after_prefix(prefix.to_vec()).into()),
+        };
+        if !self.loaded.ranges.contains(&range) {
+            self.ranges.borrow_mut().push(range);
+            return Ok(Vec::new());
+        }
+        let rows = self.loaded.rows.range(range.from.clone()..);
+        let within = rows.take_while(|(key, _)| range.contains(key));
+        let standing = within.filter_map(|(key, row)| {
+            let value = row.content.value.as_ref()?;
+            Some((key.to_vec(), value.body.clone()))
+        });
+        Ok(standing.collect())
     }
 }

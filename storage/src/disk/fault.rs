@@ -21,6 +21,8 @@ struct World {
     next_file: u64,
     /// Handles from before the last power cut are dead.
     generation: u64,
+    /// A hash of every change so far.
+    trace: u64,
     powered: bool,
     cut_after: Option<u64>,
     failing_syncs: Option<u64>,
@@ -50,11 +52,36 @@ impl FaultMedium {
             files: BTreeMap::new(),
             next_file: 0,
             generation: 0,
+            trace: 0,
             powered: true,
             cut_after: None,
             failing_syncs: None,
             capacity: u64::MAX,
         })))
+    }
+
+    /// The disk as a process sees it that begins now: when the power is cut or another process begins, all that the first
+    /// still tries fails.
+    pub fn mount(&self) -> Arc<dyn Medium> {
+        Arc::new(Mount {
+            medium: self.clone(),
+            generation: self.lock().generation,
+        })
+    }
+
+    /// Cuts the power between two changes; everything fails until [`FaultMedium::restart`].
+    pub fn cut_power(&self) {
+        self.lock().powered = false;
+    }
+
+    /// Whether the power is on.
+    pub fn is_powered(&self) -> bool {
+        self.lock().powered
+    }
+
+    /// A hash of every change so far: equal runs have equal ones.
+    pub fn trace(&self) -> u64 {
+        self.lock().trace
     }
 
     /// Cuts the power in the middle of the change after `changes` more of them; everything fails until
@@ -231,6 +258,13 @@ impl World {
         }
     }
 
+    /// Adds to the trace what is about to be changed.
+    fn note(&mut self, what: u64, bytes: &[u8]) {
+        let sum = u64::from(crc_fast::crc32_iscsi(bytes)) << 32 | bytes.len() as u64;
+        let mut mixed = Random(self.trace ^ Random(what ^ Random(sum).next_u64()).next_u64());
+        self.trace = mixed.next_u64();
+    }
+
     fn changed(&mut self) -> io::Result<()> {
         match self.change()? {
             true => Ok(()),
@@ -257,6 +291,7 @@ impl World {
 impl Medium for FaultMedium {
     fn create(&self, name: &str) -> io::Result<Arc<dyn MediumFile>> {
         let mut world = self.lock();
+        world.note(1, name.as_bytes());
         world.changed()?;
         if world.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -283,6 +318,7 @@ impl Medium for FaultMedium {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut world = self.lock();
+        world.note(2, name.as_bytes());
         world.changed()?;
         world
             .names
@@ -293,6 +329,8 @@ impl Medium for FaultMedium {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.lock();
+        world.note(3, from.as_bytes());
+        world.note(3, to.as_bytes());
         world.changed()?;
         let file = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         world.names.insert(to.to_owned(), file);
@@ -301,6 +339,7 @@ impl Medium for FaultMedium {
 
     fn sync_directory(&self) -> io::Result<()> {
         let mut world = self.lock();
+        world.note(4, b"");
         world.changed()?;
         world.durable_names = world.names.clone();
         Ok(())
@@ -313,6 +352,51 @@ impl Medium for FaultMedium {
             total: world.capacity,
             available: world.capacity.saturating_sub(world.used()),
         })
+    }
+}
+
+/// A disk as one process sees it.
+struct Mount {
+    medium: FaultMedium,
+    generation: u64,
+}
+
+impl Mount {
+    fn medium(&self) -> io::Result<&FaultMedium> {
+        match self.medium.lock().generation == self.generation {
+            true => Ok(&self.medium),
+            false => Err(io::Error::other("the process has ended")),
+        }
+    }
+}
+
+impl Medium for Mount {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn MediumFile>> {
+        self.medium()?.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn MediumFile>> {
+        self.medium()?.open(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.medium()?.list()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.medium()?.remove(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.medium()?.rename(from, to)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.medium()?.sync_directory()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        self.medium()?.space()
     }
 }
 
@@ -358,6 +442,7 @@ impl MediumFile for FaultFile {
         self.with(|world, content| {
             let offset = usize::try_from(offset).map_err(io::Error::other)?;
             let grows = (offset + bytes.len()).saturating_sub(content.seen.len()) as u64;
+            world.note(offset as u64, bytes);
             let whole = world.change()?;
             let fits = used + grows <= world.capacity;
             let len = if whole && fits {
@@ -388,6 +473,7 @@ impl MediumFile for FaultFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|world, content| {
+            world.note(5, b"");
             world.changed()?;
             if world.sync_succeeds() {
                 content.sync();
@@ -404,6 +490,7 @@ impl MediumFile for FaultFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|world, content| {
+            world.note(6, &len.to_le_bytes());
             world.changed()?;
             let len = usize::try_from(len).map_err(io::Error::other)?;
             content.seen.resize(len, 0);
@@ -414,6 +501,7 @@ impl MediumFile for FaultFile {
 
     fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
         self.with(|world, content| {
+            world.note(7, &[offset.to_le_bytes(), len.to_le_bytes()].concat());
             world.changed()?;
             let from = usize::try_from(offset)
                 .unwrap_or(usize::MAX)

@@ -73,6 +73,7 @@
 //! rows, in `block-index`, see `blocks/index.rs`.
 
 mod blocks;
+mod drive;
 mod error;
 #[cfg(any(test, feature = "simulation"))]
 pub mod fault;
@@ -85,17 +86,19 @@ pub mod medium;
 mod rows;
 
 use std::ops::{Bound, Range};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use blocks::{Blocks, BlocksOptions, open_directory};
+use blocks::{Blocks, BlocksOptions, IndexAt, open_directory};
 pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, Scrubbed};
 use bytes::Bytes;
+use drive::Drive;
 pub use error::DiskError;
 use files::Directory;
 pub(crate) use files::create_private;
 use medium::Medium;
-pub use rows::{Found, RowId, RowStatus, ScannedRow};
+pub(crate) use rows::Room;
+pub use rows::{Found, RowId, RowStatus, ScannedRow, WholeRow};
 use rows::{RowOptions, Rows};
 
 /// A segment of blocks that has this many bytes is followed by another.
@@ -157,6 +160,26 @@ pub struct DiskStatus {
     pub rows: RowStatus,
 }
 
+/// Writes that are queued, not yet durable.
+pub(crate) struct Committing {
+    disk: Disk,
+    queued: Option<rows::Answered>,
+    room: Room,
+}
+
+impl Committing {
+    /// Waits until they are durable and visible.
+    ///
+    /// # Errors
+    /// As [`Disk::commit`].
+    pub(crate) async fn durable(self) -> Result<(), DiskError> {
+        let Some(queued) = self.queued else { return Ok(()) };
+        let result = self.disk.0.rows.answered(queued).await;
+        drop(self.room);
+        result
+    }
+}
+
 /// One node's disk. Cloning gives another handle.
 #[derive(Clone)]
 pub struct Disk(Arc<Parts>);
@@ -164,6 +187,19 @@ pub struct Disk(Arc<Parts>);
 struct Parts {
     rows: Rows,
     blocks: Blocks,
+    drive: Drive,
+}
+
+/// How a simulated disk is laid out.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Copy, Debug)]
+pub struct SimulatedLayout {
+    /// A segment of rows that has this many bytes is followed by another.
+    pub row_segment_bytes: u64,
+    /// A segment of blocks that has this many bytes is followed by another.
+    pub block_segment_bytes: u64,
+    /// Take writes although acknowledged rows are known to be lost.
+    pub accept_loss: bool,
 }
 
 impl Disk {
@@ -176,7 +212,7 @@ impl Disk {
     /// # Errors
     /// `Locked`, `NewerFormat`, `Io`, `Index`.
     pub async fn open(options: DiskOptions) -> Result<Self, DiskError> {
-        on_disk_thread(move || Self::open_blocking(&options)).await?
+        Drive::Threads.run(move || Self::open_blocking(&options)).await?
     }
 
     fn open_blocking(options: &DiskOptions) -> Result<Self, DiskError> {
@@ -188,38 +224,46 @@ impl Disk {
         let blocks = Blocks::open(BlocksOptions {
             state: &*directory,
             state_path: options.rows.clone(),
-            index: options.rows.join("block-index"),
+            index: IndexAt::Directory(options.rows.join("block-index")),
             directories: options.blocks.clone(),
             open: &open_directory,
             segment_bytes: SEGMENT_BYTES,
             rewrite_pace: REWRITE_PACE,
+            drive: Drive::Threads,
         })?;
-        Ok(Self(Arc::new(Parts { rows, blocks })))
+        Ok(Self(Arc::new(Parts {
+            rows,
+            blocks,
+            drive: Drive::Threads,
+        })))
     }
 
-    /// Opens a disk on a medium, rows and blocks alike: for simulations. The index of rows is in memory and made anew at
-    /// each start; that of blocks is in the real directory `block_index`. Blocks the thread.
+    /// Opens a disk on a medium, rows and blocks alike, without a thread: what the threads of a real disk do, tasks of
+    /// the runtime do that it is opened in. Its indexes are in memory and made anew at each start.
     ///
     /// # Errors
     /// `NewerFormat`, `Io`, `Index`.
-    pub fn open_on(
-        medium: &Arc<dyn Medium>,
-        block_index: &Path,
-        accept_loss: bool,
-    ) -> Result<Self, DiskError> {
-        let rows = Rows::open(medium, &RowOptions::in_memory(accept_loss))?;
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_simulated(medium: &Arc<dyn Medium>, layout: &SimulatedLayout) -> Result<Self, DiskError> {
+        let options = RowOptions::simulated(layout.row_segment_bytes, layout.accept_loss);
+        let rows = Rows::open(medium, &options)?;
         let path = PathBuf::from("simulated");
         let shared = medium.clone();
         let blocks = Blocks::open(BlocksOptions {
             state: &**medium,
             state_path: path.clone(),
-            index: block_index.to_path_buf(),
+            index: IndexAt::Memory,
             directories: vec![BlockDirectory { path, capacity: None }],
             open: &move |_, _| Ok(shared.clone()),
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes: layout.block_segment_bytes,
             rewrite_pace: REWRITE_PACE,
+            drive: Drive::Simulated,
         })?;
-        Ok(Self(Arc::new(Parts { rows, blocks })))
+        Ok(Self(Arc::new(Parts {
+            rows,
+            blocks,
+            drive: Drive::Simulated,
+        })))
     }
 
     /// Closes the disk, in this order: ends compaction, commits what is queued, marks the end of the log, joins its
@@ -230,12 +274,12 @@ impl Disk {
     /// The index could not be flushed: nothing is lost, the next start takes longer.
     pub async fn close(&self) -> Result<(), DiskError> {
         let parts = self.0.clone();
-        on_disk_thread(move || {
+        let close = move || {
             let closed = parts.rows.close();
             parts.blocks.close();
             closed
-        })
-        .await?
+        };
+        self.0.drive.run(close).await?
     }
 
     /// The value of a row. Blocks the thread for a lookup and a read, mostly from memory.
@@ -244,6 +288,14 @@ impl Disk {
     /// `Damaged`: the row does not verify. `Index`, `Io`.
     pub fn row(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
         self.0.rows.row(key)
+    }
+
+    /// The summary and the value of a row; else as [`Disk::row`].
+    ///
+    /// # Errors
+    /// As [`Disk::row`].
+    pub fn whole_row(&self, key: &[u8]) -> Result<Option<WholeRow>, DiskError> {
+        self.0.rows.whole(key)
     }
 
     /// As [`Disk::row`], but reads only a content that `known` does not know yet.
@@ -277,6 +329,28 @@ impl Disk {
     /// Once queued the writes are committed whether or not anyone waits.
     pub async fn commit(&self, writes: Vec<RowWrite>) -> Result<(), DiskError> {
         self.0.rows.commit(writes).await
+    }
+
+    /// Waits for room to queue writes of about so many bytes; to be given to [`Disk::enqueue`].
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) async fn room(&self, bytes: u64) -> Result<Room, DiskError> {
+        self.0.rows.room(bytes).await
+    }
+
+    /// Queues writes, all or none, behind all that was queued before: so whoever decides under a lock also commits in that
+    /// order. They are committed whether or not anyone waits.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `TooLarge`: nothing was queued. `Stopped`, `Closed`.
+    pub(crate) fn enqueue(&self, room: Room, writes: Vec<RowWrite>) -> Result<Committing, DiskError> {
+        let queued = self.0.rows.enqueue(writes)?;
+        Ok(Committing {
+            disk: self.clone(),
+            queued,
+            room,
+        })
     }
 
     /// Stores a sealed block with its first reference, or adds the reference to a block already here. `id` is the
@@ -353,7 +427,7 @@ impl Disk {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, DiskError> {
-        on_disk_thread(work).await
+        self.0.drive.run(work).await
     }
 
     /// What the disk knows of itself.
@@ -368,14 +442,6 @@ impl Disk {
             directories,
         }
     }
-}
-
-async fn on_disk_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, DiskError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| DiskError::Closed)
 }
 
 #[cfg(test)]

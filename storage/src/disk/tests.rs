@@ -4,13 +4,12 @@
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::fault::FaultMedium;
-use super::medium::Medium;
+use super::fault::{FaultMedium, Random};
 use super::{BlockDirectory, Disk, DiskError, DiskOptions, RowWrite};
 
 fn put(key: &str, value: &str) -> RowWrite {
@@ -271,14 +270,67 @@ async fn a_row_log_of_version_1_stays_readable() {
     assert_eq!(value(&disk, "c").as_deref(), Some("third"));
 }
 
-#[tokio::test]
-async fn a_simulated_disk_serves_through_the_same_face() {
-    let block_index = tempfile::tempdir().unwrap();
-    let medium: Arc<dyn Medium> = Arc::new(FaultMedium::new(1));
-    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
-    disk.commit(vec![put("a", "1")]).await.unwrap();
-    disk.close().await.unwrap();
-    drop(disk);
-    let disk = Disk::open_on(&medium, block_index.path(), false).unwrap();
-    assert_eq!(value(&disk, "a").as_deref(), Some("1"));
+#[test]
+fn a_simulated_disk_serves_through_the_same_face() {
+    let world = async {
+        let medium = FaultMedium::new(1);
+        let layout = crate::simulation::SimulatedLayout {
+            row_segment_bytes: 16 << 10,
+            block_segment_bytes: 16 << 10,
+            accept_loss: false,
+        };
+        let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+        disk.commit(vec![put("a", "1")]).await.unwrap();
+        let block = Bytes::from_static(b"sealed");
+        let id = *blake3::hash(&block).as_bytes();
+        disk.put_block(id, [1; 16], block.clone()).await.unwrap();
+        disk.close().await.unwrap();
+        drop(disk);
+        let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+        assert_eq!(value(&disk, "a").as_deref(), Some("1"));
+        assert_eq!(disk.read_block(id, 0..6).unwrap(), block);
+    };
+    crate::simulation::run(1, world).unwrap();
+}
+
+/// References to random blocks come and go while segments are rewritten.
+async fn churn(disk: &Disk, random: &mut Random) {
+    for _ in 0..400 {
+        let content = Bytes::from(vec![u8::try_from(random.below(12)).unwrap(); 300]);
+        let id = *blake3::hash(&content).as_bytes();
+        let owner = [u8::try_from(random.below(3)).unwrap(); 16];
+        match random.below(5) {
+            0 => disk.put_block(id, owner, content).await.unwrap(),
+            1 | 2 => drop(disk.add_references(owner, vec![id]).await),
+            _ => disk.release(owner, vec![id]).await.unwrap(),
+        }
+        let rest = u64::try_from(random.below(100)).unwrap();
+        tokio::time::sleep(Duration::from_millis(rest)).await;
+    }
+}
+
+#[test]
+fn a_block_index_that_is_rebuilt_knows_what_the_one_before_knew() {
+    let layout = crate::simulation::SimulatedLayout {
+        row_segment_bytes: 16 << 10,
+        block_segment_bytes: 2 << 10,
+        accept_loss: false,
+    };
+    let held = |disk: &Disk| {
+        let references = disk.references(None, 1000).unwrap().into_iter();
+        references.map(|held| (held.id, held.owner)).collect::<Vec<_>>()
+    };
+    for seed in 0..10 {
+        let world = async {
+            let medium = FaultMedium::new(seed);
+            let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+            churn(&disk, &mut Random(seed)).await;
+            let before = held(&disk);
+            disk.close().await.unwrap();
+            let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+            assert_eq!(held(&disk), before, "seed {seed}");
+            assert_eq!(disk.status().damaged_blocks, 0, "seed {seed}");
+        };
+        crate::simulation::run(seed, world).unwrap();
+    }
 }

@@ -1,12 +1,12 @@
-//! Access keys: who may do what to which bucket.
+//! Access keys: who somebody is, and what a bucket may grant them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{BucketId, Timestamp};
+use super::{KeySerial, Timestamp};
 
 /// The public half of an access key, e.g. `WK0123456789ABCDEF0123`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,6 +184,8 @@ impl Grants {
 pub struct AccessKey {
     /// The public half.
     pub id: AccessKeyId,
+    /// What grants name it by: a key that is imported again under its id inherits nothing.
+    pub serial: KeySerial,
     /// The secret half.
     pub secret: SecretKey,
     /// What people call it.
@@ -192,13 +194,15 @@ pub struct AccessKey {
     pub created: Timestamp,
     /// Whether it may create buckets (and then owns them).
     pub create_buckets: bool,
-    /// What it may do to each bucket.
-    pub grants: BTreeMap<BucketId, Grants>,
 }
 
-impl AccessKey {
-    /// What it may do to this bucket; nothing unless granted.
-    pub fn grants_on(&self, bucket: BucketId) -> Grants {
-        self.grants.get(&bucket).copied().unwrap_or(Grants::NONE)
-    }
+/// The row of an access key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKeyRow {
+    /// That of the key.
+    pub serial: KeySerial,
+    /// Grows by one with every change.
+    pub version: u64,
+    /// Sealed CBOR of the [`AccessKey`].
+    pub sealed: Bytes,
 }

@@ -98,6 +98,7 @@ pub struct InvalidChecksum(pub ChecksumAlgorithm);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChecksumValue {
     algorithm: ChecksumAlgorithm,
+    #[serde(with = "serde_bytes")]
     bytes: [u8; 32],
 }
 

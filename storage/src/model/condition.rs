@@ -1,5 +1,7 @@
 //! Conditional requests (RFC 9110 section 13, as S3 reads it), decided on values.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ETag, Timestamp, VersionFacts};
 
 /// The tags an `If-Match` or `If-None-Match` names.
@@ -64,7 +66,7 @@ impl ReadConditions {
 }
 
 /// What must hold at commit for a write to happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteCondition {
     /// Nothing.
     None,

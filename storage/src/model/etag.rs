@@ -13,10 +13,11 @@ pub struct InvalidETag;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ETag {
     /// MD5 of the content.
-    Md5([u8; 16]),
+    Md5(#[serde(with = "serde_bytes")] [u8; 16]),
     /// MD5 of the concatenated MD5s of the parts.
     Multipart {
         /// MD5 over the raw MD5s.
+        #[serde(with = "serde_bytes")]
         md5: [u8; 16],
         /// How many parts, 1–10000.
         parts: u16,

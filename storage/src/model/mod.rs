@@ -3,30 +3,34 @@
 mod access_key;
 mod bucket;
 mod checksum;
+pub mod command;
 mod condition;
 mod etag;
 mod member;
 mod names;
 mod object;
+mod partition;
 pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
 mod upload;
 
-pub use access_key::{AccessKey, AccessKeyId, Grants, KeyName, SecretKey};
-pub use bucket::{Bucket, BucketAcl, BucketSettings};
+pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
+pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Granted};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
-pub use member::MemberId;
+pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use names::{
-    BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, ObjectKey,
-    PartNumber, UploadId, VersionId, WriteId,
+    BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
+    ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
 };
 pub(crate) use object::Changed;
 pub use object::{
     BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
     StorageClass, VersionDetails, VersionFacts,
 };
+pub use partition::Partition;
+pub use row_key::partition_of;
 pub use time::Timestamp;
-pub use upload::{PartRow, UploadRow, UploadState};
+pub use upload::{Closing, Completed, PartRow, UploadRow, UploadState};

@@ -153,7 +153,7 @@ macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub struct $name([u8; 16]);
+        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
 
         impl $name {
             /// A fresh random identifier.
@@ -199,6 +199,21 @@ random_id! {
     /// Names a multipart upload.
     UploadId
 }
+random_id! {
+    /// Names one submission of a command, whatever number of times it is tried.
+    OpId
+}
+random_id! {
+    /// Tells an access key from a later one of the same id.
+    KeySerial
+}
+
+/// The version that an upload becomes is a write of that name, so that a repeated Complete recognises its own.
+impl From<UploadId> for WriteId {
+    fn from(upload: UploadId) -> Self {
+        Self(upload.0)
+    }
+}
 
 impl UploadId {
     /// Reads the hexadecimal text a client sends; anything else is simply unknown.
@@ -220,7 +235,7 @@ pub enum VersionId {
     /// The version of a bucket whose versioning is off or suspended.
     Null,
     /// A version created while versioning was on.
-    Random([u8; 16]),
+    Random(#[serde(with = "serde_bytes")] [u8; 16]),
 }
 
 impl VersionId {

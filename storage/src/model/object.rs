@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checksum, ChecksumAlgorithm, ETag, PartNumber, Timestamp, VersionId, WriteCondition, WriteId,
-    WriteRefusal,
+    Checksum, ChecksumAlgorithm, Closing, ETag, PartNumber, Timestamp, UploadId, VersionId, WriteCondition,
+    WriteId, WriteRefusal,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -144,6 +144,10 @@ pub struct SealedVersion {
 pub struct ObjectRow {
     /// Newest first; at most one of them is `null`.
     pub versions: Vec<SealedVersion>,
+    /// Uploads that became a version in here and whose own rows may not say so yet. The next change of this row
+    /// brings them to their end first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closing: Vec<Closing>,
 }
 
 /// A row after a change, and the versions the change displaced.
@@ -201,6 +205,18 @@ impl ObjectRow {
         self.versions
             .extract_if(.., |version| version.facts.id == id)
             .collect()
+    }
+
+    /// What this upload became, if it became a version in here a moment ago.
+    pub fn closing(&self, upload: UploadId) -> Option<&Closing> {
+        self.closing.iter().find(|closing| closing.upload == upload)
+    }
+
+    /// Whether some version refers to blocks that this write stored.
+    pub fn refers_to(&self, write: WriteId) -> bool {
+        self.versions
+            .iter()
+            .any(|version| version.extents.contains(&write))
     }
 
     /// The version a plain GET is answered with, delete marker or not.

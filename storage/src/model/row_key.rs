@@ -7,10 +7,12 @@
 //! 0x03                                                  how far scrubbing has come
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
-//! 0x12 bucket id 16 │ upload id 16 │ part number u16, big-endian        part
+//! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
 //! ```
+//!
+//! Whatever belongs to one object key names it, so that all of it is found in one partition.
 
-use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, UploadId};
+use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, Partition, UploadId};
 
 const ROOT: u8 = 0x01;
 const CLEAN: u8 = 0x02;
@@ -63,21 +65,12 @@ pub(crate) fn object(bucket: BucketId, key: &str) -> Vec<u8> {
 
 /// All uploads of a key begin so.
 pub(crate) fn uploads(bucket: BucketId, key: &ObjectKey) -> Vec<u8> {
-    let mut row = upload_prefix(bucket, key.as_str());
-    row.extend_from_slice(&[0, 0]);
-    row
+    key_prefix(UPLOAD, bucket, key)
 }
 
 /// All uploads of keys that begin with `prefix` begin so.
 pub(crate) fn upload_prefix(bucket: BucketId, prefix: &str) -> Vec<u8> {
-    let mut row = table(UPLOAD, bucket);
-    for byte in prefix.bytes() {
-        row.push(byte);
-        if byte == 0 {
-            row.push(0xff);
-        }
-    }
-    row
+    escaped(UPLOAD, bucket, prefix)
 }
 
 pub(crate) fn upload(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Vec<u8> {
@@ -85,27 +78,54 @@ pub(crate) fn upload(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Vec
 }
 
 /// All parts of an upload begin so.
-pub(crate) fn parts(bucket: BucketId, upload: UploadId) -> Vec<u8> {
-    join(table(PART, bucket), upload.as_bytes())
+pub(crate) fn parts(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Vec<u8> {
+    join(key_prefix(PART, bucket, key), upload.as_bytes())
 }
 
-pub(crate) fn part(bucket: BucketId, upload: UploadId, number: PartNumber) -> Vec<u8> {
-    join(parts(bucket, upload), &number.get().to_be_bytes())
+pub(crate) fn part(bucket: BucketId, key: &ObjectKey, upload: UploadId, number: PartNumber) -> Vec<u8> {
+    join(parts(bucket, key, upload), &number.get().to_be_bytes())
 }
 
 /// Key and upload out of the row key of an upload.
 pub(crate) fn parse_upload(row: &[u8]) -> Option<(ObjectKey, UploadId)> {
-    let (escaped, id) = row.get(OBJECT_KEY_AT..)?.split_last_chunk::<16>()?;
-    let escaped = escaped.strip_suffix(&[0, 0])?;
-    let mut key = Vec::with_capacity(escaped.len());
-    let mut bytes = escaped.iter();
-    while let Some(&byte) = bytes.next() {
-        key.push(byte);
-        if byte == 0 && bytes.next() != Some(&0xff) {
-            return None;
-        }
-    }
-    Some((ObjectKey::parse(&key).ok()?, UploadId::from_bytes(*id)))
+    let (rest, id) = row.get(OBJECT_KEY_AT..)?.split_last_chunk::<16>()?;
+    Some((unescaped(rest.strip_suffix(&[0, 0])?)?, UploadId::from_bytes(*id)))
+}
+
+/// Key and upload out of the row key of a part.
+pub(crate) fn parse_part(row: &[u8]) -> Option<(ObjectKey, UploadId)> {
+    let (upload, _number) = row.split_last_chunk::<2>()?;
+    parse_upload(upload)
+}
+
+/// The partition of a row: the first byte of blake3(bucket id ‖ object key). `None` for a row of the directory, for
+/// one that only this node knows, and for what is no key of a row.
+pub fn partition_of(row: &[u8]) -> Option<u8> {
+    let bucket = bucket_id(row)?;
+    let key = match *row.first()? {
+        OBJECT => ObjectKey::parse(row.get(OBJECT_KEY_AT..)?).ok()?,
+        UPLOAD => parse_upload(row)?.0,
+        PART => parse_part(row)?.0,
+        _ => return None,
+    };
+    Some(Partition::of(bucket, &key).0)
+}
+
+/// The row of the object that a row of objects, uploads or parts is about.
+pub(crate) fn object_of(row: &[u8]) -> Option<Vec<u8>> {
+    let bucket = bucket_id(row)?;
+    let key = match *row.first()? {
+        OBJECT => return Some(row.to_vec()),
+        UPLOAD => parse_upload(row)?.0,
+        PART => parse_part(row)?.0,
+        _ => return None,
+    };
+    Some(object(bucket, key.as_str()))
+}
+
+/// Whether a row is one of the directory.
+pub(crate) fn is_root(row: &[u8]) -> bool {
+    row.first() == Some(&ROOT)
 }
 
 /// Everything of a bucket in one table: the first key, and the first key behind it.
@@ -132,6 +152,11 @@ pub(crate) fn all_uploads() -> (Vec<u8>, Vec<u8>) {
     (vec![UPLOAD], vec![UPLOAD + 1])
 }
 
+/// Every part row of every bucket.
+pub(crate) fn all_parts() -> (Vec<u8>, Vec<u8>) {
+    (vec![PART], vec![PART + 1])
+}
+
 /// The bucket a row of objects, uploads or parts belongs to.
 pub(crate) fn bucket_id(row: &[u8]) -> Option<BucketId> {
     Some(BucketId::from_bytes(*row.get(1..)?.first_chunk::<16>()?))
@@ -146,6 +171,34 @@ pub(crate) fn after_prefix(mut prefix: Vec<u8>) -> Vec<u8> {
         }
     }
     prefix
+}
+
+/// What rows of one key in a table where something follows the key begin with.
+fn key_prefix(table: u8, bucket: BucketId, key: &ObjectKey) -> Vec<u8> {
+    join(escaped(table, bucket, key.as_str()), &[0, 0])
+}
+
+fn escaped(kind: u8, bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut row = table(kind, bucket);
+    for byte in key.bytes() {
+        row.push(byte);
+        if byte == 0 {
+            row.push(0xff);
+        }
+    }
+    row
+}
+
+fn unescaped(escaped: &[u8]) -> Option<ObjectKey> {
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(&byte) = bytes.next() {
+        key.push(byte);
+        if byte == 0 && bytes.next() != Some(&0xff) {
+            return None;
+        }
+    }
+    ObjectKey::parse(&key).ok()
 }
 
 fn table(table: u8, bucket: BucketId) -> Vec<u8> {
@@ -178,8 +231,28 @@ mod tests {
         }
 
         #[test]
+        fn all_rows_of_a_key_are_in_one_partition(key in "[\u{0}-\u{3}a-c]{1,5}", id: [u8; 16], number in 1_u16..=10_000) {
+            let (bucket, upload_id) = (BucketId::from_bytes([1; 16]), UploadId::from_bytes(id));
+            let key = ObjectKey::parse(key.as_bytes()).unwrap();
+            let part = part(bucket, &key, upload_id, PartNumber::new(number).unwrap());
+            prop_assert_eq!(parse_part(&part), Some((key.clone(), upload_id)));
+            let partition = blake3::hash(&[bucket.as_bytes(), key.as_str().as_bytes()].concat()).as_bytes()[0];
+            for row in [object(bucket, key.as_str()), upload(bucket, &key, upload_id), part] {
+                prop_assert_eq!(partition_of(&row), Some(partition));
+            }
+        }
+
+        #[test]
         fn hostile_rows_never_panic(row: Vec<u8>) {
-            let _ = (parse_upload(&row), bucket_id(&row));
+            let _ = (parse_upload(&row), parse_part(&row), bucket_id(&row), partition_of(&row));
+        }
+    }
+
+    #[test]
+    fn rows_of_the_directory_are_in_no_partition() {
+        let name = BucketName::parse(&"b".repeat(60)).unwrap();
+        for row in [bucket(&name), clean_mark(), scrub(), Vec::new()] {
+            assert_eq!(partition_of(&row), None);
         }
     }
 

@@ -120,6 +120,7 @@ mod tests {
             };
             let summary = decode(&encode(&ObjectRow {
                 versions: vec![version],
+                closing: Vec::new(),
             }))
             .unwrap();
             assert_eq!((summary.etag, summary.size), (etag, 1 << 40));

@@ -5,8 +5,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessKeyId, Checksum, ChecksumAlgorithm, ChecksumValue, ETag, PartNumber, StorageClass, Timestamp,
-    WriteId,
+    UploadId, WriteId,
 };
+
+/// What an upload became: the answer to its Complete, and to every repetition of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completed {
+    /// The tag of the object it became.
+    pub etag: ETag,
+    /// Its checksum.
+    pub checksum: Option<Checksum>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it committed.
+    pub modified: Timestamp,
+}
+
+/// An upload that became the object in whose row this stands, and whose own row may not say so yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// Which upload.
+    pub upload: UploadId,
+    /// What its row is to say.
+    pub completed: Completed,
+}
 
 /// How far an upload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,16 +36,7 @@ pub enum UploadState {
     /// Parts may be added.
     Open,
     /// It became an object; kept for a while so that a retried Complete hears the same answer.
-    Completed {
-        /// The tag of the object it became.
-        etag: ETag,
-        /// Its checksum.
-        checksum: Option<Checksum>,
-        /// Its size in bytes.
-        size: u64,
-        /// When it committed.
-        modified: Timestamp,
-    },
+    Completed(Completed),
 }
 
 /// The row of one multipart upload.

@@ -1,12 +1,18 @@
 //! Buckets: create, find, change, delete.
 
-use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
+use super::commit::refusal_of;
+use crate::cluster::{BucketEntry, new_bucket};
+use crate::model::command::{Outcome, Refusal, RootCommand};
 use crate::model::{
-    AccessKey, AccessKeyId, Bucket, BucketId, BucketName, BucketSettings, Grants, Timestamp, row_key,
+    AccessKeyId, Bucket, BucketId, BucketName, BucketSettings, BucketState, Grants, Timestamp, row_key,
 };
+use crate::store::Inner;
 use crate::{Store, StoreError};
+
+/// How often a change is made anew because others changed the same row meanwhile.
+const TRIES_MAX: usize = 16;
 
 impl Store {
     /// Creates a bucket; its creator gets every grant on it.
@@ -22,29 +28,26 @@ impl Store {
         let (store, name, owner) = (self.clone(), name.clone(), owner.clone());
         self.finish(async move {
             let inner = &store.0;
-            let mut change = inner.directory.change(&inner.partitions, &inner.keyring).await?;
             let key = inner.directory.key(&owner)?;
-            if let Ok(taken) = inner.directory.named(&name) {
-                let yours = key.grants_on(taken.bucket.id).owner;
-                return Err(if yours {
-                    StoreError::BucketAlreadyOwnedByYou
-                } else {
-                    StoreError::BucketAlreadyExists
-                });
-            }
-            let id = BucketId::new();
-            let bucket = change.add_bucket(Bucket {
-                id,
+            let mut bucket = Bucket {
+                id: BucketId::new(),
                 name,
                 created: Timestamp::now(),
                 owner,
                 settings,
-            });
-            let mut key = AccessKey::clone(&key);
-            key.grants.insert(id, Grants::ALL);
-            change.put_key(key);
-            change.commit().await?;
-            Ok(bucket)
+                grants: std::collections::BTreeMap::new(),
+                state: BucketState::Open,
+                version: 1,
+            };
+            bucket.grant(&key, Grants::ALL);
+            let create = RootCommand::CreateBucket(new_bucket(&inner.keyring, bucket));
+            match inner.submit_root(create).await? {
+                Outcome::Bucket(row) => Ok(Arc::new(row.bucket)),
+                Outcome::Refused(Refusal::BucketExists(taken)) if taken.bucket.grants_of(&key).owner => {
+                    Err(StoreError::BucketAlreadyOwnedByYou)
+                }
+                other => Err(refusal_of(other)),
+            }
         })
         .await
     }
@@ -62,25 +65,40 @@ impl Store {
         self.0.directory.buckets()
     }
 
-    /// Replaces the settings by what `change` makes of them.
+    /// Replaces the settings by what `change` makes of them; it is called again where others changed them meanwhile.
     ///
     /// # Errors
     /// `NoSuchBucket`, also where another bucket has its name by now.
     pub async fn change_bucket(
         &self,
         bucket: &Bucket,
-        change: impl FnOnce(&mut BucketSettings) + Send + 'static,
+        mut change: impl FnMut(&mut BucketSettings) + Send + 'static,
     ) -> Result<Arc<Bucket>, StoreError> {
         let (store, id) = (self.clone(), bucket.id);
         self.finish(async move {
-            let inner = &store.0;
-            let mut edits = inner.directory.change(&inner.partitions, &inner.keyring).await?;
-            let entry = inner.directory.entry(id)?;
-            let mut bucket = Bucket::clone(&entry.bucket);
-            change(&mut bucket.settings);
-            let bucket = edits.replace_bucket(&entry, bucket);
-            edits.commit().await?;
-            Ok(bucket)
+            store
+                .0
+                .change_bucket(id, |bucket| change(&mut bucket.settings))
+                .await
+        })
+        .await
+    }
+
+    /// Sets what a key may do to a bucket to what `change` makes of it, as [`Self::change_bucket`] does.
+    ///
+    /// # Errors
+    /// `NoSuchAccessKey`, `NoSuchBucket`.
+    pub async fn set_grants(
+        &self,
+        id: &AccessKeyId,
+        bucket: &BucketName,
+        mut change: impl FnMut(Grants) -> Grants + Send + 'static,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        let (store, key) = (self.clone(), self.access_key(id)?);
+        let bucket = self.bucket(bucket)?.id;
+        self.finish(async move {
+            let set = |bucket: &mut Bucket| bucket.grant(&key, change(bucket.grants_of(&key)));
+            store.0.change_bucket(bucket, set).await
         })
         .await
     }
@@ -92,40 +110,94 @@ impl Store {
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StoreError> {
         let (store, id) = (self.clone(), bucket.id);
         self.finish(async move {
-            let inner = &store.0;
-            let entry = inner.directory.entry(id)?;
+            let entry = store.0.directory.entry(id)?;
             // An early answer keeps a mistaken call from stopping the bucket's writers.
-            store.must_be_empty(entry.bucket.id).await?;
-            let alone = entry.enter_alone().await?;
-            store.must_be_empty(entry.bucket.id).await?;
-            store.abort_all(&entry).await?;
-            let mut change = inner.directory.change(&inner.partitions, &inner.keyring).await?;
-            for key in inner.directory.keys() {
-                if key.grants.contains_key(&entry.bucket.id) {
-                    let mut key = AccessKey::clone(&key);
-                    key.grants.remove(&entry.bucket.id);
-                    change.put_key(key);
-                }
+            store.must_be_empty(id).await?;
+            // The fence: whoever wrote has left, and nobody enters any more.
+            let _alone = entry.enter_alone().await?;
+            let deleted = store.close_and_delete(id).await;
+            if matches!(deleted, Err(StoreError::BucketNotEmpty)) {
+                store.0.set_state(id, BucketState::Open).await?;
             }
-            change.remove_bucket(entry.bucket.clone());
-            change.commit().await?;
-            drop(alone);
-            Ok(())
+            deleted
         })
         .await
     }
 
-    async fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
-        let disk = self.0.disk.clone();
-        let (from, to) = row_key::objects_of(bucket);
-        match self
-            .0
-            .disk
-            .run(move || disk.scan(Included(&from), Excluded(&to)).next())
-            .await?
-        {
-            None => Ok(()),
-            Some(row) => Err(row.err().map_or(StoreError::BucketNotEmpty, StoreError::from)),
+    /// Closes a bucket behind its fence, looks whether it is empty, and deletes it. May be given up anywhere and begun
+    /// anew.
+    async fn close_and_delete(&self, id: BucketId) -> Result<(), StoreError> {
+        for _ in 0..TRIES_MAX {
+            let closed = self.0.set_state(id, BucketState::Closing).await?;
+            self.must_be_empty(id).await?;
+            self.end_uploads(&closed).await?;
+            let delete = RootCommand::DeleteBucket {
+                name: closed.bucket.name.clone(),
+                id,
+                from: closed.bucket.version,
+            };
+            match self.0.submit_root(delete).await? {
+                Outcome::BucketGone => return Ok(()),
+                // What was found empty counts only if nobody opened the bucket since.
+                Outcome::Refused(Refusal::BucketChanged(_)) => {}
+                other => return Err(refusal_of(other)),
+            }
         }
+        Err(StoreError::Conflict)
+    }
+
+    /// Opens buckets again whose deletion was cut off: they may hold objects.
+    pub(crate) async fn reopen_buckets(&self) {
+        let closing = self.buckets().into_iter();
+        for bucket in closing.filter(|bucket| bucket.state == BucketState::Closing) {
+            if let Err(error) = self.0.set_state(bucket.id, BucketState::Open).await {
+                tracing::warn!(bucket = %bucket.name, %error, "the deletion of this bucket was cut off; it stays closed");
+            }
+        }
+    }
+
+    async fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
+        let (from, to) = row_key::objects_of(bucket);
+        match self.0.partitions.first(from, to).await? {
+            None => Ok(()),
+            Some(_) => Err(StoreError::BucketNotEmpty),
+        }
+    }
+}
+
+impl Inner {
+    /// Submits a command about the directory.
+    pub(super) async fn submit_root(&self, command: RootCommand) -> Result<Outcome, StoreError> {
+        self.directory
+            .submit(&self.partitions, &self.keyring, command)
+            .await
+    }
+
+    async fn change_bucket(
+        &self,
+        id: BucketId,
+        mut change: impl FnMut(&mut Bucket),
+    ) -> Result<Arc<Bucket>, StoreError> {
+        for _ in 0..TRIES_MAX {
+            let entry = self.directory.entry(id)?;
+            let replace = RootCommand::ReplaceBucket {
+                row: entry.changed(&mut change),
+                from: entry.bucket.version,
+            };
+            match self.submit_root(replace).await? {
+                Outcome::Bucket(row) => return Ok(Arc::new(row.bucket)),
+                Outcome::Refused(Refusal::BucketChanged(_)) => {}
+                other => return Err(refusal_of(other)),
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// The bucket in this state; its row is changed if it is in the other one.
+    async fn set_state(&self, id: BucketId, state: BucketState) -> Result<Arc<BucketEntry>, StoreError> {
+        if self.directory.entry(id)?.bucket.state != state {
+            self.change_bucket(id, |bucket| bucket.state = state).await?;
+        }
+        self.directory.entry(id)
     }
 }

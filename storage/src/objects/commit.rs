@@ -1,25 +1,39 @@
-//! Commits a version: decides under the key's claim, writes the row, hands on what it displaced.
+//! Submits commands about a key, keeps or frees what was stored for them, hands on what they displaced.
 
 use std::sync::Arc;
 
-use crate::cluster::{BucketEntry, Claim, Displaced, Lease, Writes};
-use crate::disk::DiskError;
+use crate::cluster::{BucketEntry, Displaced, Lease, Unsettled};
+use crate::model::command::{Action, Command, ObjectCommand, Outcome, Submission, Unneeded};
 use crate::model::{
-    BlockRef, Bucket, Changed, Content, Extent, Manifest, ObjectKey, ObjectRow, SealedVersion,
-    VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key, summary,
+    BlockRef, Bucket, Content, Extent, Manifest, ObjectKey, ObjectRow, OpId, SealedVersion, Timestamp,
+    VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key,
 };
-use crate::seal::{BLOCK_BYTES_MAX, cbor, owner_of, seal_block};
+use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
 use crate::{Store, StoreError};
 
-/// CBOR of a manifest above this size goes into blocks of its own.
-const MANIFEST_BYTES_MAX: usize = 4096;
-
-/// A version ready to be committed; dropping it uncommitted frees its blocks.
+/// A version ready to be put; dropping it before frees its blocks.
 pub(super) struct Ready {
     pub(super) version: SealedVersion,
     /// Everything the version refers to that was stored for it.
     pub(super) leases: Vec<Arc<Lease>>,
+}
+
+/// An operation of a client, from its beginning: what all its submissions have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    op: OpId,
+    started: Timestamp,
+}
+
+impl Operation {
+    /// Begins one, before anything is stored for it.
+    pub(super) fn begin() -> Self {
+        Self {
+            op: OpId::new(),
+            started: Timestamp::now(),
+        }
+    }
 }
 
 impl From<WriteRefusal> for StoreError {
@@ -47,12 +61,14 @@ impl Inner {
     }
 
     /// Reads the row of an object.
-    pub(super) fn object_row(
+    pub(super) async fn object_row(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
     ) -> Result<Option<ObjectRow>, StoreError> {
-        self.partitions.read(&row_key::object(bucket.id, key.as_str()))
+        self.partitions
+            .current(&row_key::object(bucket.id, key.as_str()))
+            .await
     }
 
     /// Opens the sealed part of a version.
@@ -130,19 +146,18 @@ impl Store {
         &self,
         entry: &BucketEntry,
         key: &ObjectKey,
+        write: WriteId,
         facts: VersionFacts,
         mut details: VersionDetails,
-        lease: Arc<Lease>,
+        mut leases: Vec<Arc<Lease>>,
     ) -> Result<Ready, StoreError> {
-        let write = lease.write();
         let mut extents: Vec<WriteId> = match &details.content {
             Content::Blocks(manifest) => manifest.extents.iter().map(|extent| extent.write).collect(),
             Content::Inline(_) | Content::Long { .. } => Vec::new(),
         };
-        let mut leases = vec![lease];
         if let Content::Blocks(manifest) = &details.content {
             let text = cbor(manifest);
-            if text.len() > MANIFEST_BYTES_MAX {
+            if text.len() > self.0.limits.manifest_bytes {
                 let (manifest, lease) = self.store_manifest(&entry.bucket, key, text).await?;
                 extents.push(manifest.write);
                 details.content = Content::Long { manifest };
@@ -170,13 +185,14 @@ impl Store {
         let lease = self.0.lease(bucket, key);
         let text = Arc::new(text);
         let mut blocks = Vec::new();
-        for start in (0..text.len()).step_by(BLOCK_BYTES_MAX) {
+        let block_bytes = self.0.limits.block_bytes;
+        for start in (0..text.len()).step_by(block_bytes) {
             let (inner, text) = (self.0.clone(), text.clone());
             let sealed = self
                 .0
                 .disk
                 .run(move || {
-                    let end = text.len().min(start + BLOCK_BYTES_MAX);
+                    let end = text.len().min(start + block_bytes);
                     seal_block(inner.keyring.dedup_key(), &text[start..end])
                 })
                 .await?;
@@ -199,61 +215,72 @@ impl Store {
     /// The condition does not hold, the bucket is gone, or the disk fails.
     pub(super) async fn commit_version(
         &self,
+        operation: Operation,
         entry: Arc<BucketEntry>,
         key: ObjectKey,
         ready: Ready,
         condition: WriteCondition,
     ) -> Result<VersionFacts, StoreError> {
+        let action = Action::Put {
+            version: ready.version,
+            condition,
+        };
         let store = self.clone();
         self.finish(async move {
-            let _writer = entry.enter().await?;
-            let claim = store.0.partitions.claim(entry.bucket.id, &key).await?;
-            store
-                .commit_claimed(&entry, &key, ready, condition, &claim, Writes::default())
-                .await
+            match store
+                .submit(operation, &entry, &key, action, ready.leases)
+                .await?
+            {
+                Outcome::Stored { facts, .. } => Ok(facts),
+                other => Err(refusal_of(other)),
+            }
         })
         .await
     }
 
-    /// As [`Self::commit_version`] under a claim already held, together with other rows.
-    pub(super) async fn commit_claimed(
+    /// Submits a command about a key; what was stored for it under `leases` stays if a row refers to it, or may.
+    ///
+    /// # Errors
+    /// The bucket is gone, or the disk fails. What the rows refuse is an outcome.
+    pub(super) async fn submit(
         &self,
+        operation: Operation,
         entry: &Arc<BucketEntry>,
         key: &ObjectKey,
-        ready: Ready,
-        condition: WriteCondition,
-        claim: &Claim,
-        mut writes: Writes,
-    ) -> Result<VersionFacts, StoreError> {
-        let row = self.0.object_row(&entry.bucket, key)?.unwrap_or_default();
-        let Changed { row, displaced } = row.put(ready.version, &condition)?;
-        let facts = row
-            .current()
-            .map(|version| version.facts.clone())
-            .ok_or(StoreError::Closed)?;
-        writes.put(
-            row_key::object(entry.bucket.id, key.as_str()),
-            summary::encode(&row),
-            &row,
-        );
-        let committed = self.0.partitions.commit(claim, writes).await;
-        keep_unless_refused(&ready.leases, &committed);
-        committed?;
-        self.displace(entry, key, displaced).await;
-        Ok(facts)
+        action: Action,
+        leases: Vec<Arc<Lease>>,
+    ) -> Result<Outcome, StoreError> {
+        let _writer = entry.enter().await?;
+        self.submit_inside(operation, entry, key, action, leases).await
     }
 
-    /// Frees what versions that left a row refer to.
-    pub(super) async fn displace(
+    /// As [`Self::submit`], for who has passed the bucket's gate.
+    pub(super) async fn submit_inside(
         &self,
+        Operation { op, started }: Operation,
         entry: &Arc<BucketEntry>,
         key: &ObjectKey,
-        displaced: Vec<SealedVersion>,
-    ) {
-        for version in displaced
-            .into_iter()
-            .filter(|version| !version.extents.is_empty())
-        {
+        action: Action,
+        leases: Vec<Arc<Lease>>,
+    ) -> Result<Outcome, StoreError> {
+        let command = Command::Object(ObjectCommand {
+            bucket: entry.bucket.id,
+            bucket_version: entry.bucket.version,
+            key: key.clone(),
+            action,
+        });
+        let submission = Submission { op, started, command };
+        let mut outcome = self.0.partitions.submit(submission).await;
+        keep_what_stands(&leases, &outcome);
+        if let Ok(outcome) = &mut outcome {
+            self.displace(entry, key, outcome.take_unneeded()).await;
+        }
+        Ok(outcome?)
+    }
+
+    /// Frees the blocks of what no row refers to any more.
+    async fn displace(&self, entry: &Arc<BucketEntry>, key: &ObjectKey, unneeded: Unneeded) {
+        for version in unneeded.versions {
             let (inner, entry, key) = (self.0.clone(), entry.clone(), key.clone());
             let blocks = self
                 .0
@@ -267,17 +294,29 @@ impl Store {
                 }
             }
         }
+        let parts = unneeded.parts.iter();
+        self.0
+            .releaser
+            .displace(parts.flat_map(|part| self.0.blocks_of_part(entry, key, part)));
     }
 }
 
-/// Lets what was stored for a row stay, unless the row certainly was not committed.
-pub(super) fn keep_unless_refused(leases: &[Arc<Lease>], committed: &Result<(), StoreError>) {
-    use StoreError::{Disk, DiskFull, ReadOnly};
-    if !matches!(
-        committed,
-        Err(DiskFull | ReadOnly(_) | Disk(DiskError::TooLarge { .. }))
-    ) {
+/// Lets what was stored for a command stay if a row refers to it, or may.
+fn keep_what_stands(leases: &[Arc<Lease>], outcome: &Result<Outcome, Unsettled>) {
+    let stays = match outcome {
+        Ok(outcome) => outcome.stands(),
+        Err(unsettled) => unsettled.may_have_happened(),
+    };
+    if stays {
         leases.iter().for_each(|lease| lease.keep());
+    }
+}
+
+/// Why an outcome is not the one hoped for.
+pub(super) fn refusal_of(outcome: Outcome) -> StoreError {
+    match outcome {
+        Outcome::Refused(refusal) => refusal.into(),
+        other => StoreError::Damaged(format!("the outcome of another command: {other:?}")),
     }
 }
 

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use md5::{Digest as _, Md5};
 
 use super::PutOutcome;
+use super::commit::{Operation, Ready, refusal_of};
 use super::digest::{Checksummer, combine};
-use crate::cluster::{BucketEntry, Writes};
+use crate::cluster::BucketEntry;
+use crate::model::command::{Action, ChosenPart, Outcome, Refusal};
 use crate::model::{
     Bucket, Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, Content, ETag, Manifest, ObjectKey,
     PartInfo, PartNumber, PartRow, Timestamp, UploadId, UploadRow, UploadState, VersionDetails, VersionFacts,
-    VersionId, WriteCondition, row_key,
+    VersionId, WriteCondition,
 };
 use crate::{Digest, Store, StoreError};
 
-/// The least a part has that is not the last.
-const PART_BYTES_MIN: u64 = 5 << 20;
+/// How often parts are chosen anew because a client replaces them meanwhile.
+const TRIES_MAX: usize = 8;
 
 /// A part a client names in its Complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// `InvalidPartOrder`, `InvalidPart`, `EntityTooSmall`, `NoSuchUpload`, `PreconditionFailed`, `NoSuchKey`,
-    /// `DigestMismatch`, `SizeMismatch`.
+    /// `DigestMismatch`, `SizeMismatch`; `Conflict` while a client keeps replacing the parts.
     pub async fn complete_upload(
         &self,
         bucket: &Bucket,
@@ -71,34 +73,52 @@ impl Store {
         complete: CompleteUpload,
     ) -> Result<PutOutcome, StoreError> {
         let _writer = entry.enter().await?;
-        let claim = self.0.partitions.claim(entry.bucket.id, &key).await?;
-        let upload_key = row_key::upload(entry.bucket.id, &key, upload);
-        let row: UploadRow = self
-            .0
-            .partitions
-            .read(&upload_key)?
-            .ok_or(StoreError::NoSuchUpload)?;
-        if let UploadState::Completed {
-            etag,
-            checksum,
-            size,
-            modified,
-        } = row.state
-        {
-            return Ok(PutOutcome {
-                etag,
-                version: None,
-                checksum,
-                size,
-                modified,
+        let operation = Operation::begin();
+        for _ in 0..TRIES_MAX {
+            let (row, stored) = self.0.upload_with_parts(entry.bucket.id, &key, upload).await?;
+            if let UploadState::Completed(completed) = row.state {
+                return Ok(completed.into());
+            }
+            let chosen = choose(stored, &complete.parts)?;
+            let parts = chosen.iter().map(|part| ChosenPart {
+                number: part.number,
+                write: part.write,
             });
+            let parts = parts.collect();
+            let (ready, checksum) = self
+                .become_version(&entry, &key, upload, row, chosen, &complete)
+                .await?;
+            let action = Action::CompleteUpload {
+                upload,
+                parts,
+                version: ready.version,
+                checksum,
+                condition: complete.condition,
+            };
+            match self
+                .submit_inside(operation, &entry, &key, action, ready.leases)
+                .await?
+            {
+                Outcome::Completed { completed, .. } => return Ok(completed.into()),
+                Outcome::Refused(Refusal::PartsChanged) => {}
+                other => return Err(refusal_of(other)),
+            }
         }
-        let mut writes = Writes::default();
-        let stored = self.0.take_parts(entry.bucket.id, upload, &mut writes).await?;
-        let (chosen, unused) = choose(stored, &complete.parts)?;
-        let size = check_sizes(&chosen, complete.size)?;
+        Err(StoreError::Conflict)
+    }
+
+    /// The version that the chosen parts of an upload become, and the checksum it carries.
+    async fn become_version(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        upload: UploadId,
+        row: UploadRow,
+        chosen: Vec<PartRow>,
+        complete: &CompleteUpload,
+    ) -> Result<(Ready, Option<Checksum>), StoreError> {
+        let size = check_sizes(&chosen, complete.size, self.0.limits.part_bytes_min)?;
         let checksum = checksum_of(&row, &chosen, complete.checksum)?;
-        let manifest = self.manifest_of(&entry, &key, &chosen)?;
         let facts = VersionFacts {
             id: VersionId::Null,
             modified: Timestamp::now(),
@@ -108,31 +128,15 @@ impl Store {
             checksum: row.checksum,
             delete_marker: false,
         };
-        let headers = self.0.upload_headers(&entry, &key, upload, &row)?;
         let details = VersionDetails {
-            headers,
+            headers: self.0.upload_headers(entry, key, upload, &row)?,
             checksum,
-            content: Content::Blocks(manifest),
+            content: Content::Blocks(self.manifest_of(entry, key, &chosen)?),
         };
-        let lease = self.0.lease(&entry.bucket, &key);
-        let ready = self.ready(&entry, &key, facts.clone(), details, lease).await?;
-        // Object, upload and parts change in one commit: no crash leaves parts that two of them would free.
-        let state = UploadState::Completed {
-            etag: facts.etag,
-            checksum,
-            size,
-            modified: facts.modified,
-        };
-        writes.put(upload_key, Vec::new(), &UploadRow { state, ..row });
-        let facts = self
-            .commit_claimed(&entry, &key, ready, complete.condition, &claim, writes)
+        let ready = self
+            .ready(entry, key, upload.into(), facts, details, Vec::new())
             .await?;
-        self.0.releaser.displace(
-            unused
-                .iter()
-                .flat_map(|part| self.0.blocks_of_part(&entry, &key, part)),
-        );
-        Ok(PutOutcome::new(&facts, checksum))
+        Ok((ready, checksum))
     }
 
     fn manifest_of(
@@ -162,13 +166,13 @@ impl Store {
     }
 }
 
-/// Splits the stored parts into those the client names and the rest.
-fn choose(stored: Vec<PartRow>, named: &[CompletedPart]) -> Result<(Vec<PartRow>, Vec<PartRow>), StoreError> {
+/// The stored parts that the client names.
+fn choose(mut stored: Vec<PartRow>, named: &[CompletedPart]) -> Result<Vec<PartRow>, StoreError> {
     let find = |number: PartNumber| named.binary_search_by_key(&number, |part| part.number).ok();
-    let (chosen, unused): (Vec<_>, Vec<_>) = stored.into_iter().partition(|part| find(part.number).is_some());
-    let mut have = chosen.iter();
+    stored.retain(|part| find(part.number).is_some());
+    let mut have = stored.iter();
     for part in named {
-        // Both are in ascending order, and every chosen part is named.
+        // Both are in ascending order, and every one that is left is named.
         let same = have.next().is_some_and(|stored| {
             stored.number == part.number
                 && part.etag == Some(stored.etag)
@@ -180,12 +184,12 @@ fn choose(stored: Vec<PartRow>, named: &[CompletedPart]) -> Result<(Vec<PartRow>
             return Err(StoreError::InvalidPart(part.number));
         }
     }
-    Ok((chosen, unused))
+    Ok(stored)
 }
 
-fn check_sizes(parts: &[PartRow], claimed: Option<u64>) -> Result<u64, StoreError> {
+fn check_sizes(parts: &[PartRow], claimed: Option<u64>, least: u64) -> Result<u64, StoreError> {
     let but_last = parts.len().saturating_sub(1);
-    if let Some(small) = parts[..but_last].iter().find(|part| part.size < PART_BYTES_MIN) {
+    if let Some(small) = parts[..but_last].iter().find(|part| part.size < least) {
         return Err(StoreError::EntityTooSmall {
             number: small.number,
             size: small.size,

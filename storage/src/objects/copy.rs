@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::commit::Operation;
 use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
 use crate::model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Manifest, ObjectHeaders, ObjectKey,
@@ -85,7 +86,8 @@ impl Store {
     ) -> Result<Option<PutOutcome>, StoreError> {
         let info = source.info();
         let entry = self.0.directory.entry(bucket.id)?;
-        self.check_early(bucket, key, &copy.condition)?;
+        self.check_early(bucket, key, &copy.condition).await?;
+        let operation = Operation::begin();
         let lease = self.0.lease(bucket, key);
         let content = match &source.opened.version.content {
             Content::Inline(bytes) => Content::Inline(bytes.clone()),
@@ -129,9 +131,11 @@ impl Store {
             checksum: info.checksum,
             content,
         };
-        let ready = self.ready(&entry, key, facts, details, lease).await?;
+        let ready = self
+            .ready(&entry, key, lease.write(), facts, details, vec![lease])
+            .await?;
         let facts = self
-            .commit_version(entry, key.clone(), ready, copy.condition)
+            .commit_version(operation, entry, key.clone(), ready, copy.condition)
             .await?;
         Ok(Some(PutOutcome::new(&facts, info.checksum)))
     }

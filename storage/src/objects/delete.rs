@@ -1,7 +1,8 @@
 //! Deletes objects.
 
-use crate::cluster::Writes;
-use crate::model::{Bucket, ObjectKey, VersionId, WriteCondition, row_key, summary};
+use super::commit::{Operation, refusal_of};
+use crate::model::command::{Action, Outcome};
+use crate::model::{Bucket, ObjectKey, VersionId, WriteCondition};
 use crate::{Store, StoreError};
 
 /// What to delete.
@@ -37,25 +38,19 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         let store = self.clone();
         self.finish(async move {
-            let _writer = entry.enter().await?;
-            let claim = store.0.partitions.claim(entry.bucket.id, &target.key).await?;
-            let row = store
-                .0
-                .object_row(&entry.bucket, &target.key)?
-                .unwrap_or_default();
-            let Some(changed) = row.remove(target.version, &target.condition)? else {
-                return Ok(DeleteOutcome::default());
-            };
-            let row_key = row_key::object(entry.bucket.id, target.key.as_str());
-            let mut writes = Writes::default();
-            if changed.row.versions.is_empty() {
-                writes.remove(row_key);
-            } else {
-                writes.put(row_key, summary::encode(&changed.row), &changed.row);
+            let DeleteTarget {
+                key,
+                version,
+                condition,
+            } = target;
+            let remove = Action::Remove { version, condition };
+            match store
+                .submit(Operation::begin(), &entry, &key, remove, Vec::new())
+                .await?
+            {
+                Outcome::Removed { .. } => Ok(DeleteOutcome::default()),
+                other => Err(refusal_of(other)),
             }
-            store.0.partitions.commit(&claim, writes).await?;
-            store.displace(&entry, &target.key, changed.displaced).await;
-            Ok(DeleteOutcome::default())
         })
         .await
     }

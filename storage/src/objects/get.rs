@@ -138,16 +138,17 @@ impl Store {
         let row_key = row_key::object(bucket.id, key.as_str());
         loop {
             let opened = match version {
-                None => self.current(&entry, key, &row_key)?,
+                None => self.current(&entry, key, &row_key).await?,
                 Some(_) => {
-                    let row = self.0.partitions.read(&row_key)?.ok_or(StoreError::NoSuchKey)?;
+                    let row = self.0.partitions.current(&row_key).await?;
+                    let row = row.ok_or(StoreError::NoSuchKey)?;
                     Arc::new(self.open_version(&entry, key, row, version)?)
                 }
             };
             let pins = self.0.releaser.pin(opened.owners.clone());
             // Blocks may have been freed between reading the row and pinning them: only if the version is still there
             // did the pin come in time.
-            if !opened.owners.is_empty() && !self.still_there(&row_key, opened.write)? {
+            if !opened.owners.is_empty() && !self.still_there(&row_key, opened.write).await? {
                 continue;
             }
             let opened = OpenedContent {
@@ -163,12 +164,17 @@ impl Store {
     }
 
     /// The current version, from memory if it was read lately.
-    fn current(
+    async fn current(
         &self,
         entry: &BucketEntry,
         key: &ObjectKey,
         row_key: &[u8],
     ) -> Result<Arc<OpenedVersion>, StoreError> {
+        if !self.0.partitions.decides_alone() {
+            let row = self.0.partitions.current(row_key).await?;
+            let row = row.ok_or(StoreError::NoSuchKey)?;
+            return Ok(Arc::new(self.open_version(entry, key, row, None)?));
+        }
         let hot = &self.0.hot;
         match self
             .0
@@ -185,7 +191,13 @@ impl Store {
         }
     }
 
-    fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
+    async fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
+        let stands = |row: Option<ObjectRow>| {
+            row.is_some_and(|row| row.versions.iter().any(|there| there.write == write))
+        };
+        if !self.0.partitions.decides_alone() {
+            return Ok(stands(self.0.partitions.current(row_key).await?));
+        }
         match self
             .0
             .partitions
@@ -194,8 +206,8 @@ impl Store {
             None => Ok(false),
             Some((_, Found::Known(opened))) if opened.write == write => Ok(true),
             Some(_) => {
-                let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
-                Ok(row.is_some_and(|row| row.versions.iter().any(|there| there.write == write)))
+                let row = self.0.partitions.read(row_key)?;
+                Ok(stands(row))
             }
         }
     }

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::digest::{Digested, Digests};
-use super::{INLINE_BYTES_MAX, ObjectBody, PUT_BYTES_MAX};
+use super::{ObjectBody, PUT_BYTES_MAX};
 use crate::cluster::Lease;
 use crate::model::{BlockRef, Content, Extent, Manifest};
-use crate::seal::{BLOCK_BYTES_MAX, seal_block};
+use crate::seal::seal_block;
 use crate::store::{Inner, MEMORY_UNIT};
 use crate::{Store, StoreError};
 
@@ -76,6 +76,7 @@ pub(super) async fn ingest<B: ObjectBody>(
         });
     }
     let mut pipeline = Pipeline::new(store.clone(), lease.clone(), Digests::of(&body));
+    let block_bytes = store.0.limits.block_bytes;
     let mut left = announced;
     let mut block = Filling::start(&store.0, left).await?;
     let mut size = 0;
@@ -88,8 +89,8 @@ pub(super) async fn ingest<B: ObjectBody>(
                 most: PUT_BYTES_MAX,
             });
         }
-        while block.takes(&mut piece) {
-            left = left.map(|left| left.saturating_sub(BLOCK_BYTES_MAX as u64));
+        while block.takes(&mut piece, block_bytes) {
+            left = left.map(|left| left.saturating_sub(block_bytes as u64));
             let full = std::mem::replace(&mut block, Filling::empty());
             pipeline.add(full).await?;
             block = Filling::start(&store.0, left).await?;
@@ -137,8 +138,9 @@ impl Filling {
 
     /// Waits for memory for the next block of a body of which so much is left.
     async fn start(inner: &Inner, left: Option<u64>) -> Result<Self, StoreError> {
-        let most = BLOCK_BYTES_MAX as u64;
-        let bytes = usize::try_from(left.unwrap_or(most).min(most)).unwrap_or(BLOCK_BYTES_MAX);
+        let most = inner.limits.block_bytes;
+        let bytes = left.and_then(|left| usize::try_from(left).ok());
+        let bytes = bytes.unwrap_or(most).min(most);
         if bytes <= MEMORY_UNIT {
             // Bounded by the number of requests, like their headers.
             return Ok(Self {
@@ -160,8 +162,8 @@ impl Filling {
     }
 
     /// Moves bytes out of `piece`; true when the block is full and bytes are left over.
-    fn takes(&mut self, piece: &mut Bytes) -> bool {
-        let fits = piece.len().min(BLOCK_BYTES_MAX - self.bytes.len());
+    fn takes(&mut self, piece: &mut Bytes, block_bytes: usize) -> bool {
+        let fits = piece.len().min(block_bytes - self.bytes.len());
         self.bytes.extend_from_slice(&piece.split_to(fits));
         !piece.is_empty()
     }
@@ -176,7 +178,9 @@ async fn small(
     inline: Inline,
     claims: &super::Claims,
 ) -> Result<(Digested, Taken), StoreError> {
-    if block.bytes.len() <= INLINE_BYTES_MAX && (inline == Inline::Allowed || block.bytes.is_empty()) {
+    if block.bytes.len() <= store.0.limits.inline_bytes
+        && (inline == Inline::Allowed || block.bytes.is_empty())
+    {
         digests.update(&block.bytes);
         let digested = digests.finish();
         digested.check(claims)?;

@@ -1,10 +1,15 @@
 //! Access keys: create, import, find, change, delete.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{AccessKey, AccessKeyId, BucketName, Grants, KeyName, SecretKey, Timestamp};
+use super::commit::refusal_of;
+use crate::cluster::access_key_row;
+use crate::model::command::{Outcome, Refusal, RootCommand};
+use crate::model::{AccessKey, AccessKeyId, KeyName, KeySerial, SecretKey, Timestamp};
 use crate::{Store, StoreError};
+
+/// How often a change is made anew because others changed the same key meanwhile.
+const TRIES_MAX: usize = 16;
 
 /// A new access key.
 #[derive(Clone, Debug)]
@@ -26,21 +31,23 @@ impl Store {
         let store = self.clone();
         self.finish(async move {
             let inner = &store.0;
-            let mut change = inner.directory.change(&inner.partitions, &inner.keyring).await?;
             let (id, secret) = new.import.map_or_else(made_up, Ok)?;
-            if inner.directory.key(&id).is_ok() {
-                return Err(StoreError::AccessKeyExists);
-            }
-            let key = change.put_key(AccessKey {
-                id,
+            let key = AccessKey {
+                id: id.clone(),
+                serial: KeySerial::new(),
                 secret,
                 name: new.name,
                 created: Timestamp::now(),
                 create_buckets: new.create_buckets,
-                grants: BTreeMap::new(),
-            });
-            change.commit().await?;
-            Ok(key)
+            };
+            let row = access_key_row(&inner.keyring, &key);
+            match inner
+                .submit_root(RootCommand::CreateAccessKey { id, row })
+                .await?
+            {
+                Outcome::AccessKey(_) => Ok(Arc::new(key)),
+                other => Err(refusal_of(other)),
+            }
         })
         .await
     }
@@ -58,28 +65,6 @@ impl Store {
         self.0.directory.keys()
     }
 
-    /// Sets what a key may do to a bucket.
-    ///
-    /// # Errors
-    /// `NoSuchAccessKey`, `NoSuchBucket`.
-    pub async fn set_grants(
-        &self,
-        id: &AccessKeyId,
-        bucket: &BucketName,
-        change: impl FnOnce(Grants) -> Grants + Send + 'static,
-    ) -> Result<Arc<AccessKey>, StoreError> {
-        let (store, bucket) = (self.clone(), bucket.clone());
-        self.change_key(id, move |key| {
-            let bucket = store.bucket(&bucket)?.id;
-            match change(key.grants_on(bucket)) {
-                Grants::NONE => key.grants.remove(&bucket),
-                grants => key.grants.insert(bucket, grants),
-            };
-            Ok(())
-        })
-        .await
-    }
-
     /// Sets whether a key may create buckets.
     ///
     /// # Errors
@@ -89,43 +74,45 @@ impl Store {
         id: &AccessKeyId,
         may: bool,
     ) -> Result<Arc<AccessKey>, StoreError> {
-        self.change_key(id, move |key| {
-            key.create_buckets = may;
-            Ok(())
+        let (store, id) = (self.clone(), id.clone());
+        self.finish(async move {
+            let inner = &store.0;
+            for _ in 0..TRIES_MAX {
+                let (known, from) = inner.directory.versioned_key(&id)?;
+                let mut key = AccessKey::clone(&known);
+                key.create_buckets = may;
+                let replace = RootCommand::ReplaceAccessKey {
+                    id: id.clone(),
+                    row: access_key_row(&inner.keyring, &key),
+                    from,
+                };
+                match inner.submit_root(replace).await? {
+                    Outcome::AccessKey(_) => return inner.directory.key(&id),
+                    Outcome::Refused(Refusal::AccessKeyChanged(_)) => {}
+                    other => return Err(refusal_of(other)),
+                }
+            }
+            Err(StoreError::Conflict)
         })
         .await
     }
 
-    /// Deletes a key; requests signed with it are refused from now on.
+    /// Deletes a key; requests signed with it are refused from now on. What buckets grant it is void.
     ///
     /// # Errors
     /// `NoSuchAccessKey`.
     pub async fn delete_key(&self, id: &AccessKeyId) -> Result<(), StoreError> {
         let (store, id) = (self.clone(), id.clone());
         self.finish(async move {
-            let inner = &store.0;
-            let mut change = inner.directory.change(&inner.partitions, &inner.keyring).await?;
-            inner.directory.key(&id)?;
-            change.remove_key(&id);
-            change.commit().await
-        })
-        .await
-    }
-
-    async fn change_key(
-        &self,
-        id: &AccessKeyId,
-        edit: impl FnOnce(&mut AccessKey) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<Arc<AccessKey>, StoreError> {
-        let (store, id) = (self.clone(), id.clone());
-        self.finish(async move {
-            let inner = &store.0;
-            let mut change = inner.directory.change(&inner.partitions, &inner.keyring).await?;
-            let mut key = AccessKey::clone(&*inner.directory.key(&id)?);
-            edit(&mut key)?;
-            let key = change.put_key(key);
-            change.commit().await?;
-            Ok(key)
+            let serial = store.0.directory.key(&id)?.serial;
+            match store
+                .0
+                .submit_root(RootCommand::DeleteAccessKey { id, serial })
+                .await?
+            {
+                Outcome::AccessKeyGone => Ok(()),
+                other => Err(refusal_of(other)),
+            }
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! Lists current objects in UTF-8 byte order, a page at a time.
 
+use crate::cluster::summary_of;
 use crate::disk::ScannedRow;
 use crate::model::{
     Bucket, BucketId, ChecksumAlgorithm, ETag, ObjectKey, StorageClass, Timestamp, row_key, summary,
@@ -105,7 +106,7 @@ pub(super) fn object_key(row: &ScannedRow) -> Option<std::borrow::Cow<'_, str>> 
 }
 
 pub(super) fn decode_summary(row: &ScannedRow) -> Result<summary::Summary, StoreError> {
-    summary::decode(row.summary()).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
+    summary::decode(summary_of(row)).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
 }
 
 pub(super) fn listed(key: &str, summary: &summary::Summary) -> Result<ListedObject, StoreError> {

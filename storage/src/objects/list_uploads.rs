@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::roll_up::{Query, Table, roll_up};
 use crate::disk::ScannedRow;
 use crate::model::{
-    AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ObjectKey, StorageClass, Timestamp, UploadId,
-    UploadRow, UploadState, row_key,
+    AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ObjectKey, StorageClass, Timestamp, UploadId, row_key,
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -123,11 +122,8 @@ impl Table for Uploads {
         let Some((key, upload)) = row_key::parse_upload(row.key()) else {
             return Ok(());
         };
-        let Some(row) = self.inner.partitions.read::<UploadRow>(row.key())? else {
-            return Ok(());
-        };
-        if row.state == UploadState::Open {
-            items.push(ListedUpload {
+        match self.inner.open_upload_here(self.bucket, &key, upload) {
+            Ok(row) => items.push(ListedUpload {
                 key,
                 upload,
                 started: row.started,
@@ -135,7 +131,9 @@ impl Table for Uploads {
                 class: row.class,
                 checksum: row.checksum,
                 full_object: row.full_object,
-            });
+            }),
+            Err(StoreError::NoSuchUpload) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -34,5 +34,3 @@ pub use read::ObjectReader;
 
 /// The largest object one PUT, one part or one copy makes: 5 GiB.
 pub(crate) const PUT_BYTES_MAX: u64 = 5 << 30;
-/// The most content a row carries itself.
-pub(crate) const INLINE_BYTES_MAX: usize = 4096;

@@ -1,15 +1,16 @@
 //! Multipart uploads until they complete: start, parts, list parts, abort.
 
-use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use super::ObjectBody;
-use super::commit::keep_unless_refused;
+use super::commit::{Operation, refusal_of};
 use super::ingest::{Inline, ingest};
-use crate::cluster::{BucketEntry, Claim, Displaced, Writes};
+use crate::cluster::{BucketEntry, Displaced};
+use crate::model::command::{Action, Outcome, Refusal, Rest};
 use crate::model::{
     AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ChecksumValue, Content, ETag, ObjectHeaders, ObjectKey,
-    PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState, WriteId, row_key,
+    ObjectRow, PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState, WriteId,
+    row_key,
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -105,12 +106,14 @@ impl Store {
         };
         let (store, key) = (self.clone(), key.clone());
         self.finish(async move {
-            let _writer = entry.enter().await?;
-            let claim = store.0.partitions.claim(entry.bucket.id, &key).await?;
-            let mut writes = Writes::default();
-            writes.put(row_key::upload(entry.bucket.id, &key, upload), Vec::new(), &row);
-            store.0.partitions.commit(&claim, writes).await?;
-            Ok(upload)
+            let start = Action::StartUpload { upload, row };
+            match store
+                .submit(Operation::begin(), &entry, &key, start, Vec::new())
+                .await?
+            {
+                Outcome::UploadStarted => Ok(upload),
+                other => Err(refusal_of(other)),
+            }
         })
         .await
     }
@@ -125,7 +128,9 @@ impl Store {
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<UploadInfo, StoreError> {
-        Ok(UploadInfo::from(&self.0.open_upload(bucket.id, key, upload)?))
+        Ok(UploadInfo::from(
+            &self.0.open_upload(bucket.id, key, upload).await?,
+        ))
     }
 
     /// Stores a part, streaming; replaces an earlier part of that number.
@@ -142,7 +147,8 @@ impl Store {
     ) -> Result<PartOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
-        self.0.open_upload(bucket.id, key, upload)?;
+        self.0.open_upload(bucket.id, key, upload).await?;
+        let operation = Operation::begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         // Parts are never inline: an object's manifest names blocks only.
@@ -157,31 +163,18 @@ impl Store {
             checksum: taken.digested.checksum,
             content: entry.key.rows().seal(&part_context(key, &write), &content),
         };
-        let outcome = PartOutcome {
-            etag: row.etag,
-            checksum: row.checksum,
-            modified: row.modified,
-        };
+        let (etag, checksum) = (row.etag, row.checksum);
         let (store, key) = (self.clone(), key.clone());
         self.finish(async move {
-            let _writer = entry.enter().await?;
-            let inner = &store.0;
-            let claim = inner.partitions.claim(entry.bucket.id, &key).await?;
-            // Under the claim: an upload that ended meanwhile must not get another part.
-            inner.open_upload(entry.bucket.id, &key, upload)?;
-            let row_key = row_key::part(entry.bucket.id, upload, number);
-            let replaced: Option<PartRow> = inner.partitions.read(&row_key)?;
-            let mut writes = Writes::default();
-            writes.put(row_key, Vec::new(), &row);
-            let committed = inner.partitions.commit(&claim, writes).await;
-            keep_unless_refused(&[lease], &committed);
-            committed?;
-            if let Some(replaced) = replaced {
-                inner
-                    .releaser
-                    .displace(inner.blocks_of_part(&entry, &key, &replaced));
+            let put = Action::PutPart { upload, part: row };
+            match store.submit(operation, &entry, &key, put, vec![lease]).await? {
+                Outcome::PartStored { modified, .. } => Ok(PartOutcome {
+                    etag,
+                    checksum,
+                    modified,
+                }),
+                other => Err(refusal_of(other)),
             }
-            Ok(outcome)
         })
         .await
     }
@@ -199,11 +192,14 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         let (store, key) = (self.clone(), key.clone());
         self.finish(async move {
-            let _writer = entry.enter().await?;
-            let claim = store.0.partitions.claim(entry.bucket.id, &key).await?;
-            // Under the claim: a Complete that came first must stay repeatable.
-            store.0.open_upload(entry.bucket.id, &key, upload)?;
-            store.abort(&entry, &key, upload, &claim).await
+            let abort = Action::AbortUpload { upload };
+            match store
+                .submit(Operation::begin(), &entry, &key, abort, Vec::new())
+                .await?
+            {
+                Outcome::UploadAborted { .. } => Ok(()),
+                other => Err(refusal_of(other)),
+            }
         })
         .await
     }
@@ -220,113 +216,120 @@ impl Store {
         after: Option<u16>,
         max: usize,
     ) -> Result<PartPage, StoreError> {
-        let (inner, bucket, key) = (self.0.clone(), bucket.id, key.clone());
-        let list = move || {
-            let info = UploadInfo::from(&inner.open_upload(bucket, &key, upload)?);
-            let mut rows = inner.part_rows(bucket, upload, after)?;
-            let mut parts = Vec::new();
-            for row in rows.by_ref().take(max) {
-                parts.push(ListedPart::from(&row?));
-            }
-            let more = max > 0 && rows.next().transpose()?.is_some();
-            let next = parts.last().map(|part: &ListedPart| part.number).filter(|_| more);
-            Ok(PartPage {
-                upload: info,
-                parts,
-                next,
-            })
-        };
-        self.0.disk.run(list).await?
+        let mut rows = self
+            .0
+            .part_rows(bucket.id, key, upload, after, max.saturating_add(1))
+            .await?;
+        let more = max > 0 && rows.len() > max;
+        rows.truncate(max);
+        // After its parts: while an upload is open they are all there.
+        let row = self.0.open_upload(bucket.id, key, upload).await?;
+        Ok(PartPage {
+            upload: UploadInfo::from(&row),
+            next: rows.last().map(|part| part.number).filter(|_| more),
+            parts: rows.iter().map(ListedPart::from).collect(),
+        })
     }
 
-    /// Aborts every upload of a bucket whose writers are kept out.
-    pub(super) async fn abort_all(&self, entry: &Arc<BucketEntry>) -> Result<(), StoreError> {
+    /// Ends every upload of an empty bucket whose writers are kept out.
+    pub(super) async fn end_uploads(&self, entry: &Arc<BucketEntry>) -> Result<(), StoreError> {
         let (from, to) = row_key::uploads_of(entry.bucket.id);
         loop {
-            let (disk, from, to) = (self.0.disk.clone(), from.clone(), to.clone());
-            let first = self
-                .0
-                .disk
-                .run(move || disk.scan(Included(&from), Excluded(&to)).next())
-                .await?;
-            let Some(row) = first.transpose()? else {
-                return Ok(());
-            };
-            let (key, upload) = row_key::parse_upload(row.key())
+            let first = self.0.partitions.first(from.clone(), to.clone()).await?;
+            let Some(row) = first else { return Ok(()) };
+            let (key, upload) = row_key::parse_upload(&row)
                 .ok_or_else(|| StoreError::Damaged("row key of an upload".into()))?;
-            let claim = self.0.partitions.claim(entry.bucket.id, &key).await?;
-            self.abort(entry, &key, upload, &claim).await?;
+            self.end_upload(entry, &key, upload).await?;
         }
     }
 
-    async fn abort(
+    async fn end_upload(
         &self,
         entry: &Arc<BucketEntry>,
         key: &ObjectKey,
         upload: UploadId,
-        claim: &Claim,
     ) -> Result<(), StoreError> {
-        let mut writes = Writes::default();
-        writes.remove(row_key::upload(entry.bucket.id, key, upload));
-        let parts = self.0.take_parts(entry.bucket.id, upload, &mut writes).await?;
-        self.0.partitions.commit(claim, writes).await?;
-        let displaced = parts
-            .iter()
-            .flat_map(|part| self.0.blocks_of_part(entry, key, part));
-        self.0.releaser.displace(displaced);
+        let rest = Rest::All;
+        for end in [Action::AbortUpload { upload }, Action::Forget { upload, rest }] {
+            match self
+                .submit_inside(Operation::begin(), entry, key, end, Vec::new())
+                .await?
+            {
+                Outcome::UploadAborted { .. } | Outcome::RestForgotten { .. } => break,
+                // It is completed.
+                Outcome::Refused(Refusal::NoSuchUpload) => {}
+                other => return Err(refusal_of(other)),
+            }
+        }
         Ok(())
     }
 }
 
 impl Inner {
-    /// The row of an upload that still takes parts.
-    pub(super) fn open_upload(
+    /// The row of an upload as it stands: completed if the object's row says so.
+    async fn upload_row(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
     ) -> Result<UploadRow, StoreError> {
-        let row: Option<UploadRow> = self.partitions.read(&row_key::upload(bucket, key, upload))?;
-        row.filter(|row| row.state == UploadState::Open)
-            .ok_or(StoreError::NoSuchUpload)
+        // In this order: an upload that is open when its own row is read was open before.
+        let object = row_key::object(bucket, key.as_str());
+        let object: Option<ObjectRow> = self.partitions.current(&object).await?;
+        let row = row_key::upload(bucket, key, upload);
+        let row: Option<UploadRow> = self.partitions.current(&row).await?;
+        as_it_stands(upload, object.as_ref(), row)
     }
 
-    /// The parts of an upload after a number, in order. Blocks the thread.
-    fn part_rows(
+    /// As [`Self::open_upload`], as this disk knows it.
+    pub(super) fn open_upload_here(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRow, StoreError> {
+        let object: Option<ObjectRow> = self.partitions.read(&row_key::object(bucket, key.as_str()))?;
+        let row = self.partitions.read(&row_key::upload(bucket, key, upload))?;
+        must_be_open(as_it_stands(upload, object.as_ref(), row)?)
+    }
+
+    /// The row of an upload that still takes parts.
+    pub(super) async fn open_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRow, StoreError> {
+        must_be_open(self.upload_row(bucket, key, upload).await?)
+    }
+
+    /// An upload and, if it is open, all its parts in order.
+    pub(super) async fn upload_with_parts(
         self: &Arc<Self>,
         bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<(UploadRow, Vec<PartRow>), StoreError> {
+        let parts = self.part_rows(bucket, key, upload, None, usize::MAX).await?;
+        // After its parts: while an upload is open they are all there.
+        Ok((self.upload_row(bucket, key, upload).await?, parts))
+    }
+
+    /// At most so many parts of an upload after a number, in order.
+    async fn part_rows(
+        self: &Arc<Self>,
+        bucket: BucketId,
+        key: &ObjectKey,
         upload: UploadId,
         after: Option<u16>,
-    ) -> Result<impl Iterator<Item = Result<PartRow, StoreError>> + use<>, StoreError> {
-        let prefix = row_key::parts(bucket, upload);
+        most: usize,
+    ) -> Result<Vec<PartRow>, StoreError> {
+        let prefix = row_key::parts(bucket, key, upload);
         let mut from = prefix.clone();
         from.extend_from_slice(&after.map_or(0, |after| after.saturating_add(1)).to_be_bytes());
-        let rows = self
-            .disk
-            .scan(Included(&from), Excluded(&row_key::after_prefix(prefix)));
-        let inner = self.clone();
-        Ok(rows.filter_map(move |row| match row {
-            Ok(row) => inner.partitions.read(row.key()).transpose(),
-            Err(error) => Some(Err(error.into())),
-        }))
-    }
-
-    /// Removes all part rows of an upload together with whatever `writes` holds, and gives them.
-    pub(super) async fn take_parts(
-        self: &Arc<Self>,
-        bucket: BucketId,
-        upload: UploadId,
-        writes: &mut Writes,
-    ) -> Result<Vec<PartRow>, StoreError> {
-        let inner = self.clone();
-        let parts: Vec<PartRow> = self
-            .disk
-            .run(move || inner.part_rows(bucket, upload, None)?.collect::<Result<_, _>>())
-            .await??;
-        for part in &parts {
-            writes.remove(row_key::part(bucket, upload, part.number));
-        }
-        Ok(parts)
+        self.partitions
+            .rows(from, row_key::after_prefix(prefix), most)
+            .await
     }
 
     /// Where the content of a part is.
@@ -378,6 +381,26 @@ impl Inner {
                 Vec::new()
             }
         }
+    }
+}
+
+/// The row of an upload: completed if the object's row says so.
+fn as_it_stands(
+    upload: UploadId,
+    object: Option<&ObjectRow>,
+    row: Option<UploadRow>,
+) -> Result<UploadRow, StoreError> {
+    let mut row = row.ok_or(StoreError::NoSuchUpload)?;
+    if let Some(closing) = object.and_then(|object| object.closing(upload)) {
+        row.state = UploadState::Completed(closing.completed);
+    }
+    Ok(row)
+}
+
+fn must_be_open(row: UploadRow) -> Result<UploadRow, StoreError> {
+    match row.state {
+        UploadState::Open => Ok(row),
+        UploadState::Completed(_) => Err(StoreError::NoSuchUpload),
     }
 }
 

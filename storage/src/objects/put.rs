@@ -1,10 +1,11 @@
 //! Stores an object: chunk, hash, seal, store blocks, commit the row.
 
 use super::ObjectBody;
+use super::commit::Operation;
 use super::ingest::{Inline, ingest};
 use crate::model::{
-    Bucket, Checksum, ChecksumKind, ETag, ObjectHeaders, ObjectKey, StorageClass, Timestamp, VersionDetails,
-    VersionFacts, VersionId, WriteCondition,
+    Bucket, Checksum, ChecksumKind, Completed, ETag, ObjectHeaders, ObjectKey, StorageClass, Timestamp,
+    VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
 use crate::{Store, StoreError};
 
@@ -52,7 +53,8 @@ impl Store {
     ) -> Result<PutOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
-        self.check_early(bucket, key, &new.condition)?;
+        self.check_early(bucket, key, &new.condition).await?;
+        let operation = Operation::begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         let taken = ingest(self, &lease, body, Inline::Allowed).await?;
@@ -74,9 +76,11 @@ impl Store {
             checksum,
             content: taken.content.into_content(write),
         };
-        let ready = self.ready(&entry, key, facts, details, lease).await?;
+        let ready = self
+            .ready(&entry, key, write, facts, details, vec![lease])
+            .await?;
         let facts = self
-            .commit_version(entry, key.clone(), ready, new.condition)
+            .commit_version(operation, entry, key.clone(), ready, new.condition)
             .await?;
         Ok(PutOutcome::new(&facts, checksum))
     }
@@ -85,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// `PreconditionFailed`, `NoSuchKey`.
-    pub fn check_early(
+    pub async fn check_early(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
@@ -94,7 +98,7 @@ impl Store {
         if *condition == WriteCondition::None {
             return Ok(());
         }
-        let row = self.0.object_row(bucket, key)?;
+        let row = self.0.object_row(bucket, key).await?;
         Ok(condition.check(
             row.as_ref()
                 .and_then(|row| row.current())
@@ -111,6 +115,24 @@ impl PutOutcome {
             checksum,
             size: facts.size,
             modified: facts.modified,
+        }
+    }
+}
+
+impl From<Completed> for PutOutcome {
+    fn from(completed: Completed) -> Self {
+        let Completed {
+            etag,
+            checksum,
+            size,
+            modified,
+        } = completed;
+        Self {
+            etag,
+            version: None,
+            checksum,
+            size,
+            modified,
         }
     }
 }

@@ -66,6 +66,11 @@ impl Config {
         }
     }
 
+    /// One member, which decides alone.
+    pub fn sole(member: MemberId) -> Self {
+        Self::stable(Votes(BTreeMap::from([(member, 1)])))
+    }
+
     /// Everybody who votes before or after, ascending.
     pub fn members(&self) -> BTreeSet<MemberId> {
         let new = self.new.iter().flat_map(Votes::members);

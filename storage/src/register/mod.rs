@@ -17,7 +17,8 @@
 //!    could see a write come and go.
 //! 4. **Takeover.** Any member may make a higher ballot; an acceptor accepts nothing below what it promised. An operation
 //!    of a deposed holder is *unknown*, never failed: it may be chosen by the takeover. A retry has the same id, which the
-//!    row remembers.
+//!    row remembers; where the row may have forgotten it, the retry is refused, since done twice it would undo what others
+//!    did in between.
 //! 5. **Tombstones** are forgotten only when all have them and all promised a new ballot (`holder/collect.rs`). Otherwise an
 //!    older value that still stands somewhere, or is on its way, becomes the newest.
 //! 6. **Reconfiguration** is joint, and adopting an epoch is promising its barrier (`reconfiguration`). Who is outside

@@ -8,14 +8,25 @@ use super::Stamp;
 /// Names a register within its partition: the key of its row on disk.
 pub type Key = Bytes;
 
-/// How many operations a row remembers.
-///
-/// A retry comes soon or not at all, and while it may come its client waits, so few operations lie in between.
-pub const RECENT_MAX: usize = 4;
+/// The most operations a row remembers.
+pub const RECENT_MAX: usize = 32;
+/// Operations that began so much earlier (milliseconds) than the newest one are forgotten: their gateways have given up.
+const REMEMBERED_FOR: u64 = 60_000;
 
 /// Names one operation of a client for ever, so that its retry is recognised.
+///
+/// The first six bytes say when it began, in milliseconds by its gateway's clock, big-endian; the rest is random. Nothing
+/// relies on the clock: a wrong one has a row forget too early, which it knows, see [`Content::may_have_forgotten`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OpId(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl OpId {
+    /// When it began.
+    pub fn began(self) -> u64 {
+        let six = self.0.iter().take(6);
+        six.fold(0, |millis, byte| millis << 8 | u64::from(*byte))
+    }
+}
 
 impl std::fmt::Debug for OpId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,6 +48,8 @@ pub struct Value {
 pub struct Content {
     /// The operations that changed the register last, newest first; at most [`RECENT_MAX`].
     pub recent: Vec<OpId>,
+    /// No operation that changed the register and is forgotten began later than this.
+    pub forgotten: u64,
     /// `None` is a tombstone: it must outlive every older value that may still stand somewhere.
     pub value: Option<Value>,
 }
@@ -44,9 +57,35 @@ pub struct Content {
 impl Content {
     /// What follows when operation `op` sets `value`.
     pub fn after(&self, op: OpId, value: Option<Value>) -> Self {
-        let older = self.recent.iter().copied().filter(|known| *known != op);
-        let recent = std::iter::once(op).chain(older).take(RECENT_MAX).collect();
-        Self { recent, value }
+        let newest = self
+            .recent
+            .iter()
+            .fold(op.began(), |newest, known| newest.max(known.began()));
+        let mut forgotten = self.forgotten;
+        let mut recent = vec![op];
+        for known in self.recent.iter().filter(|known| **known != op) {
+            if recent.len() < RECENT_MAX && known.began().saturating_add(REMEMBERED_FOR) > newest {
+                recent.push(*known);
+            } else {
+                forgotten = forgotten.max(known.began());
+            }
+        }
+        Self {
+            recent,
+            forgotten,
+            value,
+        }
+    }
+
+    /// Whether the operation is known to have changed the register.
+    pub fn remembers(&self, op: OpId) -> bool {
+        self.recent.contains(&op)
+    }
+
+    /// Whether the operation may have changed the register long enough ago to be forgotten. It must not be done again then:
+    /// done twice, it would undo what others did in between.
+    pub fn may_have_forgotten(&self, op: OpId) -> bool {
+        !self.remembers(op) && op.began() <= self.forgotten
     }
 }
 
@@ -76,13 +115,35 @@ impl Row {
 mod tests {
     use super::*;
 
+    fn op(began: u64, number: u8) -> OpId {
+        let mut id = [number; 16];
+        id[..6].copy_from_slice(&began.to_be_bytes()[2..]);
+        OpId(id)
+    }
+
     #[test]
     fn a_row_remembers_the_last_operations_and_none_of_them_twice() {
-        let op = |number: u8| OpId([number; 16]);
         let mut content = Content::default();
-        for number in [1, 2, 3, 4, 5, 3] {
-            content = content.after(op(number), None);
+        for number in [1, 2, 3, 2] {
+            content = content.after(op(1000, number), None);
         }
-        assert_eq!(content.recent, [op(3), op(5), op(4), op(2)]);
+        assert_eq!(content.recent, [op(1000, 2), op(1000, 3), op(1000, 1)]);
+        assert!(!content.may_have_forgotten(op(1000, 9)));
+    }
+
+    #[test]
+    fn a_row_knows_which_operations_it_may_have_forgotten() {
+        let mut content = Content::default();
+        for number in 0..40 {
+            content = content.after(op(1000 + u64::from(number), number), None);
+        }
+        assert_eq!(content.recent.len(), RECENT_MAX);
+        let (first, last) = (op(1000, 0), op(1039, 39));
+        assert!(content.may_have_forgotten(first) && !content.may_have_forgotten(last));
+        assert!(!content.may_have_forgotten(op(1020, 77)));
+        // Long after, only the newest is remembered.
+        let content = content.after(op(900_000, 1), None);
+        assert_eq!(content.recent, [op(900_000, 1)]);
+        assert!(content.may_have_forgotten(last) && !content.may_have_forgotten(op(1040, 5)));
     }
 }

@@ -97,6 +97,7 @@ impl World {
         }
         let operation = Operation {
             id,
+            is_retry: false,
             lane,
             keys,
             ranges: Vec::new(),
@@ -280,6 +281,7 @@ fn decide(operation: &Operation<Command>, loaded: &Loaded) -> Decision<Outcome> 
         ),
     };
     Decision::Commit {
+        told_after: stages.len(),
         stages,
         relies_on,
         outcome,
@@ -405,6 +407,7 @@ fn a_range_is_covered_before_it_is_decided_on() {
     world.away = [0].map(MemberId).into();
     let operation = Operation {
         id: OpId([99; 16]),
+        is_retry: false,
         lane: Bytes::from("a"),
         keys: vec![Bytes::from("a")],
         ranges: vec![KeyRange {

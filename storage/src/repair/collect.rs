@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::StoreError;
+use crate::cluster::summary_of;
 use crate::disk::{HeldReference, ScannedRow};
+use crate::model::command::{Action, Command, ObjectCommand, Rest, Submission};
 use crate::model::{
-    BlockId, BucketId, ObjectKey, ObjectRow, PartRow, Timestamp, UploadRow, UploadState, row_key, summary,
+    BlockId, BucketId, ObjectKey, ObjectRow, OpId, PartRow, Timestamp, UploadId, UploadRow, UploadState,
+    row_key, summary,
 };
 use crate::seal::owner_of;
 use crate::store::Inner;
@@ -81,7 +84,7 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
         return Ok(Collected::default());
     }
-    let uploads = forget_completed(inner).await?;
+    let uploads = forget_ended(inner).await?;
     let mut released = 0;
     let mut passes = 1;
     let mut pass = 0;
@@ -173,8 +176,8 @@ fn mark(inner: &Inner, slice: Slice, stop: &CancellationToken) -> Result<Marked,
     })
 }
 
+/// Parts without the row of an upload are garbage.
 fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
-    // A part's row does not say which key it is for; its upload's does.
     for row in rows(inner, row_key::all_uploads()) {
         let row = row?;
         let (Some(bucket), Some((key, upload))) =
@@ -182,7 +185,7 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
         else {
             continue;
         };
-        let prefix = row_key::parts(bucket, upload);
+        let prefix = row_key::parts(bucket, &key, upload);
         for part in rows(inner, (prefix.clone(), row_key::after_prefix(prefix))) {
             let Some(part) = inner.partitions.read::<PartRow>(part?.key())? else {
                 continue;
@@ -198,7 +201,7 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
 fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
     for row in rows(inner, row_key::all_objects()) {
         let row = row?;
-        if summary::decode(row.summary()).is_some_and(|summary| !summary.names_blocks) {
+        if summary::decode(summary_of(&row)).is_some_and(|summary| !summary.names_blocks) {
             continue;
         }
         let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(&row)) else {
@@ -250,41 +253,98 @@ async fn sweep(
     Ok(released)
 }
 
-/// Forgets uploads that completed long ago.
-async fn forget_completed(inner: &Arc<Inner>) -> Result<u64, StoreError> {
+/// Forgets uploads that completed long ago, and parts that a crash left of uploads that have ended. Their blocks are swept
+/// afterwards: no row names them.
+async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> {
     let finding = inner.clone();
-    let old = inner.disk.run(move || completed_long_ago(&finding)).await??;
+    let ended = inner
+        .disk
+        .run(move || {
+            let mut ended = completed_long_ago(&finding)?;
+            ended.extend(left_parts(&finding)?);
+            Ok::<_, StoreError>(ended)
+        })
+        .await??;
     let mut forgotten = 0;
-    for (bucket, key, row_key) in old {
-        let claim = inner.partitions.claim(bucket, &key).await?;
-        let mut writes = crate::cluster::Writes::default();
-        writes.remove(row_key);
-        inner.partitions.commit(&claim, writes).await?;
-        forgotten += 1;
+    for Ended { row, rest } in ended {
+        let (bucket, key, upload) = row;
+        let version = inner.directory.entry(bucket).map(|entry| entry.bucket.version);
+        let command = Command::Object(ObjectCommand {
+            bucket,
+            // A bucket that is gone has no fence.
+            bucket_version: version.unwrap_or(u64::MAX),
+            key,
+            action: Action::Forget { upload, rest },
+        });
+        let submission = Submission {
+            op: OpId::new(),
+            started: Timestamp::now(),
+            command,
+        };
+        inner.partitions.submit(submission).await?;
+        forgotten += u64::from(rest == Rest::All);
     }
     Ok(forgotten)
 }
 
-fn completed_long_ago(inner: &Inner) -> Result<Vec<(BucketId, ObjectKey, Vec<u8>)>, StoreError> {
+/// An upload that has ended, and what is left of it.
+struct Ended {
+    row: (BucketId, ObjectKey, UploadId),
+    rest: Rest,
+}
+
+fn completed_long_ago(inner: &Inner) -> Result<Vec<Ended>, StoreError> {
     let now = Timestamp::now().as_millis();
     let kept = u64::try_from(COMPLETED_KEPT.as_millis()).unwrap_or(u64::MAX);
     let mut old = Vec::new();
     for row in rows(inner, row_key::all_uploads()) {
         let row = row?;
-        let (Some(bucket), Some((key, _))) =
+        let (Some(bucket), Some((key, upload))) =
             (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
-        let Some(upload) = inner.partitions.read::<UploadRow>(row.key())? else {
-            continue;
-        };
-        if matches!(upload.state, UploadState::Completed { modified, .. } if modified.as_millis() + kept < now)
+        let state = inner
+            .partitions
+            .read::<UploadRow>(row.key())?
+            .map(|row| row.state);
+        if let Some(UploadState::Completed(completed)) = state
+            && completed.modified.as_millis() + kept < now
         {
-            old.push((bucket, key, row.key().to_vec()));
+            let rest = Rest::All;
+            old.push(Ended {
+                row: (bucket, key, upload),
+                rest,
+            });
         }
     }
     Ok(old)
+}
+
+/// Uploads that are not open and have parts.
+fn left_parts(inner: &Inner) -> Result<Vec<Ended>, StoreError> {
+    let mut left = Vec::new();
+    let mut last = None;
+    for row in rows(inner, row_key::all_parts()) {
+        let row = row?;
+        let (Some(bucket), Some((key, upload))) =
+            (row_key::bucket_id(row.key()), row_key::parse_part(row.key()))
+        else {
+            continue;
+        };
+        if last.replace((bucket, upload)) == Some((bucket, upload)) {
+            continue;
+        }
+        let row: Option<UploadRow> = inner.partitions.read(&row_key::upload(bucket, &key, upload))?;
+        if row.is_none_or(|row| row.state != UploadState::Open) {
+            let rest = Rest::Parts;
+            left.push(Ended {
+                row: (bucket, key, upload),
+                rest,
+            });
+        }
+    }
+    Ok(left)
 }
 
 fn rows(

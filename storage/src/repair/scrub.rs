@@ -1,14 +1,15 @@
 //! Proves what is stored, block after block, so that damage is known while a good copy may still be at hand.
 
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::StoreError;
-use crate::cluster::{Partitions, Writes};
+use crate::cluster::Partitions;
 use crate::disk::{ScrubPosition, Scrubbed};
 use crate::model::{Timestamp, row_key};
 use crate::store::Inner;
@@ -178,9 +179,7 @@ async fn keep(inner: &Inner, kept: &mut ScrubStatus) {
     if status == *kept || inner.loss.is_some() {
         return;
     }
-    let mut writes = Writes::default();
-    writes.put(row_key::scrub(), Vec::new(), &status);
-    match inner.partitions.commit_root(writes).await {
+    match inner.partitions.keep(row_key::scrub(), &status).await {
         Ok(()) => *kept = status,
         // A disk without room has other worries.
         Err(StoreError::DiskFull) => {}

@@ -122,16 +122,28 @@ impl Keyring {
         }
     }
 
+    /// The keyring of a simulated store.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn of_seed(seed: u64) -> Self {
+        let key = blake3::derive_key("warren 2026 keys of a simulation", &seed.to_le_bytes());
+        let only = Generation { number: 1, key };
+        Self::of_generations(&only, &only)
+    }
+
     fn from_generations(generations: &[Generation]) -> Result<Self, KeyringError> {
         // Dedup and owner names outlive rotations, so they hang on the first generation; sealing uses the newest.
         let (Some(first), Some(newest)) = (generations.first(), generations.last()) else {
             return Err(KeyringError::Damaged(KEYS_FILE.into()));
         };
-        Ok(Self {
+        Ok(Self::of_generations(first, newest))
+    }
+
+    fn of_generations(first: &Generation, newest: &Generation) -> Self {
+        Self {
             dedup: Zeroizing::new(blake3::derive_key(DEDUP, &first.key)),
             owner: Zeroizing::new(blake3::derive_key(OWNER, &first.key)),
             root: EnvelopeKey::new(blake3::derive_key(ROOT, &newest.key)),
-        })
+        }
     }
 
     /// Makes block keys of block content.

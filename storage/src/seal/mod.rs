@@ -33,7 +33,7 @@ use crate::model::{BucketId, ObjectKey, WriteId};
 #[allow(clippy::expect_used, reason = "without randomness no key can be made")]
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system provides random bytes");
+    crate::random::fill(&mut bytes).expect("the system provides random bytes");
     bytes
 }
 

@@ -2,13 +2,12 @@
 
 mod refused;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
-use storage::model::{AccessKey, AccessKeyId, KeyName, SecretKey, Timestamp};
+use storage::model::{AccessKey, AccessKeyId, KeyName, KeySerial, SecretKey, Timestamp};
 
 use super::canonical::{Spelling, canonical_request, string_to_sign};
 use super::chunk_signing::sign;
@@ -31,7 +30,7 @@ fn access_key() -> Arc<AccessKey> {
         name: KeyName::parse("example").unwrap(),
         created: Timestamp::from_millis(0),
         create_buckets: false,
-        grants: BTreeMap::new(),
+        serial: KeySerial::from_bytes([1; 16]),
     })
 }
 

@@ -6,17 +6,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::decide::Ask;
 use super::index::{Index, Place};
-use super::owner::{self, Request};
-use super::reclaim::{self, Reclaimer};
+use super::map::Maps;
+use super::owner::{Owner, Request};
+use super::reclaim::{Reclaimer, Wake};
 use super::record::Id;
 use super::replay;
+use super::requests::Requests;
 use super::room::Room;
 use super::stamps::Stamps;
+#[cfg(any(test, feature = "simulation"))]
+use super::stepped::Stepped;
 use crate::disk::DiskError;
+use crate::disk::drive::Drive;
 use crate::disk::log::{LogOptions, Segments};
 use crate::disk::medium::Medium;
 
@@ -32,10 +37,12 @@ pub(super) struct Opening {
     pub(super) medium: Arc<dyn Medium>,
     pub(super) capacity: Option<u64>,
     pub(super) segment_bytes: u64,
-    pub(super) database: fjall::Database,
+    pub(super) maps: Maps,
     pub(super) stamps: Arc<Stamps>,
     /// Bytes a second at which old segments are rewritten.
     pub(super) rewrite_pace: u64,
+    /// Who serves the log and gives room back.
+    pub(super) drive: Drive,
 }
 
 /// What the threads and readers of a directory share.
@@ -107,9 +114,18 @@ impl Shared {
 pub(super) struct Directory {
     pub(super) identity: [u8; 16],
     pub(super) shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
+    requests: Requests,
     reclaimer: Reclaimer,
     owner: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(any(test, feature = "simulation"))]
+    _owner_task: Option<tokio_util::task::AbortOnDropHandle<()>>,
+}
+
+/// Who serves an owner; a task ends when this is dropped.
+struct Served {
+    thread: Option<JoinHandle<()>>,
+    #[cfg(any(test, feature = "simulation"))]
+    task: Option<tokio_util::task::AbortOnDropHandle<()>>,
 }
 
 impl Directory {
@@ -133,58 +149,58 @@ impl Directory {
             state: Mutex::new(replayed.state),
         });
         let failed = |source| shared.io("start thread", source);
-        let (requests, asked) = mpsc::channel(QUEUE);
-        let (reclaimer, wake) =
-            Reclaimer::start(shared.clone(), requests.clone(), opening.rewrite_pace).map_err(failed)?;
-        let owner = owner::Owner::new(
+        let wake = Wake::default();
+        let owner = Owner::new(
             shared.clone(),
             replayed.writer,
             replayed.batches,
             replayed.last,
-            wake,
+            wake.clone(),
         );
-        let thread = std::thread::Builder::new()
-            .name("blocks".into())
-            .spawn(move || owner.serve(asked));
-        let owner = Mutex::new(Some(thread.map_err(failed)?));
+        let (requests, owner) = serve(owner, opening.drive).map_err(failed)?;
+        let reclaimer = Reclaimer::start(
+            shared.clone(),
+            requests.clone(),
+            wake,
+            opening.rewrite_pace,
+            opening.drive,
+        )
+        .map_err(failed)?;
         Ok(Self {
             identity: opening.identity,
             shared,
             requests,
             reclaimer,
-            owner,
+            owner: Mutex::new(owner.thread),
+            #[cfg(any(test, feature = "simulation"))]
+            _owner_task: owner.task,
         })
     }
 
     /// Asks the owner and waits for the answer: the ids that gained a reference.
     pub(super) async fn ask(&self, ask: Ask) -> Result<Vec<Id>, DiskError> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.requests.send(Request::Ask(ask, answer)).await;
-        sent.map_err(|_| DiskError::Closed)?;
-        answered.await.map_err(|_| DiskError::Closed)?
+        self.requests.ask(ask).await
     }
 
     /// Tells the owner that a block does not verify. If its queue is full, the next reader tells it.
     pub(super) fn report_damaged(&self, id: Id, place: Place) {
-        let (answer, _) = oneshot::channel();
-        let ask = Ask::Verified {
+        self.requests.tell(Ask::Verified {
             id,
             place,
             whole: false,
-        };
-        drop(self.requests.try_send(Request::Ask(ask, answer)));
+        });
     }
 
     /// Tells the owner whether a block verifies and waits until that is remembered. Blocks the thread.
     pub(super) fn report_verified(&self, id: Id, place: Place, whole: bool) -> Result<(), DiskError> {
-        reclaim::ask(&self.requests, Ask::Verified { id, place, whole })
+        self.requests.ask_blocking(Ask::Verified { id, place, whole })
     }
 
     /// Writes what is queued and ends both threads. Blocks the thread.
     pub(super) fn close(&self) {
         self.reclaimer.stop();
         // The queue is closed by whoever gets here first; what was sent before is still served.
-        drop(self.requests.blocking_send(Request::Close));
+        drop(self.requests.send_blocking(Request::Close));
         let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -198,8 +214,7 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // Both threads end, and let go of the directory's lock, before whoever dropped it can open it again.
         self.reclaimer.stop();
-        let (closed, _) = mpsc::channel(1);
-        drop(mem::replace(&mut self.requests, closed));
+        drop(mem::replace(&mut self.requests, Requests::closed()));
         let thread = self
             .owner
             .get_mut()
@@ -209,6 +224,31 @@ impl Drop for Directory {
             && thread.join().is_err()
         {
             tracing::error!(directory = %self.shared.path.display(), "the blocks thread panicked");
+        }
+    }
+}
+
+/// Starts whoever serves an owner.
+fn serve(owner: Owner, drive: Drive) -> std::io::Result<(Requests, Served)> {
+    let (sender, asked) = mpsc::channel(QUEUE);
+    match drive {
+        Drive::Threads => {
+            let thread = std::thread::Builder::new().name("blocks".into());
+            let served = Served {
+                thread: Some(thread.spawn(move || owner.serve(asked))?),
+                #[cfg(any(test, feature = "simulation"))]
+                task: None,
+            };
+            Ok((Requests::to_thread(sender), served))
+        }
+        #[cfg(any(test, feature = "simulation"))]
+        Drive::Simulated => {
+            let (stepped, task) = Stepped::start(owner, asked);
+            let served = Served {
+                thread: None,
+                task: Some(task),
+            };
+            Ok((Requests::to_stepped(sender, stepped), served))
         }
     }
 }

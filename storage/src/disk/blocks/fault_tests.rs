@@ -69,7 +69,7 @@ impl Node {
         Blocks::open(BlocksOptions {
             state: &self.state,
             state_path: "state".into(),
-            index: self.folder.path().join("index"),
+            index: IndexAt::Directory(self.folder.path().join("index")),
             directories: vec![BlockDirectory {
                 path: "a".into(),
                 capacity: None,
@@ -77,6 +77,7 @@ impl Node {
             open: &open,
             segment_bytes: 60_000,
             rewrite_pace: u64::MAX,
+            drive: Drive::Threads,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The disposable index of one directory: where each block is and who refers to it.
 //!
-//! One fjall keyspace per directory. Everything in it follows from the log, and every change is one batch that
-//! also moves `applied`, so that a lost fjall journal leaves an older state and a longer replay, never a wrong
+//! One map per directory: a keyspace of fjall, see [`super::map`]. Everything in it follows from the log, and every change is one batch that
+//! also moves `applied`, so that a lost journal leaves an older state and a longer replay, never a wrong
 //! one. Integers are little-endian in values and big-endian in keys, where they must sort.
 //!
 //! | key | value |
@@ -18,16 +18,15 @@
 //! | `x` | empty: reading the index failed, so it is rebuilt at the next start |
 //! | `z` id 32 | empty: met during replay, to be settled when it ends |
 
-use fjall::{Keyspace, OwnedWriteBatch};
+use fjall::{UserKey, UserValue};
 
+use super::map::{Batch, Entry as Item, Map, Maps};
 use super::record::{Id, Owner, Pages};
 use crate::disk::DiskError;
 use crate::disk::frame::{HEADER_LEN, Position};
 use crate::disk::log::Placed;
 
 const FORMAT: u32 = 1;
-/// Changes held in memory, and the most that a lost journal can lose.
-const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Batches whose trace is kept: more than a memtable of 8 MiB can hold, and only those may be lost.
 const TRAIL: u64 = 65_536;
 
@@ -135,12 +134,8 @@ impl Fields<'_> {
 /// The index of one directory.
 #[derive(Clone)]
 pub(super) struct Index {
-    database: fjall::Database,
-    keyspace: Keyspace,
-}
-
-pub(super) fn failed(error: fjall::Error) -> DiskError {
-    DiskError::Index(Box::new(error))
+    maps: Maps,
+    map: Map,
 }
 
 /// A value that does not parse: the index is disposable, so the answer is to rebuild it at the next start.
@@ -150,22 +145,19 @@ fn broken() -> DiskError {
 
 impl Index {
     /// Opens the index of the directory with this identity, empty if there is none.
-    pub(super) fn open(database: fjall::Database, identity: [u8; 16]) -> Result<Self, DiskError> {
-        let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let keyspace = database
-            .keyspace(&hex::encode(identity), options)
-            .map_err(failed)?;
-        Ok(Self { database, keyspace })
+    pub(super) fn open(maps: Maps, identity: [u8; 16]) -> Result<Self, DiskError> {
+        let map = maps.map(&hex::encode(identity))?;
+        Ok(Self { maps, map })
     }
 
     /// Throws everything away.
     pub(super) fn emptied(self, identity: [u8; 16]) -> Result<Self, DiskError> {
-        self.database.delete_keyspace(self.keyspace).map_err(failed)?;
-        Self::open(self.database, identity)
+        self.maps.delete(self.map)?;
+        Self::open(self.maps, identity)
     }
 
     fn get<T>(&self, key: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, DiskError> {
-        let got = match self.keyspace.get(key).map_err(failed) {
+        let got = match self.map.get(key) {
             Ok(Some(value)) => decode(&value).ok_or_else(broken).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
@@ -175,27 +167,26 @@ impl Index {
 
     /// Lets the next start rebuild the index.
     fn distrust(&self) {
-        if let Err(error) = self.keyspace.insert(b"x", []) {
+        if let Err(error) = self.map.insert(b"x", &[]) {
             tracing::error!(%error, "a broken block index will not be rebuilt unless it is deleted");
         }
     }
 
     fn is_distrusted(&self) -> Result<bool, DiskError> {
-        self.keyspace.contains_key(b"x").map_err(failed)
+        self.map.contains_key(b"x")
     }
 
     /// Whether frames were lost, and blocks wait to be kept for whoever referred to them in these.
     pub(super) fn is_lossy(&self) -> Result<bool, DiskError> {
-        self.keyspace.contains_key(b"l").map_err(failed)
+        self.map.contains_key(b"l")
     }
 
     /// Remembers that frames were lost, or that all blocks are kept. No later change survives a crash without it.
     pub(super) fn set_lossy(&self, lossy: bool) -> Result<(), DiskError> {
         match lossy {
-            true => self.keyspace.insert(b"l", []),
-            false => self.keyspace.remove(b"l"),
+            true => self.map.insert(b"l", &[]),
+            false => self.map.remove(b"l"),
         }
-        .map_err(failed)
     }
 
     pub(super) fn block(&self, id: &Id) -> Result<Option<Entry>, DiskError> {
@@ -217,7 +208,7 @@ impl Index {
     }
 
     pub(super) fn is_damaged(&self, id: &Id) -> Result<bool, DiskError> {
-        self.keyspace.contains_key(named(b'd', id)).map_err(failed)
+        self.map.contains_key(&named(b'd', id))
     }
 
     pub(super) fn applied(&self) -> Result<Option<Applied>, DiskError> {
@@ -244,8 +235,8 @@ impl Index {
             return Ok(None);
         }
         let mut numbers = Vec::new();
-        for item in self.keyspace.prefix(b"t") {
-            let (key, value) = item.into_inner().map_err(failed)?;
+        for item in self.map.prefix(b"t") {
+            let (key, value) = item.into_inner()?;
             let number = Fields(&value).u64().ok_or_else(broken)?;
             if key.get(1..) != Some(&slot(number)) {
                 return Ok(None);
@@ -277,9 +268,9 @@ impl Index {
     fn ids(&self, prefix: u8, after: Option<Id>, most: usize) -> Result<Vec<Id>, DiskError> {
         use std::ops::Bound::{Excluded, Included};
         let from = after.map_or(Included(vec![prefix]), |id| Excluded(named(prefix, &id)));
-        let keys = self.keyspace.range((from, Excluded(vec![prefix + 1]))).take(most);
+        let keys = self.map.range(from, vec![prefix + 1]).take(most);
         keys.map(|item| {
-            let key = item.key().map_err(failed)?;
+            let key = item.key()?;
             key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(broken)
         })
         .collect()
@@ -287,10 +278,10 @@ impl Index {
 
     /// Places that are free and not punched, at most `most`.
     pub(super) fn unpunched(&self, most: usize) -> Result<Vec<Place>, DiskError> {
-        let items = self.keyspace.prefix(b"f").take(most);
+        let items = self.map.prefix(b"f").take(most);
         items
             .map(|item| {
-                let (key, value) = item.into_inner().map_err(failed)?;
+                let (key, value) = item.into_inner()?;
                 let (segment, offset) = key
                     .get(1..)
                     .and_then(|key| key.split_first_chunk())
@@ -313,10 +304,10 @@ impl Index {
 
     /// Bytes per segment, of live frames (`s`) or of holes (`p`).
     fn sums(&self, prefix: u8) -> Result<Vec<(u32, u64)>, DiskError> {
-        let items = self.keyspace.prefix([prefix]);
+        let items = self.map.prefix(&[prefix]);
         items
             .map(|item| {
-                let (key, value) = item.into_inner().map_err(failed)?;
+                let (key, value) = item.into_inner()?;
                 let segment = key
                     .get(1..)
                     .and_then(|key| key.try_into().ok())
@@ -348,10 +339,10 @@ impl Index {
             Some((id, owner)) => Excluded(held(&id, &owner)),
             None => Included(vec![b'r']),
         };
-        let items = self.keyspace.range((from, Excluded(vec![b'r' + 1]))).take(most);
+        let items = self.map.range(from, vec![b'r' + 1]).take(most);
         items
             .map(|item| {
-                let (key, value) = item.into_inner().map_err(failed)?;
+                let (key, value) = item.into_inner()?;
                 let (id, owner) = key
                     .get(1..)
                     .and_then(|key| key.split_first_chunk())
@@ -369,23 +360,21 @@ impl Index {
         change.punched(segment, None);
         let mut prefix = vec![b'f'];
         prefix.extend(segment.to_be_bytes());
-        for item in self.keyspace.prefix(prefix) {
-            change.remove(item.key().map_err(failed)?);
+        for key in self.map.prefix(&prefix).map(Item::key) {
+            change.remove(key?);
         }
         change.commit()
     }
 
     /// Makes everything committed so far survive a crash.
     pub(super) fn persist(&self) -> Result<(), DiskError> {
-        self.database
-            .persist(fjall::PersistMode::SyncData)
-            .map_err(failed)
+        self.maps.persist()
     }
 
     pub(super) fn change(&self) -> Change<'_> {
         Change {
             index: self,
-            batch: self.database.batch(),
+            batch: self.maps.batch(),
         }
     }
 }
@@ -393,16 +382,16 @@ impl Index {
 /// Changes that are committed together.
 pub(super) struct Change<'a> {
     index: &'a Index,
-    batch: OwnedWriteBatch,
+    batch: Batch,
 }
 
 impl Change<'_> {
-    fn put(&mut self, key: impl Into<fjall::UserKey>, value: impl Into<fjall::UserValue>) {
-        self.batch.insert(&self.index.keyspace, key, value);
+    fn put(&mut self, key: impl Into<UserKey>, value: impl Into<UserValue>) {
+        self.batch.insert(&self.index.map, key, value);
     }
 
-    fn remove(&mut self, key: impl Into<fjall::UserKey>) {
-        self.batch.remove(&self.index.keyspace, key);
+    fn remove(&mut self, key: impl Into<UserKey>) {
+        self.batch.remove(&self.index.map, key);
     }
 
     pub(super) fn block(&mut self, id: &Id, entry: Option<Entry>) {
@@ -481,7 +470,7 @@ impl Change<'_> {
     }
 
     pub(super) fn commit(self) -> Result<(), DiskError> {
-        self.batch.commit().map_err(failed)
+        self.batch.commit()
     }
 }
 

@@ -17,6 +17,7 @@ mod heads;
 mod identity;
 mod index;
 mod ledger;
+mod map;
 #[cfg(test)]
 mod model_tests;
 mod open;
@@ -25,10 +26,13 @@ mod read;
 mod reclaim;
 mod record;
 mod replay;
+mod requests;
 mod rewrite;
 mod room;
 mod scrub;
 mod stamps;
+#[cfg(any(test, feature = "simulation"))]
+mod stepped;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +43,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use decide::Ask;
 use directory::Directory;
-pub(super) use open::{BlocksOptions, open_directory};
+use map::Maps;
+pub(super) use open::{BlocksOptions, IndexAt, open_directory};
 #[cfg(any(test, feature = "simulation"))]
 pub(super) use record::read_hostile;
 pub(crate) use record::{Id, Owner};
@@ -48,6 +53,7 @@ pub use scrub::{ScrubPosition, Scrubbed};
 use stamps::Stamps;
 
 use super::DiskError;
+use super::drive::Drive;
 use super::frame::Position;
 
 /// A reference as the collector sees it.
@@ -100,7 +106,8 @@ struct Inner {
     directories: Vec<Directory>,
     missing: Vec<PathBuf>,
     stamps: Arc<Stamps>,
-    database: fjall::Database,
+    maps: Maps,
+    drive: Drive,
 }
 
 impl Blocks {
@@ -293,7 +300,7 @@ impl Blocks {
         for directory in &self.0.directories {
             directory.close();
         }
-        if let Err(error) = self.0.database.persist(fjall::PersistMode::SyncData) {
+        if let Err(error) = self.0.maps.persist() {
             // The index is disposable: the next start replays what it lacks.
             tracing::debug!(%error, "block index closed without a sync");
         }
@@ -353,8 +360,7 @@ impl Blocks {
         work: impl FnOnce(&Inner) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
         let inner = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.map_err(|_| DiskError::Closed)?
+        self.0.drive.run(move || work(&inner)).await?
     }
 
     /// What to say of a block that no directory was asked to take.

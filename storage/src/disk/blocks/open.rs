@@ -1,22 +1,17 @@
 //! Opens the directories of a node: judges each, gives new ones an identity, goes on without those that are missing.
 
-use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory::{Directory, LOG, Opening};
 use super::identity::{Identity, KNOWN, Set, Unusable, Verdict};
-use super::index;
+use super::map::Maps;
 use super::stamps::Stamps;
 use super::{Blocks, Inner};
+use crate::disk::drive::Drive;
 use crate::disk::log::Segments;
 use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, DiskError, files};
-
-/// Memory and journal of the index: small enough for a box of 1 GB.
-const INDEX_CACHE_BYTES: u64 = 16 << 20;
-const INDEX_JOURNAL_BYTES: u64 = 64 << 20;
 
 /// What to do about a directory that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +42,8 @@ pub(crate) struct BlocksOptions<'a> {
     pub(crate) state: &'a dyn Medium,
     /// Its path, for messages.
     pub(crate) state_path: PathBuf,
-    /// Directory of the index. Deleted and rebuilt if it does not open.
-    pub(crate) index: PathBuf,
+    /// Where the index is.
+    pub(crate) index: IndexAt,
     /// Directories of blocks.
     pub(crate) directories: Vec<BlockDirectory>,
     /// Opens one of them.
@@ -57,6 +52,17 @@ pub(crate) struct BlocksOptions<'a> {
     pub(crate) segment_bytes: u64,
     /// Bytes a second at which old segments are rewritten.
     pub(crate) rewrite_pace: u64,
+    /// Who does the work.
+    pub(crate) drive: Drive,
+}
+
+/// Where the index of blocks is.
+pub(crate) enum IndexAt {
+    /// In this directory. Deleted and rebuilt if it does not open.
+    Directory(PathBuf),
+    /// In memory, made anew at each start.
+    #[cfg(any(test, feature = "simulation"))]
+    Memory,
 }
 
 /// A directory of this store: its identity, where it is, its capacity and its files.
@@ -96,7 +102,11 @@ impl Blocks {
             .filter(|(directory, path)| !given(directory) && !missing.contains(path));
         let mut absent: Vec<_> = absent.map(|(_, path)| path.clone()).collect();
         missing.append(&mut absent);
-        let database = open_database(&options.index)?;
+        let maps = match &options.index {
+            IndexAt::Directory(path) => Maps::open(path)?,
+            #[cfg(any(test, feature = "simulation"))]
+            IndexAt::Memory => Maps::Memory,
+        };
         let stamps = Arc::new(Stamps::default());
         let mut directories = Vec::new();
         for (identity, path, capacity, medium) in found {
@@ -106,9 +116,10 @@ impl Blocks {
                 medium,
                 capacity,
                 segment_bytes: options.segment_bytes,
-                database: database.clone(),
+                maps: maps.clone(),
                 stamps: stamps.clone(),
                 rewrite_pace: options.rewrite_pace,
+                drive: options.drive,
             });
             match opened {
                 Ok(directory) => directories.push(directory),
@@ -131,7 +142,8 @@ impl Blocks {
             directories,
             missing,
             stamps,
-            database,
+            maps,
+            drive: options.drive,
         })))
     }
 }
@@ -210,31 +222,9 @@ fn admit(options: &BlocksOptions<'_>, set: &mut Set, path: &Path) -> Result<Opti
     Ok(Some((identity, medium)))
 }
 
-/// Opens the index, or an empty one in its place.
-fn open_database(path: &Path) -> Result<fjall::Database, DiskError> {
-    let open = || {
-        fjall::Database::builder(path)
-            .cache_size(INDEX_CACHE_BYTES)
-            .max_journaling_size(INDEX_JOURNAL_BYTES)
-            .worker_threads(1)
-            .open()
-    };
-    // Bytes from a damaged disk make fjall panic in places; that is one more way of not opening.
-    match catch_unwind(AssertUnwindSafe(open)) {
-        Ok(Ok(database)) => return Ok(database),
-        Ok(Err(error @ fjall::Error::Locked)) => return Err(index::failed(error)),
-        Ok(Err(error)) => tracing::warn!(%error, "block index does not open; it is rebuilt"),
-        Err(_) => tracing::warn!("block index does not open; it is rebuilt"),
-    }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path, "delete index", error)),
-        _ => open().map_err(index::failed),
-    }
-}
-
 fn random(path: &Path) -> Result<[u8; 16], DiskError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
+    crate::random::fill(&mut bytes)
         .map_err(|error| io(path, "make identity", std::io::Error::other(error.to_string())))?;
     Ok(bytes)
 }

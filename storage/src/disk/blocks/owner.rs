@@ -70,33 +70,45 @@ impl Owner {
 
     /// Serves requests until closed.
     pub(super) fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut group = Group::new();
-        'serving: while let Some(first) = requests.blocking_recv() {
-            let mut bytes = 0;
-            let mut next = Some(first);
-            while let Some(request) = next {
-                match request {
-                    Request::Ask(ask, answer) => {
-                        bytes += ask.bytes();
-                        group.push_back((ask, answer));
-                    }
-                    Request::Forget(segment, answer) => {
-                        self.commit(&mut group);
-                        // A waiter that has gone away needs no answer, here and below.
-                        drop(answer.send(self.forget(segment).map(|()| Vec::new())));
-                    }
-                    Request::Mark => {
-                        self.commit(&mut group);
-                        self.mark();
-                    }
-                    Request::Close => break 'serving,
-                }
-                let more = group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES;
-                next = more.then(|| requests.try_recv().ok()).flatten();
+        while let Some(first) = requests.blocking_recv() {
+            if !self.serve_group(first, &mut requests) {
+                break;
             }
-            self.commit(&mut group);
+        }
+        self.end();
+    }
+
+    /// Serves a request and those queued behind it, with one sync; false once asked to close.
+    pub(super) fn serve_group(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>) -> bool {
+        let mut group = Group::new();
+        let (mut bytes, mut open) = (0, true);
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Ask(ask, answer) => {
+                    bytes += ask.bytes();
+                    group.push_back((ask, answer));
+                }
+                Request::Forget(segment, answer) => {
+                    self.commit(&mut group);
+                    // A waiter that has gone away needs no answer, here and below.
+                    drop(answer.send(self.forget(segment).map(|()| Vec::new())));
+                }
+                Request::Mark => {
+                    self.commit(&mut group);
+                    self.mark();
+                }
+                Request::Close => open = false,
+            }
+            let more = open && group.len() < GROUP_REQUESTS && bytes < GROUP_BYTES;
+            next = more.then(|| requests.try_recv().ok()).flatten();
         }
         self.commit(&mut group);
+        open
+    }
+
+    /// Marks the end.
+    pub(super) fn end(mut self) {
         self.mark();
         if let Err(error) = self.shared.index.persist() {
             // The index is disposable: the next start replays what it lacks.
@@ -203,20 +215,18 @@ impl Owner {
                 ledger.verified(*id, *place, *whole)?;
             }
         }
+        // Also of frames that change nothing here, as a copy of a release does: whoever rewrites the segment next must
+        // find them, or a rebuilt index would not.
+        self.measure(decided, placed);
+        self.last = placed.last().copied().or(self.last);
         if ledger.is_empty() {
             return Ok(());
         }
-        self.last = placed.last().copied().or(self.last);
         self.batches += 1;
         let live_before = |segment| shared.state().live.get(&segment).copied().unwrap_or(0);
         let Changed { freed, damaged, live } = ledger.commit(self.last, self.batches, live_before)?;
         let mut state = shared.state();
         state.live.extend(live);
-        for ((_, frame), placed) in decided.writes.iter().zip(placed) {
-            let end = placed.position.offset + frame.frame_len();
-            let len = state.len.entry(placed.position.segment).or_default();
-            *len = end.max(*len);
-        }
         for damaged in damaged.values() {
             state.damaged = state.damaged.saturating_add_signed(if *damaged { 1 } else { -1 });
         }
@@ -225,6 +235,16 @@ impl Owner {
             self.wake.wake();
         }
         Ok(())
+    }
+
+    /// Notes how long the segments are by now.
+    fn measure(&self, decided: &Decided, placed: &[Placed]) {
+        let mut state = self.shared.state();
+        for ((_, frame), placed) in decided.writes.iter().zip(placed) {
+            let end = placed.position.offset + frame.frame_len();
+            let len = state.len.entry(placed.position.segment).or_default();
+            *len = end.max(*len);
+        }
     }
 
     fn mark(&mut self) {

@@ -5,16 +5,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-
-use super::decide::Ask;
 use super::directory::Shared;
 use super::owner::Request;
-use super::rewrite::{self, Rewrite};
+use super::requests::Requests;
+use super::rewrite::{self, Progress, Rewrite, STEP_RECORDS};
 use crate::disk::DiskError;
+use crate::disk::drive::Drive;
 
 /// Time between two looks at the segments.
 const ROUND: Duration = Duration::from_secs(1);
+#[cfg(any(test, feature = "simulation"))]
+const SIMULATED_ROUND: Duration = Duration::from_millis(200);
+#[cfg(any(test, feature = "simulation"))]
+const SIMULATED_STEP_RECORDS: usize = 4;
 /// Holes punched between two commits of the index.
 const HOLES: usize = 64;
 
@@ -29,7 +32,7 @@ struct Flags {
 pub(super) struct Wake(Arc<(Mutex<Flags>, Condvar)>);
 
 impl Wake {
-    /// Something was freed.
+    /// Something was freed. In a simulation the reclaimer learns of it at its next round.
     pub(super) fn wake(&self) {
         self.flags().woken = true;
         self.0.1.notify_all();
@@ -68,37 +71,48 @@ impl Wake {
     }
 }
 
-/// The thread that gives room back.
+/// The thread that gives room back; in a simulation a task.
 pub(super) struct Reclaimer {
     wake: Wake,
     thread: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(any(test, feature = "simulation"))]
+    task: Mutex<Option<tokio_util::task::AbortOnDropHandle<()>>>,
 }
 
 impl Reclaimer {
     pub(super) fn start(
         shared: Arc<Shared>,
-        requests: mpsc::Sender<Request>,
+        requests: Requests,
+        wake: Wake,
         pace: u64,
-    ) -> io::Result<(Self, Wake)> {
-        let wake = Wake::default();
+        drive: Drive,
+    ) -> io::Result<Self> {
+        let reclaimer = Self {
+            wake: wake.clone(),
+            thread: Mutex::default(),
+            #[cfg(any(test, feature = "simulation"))]
+            task: Mutex::default(),
+        };
         let work = Work {
             shared,
             requests,
-            wake: wake.clone(),
+            wake,
             pace,
             blocked: false,
         };
-        let thread = std::thread::Builder::new()
-            .name("reclaim".into())
-            .spawn(move || work.run())?;
-        let thread = Mutex::new(Some(thread));
-        Ok((
-            Self {
-                wake: wake.clone(),
-                thread,
-            },
-            wake,
-        ))
+        match drive {
+            Drive::Threads => {
+                let thread = std::thread::Builder::new().name("reclaim".into());
+                let thread = thread.spawn(move || work.run())?;
+                *reclaimer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            Drive::Simulated => {
+                let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(work.run_in_simulation()));
+                *reclaimer.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+            }
+        }
+        Ok(reclaimer)
     }
 
     /// Ends the thread after the step it is at. Blocks the thread.
@@ -110,6 +124,8 @@ impl Reclaimer {
         {
             tracing::error!("the reclaim thread panicked");
         }
+        #[cfg(any(test, feature = "simulation"))]
+        drop(self.task.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -122,8 +138,9 @@ impl Drop for Reclaimer {
 
 struct Work {
     shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
+    requests: Requests,
     wake: Wake,
+    /// Bytes a second at which segments are rewritten.
     pace: u64,
     /// A segment could not be rewritten. Until the next start no other is: see [`rewrite`].
     blocked: bool,
@@ -133,10 +150,10 @@ impl Work {
     fn run(mut self) {
         loop {
             if let Err(error) = self.round() {
-                tracing::warn!(%error, directory = %self.shared.path.display(), "room not given back");
+                self.warn(&error);
             }
             // The queue is closed only after this thread has ended, so this fails at worst while it is stopping.
-            drop(self.requests.blocking_send(Request::Mark));
+            drop(self.requests.send_blocking(Request::Mark));
             if !self.wake.wait(ROUND) {
                 return;
             }
@@ -152,21 +169,71 @@ impl Work {
             let Some(segment) = rewrite::candidate(&self.shared.state()) else {
                 break;
             };
-            let rewrite = Rewrite {
-                shared: &self.shared,
-                requests: &self.requests,
-                wake: &self.wake,
-                pace: self.pace,
-            };
-            match rewrite.run(segment) {
+            match self.rewrite(segment) {
                 Ok(true) => tracing::debug!(segment, "segment rewritten"),
                 Ok(false) => break,
-                Err(full @ DiskError::Full { .. }) => return Err(full),
-                Err(error) => {
-                    self.blocked = true;
-                    return Err(error);
-                }
+                Err(error) => return Err(self.not_rewritten(error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Rewrites a segment; false if stopped on the way, which a later start finishes.
+    fn rewrite(&self, segment: u32) -> Result<bool, DiskError> {
+        let mut rewrite = Rewrite::new(&self.shared, &self.requests, segment, STEP_RECORDS);
+        while let Progress::Copied(bytes) = rewrite.step()? {
+            let pause = Duration::from_secs_f64(bytes as f64 / self.pace.max(1) as f64);
+            if !self.wake.pause(pause) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn not_rewritten(&mut self, error: DiskError) -> DiskError {
+        self.blocked = !matches!(error, DiskError::Full { .. });
+        error
+    }
+
+    fn warn(&self, error: &DiskError) {
+        tracing::warn!(%error, directory = %self.shared.path.display(), "room not given back");
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Work {
+    /// As [`Self::run`], in steps between which others have their turn.
+    async fn run_in_simulation(mut self) {
+        loop {
+            if let Err(error) = self.round_in_simulation().await {
+                self.warn(&error);
+            }
+            drop(self.requests.send_blocking(Request::Mark));
+            tokio::time::sleep(SIMULATED_ROUND).await;
+        }
+    }
+
+    async fn round_in_simulation(&mut self) -> Result<(), DiskError> {
+        if self.shared.state().stopped {
+            return Ok(());
+        }
+        punch(&self.shared, &self.wake)?;
+        while !self.blocked {
+            let candidate = rewrite::candidate(&self.shared.state());
+            let Some(segment) = candidate else {
+                break;
+            };
+            if let Err(error) = self.rewrite_in_simulation(segment).await {
+                return Err(self.not_rewritten(error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn rewrite_in_simulation(&self, segment: u32) -> Result<(), DiskError> {
+        let mut rewrite = Rewrite::new(&self.shared, &self.requests, segment, SIMULATED_STEP_RECORDS);
+        while let Progress::Copied(_) = rewrite.step()? {
+            crate::simulation::pause().await;
         }
         Ok(())
     }
@@ -207,25 +274,4 @@ fn punch(shared: &Shared, wake: &Wake) -> Result<(), DiskError> {
         shared.state().punched = punched;
     }
     Ok(())
-}
-
-/// Asks the owner and waits. Blocks the thread.
-pub(super) fn ask(requests: &mpsc::Sender<Request>, ask: Ask) -> Result<(), DiskError> {
-    let (answer, answered) = oneshot::channel();
-    send(requests, Request::Ask(ask, answer), answered)
-}
-
-/// Lets the owner remove a segment and waits. Blocks the thread.
-pub(super) fn forget(requests: &mpsc::Sender<Request>, segment: u32) -> Result<(), DiskError> {
-    let (answer, answered) = oneshot::channel();
-    send(requests, Request::Forget(segment, answer), answered)
-}
-
-fn send<T>(
-    requests: &mpsc::Sender<Request>,
-    request: Request,
-    answered: oneshot::Receiver<Result<T, DiskError>>,
-) -> Result<(), DiskError> {
-    requests.blocking_send(request).map_err(|_| DiskError::Closed)?;
-    answered.blocking_recv().map_err(|_| DiskError::Closed)?.map(drop)
 }

@@ -37,7 +37,7 @@ struct Standing {
 
 /// Opens log and index. An index that is missing, torn, or contradicts the log is rebuilt.
 pub(super) fn open(opening: &Opening, options: LogOptions) -> Result<Replayed, DiskError> {
-    let index = Index::open(opening.database.clone(), opening.identity)?;
+    let index = Index::open(opening.maps.clone(), opening.identity)?;
     let segments = find(opening)?;
     let standing = match standing(&index, &segments) {
         Ok(Some(standing)) => standing,

@@ -5,25 +5,21 @@
 //! rewritten first, the release would be dropped with it, and a rebuild would find the original alive. So one
 //! segment that cannot be rewritten holds up the others until the next start.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use super::decide::{Ask, Found};
 use super::directory::{Shared, State};
 use super::heads::{Head, Heads};
 use super::index::Place;
-use super::owner::Request;
-use super::reclaim::{self, Wake};
 use super::record::{Id, Pages, Record};
+use super::requests::Requests;
 use crate::disk::DiskError;
 use crate::disk::frame::Position;
 
 /// A segment with less than this alive is rewritten.
 const LIVE_PERCENT: u64 = 20;
 /// Most records, and most bytes of blocks, copied in one step.
-const STEP_RECORDS: usize = 1024;
+pub(super) const STEP_RECORDS: usize = 1024;
 const STEP_BYTES: usize = 8 << 20;
 
 /// The segment to rewrite next, if any is due. The newest is being written.
@@ -40,64 +36,80 @@ pub(super) fn candidate(state: &State) -> Option<u32> {
         .map(|(segment, _)| *segment)
 }
 
+/// A segment on its way out.
 pub(super) struct Rewrite<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) requests: &'a mpsc::Sender<Request>,
-    pub(super) wake: &'a Wake,
-    /// Bytes a second.
-    pub(super) pace: u64,
+    shared: &'a Shared,
+    requests: &'a Requests,
+    segment: u32,
+    heads: Heads<'a>,
+    records_max: usize,
+    broken: bool,
 }
 
-impl Rewrite<'_> {
-    /// Rewrites a segment; false if stopped on the way, which a later start finishes.
-    pub(super) fn run(&self, segment: u32) -> Result<bool, DiskError> {
-        let end = self.shared.state().len.get(&segment).copied().unwrap_or(0);
-        let mut heads = Heads::new(&self.shared.segments, Position { segment, offset: 0 }, end);
-        let mut broken = false;
-        loop {
-            let (found, bytes) = self.collect(&mut heads, &mut broken)?;
-            if found.is_empty() {
-                break;
-            }
-            let others = self
-                .shared
-                .segments
-                .numbers()
-                .into_iter()
-                .filter(|other| *other != segment)
-                .collect();
-            reclaim::ask(self.requests, Ask::Copy { found, others })?;
-            let pause = Duration::from_secs_f64(bytes as f64 / self.pace.max(1) as f64);
-            if !self.wake.pause(pause) {
-                return Ok(false);
-            }
+/// What a step of a rewrite came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// So many bytes were copied; there may be more. Left at that, a later start finishes it.
+    Copied(usize),
+    /// Everything is copied and the segment is removed.
+    Removed,
+}
+
+impl<'a> Rewrite<'a> {
+    /// Begins to rewrite a segment, at most `records_max` records at a time.
+    pub(super) fn new(shared: &'a Shared, requests: &'a Requests, segment: u32, records_max: usize) -> Self {
+        let end = shared.state().len.get(&segment).copied().unwrap_or(0);
+        Self {
+            shared,
+            requests,
+            segment,
+            heads: Heads::new(&shared.segments, Position { segment, offset: 0 }, end),
+            records_max,
+            broken: false,
         }
+    }
+
+    /// Copies the next records, or removes the segment behind the last. Blocks the thread.
+    pub(super) fn step(&mut self) -> Result<Progress, DiskError> {
+        let (found, bytes) = self.collect()?;
+        if found.is_empty() {
+            return self.remove();
+        }
+        let segments = self.shared.segments.numbers().into_iter();
+        let others = segments.filter(|other| *other != self.segment).collect();
+        self.requests.ask_blocking(Ask::Copy { found, others })?;
+        Ok(Progress::Copied(bytes))
+    }
+
+    fn remove(&self) -> Result<Progress, DiskError> {
+        let segment = self.segment;
         // Everything the index knows to be here has been copied, or a header was too broken to be found. Broken frames
         // stay where they are: a rebuilt index must learn of them, or it would free blocks that they referred to.
         let live = self.shared.state().live.get(&segment).copied();
-        if broken || live.is_some_and(|live| live > 0) {
+        if self.broken || live.is_some_and(|live| live > 0) {
             let what = format!(
                 "segment {segment} of {} has broken frames",
                 self.shared.path.display()
             );
             return Err(DiskError::Damaged(what));
         }
-        reclaim::forget(self.requests, segment)?;
-        Ok(true)
+        self.requests.forget_blocking(segment)?;
+        Ok(Progress::Removed)
     }
 
-    /// The next records, with the sealed bytes of blocks that look alive; says if something is `broken`.
-    fn collect(&self, heads: &mut Heads<'_>, broken: &mut bool) -> Result<(Vec<Found>, usize), DiskError> {
+    /// The next records, with the sealed bytes of blocks that look alive.
+    fn collect(&mut self) -> Result<(Vec<Found>, usize), DiskError> {
         let (mut found, mut bytes) = (Vec::new(), 0);
-        while found.len() < STEP_RECORDS && bytes < STEP_BYTES {
-            let head = heads
+        while found.len() < self.records_max && bytes < STEP_BYTES {
+            let head = self
+                .heads
                 .next()
                 .map_err(|source| self.shared.io("read segment", source))?;
             let Some(head) = head else {
                 break;
             };
             let Head::Record { position, record, .. } = head else {
-                *broken |= matches!(head, Head::Broken);
+                self.broken |= matches!(head, Head::Broken);
                 continue;
             };
             let sealed = match &record {

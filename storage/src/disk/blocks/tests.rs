@@ -42,11 +42,12 @@ impl Node {
         Blocks::open(BlocksOptions {
             state: &state,
             state_path,
-            index: self.path("index"),
+            index: IndexAt::Directory(self.path("index")),
             directories: self.directories.clone(),
             open: &open_directory,
             segment_bytes: self.segment_bytes,
             rewrite_pace: u64::MAX,
+            drive: Drive::Threads,
         })
     }
 

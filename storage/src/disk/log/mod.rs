@@ -6,6 +6,8 @@
 
 mod recovery;
 mod segments;
+#[cfg(any(test, feature = "simulation"))]
+mod stepped;
 mod window;
 mod writer;
 
@@ -16,10 +18,13 @@ use std::time::Duration;
 
 pub(crate) use recovery::{Bodies, Damage, ScanFrom, Scanned, open_log, read_segment};
 pub(crate) use segments::Segments;
-use tokio::sync::{Semaphore, oneshot};
+#[cfg(any(test, feature = "simulation"))]
+use stepped::Stepped;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub(crate) use writer::{Frame, LogOptions, LogWriter, Placed};
 
 use crate::disk::DiskError;
+use crate::disk::drive::Drive;
 
 /// Bytes that may wait in the queue, in units of [`QUEUE_UNIT`]; every frame counts as one unit at least.
 const QUEUE_UNITS: u32 = 32 << 10;
@@ -53,18 +58,28 @@ pub(crate) trait Apply: Send + 'static {
     fn decide(&mut self, request: Self::Note) -> Result<Option<(Frame, Self::Note)>, DiskError>;
 }
 
-/// A log whose thread runs. Dropping it without [`Log::close`] leaves the end without a mark.
+/// A log that is served. Dropping it without [`Log::close`] leaves the end without a mark.
 pub(crate) struct Log<A: Apply> {
     shared: Arc<Shared<A::Note>>,
     segments: Arc<Segments>,
     options: LogOptions,
-    thread: Mutex<Option<JoinHandle<A>>>,
+    drive: Drive,
+    server: Server<A>,
+}
+
+/// Who serves the queue of a log.
+enum Server<A: Apply> {
+    Thread(Mutex<Option<JoinHandle<A>>>),
+    #[cfg(any(test, feature = "simulation"))]
+    Stepped(Stepped<A>),
 }
 
 struct Shared<N> {
     queue: Mutex<Queue<N>>,
     wake: Condvar,
-    room: Semaphore,
+    #[cfg(any(test, feature = "simulation"))]
+    wake_task: tokio::sync::Notify,
+    room: Arc<Semaphore>,
 }
 
 struct Queue<N> {
@@ -72,6 +87,12 @@ struct Queue<N> {
     closing: bool,
     stopped: bool,
 }
+
+/// Room in a log's queue.
+pub(crate) struct Room(#[allow(dead_code, reason = "dropping it gives the room back")] OwnedSemaphorePermit);
+
+/// The answer to a queued frame, still to come.
+pub(crate) struct Answered(oneshot::Receiver<Result<Option<Placed>, DiskError>>);
 
 type Answer = oneshot::Sender<Result<Option<Placed>, DiskError>>;
 
@@ -83,11 +104,11 @@ enum Request<N> {
 }
 
 impl<A: Apply> Log<A> {
-    /// Starts the thread that owns the end of the log.
+    /// Starts whoever serves the end of the log.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(writer: LogWriter, apply: A) -> Result<Self, DiskError> {
+    pub(crate) fn start(writer: LogWriter, apply: A, drive: Drive) -> Result<Self, DiskError> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 requests: Vec::new(),
@@ -95,24 +116,23 @@ impl<A: Apply> Log<A> {
                 stopped: false,
             }),
             wake: Condvar::new(),
-            room: Semaphore::new(QUEUE_UNITS as usize),
+            #[cfg(any(test, feature = "simulation"))]
+            wake_task: tokio::sync::Notify::new(),
+            room: Arc::new(Semaphore::new(QUEUE_UNITS as usize)),
         });
         let (segments, options) = (writer.segments().clone(), writer.options().clone());
         let owner = Owner { writer, apply };
-        let queue = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("{} log", options.name))
-            .spawn(move || queue.serve(owner))
-            .map_err(|source| DiskError::Io {
-                directory: options.directory.clone(),
-                action: "start log thread",
-                source,
-            })?;
+        let server = match drive {
+            Drive::Threads => Server::Thread(Mutex::new(Some(start_thread(&shared, owner, &options)?))),
+            #[cfg(any(test, feature = "simulation"))]
+            Drive::Simulated => Server::Stepped(Stepped::start(shared.clone(), owner)),
+        };
         Ok(Self {
             shared,
             segments,
             options,
-            thread: Mutex::new(Some(thread)),
+            drive,
+            server,
         })
     }
 
@@ -134,12 +154,42 @@ impl<A: Apply> Log<A> {
     /// # Cancellation
     /// Once queued the frame is written whether or not anyone waits.
     pub(crate) async fn append(&self, frame: Frame, note: A::Note) -> Result<Placed, DiskError> {
-        let units = u32::try_from(frame.frame_len().div_ceil(QUEUE_UNIT)).unwrap_or(QUEUE_UNITS);
-        let permit = self.shared.room.acquire_many(units.min(QUEUE_UNITS)).await;
-        let _room = permit.map_err(|_| self.refusal())?;
+        let room = self.room(frame.frame_len()).await?;
+        let answered = self.enqueue(frame, note)?;
+        let placed = self.answered(answered).await;
+        drop(room);
+        placed
+    }
+
+    /// Waits for room in the queue for so many bytes; to be kept until what was queued is answered.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) async fn room(&self, bytes: u64) -> Result<Room, DiskError> {
+        let units = u32::try_from(bytes.div_ceil(QUEUE_UNIT)).unwrap_or(QUEUE_UNITS);
+        let room = self.shared.room.clone();
+        let permit = room.acquire_many_owned(units.clamp(1, QUEUE_UNITS)).await;
+        permit.map(Room).map_err(|_| self.refusal())
+    }
+
+    /// Queues one frame behind all that was queued before.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) fn enqueue(&self, frame: Frame, note: A::Note) -> Result<Answered, DiskError> {
         let (answer, answered) = oneshot::channel();
         self.push(Request::Append { frame, note, answer })?;
-        match answered.await.map_err(|_| self.refusal())?? {
+        Ok(Answered(answered))
+    }
+
+    /// Waits for what was queued: it is durable and applied when this returns.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(crate) async fn answered(&self, Answered(answered): Answered) -> Result<Placed, DiskError> {
+        let answer = answered.await;
+        self.drive.pause().await;
+        match answer.map_err(|_| self.refusal())?? {
             Some(placed) => Ok(placed),
             None => Err(self.refusal()),
         }
@@ -152,7 +202,7 @@ impl<A: Apply> Log<A> {
     pub(crate) fn decide_blocking(&self, note: A::Note) -> Result<Option<Placed>, DiskError> {
         let (answer, answered) = oneshot::channel();
         self.push(Request::Decide { note, answer })?;
-        answered.blocking_recv().map_err(|_| self.refusal())?
+        self.wait(answered)
     }
 
     /// Removes a segment that nothing refers to any more. Blocks the thread.
@@ -162,16 +212,36 @@ impl<A: Apply> Log<A> {
     pub(crate) fn forget_blocking(&self, segment: u32) -> Result<(), DiskError> {
         let (answer, answered) = oneshot::channel();
         self.push(Request::Forget { segment, answer })?;
-        answered.blocking_recv().map_err(|_| self.refusal())?.map(drop)
+        self.wait(answered).map(drop)
     }
 
-    /// Writes what is queued, marks the end and ends the thread; gives the index back, once. Blocks the thread.
+    /// Writes what is queued, marks the end and ends whoever serves it; gives the index back, once. Blocks the thread.
     pub(crate) fn close(&self) -> Option<A> {
         self.shared.lock().closing = true;
         self.shared.room.close();
-        self.shared.wake.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        thread.and_then(|thread| thread.join().ok())
+        self.shared.wake();
+        match &self.server {
+            Server::Thread(thread) => {
+                let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                thread.and_then(|thread| thread.join().ok())
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            Server::Stepped(stepped) => stepped.close(&self.shared),
+        }
+    }
+
+    /// Waits for an answer. Blocks the thread.
+    fn wait(
+        &self,
+        answered: oneshot::Receiver<Result<Option<Placed>, DiskError>>,
+    ) -> Result<Option<Placed>, DiskError> {
+        match &self.server {
+            Server::Thread(_) => answered.blocking_recv().map_err(|_| self.refusal())?,
+            #[cfg(any(test, feature = "simulation"))]
+            Server::Stepped(stepped) => stepped
+                .answer(&self.shared, answered)
+                .ok_or_else(|| self.refusal())?,
+        }
     }
 
     fn push(&self, request: Request<A::Note>) -> Result<(), DiskError> {
@@ -184,7 +254,7 @@ impl<A: Apply> Log<A> {
         let first = queue.requests.len() == 1;
         drop(queue);
         if first {
-            self.shared.wake.notify_one();
+            self.shared.wake();
         }
         Ok(())
     }
@@ -199,10 +269,33 @@ impl<A: Apply> Log<A> {
     }
 }
 
+fn start_thread<A: Apply>(
+    shared: &Arc<Shared<A::Note>>,
+    owner: Owner<A>,
+    options: &LogOptions,
+) -> Result<JoinHandle<A>, DiskError> {
+    let queue = shared.clone();
+    std::thread::Builder::new()
+        .name(format!("{} log", options.name))
+        .spawn(move || queue.serve(owner))
+        .map_err(|source| DiskError::Io {
+            directory: options.directory.clone(),
+            action: "start log thread",
+            source,
+        })
+}
+
 impl<N: Send + 'static> Shared<N> {
     fn lock(&self) -> MutexGuard<'_, Queue<N>> {
         // Each change to the queue is one call; a panic elsewhere cannot leave it half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever serves the queue.
+    fn wake(&self) {
+        self.wake.notify_one();
+        #[cfg(any(test, feature = "simulation"))]
+        self.wake_task.notify_one();
     }
 
     /// Serves the queue until the log closes or stops.

@@ -14,11 +14,14 @@ use super::apply::{Moving, RowApply, RowNote};
 use super::index::Index;
 use super::record::Record;
 use crate::disk::DiskError;
+use crate::disk::drive::Drive;
 use crate::disk::frame::{HEADER_LEN, Position};
 use crate::disk::log::{Log, Segments, read_segment};
 
 /// How often the log's size is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+#[cfg(any(test, feature = "simulation"))]
+const SIMULATED_LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Segments are weighed again when the log has grown by this, or by a quarter where that is more.
 const WEIGH_AFTER: u64 = 64 << 20;
 /// Bytes of records moved at once.
@@ -62,38 +65,46 @@ pub(super) fn choose(weights: &BTreeMap<u32, Weight>) -> Option<u32> {
     (sum(|weight| weight.drops) * 4 > sum(|weight| weight.total)).then_some(*oldest)
 }
 
-/// The thread that compacts, owned.
+/// The thread that compacts, owned; in a simulation a task.
 pub(super) struct Compactor {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(any(test, feature = "simulation"))]
+    task: Mutex<Option<tokio_util::task::AbortOnDropHandle<()>>>,
 }
 
 impl Compactor {
-    /// Starts the thread.
+    /// Starts it.
     pub(super) fn start(
         log: Arc<Log<RowApply>>,
         index: Arc<Index>,
         directory: &Path,
+        drive: Drive,
     ) -> Result<Self, DiskError> {
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let mut work = Compaction {
+        let compactor = Self {
+            stop: Arc::new((Mutex::new(false), Condvar::new())),
+            thread: Mutex::default(),
+            #[cfg(any(test, feature = "simulation"))]
+            task: Mutex::default(),
+        };
+        let work = Compaction {
             log,
             index,
-            stop: stop.clone(),
+            stop: compactor.stop.clone(),
             spared: BTreeSet::new(),
         };
-        let thread = std::thread::Builder::new()
-            .name("rows compaction".into())
-            .spawn(move || work.run());
-        let thread = thread.map_err(|source| DiskError::Io {
-            directory: directory.to_path_buf(),
-            action: "start compaction thread",
-            source,
-        })?;
-        Ok(Self {
-            stop,
-            thread: Mutex::new(Some(thread)),
-        })
+        match drive {
+            Drive::Threads => {
+                let thread = start_thread(work, directory)?;
+                *compactor.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            Drive::Simulated => {
+                let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(work.run_in_simulation()));
+                *compactor.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+            }
+        }
+        Ok(compactor)
     }
 
     /// Ends the thread at its next step and waits for it.
@@ -104,7 +115,20 @@ impl Compactor {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("row compaction panicked");
         }
+        #[cfg(any(test, feature = "simulation"))]
+        drop(self.task.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+fn start_thread(mut work: Compaction, directory: &Path) -> Result<JoinHandle<()>, DiskError> {
+    let thread = std::thread::Builder::new()
+        .name("rows compaction".into())
+        .spawn(move || work.run());
+    thread.map_err(|source| DiskError::Io {
+        directory: directory.to_path_buf(),
+        action: "start compaction thread",
+        source,
+    })
 }
 
 /// Bytes of the log when its segments were weighed last: none at the start, so that a box that is restarted often
@@ -159,30 +183,78 @@ impl Compaction {
 
     /// Rewrites segments until none is worth it.
     fn compact(&mut self) -> Result<(), DiskError> {
+        let mut weights = self.weigh()?;
+        while let Some(segment) = choose(&weights) {
+            let rest = |worked| self.rest(worked * REST_FACTOR);
+            let moved = self.rewrite(segment, &weights, rest)?;
+            if moved == Moved::Stopped {
+                return Ok(());
+            }
+            self.end(segment, moved)?;
+            weights.remove(&segment);
+        }
+        Ok(())
+    }
+
+    /// What each segment that may go holds.
+    fn weigh(&self) -> Result<BTreeMap<u32, Weight>, DiskError> {
         // The index then needs no journal older than this, and a crash no long replay.
         self.index.checkpoint()?;
         let mut weights = weigh(self.log.segments(), &self.index)?;
         weights.retain(|number, _| !self.spared.contains(number));
-        while let Some(segment) = choose(&weights) {
-            let oldest = weights
-                .first_key_value()
-                .is_some_and(|(number, _)| *number == segment);
-            let outlives = !oldest || !self.spared.is_empty();
-            let moves = |moving| self.log.decide_blocking(RowNote::Move(moving)).map(drop);
-            let rest = |worked| self.rest(worked * REST_FACTOR);
-            let moved = rewrite(self.log.segments(), segment, outlives, moves, rest)?;
-            if moved == Moved::All {
+        Ok(weights)
+    }
+
+    fn rewrite(
+        &self,
+        segment: u32,
+        weights: &BTreeMap<u32, Weight>,
+        rest: impl FnMut(Duration) -> bool,
+    ) -> Result<Moved, DiskError> {
+        let oldest = weights
+            .first_key_value()
+            .is_some_and(|(number, _)| *number == segment);
+        let outlives = !oldest || !self.spared.is_empty();
+        let moves = |moving| self.log.decide_blocking(RowNote::Move(moving)).map(drop);
+        rewrite(self.log.segments(), segment, outlives, moves, rest)
+    }
+
+    /// Removes a segment that was rewritten, and spares one that could not be.
+    fn end(&mut self, segment: u32, moved: Moved) -> Result<(), DiskError> {
+        match moved {
+            Moved::All => {
                 self.log.forget_blocking(segment)?;
+                tracing::info!(segment, "row log segment compacted");
             }
+            Moved::Damaged => {
+                tracing::warn!(segment, "row log segment is damaged and stays");
+                self.spared.insert(segment);
+            }
+            Moved::Stopped => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Compaction {
+    /// As [`Self::run`], looking more often, at a log of any size, and in steps between which others have their turn.
+    async fn run_in_simulation(mut self) {
+        loop {
+            tokio::time::sleep(SIMULATED_LOOK_EVERY).await;
+            if let Err(error) = self.compact_in_simulation().await {
+                tracing::warn!(%error, "row log not compacted");
+            }
+        }
+    }
+
+    async fn compact_in_simulation(&mut self) -> Result<(), DiskError> {
+        let mut weights = self.weigh()?;
+        while let Some(segment) = choose(&weights) {
+            let moved = self.rewrite(segment, &weights, |_| true)?;
+            crate::simulation::pause().await;
+            self.end(segment, moved)?;
             weights.remove(&segment);
-            match moved {
-                Moved::All => tracing::info!(segment, "row log segment compacted"),
-                Moved::Damaged => {
-                    tracing::warn!(segment, "row log segment is damaged and stays");
-                    self.spared.insert(segment);
-                }
-                Moved::Stopped => return Ok(()),
-            }
         }
         Ok(())
     }

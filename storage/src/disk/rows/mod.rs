@@ -27,7 +27,9 @@ pub(super) use record::read_hostile;
 pub(crate) use recover::IndexAt;
 use recover::recover;
 
+use super::drive::Drive;
 use super::frame::KIND_FIRST_OWN;
+pub(crate) use super::log::{Answered, Room};
 use super::log::{Damage, Log, LogOptions, Owner};
 use super::medium::Medium;
 use super::{DiskError, RowWrite};
@@ -51,6 +53,8 @@ pub(crate) struct RowOptions<'a> {
     pub(crate) accept_loss: bool,
     /// A segment of the log that has this many bytes is followed by another.
     pub(crate) segment_bytes: u64,
+    /// Who serves the log and compacts it.
+    pub(crate) drive: Drive,
 }
 
 impl<'a> RowOptions<'a> {
@@ -62,19 +66,21 @@ impl<'a> RowOptions<'a> {
             index,
             accept_loss,
             segment_bytes: SEGMENT_BYTES,
+            drive: Drive::Threads,
         }
     }
 }
 
+#[cfg(any(test, feature = "simulation"))]
 impl RowOptions<'static> {
     /// The rows of a simulated node: small segments, so that a short run meets all that segments bring.
-    pub(crate) fn in_memory(accept_loss: bool) -> Self {
-        let directory = Path::new("simulated");
+    pub(crate) fn simulated(segment_bytes: u64, accept_loss: bool) -> Self {
         Self {
-            directory,
+            directory: Path::new("simulated"),
             index: IndexAt::Memory(None),
             accept_loss,
-            segment_bytes: 64 << 10,
+            segment_bytes,
+            drive: Drive::Simulated,
         }
     }
 }
@@ -113,10 +119,19 @@ impl Rows {
     pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
         let opened = Opened::open(medium, options)?;
         let (index, rebuilt, loss) = (opened.index, opened.rebuilt, opened.loss);
-        let log = Arc::new(Log::start(opened.owner.writer, opened.owner.apply)?);
+        let log = Arc::new(Log::start(
+            opened.owner.writer,
+            opened.owner.apply,
+            options.drive,
+        )?);
         let compactor = match loss {
             Some(_) => None,
-            None => Some(Compactor::start(log.clone(), index.clone(), options.directory)?),
+            None => Some(Compactor::start(
+                log.clone(),
+                index.clone(),
+                options.directory,
+                options.drive,
+            )?),
         };
         Ok(Self {
             log,
@@ -133,6 +148,15 @@ impl Rows {
     /// `Damaged`: the row does not verify. `Index`, `Io`.
     pub(crate) fn row(&self, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
         row(&self.index, self.log.segments(), key)
+    }
+
+    /// The summary and the value of a row, as [`Rows::row`].
+    ///
+    /// # Errors
+    /// As [`Rows::row`].
+    pub(crate) fn whole(&self, key: &[u8]) -> Result<Option<WholeRow>, DiskError> {
+        let found = find_whole(&self.index, self.log.segments(), key, |_| None::<()>)?;
+        Ok(found.and_then(|(_, found)| found.err()))
     }
 
     /// As [`Rows::row`], but reads only a content that `known` does not know yet.
@@ -166,6 +190,35 @@ impl Rows {
         }
         let (frame, note) = frame_of(writes)?;
         self.log.append(frame, note).await.map(drop)
+    }
+
+    /// Waits for room in the queue for writes of so many bytes.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`.
+    pub(crate) async fn room(&self, bytes: u64) -> Result<Room, DiskError> {
+        self.log.room(bytes).await
+    }
+
+    /// Queues writes behind all that was queued before; `None` where there is nothing to write.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `TooLarge`: nothing was queued. `Stopped`, `Closed`.
+    pub(crate) fn enqueue(&self, writes: Vec<RowWrite>) -> Result<Option<Answered>, DiskError> {
+        self.writable()?;
+        if writes.is_empty() {
+            return Ok(None);
+        }
+        let (frame, note) = frame_of(writes)?;
+        self.log.enqueue(frame, note).map(Some)
+    }
+
+    /// Waits for what was queued: it is durable and visible when this returns.
+    ///
+    /// # Errors
+    /// As [`Rows::commit`].
+    pub(crate) async fn answered(&self, answered: Answered) -> Result<(), DiskError> {
+        self.log.answered(answered).await.map(drop)
     }
 
     /// `ReadOnly` where a loss has not been accepted.
@@ -298,19 +351,45 @@ pub enum Found<T> {
     Read(Bytes),
 }
 
+/// A row as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeRow {
+    /// What a scan gives.
+    pub summary: Bytes,
+    /// The row itself.
+    pub value: Bytes,
+}
+
 /// Looks a row up and reads it.
 fn row(index: &Index, segments: &super::log::Segments, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
     let found = find(index, segments, key, |_| None)?;
     Ok(found.map(|(_, Found::Known(value) | Found::Read(value))| value))
 }
 
-/// Looks a row up and reads it unless its content is known.
+/// Looks a row up and reads its value unless its content is known.
 fn find<T>(
     index: &Index,
     segments: &super::log::Segments,
     key: &[u8],
     known: impl Fn(RowId) -> Option<T>,
 ) -> Result<Option<(RowId, Found<T>)>, DiskError> {
+    let found = find_whole(index, segments, key, known)?;
+    Ok(found.map(|(id, found)| match found {
+        Ok(known) => (id, Found::Known(known)),
+        Err(whole) => (id, Found::Read(whole.value)),
+    }))
+}
+
+/// What a content is known as, or else the row itself.
+type KnownOr<T> = Result<T, WholeRow>;
+
+/// Looks a row up: what its content is known as, or else the row itself.
+fn find_whole<T>(
+    index: &Index,
+    segments: &super::log::Segments,
+    key: &[u8],
+    known: impl Fn(RowId) -> Option<T>,
+) -> Result<Option<(RowId, KnownOr<T>)>, DiskError> {
     let mut gone = None;
     for _ in 0..LOOKUPS_MAX {
         let Some(entry) = index.get(key)? else {
@@ -319,12 +398,12 @@ fn find<T>(
         let place = RowPlace::of(&entry).ok_or_else(|| DiskError::Index("entry of a row".into()))?;
         let id = RowId::of(&place);
         if let Some(known) = known(id) {
-            return Ok(Some((id, Found::Known(known))));
+            return Ok(Some((id, Ok(known))));
         }
         match segments.read_at(place.position, place.len as usize) {
             Ok(record) => {
-                let value = value_of(index, key, record, &place)?;
-                return Ok(Some((id, Found::Read(value))));
+                let whole = whole_of(index, key, record, &place)?;
+                return Ok(Some((id, Err(whole))));
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound => gone = Some(place),
@@ -339,16 +418,23 @@ fn find<T>(
     ))
 }
 
-fn value_of(index: &Index, key: &[u8], record: Vec<u8>, place: &RowPlace) -> Result<Bytes, DiskError> {
+fn whole_of(index: &Index, key: &[u8], record: Vec<u8>, place: &RowPlace) -> Result<WholeRow, DiskError> {
     match Record::decode(&record) {
         Some((
             Record::Put {
-                key: found, value, ..
+                key: found,
+                summary,
+                value,
             },
             _,
         )) if found == key => {
             let value_at = record.len() - value.len();
-            Ok(Bytes::from(record).slice(value_at..))
+            let summary_at = value_at - summary.len();
+            let record = Bytes::from(record);
+            Ok(WholeRow {
+                summary: record.slice(summary_at..value_at),
+                value: record.slice(value_at..),
+            })
         }
         Some(_) => {
             // The log holds what it should, so it is the index that is wrong.

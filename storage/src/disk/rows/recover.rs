@@ -22,6 +22,10 @@ pub(crate) enum IndexAt<'a> {
     /// In this directory.
     Directory(&'a Path),
     /// In memory: what an earlier run left, if anything.
+    #[cfg_attr(
+        not(any(test, feature = "simulation")),
+        allow(dead_code, reason = "only simulations keep it in memory")
+    )]
     Memory(Option<&'a MemoryIndex>),
 }
 

@@ -69,6 +69,7 @@ impl World {
             index,
             accept_loss: self.accept_loss,
             segment_bytes: 4 << 10,
+            drive: crate::disk::drive::Drive::Threads,
         };
         self.opened = Some(Opened::open(&medium, &options)?);
         Ok(())

@@ -63,7 +63,8 @@ enum Phase<O> {
         /// Nothing is written yet: only what stood before is being confirmed.
         confirming: bool,
         rest: VecDeque<Vec<Change>>,
-        outcome: O,
+        /// After how many more stages the client is told what; nothing once it has been.
+        untold: Option<(usize, O)>,
     },
 }
 
@@ -288,11 +289,17 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         };
         running.rows = rows.clone();
         running.phase = Phase::Deciding;
-        let operation = running.operation.clone();
+        let (operation, ranges) = (running.operation.clone(), running.ranges.clone());
+        let id = operation.id;
+        let is_known = rows.values().any(|row| row.content.remembers(id));
+        let forgotten = rows.values().any(|row| row.content.may_have_forgotten(id));
+        if operation.is_retry && forgotten && !is_known {
+            return self.end(key, Answer::Forgotten);
+        }
         self.effects.push(Effect::Decide {
             lane: key.clone(),
             operation,
-            loaded: Loaded { rows, fences },
+            loaded: Loaded { rows, ranges, fences },
         });
     }
 
@@ -311,18 +318,21 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             }
             Decision::Commit {
                 stages,
+                told_after,
                 relies_on,
                 outcome,
-            } => self.commit(key, stages, relies_on, outcome),
+            } => self.commit(key, stages, relies_on, (told_after, outcome)),
         }
     }
 
-    fn commit(&mut self, key: &Key, stages: Vec<Vec<Change>>, relies_on: Vec<Key>, outcome: O) {
-        let mut rest: VecDeque<_> = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
+    fn commit(&mut self, key: &Key, stages: Vec<Vec<Change>>, relies_on: Vec<Key>, told: (usize, O)) {
+        let (mut told_after, outcome) = told;
+        let mut rest: VecDeque<_> = stages.into();
         if self.is_sole() || self.broken.is(Mutant::StagesAtOnce) {
             // Nobody else ever sees one stage without the others: they become durable together.
             rest = VecDeque::from([rest.into_iter().flatten().collect::<Vec<_>>()]);
             rest.retain(|stage| !stage.is_empty());
+            told_after = told_after.min(1);
         }
         if self.broken.is(Mutant::IgnoreOutstanding)
             && let Some(running) = self.running_mut(key)
@@ -339,7 +349,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 outstanding,
                 confirming,
                 rest,
-                outcome,
+                untold: Some((told_after, outcome)),
             },
         );
         if confirming {
@@ -466,25 +476,48 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let Phase::Proposing {
             confirming,
             rest,
-            outcome,
+            untold,
             ..
         } = &mut running.phase
         else {
             return;
         };
-        if let Some(stage) = rest.pop_front() {
+        let op = running.operation.id;
+        let next = rest.pop_front();
+        let told = untold.take_if(|(stages, _)| *stages == 0 || next.is_none());
+        if let Some((stages, _)) = untold {
+            *stages -= 1;
+        }
+        let contents = next.map(|stage| {
             *confirming = false;
-            let op = running.operation.id;
             let contents = stage.into_iter().map(|change| {
                 let before = running.rows.get(&change.key).map(|row| row.content.clone());
                 let content = before.unwrap_or_default().after(op, change.value);
                 (change.key, content, None)
             });
-            let contents = contents.collect();
+            contents.collect()
+        });
+        if let Some((_, outcome)) = told {
+            let answer = Answer::Done(outcome);
+            self.effects.push(Effect::Answer { op, answer });
+        }
+        if let Some(contents) = contents {
             return self.propose(key, contents);
         }
-        let (op, answer) = (running.operation.id, Answer::Done(outcome.clone()));
-        self.effects.push(Effect::Answer { op, answer });
+        self.go_on(key);
+    }
+
+    /// Ends the operation of a lane with an answer.
+    fn end(&mut self, key: &Key, answer: Answer<O>) {
+        if let Some(running) = self.running(key) {
+            let op = running.operation.id;
+            self.effects.push(Effect::Answer { op, answer });
+        }
+        self.go_on(key);
+    }
+
+    /// Begins what waits behind the operation that has ended.
+    fn go_on(&mut self, key: &Key) {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.running = None;
         }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use collect::Collection;
 use lane::Lane;
 use promise::{Attempt, Knowledge};
+use serde::{Deserialize, Serialize};
 
 use super::mutant::Broken;
 use super::{
@@ -39,10 +40,12 @@ use crate::model::MemberId;
 pub const LANE_MAX: usize = 1024;
 
 /// What a client wants done to the rows of one lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation<C> {
     /// Its name; a retry has the same.
     pub id: OpId,
+    /// Whether it may have been done before: it is not done again where a row may have forgotten it.
+    pub is_retry: bool,
     /// Operations of one lane are decided one after another.
     pub lane: Key,
     /// Rows it needs.
@@ -76,6 +79,8 @@ pub enum Decision<O> {
     Commit {
         /// May be none.
         stages: Vec<Vec<Change>>,
+        /// How many stages are chosen before the client is told. Those behind tidy up.
+        told_after: usize,
         /// Rows that were read and not written, and on which the outcome depends.
         relies_on: Vec<Key>,
         /// What to answer; opaque here.
@@ -88,6 +93,8 @@ pub enum Decision<O> {
 pub struct Loaded {
     /// Every row asked for by name, and those of the ranges. Tombstones are among them.
     pub rows: BTreeMap<Key, Row>,
+    /// The ranges asked for.
+    pub ranges: Vec<KeyRange>,
     /// Below these lines the operation is to be refused.
     pub fences: Fences,
 }
@@ -95,17 +102,19 @@ pub struct Loaded {
 impl Loaded {
     /// Whether the operation has changed one of these rows before: it is a retry.
     pub fn remembers(&self, op: OpId) -> bool {
-        self.rows.values().any(|row| row.content.recent.contains(&op))
+        self.rows.values().any(|row| row.content.remembers(op))
     }
 }
 
 /// What became of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer<O> {
     /// It was decided so, and that stands.
     Done(O),
     /// It was not decided: nothing of it is written, nor ever will be. Try whoever holds the partition.
     NotHolder,
+    /// Whether it was done is forgotten. It is not done now.
+    Forgotten,
     /// Some of it may be written, now or later. Never told to a client as a failure: try again under the same name.
     Unknown,
 }

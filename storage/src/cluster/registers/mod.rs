@@ -1,0 +1,395 @@
+//! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
+
+mod partition;
+mod read;
+pub(crate) mod record;
+mod rows;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use partition::{Commit, Fed, Partition};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+use wire::{Call, Reaction};
+
+use super::peers::{Class, Peers};
+use crate::StoreError;
+use crate::disk::Disk;
+use crate::model::MemberId;
+use crate::register::{Answer, Config, Decision, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request};
+use crate::tasks::Tasks;
+
+/// Partitions of keys, and behind them the root partition.
+const PARTITIONS: u16 = 257;
+/// The partition of the directory.
+pub(crate) const ROOT_PARTITION: u16 = 256;
+/// How long an operation is tried before its client hears that the store cannot tell.
+const DEADLINE: Duration = Duration::from_secs(25);
+/// After so long without an answer members are asked again.
+const RESEND: Duration = Duration::from_millis(250);
+/// How long whoever was deposed waits before it tries again, times a random factor of 1 to 2 and doubling up to 16 times.
+const BACK_OFF: Duration = Duration::from_millis(4);
+/// Bytes of room in the disk's queue that a step waits for before it decides anything.
+const ROOM: u64 = 4 << 10;
+
+/// What operations mean.
+pub(crate) trait Machine: Send + Sync + 'static {
+    /// What is to be done.
+    type Command: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What came of it.
+    type Outcome: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Decides an operation on the rows as they are; pure.
+    fn decide(&self, op: OpId, command: &Self::Command, loaded: &Loaded) -> Decision<Self::Outcome>;
+
+    /// Which partition the row of a key belongs to; `None` for rows that are this member's alone.
+    fn partition_of(key: &[u8]) -> Option<u16>;
+
+    /// The lane in which operations on the row of a key are decided.
+    fn lane_of(key: &Key) -> Key;
+}
+
+/// An operation as it travels: a client's, or the cluster's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Task<C> {
+    /// Do what a client wants.
+    Command(C),
+    /// Have what stands be chosen: a read found a write that nobody goes on with.
+    Confirm,
+}
+
+/// What came of a [`Task`]; nothing of a confirmation.
+type Done<M> = Option<<M as Machine>::Outcome>;
+
+/// A request on its way to a member.
+pub(super) struct Outgoing {
+    partition: u16,
+    to: MemberId,
+    request: Request,
+}
+
+/// The registers of this member. Cloning gives another handle.
+pub(crate) struct Registers<M: Machine>(Arc<Inner<M>>);
+
+impl<M: Machine> Clone for Registers<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Inner<M: Machine> {
+    me: MemberId,
+    disk: Disk,
+    peers: Arc<dyn Peers>,
+    partitions: Vec<Mutex<Partition<M>>>,
+    /// Calls to peers and commits under way: they run to their end.
+    tasks: Tasks,
+}
+
+impl<M: Machine> Registers<M> {
+    /// The registers as the disk remembers them, or as they begin under `first`.
+    ///
+    /// # Errors
+    /// The disk fails, or what it remembers does not read.
+    pub(crate) fn open(
+        me: MemberId,
+        disk: &Disk,
+        peers: Arc<dyn Peers>,
+        machine: &Arc<M>,
+        first: &Config,
+        tasks: Tasks,
+    ) -> Result<Self, StoreError> {
+        let load = |number| {
+            let nonce = Nonce::from_le_bytes(crate::seal::random());
+            Partition::load((number, me), disk, machine, first, nonce).map(Mutex::new)
+        };
+        Ok(Self(Arc::new(Inner {
+            me,
+            disk: disk.clone(),
+            peers,
+            partitions: (0..PARTITIONS).map(load).collect::<Result<_, _>>()?,
+            tasks,
+        })))
+    }
+
+    /// Does an operation: by itself where it holds the partition or nobody does, else through whoever holds it. Tried again
+    /// under the same name until it is known to be done. Must run to its end: see [`Tasks`].
+    ///
+    /// # Errors
+    /// `Unavailable`: no quorum in time; whether it is done is not known. The disk fails or is full.
+    pub(crate) async fn submit(
+        &self,
+        partition: u16,
+        operation: Operation<M::Command>,
+    ) -> Result<M::Outcome, StoreError> {
+        let Operation {
+            id,
+            is_retry,
+            lane,
+            keys,
+            ranges,
+            command,
+        } = operation;
+        let task = Operation {
+            id,
+            is_retry,
+            lane,
+            keys,
+            ranges,
+            command: Task::Command(command),
+        };
+        self.run(partition, task).await?.ok_or(StoreError::Unavailable)
+    }
+
+    /// Has a quorum accept what stands in a row.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    async fn confirm(&self, partition: u16, key: &Key) -> Result<(), StoreError> {
+        let task = Operation {
+            id: OpId(crate::seal::random()),
+            is_retry: false,
+            lane: M::lane_of(key),
+            keys: vec![key.clone()],
+            ranges: Vec::new(),
+            command: Task::Confirm,
+        };
+        self.run(partition, task).await.map(drop)
+    }
+
+    async fn run(
+        &self,
+        partition: u16,
+        mut operation: Operation<Task<M::Command>>,
+    ) -> Result<Done<M>, StoreError> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut tries = 0;
+        let mut silent = BTreeSet::new();
+        loop {
+            let holder = self.holder_elsewhere(partition, &silent);
+            let answer = match holder {
+                Some(holder) => self.forward(partition, holder, operation.clone()).await,
+                None => Some(self.decide(partition, operation.clone(), deadline).await?),
+            };
+            match answer {
+                Some(Answer::Done(outcome)) => return Ok(outcome),
+                Some(Answer::Forgotten) => return Err(StoreError::Unavailable),
+                Some(Answer::NotHolder) => {}
+                Some(Answer::Unknown) => operation.is_retry = true,
+                None => {
+                    // It may have arrived.
+                    operation.is_retry = true;
+                    silent.extend(holder);
+                }
+            }
+            tries += 1;
+            let wait = back_off(tries);
+            if Instant::now() + wait >= deadline {
+                return Err(StoreError::Unavailable);
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Who else is to be asked: whoever is believed to hold the partition. This member takes over only where that one is
+    /// silent: two that depose each other get nothing done.
+    fn holder_elsewhere(&self, partition: u16, silent: &BTreeSet<MemberId>) -> Option<MemberId> {
+        let (config, believed) = {
+            let partition = self.partition(partition);
+            (partition.config()?, partition.believed_holder())
+        };
+        let members = config.members();
+        let believed = believed.filter(|holder| members.contains(holder) && !silent.contains(holder));
+        if members.contains(&self.0.me) {
+            return believed.filter(|holder| *holder != self.0.me);
+        }
+        let others: Vec<_> = members
+            .iter()
+            .copied()
+            .filter(|member| !silent.contains(member))
+            .collect();
+        believed
+            .or_else(|| self.0.peers.nearest(&others).first().copied())
+            .or_else(|| members.first().copied())
+    }
+
+    /// Has another member decide an operation; `None` when it does not answer.
+    async fn forward(
+        &self,
+        partition: u16,
+        holder: MemberId,
+        operation: Operation<Task<M::Command>>,
+    ) -> Option<Answer<Done<M>>> {
+        let call = wire::encode(&Call::Submit(partition, operation));
+        let called = self.0.peers.call(holder, Class::Metadata, call).await;
+        match wire::decode(&called.ok()?) {
+            Ok(Reaction::Answer(answer)) => Some(answer),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Has this member decide an operation, as the holder or by becoming it.
+    async fn decide(
+        &self,
+        partition: u16,
+        operation: Operation<Task<M::Command>>,
+        deadline: Instant,
+    ) -> Result<Answer<Done<M>>, StoreError> {
+        let (waiter, mut answer) = oneshot::channel();
+        let room = self.0.disk.room(ROOM).await?;
+        let fed = self.partition(partition).submit(operation, waiter, room)?;
+        if let Err(error) = self.follow(partition, fed).await {
+            // What failed may be the commit of another operation that went on with this one.
+            return match answer.try_recv() {
+                Ok(Answer::Done(outcome)) => Ok(Answer::Done(outcome)),
+                _ => Err(error),
+            };
+        }
+        loop {
+            let overdue = (Instant::now() + RESEND).min(deadline);
+            match timeout_at(overdue, &mut answer).await {
+                Ok(answer) => return Ok(answer.unwrap_or(Answer::Unknown)),
+                Err(_) if Instant::now() >= deadline => return Ok(Answer::Unknown),
+                Err(_) => self.feed(partition, Event::Resend).await?,
+            }
+        }
+    }
+
+    /// Answers a call of another member.
+    ///
+    /// # Errors
+    /// It does not read, or the disk fails.
+    pub(crate) async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+        match wire::decode::<Call<Task<M::Command>>>(call)? {
+            Call::Requests(requests) => {
+                let replies = self.requests(requests).await?;
+                Ok(wire::encode(&Reaction::<Done<M>>::Replies(replies)))
+            }
+            Call::Tell { from, to, most } => {
+                let (this, most) = (self.clone(), usize::try_from(most).unwrap_or(usize::MAX));
+                let told = self.0.disk.run(move || this.0.tell(&from, &to, most)).await??;
+                Ok(wire::encode(&Reaction::<Done<M>>::Told(told)))
+            }
+            Call::Submit(partition, operation) => {
+                if partition >= PARTITIONS {
+                    return Err(StoreError::Damaged(format!(
+                        "{from:?} names partition {partition}"
+                    )));
+                }
+                let deadline = Instant::now() + DEADLINE;
+                let answer = self.decide(partition, operation, deadline).await?;
+                Ok(wire::encode(&Reaction::Answer(answer)))
+            }
+        }
+    }
+
+    /// Has this member's acceptors decide on requests; the replies are durable when this returns.
+    async fn requests(&self, requests: Vec<(u16, Request)>) -> Result<Vec<Option<Reply>>, StoreError> {
+        // Runs of one partition are decided under one lock and become durable together.
+        let mut commits: Vec<(u16, Commit)> = Vec::new();
+        let mut replies = Vec::with_capacity(requests.len());
+        let mut by_partition: BTreeMap<u16, Vec<(usize, Request)>> = BTreeMap::new();
+        for (at, (partition, request)) in requests.into_iter().enumerate() {
+            replies.push(None);
+            if partition < PARTITIONS {
+                by_partition.entry(partition).or_default().push((at, request));
+            }
+        }
+        for (partition, requests) in by_partition {
+            let room = self.0.disk.room(ROOM).await?;
+            let (places, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+            let (commit, answers) = self.partition(partition).requests(&requests, room)?;
+            commits.extend(commit.map(|commit| (partition, commit)));
+            for (at, answer) in places.into_iter().zip(answers) {
+                replies[at] = answer;
+            }
+        }
+        for (partition, commit) in commits {
+            let ended = commit.durable().await;
+            self.partition(partition).note_ended(ended)?;
+        }
+        Ok(replies)
+    }
+
+    async fn feed(&self, partition: u16, event: Event<Task<M::Command>, Done<M>>) -> Result<(), StoreError> {
+        let room = self.0.disk.room(ROOM).await?;
+        let fed = self.partition(partition).feed([event], room)?;
+        self.follow(partition, fed).await
+    }
+
+    /// Sends what is to be sent, waits for what becomes durable, and goes on with what that leads to.
+    async fn follow(&self, partition: u16, mut fed: Fed) -> Result<(), StoreError> {
+        loop {
+            self.send(std::mem::take(&mut fed.outgoing));
+            let Some(commit) = fed.commit else { return Ok(()) };
+            let ended = commit.durable().await;
+            let room = self.0.disk.room(ROOM).await?;
+            fed = self.partition(partition).ended(ended, room)?;
+        }
+    }
+
+    /// Calls each member once with everything that is for it; its replies are fed when they come.
+    fn send(&self, outgoing: Vec<Outgoing>) {
+        let mut calls: BTreeMap<MemberId, Vec<(u16, Request)>> = BTreeMap::new();
+        for Outgoing {
+            partition,
+            to,
+            request,
+        } in outgoing
+        {
+            calls.entry(to).or_default().push((partition, request));
+        }
+        for (to, requests) in calls {
+            let this = self.clone();
+            self.0.tasks.spawn(async move { this.call(to, requests).await });
+        }
+    }
+
+    async fn call(&self, to: MemberId, requests: Vec<(u16, Request)>) {
+        let asked: Vec<u16> = requests.iter().map(|(partition, _)| *partition).collect();
+        let call = wire::encode(&Call::<Task<M::Command>>::Requests(requests));
+        let Ok(bytes) = self.0.peers.call(to, Class::Metadata, call).await else {
+            // Whoever waits asks again, until its deadline.
+            return;
+        };
+        let replies = match wire::decode(&bytes) {
+            Ok(Reaction::<Done<M>>::Replies(replies)) => replies,
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(%error, member = ?to, "reply not understood"),
+        };
+        for (partition, reply) in asked.into_iter().zip(replies) {
+            let Some(reply) = reply else { continue };
+            if let Err(error) = self.feed(partition, Event::Reply { from: to, reply }).await {
+                tracing::warn!(%error, "what a member answered was not taken up");
+            }
+        }
+    }
+
+    fn partition(&self, number: u16) -> MutexGuard<'_, Partition<M>> {
+        self.0.partition(number)
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    fn partition(&self, number: u16) -> MutexGuard<'_, Partition<M>> {
+        // Callers give numbers below PARTITIONS; a panic under the lock leaves a partition that is read again from disk.
+        self.partitions[usize::from(number % PARTITIONS)]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn back_off(tries: u32) -> Duration {
+    let [random] = crate::seal::random::<1>();
+    let steps = 1 << tries.min(4);
+    BACK_OFF * steps + BACK_OFF * steps * u32::from(random) / 256
+}

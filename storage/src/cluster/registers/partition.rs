@@ -1,0 +1,495 @@
+//! One partition on one member: decides in memory, under a lock, what then becomes durable in the order it was decided.
+//!
+//! An acceptor's answer may leave only after what it reflects is durable. So every decision is queued for the disk while the
+//! lock is held, and answers wait for their commit. Until then the newest state is kept here, above the disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::record::{self, State};
+use super::rows::{Pending, View};
+use super::{Done, Machine, Outgoing, Task};
+use crate::StoreError;
+use crate::disk::{Committing, Disk, Room, RowWrite};
+use crate::model::MemberId;
+use crate::register::{
+    Acceptor, Answer, Broken, Config, Configs, Decision, Effect, Epoch, Event, Holder, Key, Loaded, Nonce,
+    OpId, Operation, Part, Reply, Request, Row, Rows as _, Step,
+};
+
+/// Where an operation's answer is waited for.
+pub(super) type Waiter<O> = oneshot::Sender<Answer<O>>;
+
+/// What happens to the holder of a partition.
+type PartitionEvent<M> = Event<Task<<M as Machine>::Command>, Done<M>>;
+
+/// What one partition is on this member.
+pub(super) struct Partition<M: Machine> {
+    number: u16,
+    me: MemberId,
+    disk: Disk,
+    machine: Arc<M>,
+    configs: Configs,
+    /// The newest state, and the durable one.
+    part: Part,
+    durable: Part,
+    /// States that are queued for the disk, with the number of the commit that carries each.
+    parts: VecDeque<(u64, Part)>,
+    pending: Pending,
+    /// Number of the last commit queued, and of the last that ended.
+    queued: u64,
+    ended: u64,
+    /// A commit failed: nothing is decided until all have ended and the disk was read again.
+    failed: bool,
+    holder: Holder<Task<M::Command>, Done<M>>,
+    waiters: BTreeMap<OpId, Waiter<Done<M>>>,
+}
+
+/// What has been decided and is still to become durable.
+#[derive(Default)]
+struct Decided {
+    writes: Vec<RowWrite>,
+    /// Answers of this member's own acceptor to its own holder.
+    own: Vec<Reply>,
+    /// Whether some answer waits for a commit although it writes nothing.
+    waits: bool,
+}
+
+/// A commit under way: when it is durable, the answers that waited for it go on.
+pub(super) struct Commit {
+    committing: Committing,
+    number: u64,
+    own: Vec<Reply>,
+}
+
+impl Commit {
+    /// Waits for the disk.
+    pub(super) async fn durable(self) -> Ended {
+        Ended {
+            result: self.committing.durable().await.map_err(StoreError::from),
+            number: self.number,
+            own: self.own,
+        }
+    }
+}
+
+/// A commit that is over.
+pub(super) struct Ended {
+    pub(super) result: Result<(), StoreError>,
+    number: u64,
+    own: Vec<Reply>,
+}
+
+/// What follows from events, beside what was queued for the disk.
+pub(super) struct Fed {
+    pub(super) commit: Option<Commit>,
+    pub(super) outgoing: Vec<Outgoing>,
+}
+
+impl<M: Machine> Partition<M> {
+    /// The partition as its disk remembers it, or as it begins under `first`.
+    pub(super) fn load(
+        (number, me): (u16, MemberId),
+        disk: &Disk,
+        machine: &Arc<M>,
+        first: &Config,
+        nonce: Nonce,
+    ) -> Result<Self, StoreError> {
+        let state = match disk.row(&record::state_key(number))? {
+            Some(value) => record::state(&value)?,
+            None => State {
+                part: Part::NEW,
+                configs: Configs::first(first.clone()),
+            },
+        };
+        let holder = Holder::new(
+            me,
+            state.configs.clone(),
+            state.part.promised,
+            nonce,
+            Broken::NOTHING,
+        );
+        Ok(Self {
+            number,
+            me,
+            disk: disk.clone(),
+            machine: machine.clone(),
+            configs: state.configs,
+            part: state.part,
+            durable: state.part,
+            parts: VecDeque::new(),
+            pending: Pending::new(),
+            queued: 0,
+            ended: 0,
+            failed: false,
+            holder,
+            waiters: BTreeMap::new(),
+        })
+    }
+
+    /// The configuration this member has adopted.
+    pub(super) fn config(&self) -> Option<Arc<Config>> {
+        self.configs.get(self.part.promised.epoch).cloned()
+    }
+
+    /// The configurations it knows.
+    pub(super) fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// The epoch it has adopted.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.part.promised.epoch
+    }
+
+    /// The epoch it has adopted durably.
+    pub(super) fn durable_epoch(&self) -> Epoch {
+        self.durable.promised.epoch
+    }
+
+    /// Who holds the partition, as far as this member knows: whoever it promised last.
+    pub(super) fn believed_holder(&self) -> Option<MemberId> {
+        let promised = self.part.promised;
+        (promised.round > 0).then_some(promised.member)
+    }
+
+    /// Submits an operation; its answer goes to `waiter`.
+    pub(super) fn submit(
+        &mut self,
+        operation: Operation<Task<M::Command>>,
+        waiter: Waiter<Done<M>>,
+        room: Room,
+    ) -> Result<Fed, StoreError> {
+        self.waiters.insert(operation.id, waiter);
+        self.feed([Event::Submit(operation)], room)
+    }
+
+    /// Feeds the holder, and all that follows at once.
+    pub(super) fn feed(
+        &mut self,
+        events: impl IntoIterator<Item = PartitionEvent<M>>,
+        room: Room,
+    ) -> Result<Fed, StoreError> {
+        if self.failed {
+            return Err(StoreError::Conflict);
+        }
+        let mut decided = Decided::default();
+        let mut outgoing = Vec::new();
+        let mut events: VecDeque<_> = events.into_iter().collect();
+        while let Some(event) = events.pop_front() {
+            for effect in self.holder.step(event) {
+                let next = self.effect(effect, &mut decided, &mut outgoing);
+                match next {
+                    Ok(next) => events.extend(next),
+                    Err(error) => {
+                        // What is decided so far still becomes durable; the rest waits for a retry.
+                        let stopped = self.holder.step(Event::StepDown);
+                        self.answer_all(stopped);
+                        self.commit(decided, room)?;
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let commit = self.commit(decided, room)?;
+        Ok(Fed { commit, outgoing })
+    }
+
+    /// Goes on after a commit: its answers reach the holder.
+    pub(super) fn ended(&mut self, ended: Ended, room: Room) -> Result<Fed, StoreError> {
+        self.note_end(ended.number, ended.result.is_ok())?;
+        ended.result?;
+        let from = self.me;
+        let replies = ended.own.into_iter().map(|reply| Event::Reply { from, reply });
+        self.feed(replies, room)
+    }
+
+    /// Decides on requests of another member; the replies may leave when the commit is durable.
+    pub(super) fn requests(
+        &mut self,
+        requests: &[Request],
+        room: Room,
+    ) -> Result<(Option<Commit>, Vec<Option<Reply>>), StoreError> {
+        if self.failed {
+            return Err(StoreError::Conflict);
+        }
+        let mut decided = Decided::default();
+        let mut replies = Vec::with_capacity(requests.len());
+        for request in requests {
+            let step = self.accept(request)?;
+            let reply = self.apply(step, &mut decided);
+            decided.waits |= reply.is_some() && !matches!(request, Request::Read { .. }) && self.is_behind();
+            replies.push(reply);
+        }
+        Ok((self.commit(decided, room)?, replies))
+    }
+
+    /// Notes the end of a commit whose replies went to another member.
+    pub(super) fn note_ended(&mut self, ended: Ended) -> Result<(), StoreError> {
+        self.note_end(ended.number, ended.result.is_ok())?;
+        ended.result
+    }
+
+    /// What one effect leads to at once.
+    fn effect(
+        &mut self,
+        effect: Effect<Task<M::Command>, Done<M>>,
+        decided: &mut Decided,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<Option<PartitionEvent<M>>, StoreError> {
+        let from = self.me;
+        match effect {
+            Effect::Send { to, request } if to == from => {
+                let step = self.accept(&request)?;
+                let reply = self.apply(step, decided);
+                if self.is_behind() {
+                    decided.waits |= reply.is_some();
+                    decided.own.extend(reply);
+                    return Ok(None);
+                }
+                Ok(reply.map(|reply| Event::Reply { from, reply }))
+            }
+            Effect::Send { to, request } => {
+                let partition = self.number;
+                outgoing.push(Outgoing {
+                    partition,
+                    to,
+                    request,
+                });
+                Ok(None)
+            }
+            Effect::Load { lane, keys, ranges } => {
+                let view = self.newest();
+                let mut rows = view.in_ranges(&ranges);
+                for key in keys {
+                    let row = view.row(&key);
+                    rows.insert(key, row);
+                }
+                view.failure()?;
+                let rows = rows.into_iter().collect();
+                Ok(Some(Event::Loaded { lane, rows }))
+            }
+            Effect::Decide {
+                lane,
+                operation,
+                loaded,
+            } => {
+                let decision = self.decide(&operation, &loaded);
+                Ok(Some(Event::Decided { lane, decision }))
+            }
+            Effect::Compare {
+                from,
+                nonce,
+                heads,
+                next,
+            } => {
+                let view = self.newest();
+                let behind = heads
+                    .into_iter()
+                    .filter(|(key, stamp)| view.row(key).stamp < *stamp);
+                let behind = behind.map(|(key, _)| key).collect();
+                view.failure()?;
+                Ok(Some(Event::Compared {
+                    from,
+                    nonce,
+                    behind,
+                    next,
+                }))
+            }
+            Effect::Answer { op, answer } => {
+                self.answer(op, answer);
+                Ok(None)
+            }
+            Effect::Raised(_) | Effect::Dropped(_) => Ok(None),
+        }
+    }
+
+    fn decide(&self, operation: &Operation<Task<M::Command>>, loaded: &Loaded) -> Decision<Done<M>> {
+        let command = match &operation.command {
+            Task::Command(command) => command,
+            Task::Confirm => {
+                return Decision::Commit {
+                    stages: Vec::new(),
+                    told_after: 0,
+                    relies_on: operation.keys.clone(),
+                    outcome: None,
+                };
+            }
+        };
+        match self.machine.decide(operation.id, command, loaded) {
+            Decision::Need { keys, ranges } => Decision::Need { keys, ranges },
+            Decision::Commit {
+                stages,
+                told_after,
+                relies_on,
+                outcome,
+            } => Decision::Commit {
+                stages,
+                told_after,
+                relies_on,
+                outcome: Some(outcome),
+            },
+        }
+    }
+
+    fn answer(&mut self, op: OpId, answer: Answer<Done<M>>) {
+        if let Some(waiter) = self.waiters.remove(&op) {
+            // Whoever gave up waiting needs no answer.
+            drop(waiter.send(answer));
+        }
+    }
+
+    fn answer_all(&mut self, effects: Vec<Effect<Task<M::Command>, Done<M>>>) {
+        for effect in effects {
+            if let Effect::Answer { op, answer } = effect {
+                self.answer(op, answer);
+            }
+        }
+    }
+
+    /// What this member's acceptor makes of a request. Reads see durable state only.
+    fn accept(&self, request: &Request) -> Result<Step, StoreError> {
+        let acceptor = Acceptor {
+            me: self.me,
+            configs: &self.configs,
+            broken: Broken::NOTHING,
+        };
+        let (part, pending) = match request {
+            Request::Read { .. } => (&self.durable, None),
+            _ => (&self.part, Some(&self.pending)),
+        };
+        let view = View::new(&self.disk, pending, self.number, M::partition_of);
+        let step = acceptor.step(part, &view, request);
+        view.failure()?;
+        Ok(step)
+    }
+
+    /// Takes a step: the newest state is here at once, and its writes are to be queued.
+    fn apply(&mut self, step: Step, decided: &mut Decided) -> Option<Reply> {
+        let number = self.queued + 1;
+        if let Some(part) = step.part {
+            // Accepting may promise: the row itself carries the ballot, and so proves the promise after a crash only for
+            // its own key. The state is written too.
+            self.part = part;
+            self.parts.push_back((number, part));
+            decided.writes.push(self.put_state());
+        }
+        if let Some((key, row)) = step.set {
+            self.put_row(&key, &row, &mut decided.writes);
+            self.pending.insert(key, (number, row));
+        }
+        if let Some(key) = step.forget {
+            decided.writes.push(RowWrite::Drop {
+                key: record::tombstone_key(&key),
+            });
+            self.pending.insert(key, (number, Row::absent()));
+        }
+        step.reply
+    }
+
+    fn put_row(&self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
+        let is_sole = self.config().is_some_and(|config| config.is_sole(self.me));
+        match &row.content.value {
+            Some(_) => {
+                // A tombstone below a row hides nothing, and a sole member leaves none.
+                if !is_sole {
+                    let key = record::tombstone_key(key);
+                    writes.push(RowWrite::Drop { key });
+                }
+                writes.push(record::put(key, row));
+            }
+            None => {
+                writes.push(RowWrite::Drop { key: key.to_vec() });
+                // A tombstone hides older values elsewhere; a sole member has none elsewhere.
+                if !is_sole {
+                    writes.push(record::put(key, row));
+                }
+            }
+        }
+    }
+
+    fn put_state(&self) -> RowWrite {
+        record::put_state(
+            self.number,
+            &State {
+                part: self.part,
+                configs: self.configs.clone(),
+            },
+        )
+    }
+
+    fn newest(&self) -> View<'_> {
+        View::new(&self.disk, Some(&self.pending), self.number, M::partition_of)
+    }
+
+    /// Whether the disk is behind what was decided.
+    fn is_behind(&self) -> bool {
+        !self.pending.is_empty() || self.part != self.durable
+    }
+
+    /// Queues what was decided, in the order of the lock.
+    fn commit(&mut self, mut decided: Decided, room: Room) -> Result<Option<Commit>, StoreError> {
+        if decided.writes.is_empty() {
+            if !decided.waits {
+                return Ok(None);
+            }
+            // Behind what it waits for, something must be written for it to wait for.
+            decided.writes.push(self.put_state());
+        }
+        let committing = match self.disk.enqueue(room, decided.writes) {
+            Ok(committing) => committing,
+            Err(error) => {
+                self.fail()?;
+                return Err(error.into());
+            }
+        };
+        self.queued += 1;
+        Ok(Some(Commit {
+            committing,
+            number: self.queued,
+            own: decided.own,
+        }))
+    }
+
+    fn note_end(&mut self, number: u64, succeeded: bool) -> Result<(), StoreError> {
+        self.ended += 1;
+        if !succeeded {
+            return self.fail();
+        }
+        // Commits become durable in the order they were queued.
+        self.pending.retain(|_, (queued, _)| *queued > number);
+        while let Some((_, part)) = self.parts.pop_front_if(|(queued, _)| *queued <= number) {
+            self.durable = part;
+        }
+        if self.failed {
+            return self.recover();
+        }
+        Ok(())
+    }
+
+    /// Something that was decided is not on disk: the state here is not the disk's. Nothing is decided until it is again.
+    fn fail(&mut self) -> Result<(), StoreError> {
+        self.failed = true;
+        let stopped = self.holder.step(Event::StepDown);
+        self.answer_all(stopped);
+        self.recover()
+    }
+
+    fn recover(&mut self) -> Result<(), StoreError> {
+        if self.ended < self.queued {
+            return Ok(());
+        }
+        if let Some(value) = self.disk.row(&record::state_key(self.number))? {
+            self.part = record::state(&value)?.part;
+        } else {
+            self.part = Part::NEW;
+        }
+        self.durable = self.part;
+        self.parts.clear();
+        self.pending.clear();
+        self.failed = false;
+        Ok(())
+    }
+}

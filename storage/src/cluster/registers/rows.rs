@@ -1,0 +1,151 @@
+//! The rows of one partition as its acceptor sees them: what is on disk, and above it what is queued for the disk.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
+
+use super::record;
+use crate::StoreError;
+use crate::disk::Disk;
+use crate::register::{Key, KeyRange, Row, Rows, Stamp};
+
+/// Stamps told in one page.
+const HEADS_MAX: usize = 1000;
+
+/// Rows that were decided and are queued for the disk, with the number of the commit that carries each.
+pub(super) type Pending = BTreeMap<Key, (u64, Row)>;
+
+/// A view of the rows of one partition. What the disk cannot say is noted, and reads as absent: whoever asked must look at
+/// [`View::failure`] before it acts on anything.
+pub(super) struct View<'a> {
+    disk: &'a Disk,
+    /// `None` shows the durable state alone.
+    pending: Option<&'a Pending>,
+    partition: u16,
+    partition_of: fn(&[u8]) -> Option<u16>,
+    failure: RefCell<Option<StoreError>>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(
+        disk: &'a Disk,
+        pending: Option<&'a Pending>,
+        partition: u16,
+        partition_of: fn(&[u8]) -> Option<u16>,
+    ) -> Self {
+        Self {
+            disk,
+            pending,
+            partition,
+            partition_of,
+            failure: RefCell::new(None),
+        }
+    }
+
+    /// Why something could not be read.
+    pub(super) fn failure(self) -> Result<(), StoreError> {
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// Every row of some ranges, tombstones too.
+    pub(super) fn in_ranges(&self, ranges: &[KeyRange]) -> BTreeMap<Key, Row> {
+        let mut rows = BTreeMap::new();
+        for range in ranges {
+            let found = self.collect_range(range, usize::MAX, |key, _| self.row(key));
+            rows.extend(self.noted(found).unwrap_or_default());
+        }
+        rows
+    }
+
+    fn read(&self, key: &Key) -> Result<Row, StoreError> {
+        if let Some((_, row)) = self.pending.and_then(|pending| pending.get(key)) {
+            return Ok(row.clone());
+        }
+        let row = match self.disk.whole_row(key)? {
+            Some(row) => Some(row),
+            None => self.disk.whole_row(&record::tombstone_key(key))?,
+        };
+        row.map_or_else(|| Ok(Row::absent()), |row| record::row(&row))
+    }
+
+    /// The first rows of a range, in the order of their keys.
+    fn collect_range<T>(
+        &self,
+        range: &KeyRange,
+        most: usize,
+        of: impl Fn(&Key, &[u8]) -> T,
+    ) -> Result<BTreeMap<Key, T>, StoreError> {
+        let mut rows = BTreeMap::new();
+        for hidden in [false, true] {
+            let bound = |key: &Key| match hidden {
+                true => record::tombstone_key(key),
+                false => key.to_vec(),
+            };
+            let from = bound(&range.from);
+            let to = match (&range.to, hidden) {
+                (Some(to), _) => bound(to),
+                (None, false) => record::END_OF_ROWS.to_vec(),
+                (None, true) => record::END_OF_TOMBSTONES.to_vec(),
+            };
+            let mut found = 0;
+            for row in self.disk.scan(Included(&from), Excluded(&to)) {
+                let row = row?;
+                let key = match hidden {
+                    true => record::hidden_key(row.key()),
+                    false => Some(row.key()),
+                };
+                let Some(key) = key.filter(|key| (self.partition_of)(key) == Some(self.partition)) else {
+                    continue;
+                };
+                let key = Key::copy_from_slice(key);
+                rows.insert(key.clone(), of(&key, row.summary()));
+                found += 1;
+                if found > most {
+                    break;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn noted<T>(&self, result: Result<T, StoreError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failure.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+impl Rows for View<'_> {
+    fn row(&self, key: &Key) -> Row {
+        self.noted(self.read(key)).unwrap_or_else(Row::absent)
+    }
+
+    fn heads(&self, range: &KeyRange) -> (Vec<(Key, Stamp)>, Option<KeyRange>) {
+        let found = self.collect_range(range, HEADS_MAX, |_, summary| record::stamp_of(summary));
+        let mut heads: BTreeMap<Key, Stamp> = BTreeMap::new();
+        for (key, stamp) in self.noted(found).unwrap_or_default() {
+            let damaged = || StoreError::Damaged("summary of a register".into());
+            if let Some(stamp) = self.noted(stamp.ok_or_else(damaged)) {
+                heads.insert(key, stamp);
+            }
+        }
+        let within = self
+            .pending
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| range.contains(key));
+        heads.extend(within.map(|(key, (_, row))| (key.clone(), row.stamp)));
+        let next = (heads.len() > HEADS_MAX)
+            .then(|| heads.keys().nth(HEADS_MAX).cloned())
+            .flatten();
+        let next = next.map(|from| KeyRange {
+            from,
+            to: range.to.clone(),
+        });
+        (heads.into_iter().take(HEADS_MAX).collect(), next)
+    }
+}

@@ -1,0 +1,330 @@
+//! Promises of registers on real disks: alone, and among members that call each other.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::cluster::peers::{NoPeers, PeerError};
+use crate::disk::{BlockDirectory, DiskOptions};
+use crate::register::{Change, Purpose, Value, Votes};
+
+/// What these tests do to a register.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Command {
+    Put(String),
+    PutNew(String),
+    Add(u32),
+    Delete,
+}
+
+struct Words;
+
+impl Machine for Words {
+    type Command = Command;
+    type Outcome = String;
+
+    fn decide(&self, op: OpId, command: &Command, loaded: &Loaded) -> Decision<String> {
+        let (key, row) = loaded.rows.first_key_value().unwrap();
+        let key = key.clone();
+        let value = |text: String| {
+            let summary = Bytes::from(format!("about {text}"));
+            Some(Value {
+                summary,
+                body: text.into(),
+            })
+        };
+        let stands = row.content.value.as_ref().map(|value| text_of(&value.body));
+        let (write, outcome) = match (command, stands) {
+            _ if loaded.remembers(op) => (None, "again".to_owned()),
+            (Command::Put(text), _) | (Command::PutNew(text), None) => {
+                (Some(value(text.clone())), "ok".to_owned())
+            }
+            (Command::PutNew(_), Some(text)) => (None, text),
+            (Command::Add(more), stands) => {
+                let sum = stands.map_or(0, |text| text.parse().unwrap()) + more;
+                (Some(value(sum.to_string())), sum.to_string())
+            }
+            (Command::Delete, _) => (Some(None), "ok".to_owned()),
+        };
+        let relies_on = if write.is_none() {
+            vec![key.clone()]
+        } else {
+            Vec::new()
+        };
+        Decision::Commit {
+            stages: write
+                .into_iter()
+                .map(|value| {
+                    vec![Change {
+                        key: key.clone(),
+                        value,
+                    }]
+                })
+                .collect(),
+            told_after: 1,
+            relies_on,
+            outcome,
+        }
+    }
+
+    fn partition_of(key: &[u8]) -> Option<u16> {
+        (key.first() == Some(&0x10)).then(|| u16::from(key[1]))
+    }
+
+    fn lane_of(key: &Key) -> Key {
+        key.clone()
+    }
+}
+
+fn text_of(body: &[u8]) -> String {
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// Members in one process, whose calls can be cut.
+#[derive(Clone, Default)]
+struct Switchboard {
+    members: Arc<OnceLock<BTreeMap<MemberId, Weak<Inner<Words>>>>>,
+    away: Arc<Mutex<Vec<MemberId>>>,
+}
+
+struct Line {
+    from: MemberId,
+    board: Switchboard,
+}
+
+impl Peers for Line {
+    fn call(&self, to: MemberId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let (from, board) = (self.from, self.board.clone());
+        Box::pin(async move {
+            let cut = |board: &Switchboard| {
+                let away = board.away.lock().unwrap();
+                away.contains(&to) || away.contains(&from)
+            };
+            let inner = board.members.get().and_then(|members| members[&to].upgrade());
+            let Some(inner) = inner.filter(|_| !cut(&board)) else {
+                sleep(Duration::from_millis(5)).await;
+                return Err(PeerError::NoAnswer(to));
+            };
+            match Registers(inner).answer(from, &request).await {
+                Ok(reply) if !cut(&board) => Ok(reply),
+                _ => Err(PeerError::NoAnswer(to)),
+            }
+        })
+    }
+
+    fn nearest(&self, of: &[MemberId]) -> Vec<MemberId> {
+        let away = self.board.away.lock().unwrap();
+        of.iter()
+            .copied()
+            .filter(|member| !away.contains(member))
+            .collect()
+    }
+}
+
+async fn disk(folder: &Path) -> Disk {
+    Disk::open(DiskOptions {
+        rows: folder.join("rows"),
+        blocks: vec![BlockDirectory {
+            path: folder.join("blocks"),
+            capacity: None,
+        }],
+        accept_loss: false,
+    })
+    .await
+    .unwrap()
+}
+
+async fn members(folder: &Path, votes: &[(u32, u8)]) -> (Switchboard, Vec<Registers<Words>>) {
+    let board = Switchboard::default();
+    let first = Config::stable(Votes::new(votes.iter().map(|(me, votes)| (MemberId(*me), *votes))).unwrap());
+    let mut registers = Vec::new();
+    for (me, _) in votes {
+        let disk = disk(&folder.join(me.to_string())).await;
+        let peers: Arc<dyn Peers> = match votes.len() {
+            1 => Arc::new(NoPeers),
+            _ => Arc::new(Line {
+                from: MemberId(*me),
+                board: board.clone(),
+            }),
+        };
+        let opened = Registers::open(
+            MemberId(*me),
+            &disk,
+            peers,
+            &Arc::new(Words),
+            &first,
+            Tasks::default(),
+        );
+        registers.push(opened.unwrap());
+    }
+    let weak = registers
+        .iter()
+        .map(|member| (member.0.me, Arc::downgrade(&member.0)));
+    board.members.set(weak.collect()).unwrap();
+    (board, registers)
+}
+
+fn key(name: &str) -> Key {
+    Bytes::from([&[0x10, 7], name.as_bytes()].concat())
+}
+
+async fn ask(member: &Registers<Words>, name: &str, command: Command) -> Result<String, StoreError> {
+    let operation = Operation {
+        id: op_now(),
+        is_retry: false,
+        lane: key(name),
+        keys: vec![key(name)],
+        ranges: Vec::new(),
+        command,
+    };
+    member.submit(7, operation).await
+}
+
+/// An operation that begins now.
+fn op_now() -> OpId {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let mut id: [u8; 16] = crate::seal::random();
+    id[..6].copy_from_slice(&u64::try_from(now.as_millis()).unwrap().to_be_bytes()[2..]);
+    OpId(id)
+}
+
+async fn read(member: &Registers<Words>, name: &str) -> Option<String> {
+    let row = member.read(7, &key(name)).await.unwrap();
+    row.content.value.map(|value| text_of(&value.body))
+}
+
+#[tokio::test]
+async fn a_box_that_is_alone_reads_what_it_wrote_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let (_, alone) = members(folder.path(), &[(1, 1)]).await;
+        assert_eq!(ask(&alone[0], "a", Command::Put("1".into())).await.unwrap(), "ok");
+        assert_eq!(
+            ask(&alone[0], "a", Command::PutNew("2".into())).await.unwrap(),
+            "1"
+        );
+        assert_eq!(ask(&alone[0], "b", Command::Put("3".into())).await.unwrap(), "ok");
+        assert_eq!(ask(&alone[0], "b", Command::Delete).await.unwrap(), "ok");
+        alone[0].0.disk.close().await.unwrap();
+    }
+    let (_, alone) = members(folder.path(), &[(1, 1)]).await;
+    assert_eq!(read(&alone[0], "a").await.as_deref(), Some("1"));
+    assert_eq!(read(&alone[0], "b").await, None);
+    assert_eq!(
+        ask(&alone[0], "b", Command::PutNew("4".into())).await.unwrap(),
+        "ok"
+    );
+    let row = alone[0].0.disk.whole_row(&key("b")).unwrap().unwrap();
+    assert_eq!(record::summary_of(&row.summary), Some(&b"about 4"[..]));
+    alone[0].0.disk.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn additions_by_many_tasks_through_all_members_are_all_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    let additions = (0..60).map(|number| ask(&three[number % 3], "sum", Command::Add(1)));
+    let answers = futures_util::future::join_all(additions).await;
+    // Whoever hears that it is not known may be counted, once.
+    let sure = answers.iter().filter(|answer| answer.is_ok()).count();
+    let sums: Vec<usize> = futures_util::future::join_all(three.iter().map(|member| read(member, "sum")))
+        .await
+        .into_iter()
+        .map(|sum| sum.unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        (sure..=60).contains(&sums[0]) && sums == [sums[0]; 3],
+        "{sure} of {sums:?}"
+    );
+    assert!(sure > 50, "{sure}");
+    let mut told: Vec<usize> = answers
+        .into_iter()
+        .flatten()
+        .filter_map(|sum| sum.parse().ok())
+        .collect();
+    told.sort_unstable();
+    told.dedup();
+    assert!(told.len() + 10 > sure);
+}
+
+#[tokio::test]
+async fn two_of_three_go_on_and_the_third_catches_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    ask(&three[0], "a", Command::Put("1".into())).await.unwrap();
+    board.away.lock().unwrap().push(MemberId(1));
+    assert_eq!(ask(&three[1], "a", Command::Put("2".into())).await.unwrap(), "ok");
+    assert_eq!(
+        ask(&three[2], "b", Command::PutNew("3".into())).await.unwrap(),
+        "ok"
+    );
+    assert_eq!(ask(&three[1], "b", Command::Delete).await.unwrap(), "ok");
+    board.away.lock().unwrap().clear();
+    assert_eq!(read(&three[0], "a").await.as_deref(), Some("2"));
+    assert_eq!(read(&three[0], "b").await, None);
+    three[0].read_for(7, &key("a"), Purpose::Teach).await.unwrap();
+    let own = three[0].0.disk.whole_row(&key("a")).unwrap().unwrap();
+    assert_eq!(record::summary_of(&own.summary), Some(&b"about 2"[..]));
+}
+
+#[tokio::test]
+async fn the_tie_break_home_goes_on_alone_and_the_other_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, homes) = members(folder.path(), &[(1, 2), (2, 1)]).await;
+    ask(&homes[1], "a", Command::Put("1".into())).await.unwrap();
+    board.away.lock().unwrap().push(MemberId(2));
+    assert_eq!(ask(&homes[0], "a", Command::Put("2".into())).await.unwrap(), "ok");
+    assert_eq!(read(&homes[0], "a").await.as_deref(), Some("2"));
+    let stuck = ask(&homes[1], "a", Command::Put("3".into()));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), stuck)
+            .await
+            .is_err()
+    );
+    board.away.lock().unwrap().clear();
+    assert_eq!(read(&homes[1], "a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_listing_shows_what_any_quorum_has_and_no_tombstone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    for name in ["a", "b", "c", "d"] {
+        ask(&three[0], name, Command::Put(name.into())).await.unwrap();
+    }
+    board.away.lock().unwrap().push(MemberId(1));
+    ask(&three[1], "b", Command::Delete).await.unwrap();
+    ask(&three[1], "c", Command::Put("C".into())).await.unwrap();
+    *board.away.lock().unwrap() = vec![MemberId(3)];
+    let mut listed = Vec::new();
+    let mut from = Key::from_static(&[0x10]);
+    loop {
+        let page = three[0].scan(&from, &Key::from_static(&[0x11]), 2).await.unwrap();
+        let names = page
+            .rows
+            .iter()
+            .map(|(key, summary)| (text_of(&key[2..]), text_of(summary)));
+        listed.extend(names);
+        let Some(next) = page.next else { break };
+        from = next;
+    }
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|(name, about)| (name.as_str(), about.as_str()))
+        .collect();
+    assert_eq!(listed, [("a", "about a"), ("c", "about C"), ("d", "about d")]);
+    board.away.lock().unwrap().push(MemberId(2));
+    let end = Key::from_static(&[0x11]);
+    let alone = tokio::time::timeout(Duration::from_millis(300), three[0].scan(&from, &end, 2));
+    assert!(alone.await.is_err());
+}

@@ -1,0 +1,191 @@
+//! Commands about the rows of one object key: the object, its uploads, their parts.
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{Known, read};
+use super::{Decision, RowKey, Rows, complete, object, upload};
+use crate::StoreError;
+use crate::model::{
+    BucketId, Checksum, ObjectKey, ObjectRow, OpId, PartNumber, PartRow, SealedVersion, UploadId, UploadRow,
+    UploadState, VersionId, WriteCondition, WriteId, row_key,
+};
+
+/// What to do to the rows of one object key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectCommand {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The version of the bucket that whoever submits this acted on.
+    pub bucket_version: u64,
+    /// The key.
+    pub key: ObjectKey,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Makes a version the current one.
+    Put {
+        /// The version. Its time is the clock of whoever submits it; it is moved on if the one before is as new.
+        version: SealedVersion,
+        /// What must hold for the current version.
+        condition: WriteCondition,
+    },
+    /// Removes a version.
+    Remove {
+        /// Which; the current one if not named.
+        version: Option<VersionId>,
+        /// What must hold for the current version.
+        condition: WriteCondition,
+    },
+    /// Starts an upload.
+    StartUpload {
+        /// Its id, which no other upload has. One derived from the operation makes a retried client find its first try.
+        upload: UploadId,
+        /// Its row, open.
+        row: UploadRow,
+    },
+    /// Adds a part, or replaces one.
+    PutPart {
+        /// Of which upload.
+        upload: UploadId,
+        /// The part. Its time is treated as that of a version.
+        part: PartRow,
+    },
+    /// Makes parts an object.
+    CompleteUpload {
+        /// Which upload.
+        upload: UploadId,
+        /// The parts in it, in ascending order.
+        parts: Vec<ChosenPart>,
+        /// The object: a write of the upload's name.
+        version: SealedVersion,
+        /// The checksum it carries.
+        checksum: Option<Checksum>,
+        /// What must hold for the current version.
+        condition: WriteCondition,
+    },
+    /// Ends an upload.
+    AbortUpload {
+        /// Which.
+        upload: UploadId,
+    },
+    /// Forgets what is left of an upload that is not open.
+    Forget {
+        /// Which.
+        upload: UploadId,
+        /// What of it.
+        rest: Rest,
+    },
+}
+
+/// A part that is to become a part of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenPart {
+    /// Its number.
+    pub number: PartNumber,
+    /// Which attempt at it.
+    pub write: WriteId,
+}
+
+/// What of an ended upload to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rest {
+    /// Parts that a crash left behind.
+    Parts,
+    /// Everything: a repeated Complete hears of no such upload from now on.
+    All,
+}
+
+/// Where a command looks: the rows of one key.
+pub(super) struct Scope<'a> {
+    pub(super) op: OpId,
+    bucket: BucketId,
+    key: &'a ObjectKey,
+    rows: &'a dyn Rows,
+}
+
+/// The object's row as it is, empty if there is none.
+pub(super) struct Object {
+    pub(super) key: RowKey,
+    pub(super) row: ObjectRow,
+    /// Whether this very operation has changed it.
+    pub(super) again: bool,
+}
+
+/// A part as it is.
+pub(super) struct Part {
+    pub(super) key: RowKey,
+    pub(super) row: PartRow,
+}
+
+pub(super) fn decide(op: OpId, command: ObjectCommand, rows: &dyn Rows) -> Result<Decision, StoreError> {
+    let scope = Scope {
+        op,
+        bucket: command.bucket,
+        key: &command.key,
+        rows,
+    };
+    match command.action {
+        Action::Put { version, condition } => object::put(&scope, version, &condition),
+        Action::Remove { version, condition } => object::remove(&scope, version, &condition),
+        Action::StartUpload { upload, row } => upload::start(&scope, upload, &row),
+        Action::PutPart { upload, part } => upload::put_part(&scope, upload, part),
+        Action::CompleteUpload {
+            upload,
+            parts,
+            version,
+            checksum,
+            condition,
+        } => {
+            let complete = complete::Complete {
+                upload,
+                parts,
+                version,
+                checksum,
+                condition,
+            };
+            complete::complete(&scope, complete)
+        }
+        Action::AbortUpload { upload } => upload::abort(&scope, upload),
+        Action::Forget { upload, rest } => upload::forget(&scope, upload, rest),
+    }
+}
+
+impl Scope<'_> {
+    pub(super) fn object(&self) -> Result<Object, StoreError> {
+        let known: Known<ObjectRow> = read(self.rows, row_key::object(self.bucket, self.key.as_str()))?;
+        Ok(Object {
+            key: known.key,
+            row: known.row.unwrap_or_default(),
+            again: known.recent.contains(self.op),
+        })
+    }
+
+    pub(super) fn upload(&self, upload: UploadId) -> Result<Known<UploadRow>, StoreError> {
+        read(self.rows, row_key::upload(self.bucket, self.key, upload))
+    }
+
+    pub(super) fn part(&self, upload: UploadId, number: PartNumber) -> Result<Known<PartRow>, StoreError> {
+        read(self.rows, row_key::part(self.bucket, self.key, upload, number))
+    }
+
+    /// All parts of an upload, in order.
+    pub(super) fn parts(&self, upload: UploadId) -> Result<Vec<Part>, StoreError> {
+        let prefix = row_key::parts(self.bucket, self.key, upload);
+        let parts = self.rows.with_prefix(&prefix)?.into_iter();
+        parts
+            .map(|(key, value)| {
+                let row = super::decode_row(&value)?;
+                Ok(Part { key, row })
+            })
+            .collect()
+    }
+}
+
+/// Whether the upload of this row takes parts, given the object's row.
+pub(super) fn is_open(upload: UploadId, row: Option<&UploadRow>, object: &ObjectRow) -> bool {
+    object.closing(upload).is_none() && row.is_some_and(|row| row.state == UploadState::Open)
+}

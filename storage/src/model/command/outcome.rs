@@ -1,0 +1,176 @@
+//! What a command came to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    AccessKeyRow, BucketRow, Completed, PartRow, SealedVersion, Timestamp, VersionFacts, WriteRefusal,
+};
+
+/// What a command came to, or had come to before it was tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The version was put.
+    Stored {
+        /// It, as it was put.
+        facts: VersionFacts,
+        /// Whether a row refers to what this very submission stored. If not (it was tried again with other content, or
+        /// the version has been replaced), its blocks are to be freed.
+        stands: bool,
+        /// What it displaced.
+        unneeded: Unneeded,
+    },
+    /// What was to be removed is not there, or not any more.
+    Removed {
+        /// What it displaced.
+        unneeded: Unneeded,
+    },
+    /// The upload takes parts.
+    UploadStarted,
+    /// The part was put.
+    PartStored {
+        /// When.
+        modified: Timestamp,
+        /// As in [`Self::Stored`].
+        stands: bool,
+        /// What it displaced.
+        unneeded: Unneeded,
+    },
+    /// The upload is an object.
+    Completed {
+        /// What it became.
+        completed: Completed,
+        /// As in [`Self::Stored`]; about what was stored for the version, not about its parts.
+        stands: bool,
+        /// What it displaced.
+        unneeded: Unneeded,
+    },
+    /// The upload is gone.
+    UploadAborted {
+        /// Its parts.
+        unneeded: Unneeded,
+    },
+    /// What was left of the upload is gone.
+    RestForgotten {
+        /// Parts that did not become a part of an object.
+        unneeded: Unneeded,
+    },
+    /// The bucket is there, as it is now.
+    Bucket(BucketRow),
+    /// The bucket is gone.
+    BucketGone,
+    /// The access key is there, as it is now.
+    AccessKey(AccessKeyRow),
+    /// The access key is gone.
+    AccessKeyGone,
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// Whether a row refers to what was stored for the submission.
+    pub const fn stands(&self) -> bool {
+        match self {
+            Self::Stored { stands, .. }
+            | Self::PartStored { stands, .. }
+            | Self::Completed { stands, .. } => *stands,
+            _ => false,
+        }
+    }
+
+    /// The row of the bucket as it is now, where that is known.
+    pub fn bucket(&self) -> Option<&BucketRow> {
+        match self {
+            Self::Bucket(row) => Some(row),
+            Self::Refused(Refusal::BucketExists(row) | Refusal::BucketChanged(row)) => Some(&**row),
+            _ => None,
+        }
+    }
+
+    /// The row of the access key as it is now, where that is known.
+    pub fn access_key(&self) -> Option<&AccessKeyRow> {
+        match self {
+            Self::AccessKey(row) => Some(row),
+            Self::Refused(Refusal::AccessKeyChanged(row)) => Some(&**row),
+            _ => None,
+        }
+    }
+
+    /// Takes out what is to be freed.
+    pub fn take_unneeded(&mut self) -> Unneeded {
+        match self {
+            Self::Stored { unneeded, .. }
+            | Self::Removed { unneeded }
+            | Self::PartStored { unneeded, .. }
+            | Self::Completed { unneeded, .. }
+            | Self::UploadAborted { unneeded }
+            | Self::RestForgotten { unneeded } => std::mem::take(unneeded),
+            _ => Unneeded::default(),
+        }
+    }
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The condition does not hold.
+    PreconditionFailed,
+    /// The condition wants a current object, and there is none.
+    NoSuchKey,
+    /// No upload of that id is open.
+    NoSuchUpload,
+    /// A chosen part is not there any more, or is another attempt by now: choose again.
+    PartsChanged,
+    /// The upload is open: there is nothing to forget.
+    UploadOpen,
+    /// The operation began before the fence of its partition: begin it anew.
+    TooOld,
+    /// The bucket is closing, or was closed since whoever submitted this heard of it.
+    BucketClosed,
+    /// The name is taken by this bucket.
+    BucketExists(Box<BucketRow>),
+    /// No such bucket, or another one by now.
+    NoSuchBucket,
+    /// The bucket is not in the version that was to be changed, but as it is here.
+    BucketChanged(Box<BucketRow>),
+    /// A bucket is closed before it is deleted.
+    BucketOpen,
+    /// The id is taken.
+    AccessKeyExists,
+    /// No such access key, or another one by now.
+    NoSuchAccessKey,
+    /// The access key is not in the version that was to be changed, but as it is here.
+    AccessKeyChanged(Box<AccessKeyRow>),
+}
+
+impl From<WriteRefusal> for Refusal {
+    fn from(refusal: WriteRefusal) -> Self {
+        match refusal {
+            WriteRefusal::PreconditionFailed => Self::PreconditionFailed,
+            WriteRefusal::NoSuchKey => Self::NoSuchKey,
+        }
+    }
+}
+
+/// What no row refers to any more: its blocks are to be freed. What a crash keeps from being told here, the collection
+/// of unreferenced blocks finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unneeded {
+    /// Versions that have blocks.
+    pub versions: Vec<SealedVersion>,
+    /// Parts, but those that became a part of an object.
+    pub parts: Vec<PartRow>,
+}
+
+impl Unneeded {
+    pub(super) fn new(versions: Vec<SealedVersion>, parts: Vec<PartRow>) -> Self {
+        let versions = versions
+            .into_iter()
+            .filter(|version| !version.extents.is_empty())
+            .collect();
+        Self { versions, parts }
+    }
+
+    pub(super) fn parts(parts: Vec<PartRow>) -> Self {
+        Self::new(Vec::new(), parts)
+    }
+}

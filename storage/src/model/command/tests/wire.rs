@@ -1,0 +1,272 @@
+//! What submissions and outcomes look like on a wire, and what fences turn away.
+
+use super::*;
+use crate::model::{
+    AccessKeyId, AccessKeyRow, Bucket, BucketName, BucketRow, BucketSettings, BucketState, Checksum,
+    ChecksumAlgorithm, ChecksumKind, ChecksumValue, Granted, Grants, KeySerial, VersionId,
+};
+
+const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-1.bin");
+
+/// Texts with their lengths in front, 4 bytes little-endian.
+fn framed(texts: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&u32::try_from(text.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(text);
+    }
+    bytes
+}
+
+fn write(byte: u8) -> WriteId {
+    WriteId::from_bytes([byte; 16])
+}
+
+fn checksum() -> Checksum {
+    Checksum {
+        value: ChecksumValue::new(ChecksumAlgorithm::Crc32c, &[1, 2, 3, 4]).unwrap(),
+        kind: ChecksumKind::Composite { parts: 2 },
+    }
+}
+
+fn completed() -> Completed {
+    Completed {
+        etag: ETag::Multipart {
+            md5: [5; 16],
+            parts: 2,
+        },
+        checksum: Some(checksum()),
+        size: 1 << 33,
+        modified: Timestamp::from_millis(9),
+    }
+}
+
+fn upload_row() -> UploadRow {
+    UploadRow {
+        started: Timestamp::from_millis(3),
+        initiator: Some(AccessKeyId::parse("anna-key").unwrap()),
+        class: StorageClass::Glacier,
+        checksum: Some(ChecksumAlgorithm::Crc32c),
+        full_object: false,
+        state: UploadState::Open,
+        headers: Bytes::from_static(b"headers"),
+    }
+}
+
+fn bucket_row() -> BucketRow {
+    let id = AccessKeyId::parse("anna-key").unwrap();
+    let granted = Granted {
+        serial: KeySerial::from_bytes([4; 16]),
+        grants: Grants::ALL,
+    };
+    BucketRow {
+        bucket: Bucket {
+            id: bucket(),
+            name: BucketName::parse("photos").unwrap(),
+            created: Timestamp::from_millis(1),
+            owner: id.clone(),
+            settings: BucketSettings::default(),
+            grants: BTreeMap::from([(id, granted)]),
+            state: BucketState::Closing,
+            version: 3,
+        },
+        wrapped_key: Bytes::from_static(b"wrapped"),
+    }
+}
+
+fn key_row() -> AccessKeyRow {
+    AccessKeyRow {
+        serial: KeySerial::from_bytes([4; 16]),
+        version: 2,
+        sealed: Bytes::from_static(b"sealed"),
+    }
+}
+
+fn commands() -> Vec<Command> {
+    let upload = upload_id(1);
+    let chosen = |number, byte| ChosenPart {
+        number: PartNumber::new(number).unwrap(),
+        write: write(byte),
+    };
+    let actions = vec![
+        Action::Put {
+            version: version(write(1), vec![write(1)], 7),
+            condition: WriteCondition::Absent,
+        },
+        Action::Remove {
+            version: Some(VersionId::Random([6; 16])),
+            condition: WriteCondition::Tag(Some(ETag::Md5([2; 16]))),
+        },
+        Action::StartUpload {
+            upload,
+            row: upload_row(),
+        },
+        Action::PutPart {
+            upload,
+            part: part(2, write(2), 8),
+        },
+        Action::CompleteUpload {
+            upload,
+            parts: vec![chosen(1, 1), chosen(2, 2)],
+            version: version(upload.into(), vec![write(1), write(2)], 9),
+            checksum: Some(checksum()),
+            condition: WriteCondition::None,
+        },
+        Action::AbortUpload { upload },
+        Action::Forget {
+            upload,
+            rest: Rest::Parts,
+        },
+    ];
+    let objects = actions.into_iter().map(|action| {
+        Command::Object(ObjectCommand {
+            bucket: bucket(),
+            bucket_version: 3,
+            key: key(),
+            action,
+        })
+    });
+    let id = AccessKeyId::parse("anna-key").unwrap();
+    let (name, serial) = (BucketName::parse("photos").unwrap(), key_row().serial);
+    let (row, from) = (bucket_row(), 2);
+    let roots = vec![
+        RootCommand::CreateBucket(bucket_row()),
+        RootCommand::ReplaceBucket { row, from },
+        RootCommand::DeleteBucket {
+            name,
+            id: bucket(),
+            from,
+        },
+        RootCommand::CreateAccessKey {
+            id: id.clone(),
+            row: key_row(),
+        },
+        RootCommand::ReplaceAccessKey {
+            id: id.clone(),
+            row: key_row(),
+            from,
+        },
+        RootCommand::DeleteAccessKey { id, serial },
+    ];
+    objects.chain(roots.into_iter().map(Command::Root)).collect()
+}
+
+fn submission(command: Command) -> Submission {
+    Submission {
+        op: OpId::from_bytes([0xab; 16]),
+        started: Timestamp::from_millis(1_700_000_000_000),
+        command,
+    }
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let unneeded = || Unneeded {
+        versions: vec![version(write(1), vec![write(1)], 7)],
+        parts: vec![part(2, write(2), 8)],
+    };
+    let stands = true;
+    let refusals = [
+        Refusal::PreconditionFailed,
+        Refusal::NoSuchKey,
+        Refusal::NoSuchUpload,
+        Refusal::PartsChanged,
+        Refusal::UploadOpen,
+        Refusal::TooOld,
+        Refusal::BucketClosed,
+        Refusal::BucketExists(Box::new(bucket_row())),
+        Refusal::NoSuchBucket,
+        Refusal::BucketChanged(Box::new(bucket_row())),
+        Refusal::BucketOpen,
+        Refusal::AccessKeyExists,
+        Refusal::NoSuchAccessKey,
+        Refusal::AccessKeyChanged(Box::new(key_row())),
+    ];
+    let mut outcomes = vec![
+        Outcome::Stored {
+            facts: version(write(1), Vec::new(), 7).facts,
+            stands,
+            unneeded: unneeded(),
+        },
+        Outcome::Removed { unneeded: unneeded() },
+        Outcome::UploadStarted,
+        Outcome::PartStored {
+            modified: Timestamp::from_millis(8),
+            stands,
+            unneeded: unneeded(),
+        },
+        Outcome::Completed {
+            completed: completed(),
+            stands,
+            unneeded: unneeded(),
+        },
+        Outcome::UploadAborted { unneeded: unneeded() },
+        Outcome::RestForgotten { unneeded: unneeded() },
+        Outcome::Bucket(bucket_row()),
+        Outcome::BucketGone,
+        Outcome::AccessKey(key_row()),
+        Outcome::AccessKeyGone,
+    ];
+    outcomes.extend(refusals.map(Outcome::Refused));
+    outcomes
+}
+
+#[test]
+fn every_command_and_outcome_reads_as_the_fixture_of_version_1_has_it() {
+    let submissions: Vec<_> = commands().into_iter().map(submission).collect();
+    let mut texts: Vec<_> = submissions.iter().map(Submission::encode).collect();
+    texts.extend(outcomes().iter().map(Outcome::encode));
+    assert!(framed(&texts) == FIXTURE);
+    let (commands, told) = texts.split_at(submissions.len());
+    for (text, submission) in commands.iter().zip(submissions) {
+        assert_eq!(Submission::decode(text), Ok(submission));
+    }
+    for (text, outcome) in told.iter().zip(outcomes()) {
+        assert_eq!(Outcome::decode(text), Ok(outcome));
+    }
+}
+
+#[test]
+fn a_newer_or_broken_text_is_refused() {
+    assert_eq!(Submission::decode(&[2, 0]), Err(InvalidCommand::NewerVersion(2)));
+    assert!(matches!(Outcome::decode(&[]), Err(InvalidCommand::Unreadable(_))));
+    let mut text = submission(commands().remove(0)).encode();
+    text.pop();
+    assert!(matches!(
+        Submission::decode(&text),
+        Err(InvalidCommand::Unreadable(_))
+    ));
+}
+
+proptest! {
+    #[test]
+    fn hostile_texts_never_panic(mut text: Vec<u8>) {
+        text.insert(0, 1);
+        let _ = (Submission::decode(&text), Outcome::decode(&text));
+    }
+}
+
+#[test]
+fn fences_turn_away_what_began_too_early_or_knows_too_old_a_bucket() {
+    let refused = |min_started, closed: Option<u64>, command| {
+        let fences = Fences {
+            min_started: Timestamp::from_millis(min_started),
+            closed: closed.map(|version| (bucket(), version)).into_iter().collect(),
+        };
+        let decision = decide(submission(command), &fences, &Memory::default()).unwrap();
+        match decision.outcome {
+            Outcome::Refused(refusal @ (Refusal::TooOld | Refusal::BucketClosed)) => Some(refusal),
+            _ => None,
+        }
+    };
+    for command in commands() {
+        let is_root = matches!(command, Command::Root(_));
+        let begun = 1_700_000_000_000;
+        assert_eq!(refused(begun, Some(3), command.clone()), None);
+        let (early, closed) = match is_root {
+            true => (None, None),
+            false => (Some(Refusal::TooOld), Some(Refusal::BucketClosed)),
+        };
+        assert_eq!(refused(begun + 1, None, command.clone()), early);
+        assert_eq!(refused(begun, Some(4), command), closed);
+    }
+}

@@ -1,0 +1,102 @@
+//! What must be true of a simulated store when nobody else uses it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use storage::model::WriteCondition;
+use storage::{DeleteTarget, Store, StoreError};
+use tokio::time::sleep;
+
+use super::client::{Client, key_of, object_key};
+
+/// Most looks at a store that frees blocks, and the time between two.
+const LOOKS_MAX: usize = 200;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Every object is read and every bucket is listed, and both agree.
+pub(super) async fn everything_is_read(client: &Client) -> Result<(), String> {
+    for bucket in client.store.buckets() {
+        let mut found = BTreeMap::new();
+        for number in 0..client.keys {
+            let key = key_of(&bucket, number);
+            if let Some(tag) = client.get(&bucket, &key).await {
+                found.insert(key.1, tag);
+            }
+        }
+        match client.list(&bucket).await {
+            Some(listed) if listed != found => {
+                return Err(format!("{} lists {listed:?}, but holds {found:?}", bucket.name));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Nothing that was acknowledged is lost, and no block is known to be damaged.
+pub(super) fn nothing_is_damaged(store: &Store) -> Result<(), String> {
+    let status = store.disk_status();
+    let lost: u64 = status
+        .directories
+        .iter()
+        .map(|directory| directory.frames_lost)
+        .sum();
+    match (&status.rows.loss, lost, status.damaged_blocks) {
+        (None, 0, 0) => Ok(()),
+        _ => Err(format!("damaged without cause: {status:?}")),
+    }
+}
+
+/// Every block verifies; a second collection finds nothing; and when all objects and uploads are deleted, no block is
+/// left.
+pub(super) async fn everything_is_freed(client: &Client) -> Result<(), String> {
+    let store = &client.store;
+    let failed = |error: StoreError| error.to_string();
+    let verified = store
+        .disk()
+        .verify_blocks(None, u64::MAX)
+        .map_err(|error| error.to_string())?;
+    if !verified.damaged.is_empty() || verified.frames_broken > 0 {
+        return Err(format!("blocks do not verify: {verified:?}"));
+    }
+    store.collect().await.map_err(failed)?;
+    let again = store.collect().await.map_err(failed)?;
+    if again > 0 {
+        return Err(format!("a second collection released {again} references"));
+    }
+    for bucket in store.buckets() {
+        for number in 0..client.keys {
+            let target = DeleteTarget {
+                key: object_key(&key_of(&bucket, number)),
+                version: None,
+                condition: WriteCondition::None,
+            };
+            store.delete_object(&bucket, target).await.map_err(failed)?;
+        }
+        store.delete_bucket(&bucket).await.map_err(failed)?;
+    }
+    settle(store).await?;
+    let left = store
+        .disk()
+        .references(None, 1000)
+        .map_err(|error| error.to_string())?;
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "with all objects deleted, {} references are left: {left:?}",
+            left.len()
+        )),
+    }
+}
+
+async fn settle(store: &Store) -> Result<(), String> {
+    for _ in 0..LOOKS_MAX {
+        if store.is_settled() {
+            // The last release may still be on its way.
+            sleep(LOOK_EVERY).await;
+            return Ok(());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Err("what was deleted is not freed".into())
+}
