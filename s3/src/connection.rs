@@ -238,9 +238,10 @@ pub(crate) async fn drive(
         let (gateway, watch) = (gateway.clone(), watched.clone());
         async move { Ok::<_, Infallible>(gateway.answer(request, watch).await) }
     });
+    // Never with `pipeline_flush`: it lifts the bound on what is buffered, and a slow client's whole object is copied
+    // into memory.
     let connection = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES_MAX)
-        .pipeline_flush(true)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut ticks = ticks();

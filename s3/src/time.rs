@@ -33,6 +33,12 @@ impl Default for IsoTime {
 impl IsoTime {
     /// The moment as text; valid until the next call.
     pub fn format(&mut self, time: Timestamp) -> &str {
+        // Only ASCII digits are ever written into the ASCII template.
+        std::str::from_utf8(self.bytes(time)).unwrap_or_default()
+    }
+
+    /// As [`Self::format`], as the bytes of the text.
+    pub fn bytes(&mut self, time: Timestamp) -> &[u8; 24] {
         let millis = time.as_millis().min(LAST_MILLIS);
         let (secs, millis) = (millis / 1000, millis % 1000);
         let (day, second) = (secs / SECS_PER_DAY, secs % SECS_PER_DAY);
@@ -43,12 +49,12 @@ impl IsoTime {
             digits(&mut self.text[5..7], u64::from(date.month().unsigned_abs()));
             digits(&mut self.text[8..10], u64::from(date.day().unsigned_abs()));
         }
-        digits(&mut self.text[11..13], second / 3600);
-        digits(&mut self.text[14..16], second / 60 % 60);
-        digits(&mut self.text[17..19], second % 60);
-        digits(&mut self.text[20..23], millis);
-        // Only ASCII digits are ever written into the ASCII template.
-        std::str::from_utf8(&self.text).unwrap_or_default()
+        self.text[11..13].copy_from_slice(two_digits(second / 3600));
+        self.text[14..16].copy_from_slice(two_digits(second / 60 % 60));
+        self.text[17..19].copy_from_slice(two_digits(second % 60));
+        self.text[20] = two_digits(millis / 100)[1];
+        self.text[21..23].copy_from_slice(two_digits(millis % 100));
+        &self.text
     }
 }
 
@@ -56,6 +62,21 @@ impl IsoTime {
 fn date_of_day(day: u64) -> Date {
     let secs = i64::try_from(day.saturating_mul(SECS_PER_DAY)).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(secs).map_or(Date::MAX, |time| TimeZone::UTC.to_datetime(time).date())
+}
+
+/// The last two decimal digits of a number.
+#[inline]
+pub(crate) fn two_digits(value: u64) -> &'static [u8; 2] {
+    const ALL: [[u8; 2]; 100] = {
+        let mut all = [[b'0'; 2]; 100];
+        let mut value = 0_u8;
+        while value < 100 {
+            all[value as usize] = [b'0' + value / 10, b'0' + value % 10];
+            value += 1;
+        }
+        all
+    };
+    &ALL[usize::from((value % 100).to_le_bytes()[0])]
 }
 
 /// Fills `into` with the decimal digits of `value`, zeros first.

@@ -353,11 +353,7 @@ async fn open_keyring(
     phrase: Option<Zeroizing<String>>,
 ) -> Result<(Keyring, Option<Zeroizing<String>>), StoreError> {
     // Keys are made before the first row: rows without keys mean that the keys were lost.
-    let has_data = disk
-        .scan(Bound::Unbounded, Bound::Unbounded)
-        .next()
-        .transpose()?
-        .is_some();
+    let has_data = disk.first_key(Bound::Unbounded, Bound::Unbounded)?.is_some();
     let opened = disk
         .run(move || Keyring::open(&state, has_data, phrase.as_ref().map(|words| words.as_str())))
         .await?;

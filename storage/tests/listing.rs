@@ -42,7 +42,7 @@ async fn versions_of_a_bucket_without_versioning_are_null() {
         .await
         .unwrap();
     assert_eq!(second.versions.len(), 1);
-    assert_eq!(second.versions[0].object.key.as_str(), "c");
+    assert_eq!(second.versions[0].key.as_str(), "c");
     assert!(second.next.is_none());
 }
 
@@ -82,7 +82,7 @@ proptest! {
             let mut after = None;
             loop {
                 let page = fixture.list(&prefix, delimiter, after.take(), max).await;
-                let mut entries: Vec<_> = page.objects.iter().map(|object| object.key.to_string()).collect();
+                let mut entries: Vec<_> = page.objects().map(|(key, _)| key.to_owned()).collect();
                 entries.extend(page.prefixes.iter().cloned());
                 entries.sort();
                 prop_assert!(entries.len() <= max && (page.next.is_none() || entries.len() == max));

@@ -4,3 +4,4 @@
 mod command_line;
 mod server;
 mod support;
+mod trouble;

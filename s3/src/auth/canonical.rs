@@ -28,7 +28,7 @@ pub(super) fn canonical_request(
     claim: &Claim<'_>,
     spelling: Spelling,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(512);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b'\n');
     match (request.uri.path(), spelling) {

@@ -1,15 +1,18 @@
 //! ListObjects and ListObjectsV2.
 
+use std::ops::Range;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use storage::model::Bucket;
-use storage::{ListObjects, ObjectPage};
+use storage::model::{Bucket, ETag};
+use storage::{ListObjects, ListedFacts, ObjectPage};
 
 use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for, user};
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
-use crate::xml::XmlWriter;
+use crate::time::IsoTime;
+use crate::xml::{KeyEncoding, XmlWriter, hex_digits};
 
 /// About how many bytes an entry takes, so that a page is written without growing its buffer often.
 const ENTRY_BYTES: usize = 320;
@@ -34,24 +37,69 @@ async fn page(
 }
 
 fn document(page: &ObjectPage) -> XmlWriter {
-    XmlWriter::with_capacity(1024 + ENTRY_BYTES * (page.objects.len() + page.prefixes.len()))
+    XmlWriter::with_capacity(1024 + ENTRY_BYTES * page.entries())
 }
 
 fn entries(xml: &mut XmlWriter, listing: &Listing<'_>, page: &ObjectPage, owner: Option<&str>) {
-    for object in &page.objects {
-        xml.element("Contents", |xml| {
-            listing.key(xml, "Key", object.key.as_str());
-            xml.time("LastModified", object.modified);
-            xml.etag("ETag", object.etag);
-            checksum_algorithm(xml, object.checksum);
-            xml.number("Size", object.size);
-            if let Some(owner) = owner {
-                user(xml, "Owner", owner, owner);
-            }
-            xml.text("StorageClass", object.class.name());
-        });
+    let mut contents = Contents::new(listing.encoding, owner);
+    for (key, facts) in page.objects() {
+        contents.write(xml, key, facts);
     }
     listing.prefixes(xml, &page.prefixes);
+}
+
+/// What stands between key and size of an object that was not uploaded in parts.
+const MIDDLE: &[u8; 116] = b"</Key><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
+    <ETag>&quot;00000000000000000000000000000000&quot;</ETag>";
+/// Where in it the moment stands.
+const TIME: Range<usize> = 20..44;
+/// Where in it the digits of the MD5 stand.
+const MD5: Range<usize> = 71..103;
+
+/// Writes objects of a listing. A page has a thousand, so most of each is copied in one piece.
+struct Contents {
+    encoding: KeyEncoding,
+    middle: [u8; 116],
+    iso: IsoTime,
+    /// The element that names the owner of each object, if they are to be named.
+    owner: Vec<u8>,
+}
+
+impl Contents {
+    fn new(encoding: KeyEncoding, owner: Option<&str>) -> Self {
+        let mut xml = XmlWriter::fragment();
+        if let Some(owner) = owner {
+            user(&mut xml, "Owner", owner, owner);
+        }
+        Self {
+            encoding,
+            middle: *MIDDLE,
+            iso: IsoTime::default(),
+            owner: xml.finish(),
+        }
+    }
+
+    fn write(&mut self, xml: &mut XmlWriter, key: &str, facts: &ListedFacts) {
+        xml.markup(b"<Contents><Key>");
+        xml.key_content(key, self.encoding);
+        match facts.etag {
+            ETag::Md5(md5) => {
+                self.middle[TIME].copy_from_slice(self.iso.bytes(facts.modified));
+                self.middle[MD5].copy_from_slice(&hex_digits(md5));
+                xml.markup(&self.middle);
+            }
+            ETag::Multipart { .. } => {
+                xml.markup(b"</Key>");
+                xml.time("LastModified", facts.modified);
+                xml.etag("ETag", facts.etag);
+            }
+        }
+        checksum_algorithm(xml, facts.checksum);
+        xml.number("Size", facts.size);
+        xml.markup(&self.owner);
+        xml.text("StorageClass", facts.class.name());
+        xml.markup(b"</Contents>");
+    }
 }
 
 /// Lists as version 1: the marker is a key, and every object names its owner.
@@ -89,7 +137,7 @@ pub(crate) async fn list_objects_v2(call: &Call, bucket: &Bucket) -> S3Result<Re
     document.root("ListBucketResult", |xml| {
         bucket_name(xml, &bucket.name);
         listing.repeat(xml, "MaxKeys");
-        xml.number("KeyCount", (page.objects.len() + page.prefixes.len()) as u64);
+        xml.number("KeyCount", page.entries() as u64);
         xml.boolean("IsTruncated", page.next.is_some());
         xml.text_if("ContinuationToken", token);
         if let Some(next) = &page.next {
@@ -126,7 +174,41 @@ fn after_token(token: &str) -> S3Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use storage::model::{ChecksumAlgorithm, StorageClass, Timestamp};
+
     use super::*;
+
+    fn written(key: &str, etag: ETag, owner: Option<&str>) -> String {
+        let facts = ListedFacts {
+            size: 1024,
+            etag,
+            modified: Timestamp::from_millis(1_795_335_000_007),
+            class: StorageClass::Standard,
+            checksum: owner.map(|_| ChecksumAlgorithm::Sha256),
+        };
+        let mut xml = XmlWriter::fragment();
+        Contents::new(KeyEncoding::Plain, owner).write(&mut xml, key, &facts);
+        String::from_utf8(xml.finish()).unwrap()
+    }
+
+    #[test]
+    fn an_object_is_listed_as_s3_lists_it() {
+        let md5 = *b"\x00\x19\x2a\xf0\x9f\xa9\x12\x34\x56\x78\x90\xab\xcd\xef\xff\x0a";
+        assert_eq!(
+            written("a&b", ETag::Md5(md5), None),
+            "<Contents><Key>a&amp;b</Key><LastModified>2026-11-22T08:10:00.007Z</LastModified>\
+             <ETag>&quot;00192af09fa91234567890abcdefff0a&quot;</ETag><Size>1024</Size>\
+             <StorageClass>STANDARD</StorageClass></Contents>"
+        );
+        assert_eq!(
+            written("k", ETag::Multipart { md5, parts: 2 }, Some("me")),
+            "<Contents><Key>k</Key><LastModified>2026-11-22T08:10:00.007Z</LastModified>\
+             <ETag>&quot;00192af09fa91234567890abcdefff0a-2&quot;</ETag>\
+             <ChecksumAlgorithm>SHA256</ChecksumAlgorithm><Size>1024</Size>\
+             <Owner><ID>me</ID><DisplayName>me</DisplayName></Owner>\
+             <StorageClass>STANDARD</StorageClass></Contents>"
+        );
+    }
 
     #[test]
     fn a_token_names_any_key() {

@@ -58,22 +58,22 @@ fn after_version(key: Option<&str>, version: Option<&str>) -> S3Result<Option<Ve
 }
 
 fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, owner: Option<&str>) {
-    let object = &version.object;
+    let facts = &version.facts;
     let name = if version.delete_marker {
         "DeleteMarker"
     } else {
         "Version"
     };
     xml.element(name, |xml| {
-        listing.key(xml, "Key", object.key.as_str());
+        listing.key(xml, "Key", version.key.as_str());
         xml.text("VersionId", &version.version.to_string());
         xml.boolean("IsLatest", version.latest);
-        xml.time("LastModified", object.modified);
+        xml.time("LastModified", facts.modified);
         if !version.delete_marker {
-            xml.etag("ETag", object.etag);
-            checksum_algorithm(xml, object.checksum);
-            xml.number("Size", object.size);
-            xml.text("StorageClass", object.class.name());
+            xml.etag("ETag", facts.etag);
+            checksum_algorithm(xml, facts.checksum);
+            xml.number("Size", facts.size);
+            xml.text("StorageClass", facts.class.name());
         }
         if let Some(owner) = owner {
             user(xml, "Owner", owner, owner);

@@ -7,7 +7,7 @@
 
 use storage::model::{ETag, Timestamp};
 
-use crate::time::IsoTime;
+use crate::time::{IsoTime, two_digits};
 use crate::uri;
 
 /// The namespace of every S3 document.
@@ -101,11 +101,22 @@ impl XmlWriter {
     /// An element with a key, prefix, delimiter or marker.
     pub fn key(&mut self, name: &str, value: &str, encoding: KeyEncoding) {
         self.open(name);
+        self.key_content(value, encoding);
+        self.close(name);
+    }
+
+    /// The text of the element that is open, which is a key or a part of one.
+    pub fn key_content(&mut self, value: &str, encoding: KeyEncoding) {
         match encoding {
             KeyEncoding::Plain => self.content(value),
             KeyEncoding::Url => uri::encode_path_into(value.as_bytes(), &mut self.out),
         }
-        self.close(name);
+    }
+
+    /// Elements, or parts of such, that were written elsewhere.
+    #[inline]
+    pub fn markup(&mut self, written: &[u8]) {
+        self.out.extend_from_slice(written);
     }
 
     /// An element with a number.
@@ -115,14 +126,12 @@ impl XmlWriter {
         let mut digits = [0; 20];
         let mut first = digits.len();
         let mut rest = value;
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (rest % 10).to_le_bytes()[0];
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
+        while first == digits.len() || rest > 0 {
+            first -= 2;
+            digits[first..first + 2].copy_from_slice(two_digits(rest));
+            rest /= 100;
         }
+        first += usize::from(value > 9 && digits[first] == b'0') + usize::from(value <= 9);
         self.out.extend_from_slice(&digits[first..]);
         self.close(name);
     }
@@ -135,7 +144,7 @@ impl XmlWriter {
     /// An element with a moment.
     pub fn time(&mut self, name: &str, value: Timestamp) {
         self.open(name);
-        self.out.extend_from_slice(self.iso.format(value).as_bytes());
+        self.out.extend_from_slice(self.iso.bytes(value));
         self.close(name);
     }
 
@@ -145,14 +154,9 @@ impl XmlWriter {
             ETag::Md5(md5) => (md5, None),
             ETag::Multipart { md5, parts } => (md5, Some(parts)),
         };
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(md5) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
-        }
         self.open(name);
         self.out.extend_from_slice(b"&quot;");
-        self.out.extend_from_slice(&digits);
+        self.out.extend_from_slice(&hex_digits(md5));
         if let Some(parts) = parts {
             self.out.push(b'-');
             self.out.extend_from_slice(parts.to_string().as_bytes());
@@ -177,11 +181,7 @@ impl XmlWriter {
     /// references: a key may hold any byte, and a raw carriage return would be read back as a line feed.
     pub fn content(&mut self, text: &str) {
         let bytes = text.as_bytes();
-        // Looks at every byte without a branch, many at a time: most texts need nothing.
-        if bytes
-            .iter()
-            .fold(true, |plain, byte| plain & stands_for_itself(*byte))
-        {
+        if needs_nothing(bytes) {
             self.out.extend_from_slice(bytes);
             return;
         }
@@ -205,7 +205,45 @@ impl XmlWriter {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The hexadecimal digits of an MD5, eight at a time: a listing writes a thousand.
+pub(crate) fn hex_digits(md5: [u8; 16]) -> [u8; 32] {
+    let mut digits = [0; 32];
+    let (eights, _) = digits.as_chunks_mut::<8>();
+    let (fours, _) = md5.as_chunks::<4>();
+    for (eight, four) in eights.iter_mut().zip(fours) {
+        let bytes = u64::from(u32::from_le_bytes(*four));
+        // One byte in each 16 bits, then one of its halves in each 8, the upper first.
+        let spread = (bytes | bytes << 16) & 0x0000_FFFF_0000_FFFF;
+        let spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
+        let halves = ((spread >> 4) & 0x000F_000F_000F_000F) | ((spread & 0x000F_000F_000F_000F) << 8);
+        // 1 where the half is a letter, which stands 39 behind where it would follow the nines.
+        let letters = ((halves + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+        *eight = (halves + 0x3030_3030_3030_3030 + letters * 39).to_le_bytes();
+    }
+    digits
+}
+
+/// Whether every byte of a text can stand as it is: most texts need nothing.
+fn needs_nothing(text: &[u8]) -> bool {
+    // Sixteen at a time without a branch, which the compiler turns into one comparison each.
+    let (sixteens, rest) = text.as_chunks::<16>();
+    let plain = |plain, byte: &u8| plain & stands_for_itself(*byte);
+    let sixteens = sixteens.iter().all(|sixteen| sixteen.iter().fold(true, plain));
+    sixteens && rest.iter().all(|byte| PLAIN[usize::from(*byte)])
+}
+
+/// By byte: [`stands_for_itself`].
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        plain[byte as usize] = stands_for_itself(byte);
+        if byte == u8::MAX {
+            break plain;
+        }
+        byte += 1;
+    }
+};
 
 /// Whether a byte can stand in text as it is.
 const fn stands_for_itself(byte: u8) -> bool {
@@ -240,6 +278,8 @@ mod tests {
         let md5 = [0xab; 16];
         for (xml, expected) in [
             (written(|xml| xml.number("N", 0)), "<N>0</N>"),
+            (written(|xml| xml.number("N", 10)), "<N>10</N>"),
+            (written(|xml| xml.number("N", 105)), "<N>105</N>"),
             (
                 written(|xml| xml.number("N", u64::MAX)),
                 "<N>18446744073709551615</N>",

@@ -112,9 +112,8 @@ impl Partitions {
     pub(crate) async fn first(&self, from: Vec<u8>, to: Vec<u8>) -> Result<Option<Key>, StoreError> {
         if self.decides_alone() {
             let disk = self.disk.clone();
-            let scan = move || disk.scan(Included(&from), Excluded(&to)).next().transpose();
-            let first = self.disk.run(scan).await??;
-            return Ok(first.map(|row| Key::copy_from_slice(row.key())));
+            let first = move || disk.first_key(Included(&from), Excluded(&to));
+            return Ok(self.disk.run(first).await??.map(Key::from));
         }
         let (mut from, to) = (Key::from(from), Key::from(to));
         loop {
@@ -140,12 +139,16 @@ impl Partitions {
         if self.decides_alone() {
             let disk = self.disk.clone();
             let read = move || {
-                let rows = disk.scan(Included(&from), Excluded(&to)).take(most);
-                let rows = rows.filter_map(|row| match row {
-                    Ok(row) => disk.row(row.key()).transpose(),
-                    Err(error) => Some(Err(error)),
-                });
-                rows.map(|value| decode(&value?)).collect()
+                let mut scan = disk.scan(Included(&from), Excluded(&to))?;
+                let mut rows = Vec::new();
+                while rows.len() < most
+                    && let Some(row) = scan.next_row()?
+                {
+                    if let Some(value) = disk.row(row.key())? {
+                        rows.push(decode(&value)?);
+                    }
+                }
+                Ok(rows)
             };
             return self.disk.run(read).await?;
         }
@@ -195,8 +198,8 @@ impl Partitions {
         let is_sole = self.registers.is_sole(ROOT_PARTITION);
         let heard = (!is_sole).then(row_key::all_heard);
         for (from, to) in [row_key::all_root()].into_iter().chain(heard) {
-            for row in self.disk.scan(Included(&from), Excluded(&to)) {
-                let row = row?;
+            let mut scan = self.disk.scan(Included(&from), Excluded(&to))?;
+            while let Some(row) = scan.next_row()? {
                 let key = Key::copy_from_slice(row_key::heard_of(row.key()).unwrap_or(row.key()));
                 let Some(whole) = self.disk.whole_row(row.key())? else {
                     continue;
@@ -337,7 +340,7 @@ pub(crate) fn decode<R: DeserializeOwned>(value: &Bytes) -> Result<R, StoreError
 }
 
 /// What a listing needs of a row that was met by a scan of this disk.
-pub(crate) fn summary_of(row: &ScannedRow) -> &[u8] {
+pub(crate) fn summary_of(row: ScannedRow<'_>) -> &[u8] {
     record::summary_of(row.summary()).unwrap_or_default()
 }
 

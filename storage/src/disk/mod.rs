@@ -67,6 +67,10 @@
 //! A row is the newest record of its key. Compaction writes the records that still count again, at the end of the log;
 //! a drop is kept until no older segment is left in which an older record of its key could lie.
 //!
+//! # Index of rows
+//! It lies in `index` beside the log: a manifest and tables, see `rows/tree/manifest.rs`, `rows/tree/table.rs` and
+//! `rows/tree/block.rs` for their formats to the byte. Another version of it is not read but made anew.
+//!
 //! # Blocks
 //! Each directory of blocks holds a log called `blocks` in segments of 1 GiB, whose frames `blocks/record.rs` describes
 //! to the byte, and a file that says whose it is, see `blocks/identity.rs`. The index of all of them lies beside the
@@ -98,7 +102,7 @@ use files::Directory;
 pub(crate) use files::create_private;
 use medium::Medium;
 pub(crate) use rows::Room;
-pub use rows::{Found, RowId, RowStatus, ScannedRow, WholeRow};
+pub use rows::{Found, RowId, RowScan, RowStatus, ScannedRow, WholeRow};
 use rows::{RowOptions, Rows};
 
 /// A segment of blocks that has this many bytes is followed by another.
@@ -310,13 +314,21 @@ impl Disk {
         self.0.rows.find(key, known)
     }
 
-    /// Rows in key order, as they were when the scan began. Blocks the thread while it reads the index.
-    pub fn scan(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<ScannedRow, DiskError>> + Send + 'static + use<> {
+    /// Rows in key order, as they are now. Blocks the thread while it reads the index.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<RowScan, DiskError> {
         self.0.rows.scan(from, to)
+    }
+
+    /// The first row in a range, as [`Disk::scan`] finds it: whether there is one, if its key is all that counts.
+    ///
+    /// # Errors
+    /// As [`Disk::scan`].
+    pub fn first_key(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Option<Vec<u8>>, DiskError> {
+        let first = self.scan(from, to)?.next_row()?.map(|row| row.key().to_vec());
+        Ok(first)
     }
 
     /// Commits all writes or none; durable and visible when it returns. Later writes to a key win.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::fault::{FaultMedium, Random};
-use super::{BlockDirectory, Disk, DiskError, DiskOptions, RowWrite};
+use super::{BlockDirectory, Disk, DiskError, DiskOptions, RowScan, RowWrite};
 
 fn put(key: &str, value: &str) -> RowWrite {
     RowWrite::Put {
@@ -48,10 +48,19 @@ fn value(disk: &Disk, key: &str) -> Option<String> {
         .map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
+/// Keys and summaries.
+fn scanned(mut scan: RowScan) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut rows = Vec::new();
+    while let Some(row) = scan.next_row().unwrap() {
+        rows.push((text(row.key()), text(row.summary())));
+    }
+    rows
+}
+
 fn keys(disk: &Disk) -> Vec<String> {
-    let rows = disk.scan(Bound::Unbounded, Bound::Unbounded);
-    rows.map(|row| String::from_utf8(row.unwrap().key().to_vec()).unwrap())
-        .collect()
+    let rows = scanned(disk.scan(Bound::Unbounded, Bound::Unbounded).unwrap());
+    rows.into_iter().map(|(key, _)| key).collect()
 }
 
 /// Flips a bit of the first place where `needle` stands in the row log.
@@ -108,11 +117,12 @@ async fn a_scan_sees_rows_as_they_were_when_it_began() {
     let home = TempDir::new().unwrap();
     let disk = open(home.path()).await;
     disk.commit(vec![put("a", "1"), put("b", "2")]).await.unwrap();
-    let scan = disk.scan(Bound::Included(b"a"), Bound::Unbounded);
+    let scan = disk.scan(Bound::Included(b"a"), Bound::Unbounded).unwrap();
     disk.commit(vec![drop_row("b"), put("c", "3")]).await.unwrap();
-    let seen: Vec<_> = scan.map(|row| row.unwrap().summary().to_vec()).collect();
-    assert_eq!(seen, [b"about 1", b"about 2"]);
-    assert_eq!(disk.scan(Bound::Excluded(b"c"), Bound::Included(b"a")).count(), 0);
+    let seen: Vec<_> = scanned(scan).into_iter().map(|(_, summary)| summary).collect();
+    assert_eq!(seen, ["about 1", "about 2"]);
+    let nothing = disk.scan(Bound::Excluded(b"c"), Bound::Included(b"a")).unwrap();
+    assert!(scanned(nothing).is_empty());
 }
 
 #[tokio::test]
@@ -140,8 +150,10 @@ async fn an_index_with_a_damaged_table_is_rebuilt_before_any_request_meets_it() 
     }
     disk.close().await.unwrap();
     drop(disk);
-    let tables = fs::read_dir(home.path().join("rows/index/tables")).unwrap();
-    let table = tables.map(|table| table.unwrap().path()).next().unwrap();
+    let mut files = fs::read_dir(home.path().join("rows/index")).unwrap();
+    let is_table = |file: &Path| file.extension().is_some_and(|end| end == "table");
+    let table = files.find_map(|file| Some(file.unwrap().path()).filter(|file| is_table(file)));
+    let table = table.unwrap();
     let mut bytes = fs::read(&table).unwrap();
     let middle = bytes.len() / 4;
     bytes[middle] ^= 1;

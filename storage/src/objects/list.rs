@@ -1,13 +1,17 @@
 //! Lists current objects in UTF-8 byte order, a page at a time.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::cluster::summary_of;
 use crate::disk::ScannedRow;
-use crate::model::{
-    Bucket, BucketId, ChecksumAlgorithm, ETag, ObjectKey, StorageClass, Timestamp, row_key, summary,
-};
+use crate::model::{Bucket, BucketId, ChecksumAlgorithm, ETag, StorageClass, Timestamp, row_key, summary};
 use crate::{Store, StoreError};
 
 use super::roll_up::{Query, Table, roll_up};
+
+/// Bytes of a key, about, so that those of a page are gathered without growing their place often.
+const KEY_BYTES: usize = 48;
 
 /// Which objects to list.
 #[derive(Clone, Debug, Default)]
@@ -22,11 +26,9 @@ pub struct ListObjects {
     pub max: usize,
 }
 
-/// A listed object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedObject {
-    /// Its key.
-    pub key: ObjectKey,
+/// What is listed of an object beside its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedFacts {
     /// Bytes of content.
     pub size: u64,
     /// Entity tag.
@@ -43,11 +45,34 @@ pub struct ListedObject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectPage {
     /// In byte order.
-    pub objects: Vec<ListedObject>,
+    listed: Vec<Listed>,
+    /// Keys one after another: a thousand texts of their own would cost more than reading the index.
+    keys: String,
     /// Common prefixes, in byte order.
     pub prefixes: Vec<String>,
     /// Set when another entry exists: the key or common prefix to give as `after` for the next page.
     pub next: Option<String>,
+}
+
+/// A listed object, its key elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    key: Range<usize>,
+    facts: ListedFacts,
+}
+
+impl ObjectPage {
+    /// The objects, in byte order of their keys.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = (&str, &ListedFacts)> {
+        // Each range was made by writing that very key.
+        let key = |listed: &Listed| self.keys.get(listed.key.clone()).unwrap_or_default();
+        self.listed.iter().map(move |listed| (key(listed), &listed.facts))
+    }
+
+    /// Objects and common prefixes.
+    pub fn entries(&self) -> usize {
+        self.listed.len() + self.prefixes.len()
+    }
 }
 
 impl Store {
@@ -63,11 +88,17 @@ impl Store {
                 delimiter: list.delimiter.as_deref(),
                 max: list.max,
             };
-            let from = query.start(&Objects(bucket), list.after.as_deref());
-            let page = roll_up(&disk, &Objects(bucket), &query, from)?;
-            let next = page.next(|object| object.key.as_str().to_owned());
+            let mut objects = Objects {
+                bucket,
+                keys: String::with_capacity(list.max * KEY_BYTES),
+            };
+            let from = query.start(&objects, list.after.as_deref());
+            let page = roll_up(&disk, &mut objects, &query, from)?;
+            let keys = objects.keys;
+            let next = page.next(|last| keys.get(last.key.clone()).unwrap_or_default().to_owned());
             Ok(ObjectPage {
-                objects: page.items,
+                listed: page.items,
+                keys,
                 prefixes: page.prefixes,
                 next,
             })
@@ -77,46 +108,56 @@ impl Store {
 }
 
 /// The objects of a bucket, by their summaries.
-struct Objects(BucketId);
+struct Objects {
+    bucket: BucketId,
+    /// Keys that were listed.
+    keys: String,
+}
 
 impl Table for Objects {
-    type Item = ListedObject;
+    type Item = Listed;
 
     fn rows_with(&self, prefix: &str) -> Vec<u8> {
-        row_key::object(self.0, prefix)
+        row_key::object(self.bucket, prefix)
     }
 
-    fn key<'a>(&self, row: &'a ScannedRow) -> Option<std::borrow::Cow<'a, str>> {
+    fn key<'a>(&self, row: ScannedRow<'a>) -> Option<Cow<'a, str>> {
         object_key(row)
     }
 
-    fn items(&self, row: &ScannedRow, key: &str, items: &mut Vec<ListedObject>) -> Result<(), StoreError> {
+    fn items(&mut self, row: ScannedRow<'_>, key: &str, items: &mut Vec<Listed>) -> Result<(), StoreError> {
         let summary = decode_summary(row)?;
         if !summary.delete_marker {
-            items.push(listed(key, &summary)?);
+            let start = self.keys.len();
+            self.keys.push_str(key);
+            items.push(Listed {
+                key: start..self.keys.len(),
+                facts: ListedFacts::of(&summary),
+            });
         }
         Ok(())
     }
 }
 
-pub(super) fn object_key(row: &ScannedRow) -> Option<std::borrow::Cow<'_, str>> {
+pub(super) fn object_key(row: ScannedRow<'_>) -> Option<Cow<'_, str>> {
     std::str::from_utf8(row.key().get(row_key::OBJECT_KEY_AT..)?)
         .ok()
         .map(Into::into)
 }
 
-pub(super) fn decode_summary(row: &ScannedRow) -> Result<summary::Summary, StoreError> {
+pub(super) fn decode_summary(row: ScannedRow<'_>) -> Result<summary::Summary, StoreError> {
     summary::decode(summary_of(row)).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
 }
 
-pub(super) fn listed(key: &str, summary: &summary::Summary) -> Result<ListedObject, StoreError> {
-    let key = ObjectKey::parse(key.as_bytes()).map_err(|error| StoreError::Damaged(error.to_string()))?;
-    Ok(ListedObject {
-        key,
-        size: summary.size,
-        etag: summary.etag,
-        modified: summary.modified,
-        class: summary.class,
-        checksum: summary.checksum,
-    })
+impl ListedFacts {
+    /// What a summary says.
+    pub(super) fn of(summary: &summary::Summary) -> Self {
+        Self {
+            size: summary.size,
+            etag: summary.etag,
+            modified: summary.modified,
+            class: summary.class,
+            checksum: summary.checksum,
+        }
+    }
 }

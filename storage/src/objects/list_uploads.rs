@@ -69,7 +69,7 @@ impl Store {
                 delimiter: list.delimiter.as_deref(),
                 max: list.max,
             };
-            let uploads = Uploads {
+            let mut uploads = Uploads {
                 inner: inner.clone(),
                 bucket,
             };
@@ -86,7 +86,7 @@ impl Store {
                 }
                 _ => query.start(&uploads, list.after.as_deref()),
             };
-            let page = roll_up(&inner.disk, &uploads, &query, from)?;
+            let page = roll_up(&inner.disk, &mut uploads, &query, from)?;
             let next = page.next_of(
                 |upload| (upload.key.as_str().to_owned(), Some(upload.upload)),
                 |prefix| (prefix.to_owned(), None),
@@ -114,11 +114,16 @@ impl Table for Uploads {
         row_key::upload_prefix(self.bucket, prefix)
     }
 
-    fn key<'a>(&self, row: &'a ScannedRow) -> Option<std::borrow::Cow<'a, str>> {
+    fn key<'a>(&self, row: ScannedRow<'a>) -> Option<std::borrow::Cow<'a, str>> {
         row_key::parse_upload(row.key()).map(|(key, _)| String::from(key).into())
     }
 
-    fn items(&self, row: &ScannedRow, _key: &str, items: &mut Vec<ListedUpload>) -> Result<(), StoreError> {
+    fn items(
+        &mut self,
+        row: ScannedRow<'_>,
+        _key: &str,
+        items: &mut Vec<ListedUpload>,
+    ) -> Result<(), StoreError> {
         let Some((key, upload)) = row_key::parse_upload(row.key()) else {
             return Ok(());
         };

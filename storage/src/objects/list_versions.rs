@@ -3,7 +3,7 @@
 use std::ops::Bound::Included;
 use std::sync::Arc;
 
-use super::list::{ListedObject, decode_summary, listed, object_key};
+use super::list::{ListedFacts, decode_summary, object_key};
 use super::roll_up::{Query, Table, roll_up};
 use crate::disk::ScannedRow;
 use crate::model::{Bucket, BucketId, ObjectKey, ObjectRow, SealedVersion, VersionId, row_key};
@@ -28,8 +28,10 @@ pub struct ListVersions {
 /// A listed version or delete marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedVersion {
-    /// The object; meaningless but for key and time when `delete_marker`.
-    pub object: ListedObject,
+    /// Its key.
+    pub key: ObjectKey,
+    /// What else is listed; meaningless but for the time when `delete_marker`.
+    pub facts: ListedFacts,
     /// Which version.
     pub version: VersionId,
     /// Whether it is the current one.
@@ -67,7 +69,7 @@ impl Store {
                 max: list.max,
             };
             let marker = list.after.clone().zip(list.after_version);
-            let versions = Versions {
+            let mut versions = Versions {
                 inner: inner.clone(),
                 bucket,
                 marker,
@@ -76,9 +78,9 @@ impl Store {
                 Some((key, _)) => Included(row_key::object(bucket, key.as_str().max(&list.prefix))),
                 None => query.start(&versions, list.after.as_deref()),
             };
-            let page = roll_up(&inner.disk, &versions, &query, from)?;
+            let page = roll_up(&inner.disk, &mut versions, &query, from)?;
             let next = page.next_of(
-                |version| (version.object.key.as_str().to_owned(), Some(version.version)),
+                |version| (version.key.as_str().to_owned(), Some(version.version)),
                 |prefix| (prefix.to_owned(), None),
             );
             Ok(VersionPage {
@@ -106,11 +108,16 @@ impl Table for Versions {
         row_key::object(self.bucket, prefix)
     }
 
-    fn key<'a>(&self, row: &'a ScannedRow) -> Option<std::borrow::Cow<'a, str>> {
+    fn key<'a>(&self, row: ScannedRow<'a>) -> Option<std::borrow::Cow<'a, str>> {
         object_key(row)
     }
 
-    fn items(&self, row: &ScannedRow, key: &str, items: &mut Vec<ListedVersion>) -> Result<(), StoreError> {
+    fn items(
+        &mut self,
+        row: ScannedRow<'_>,
+        key: &str,
+        items: &mut Vec<ListedVersion>,
+    ) -> Result<(), StoreError> {
         let after = self
             .marker
             .as_ref()
@@ -119,13 +126,12 @@ impl Table for Versions {
         let summary = decode_summary(row)?;
         if summary.only_null {
             if after.is_none() {
-                let object = listed(key, &summary)?;
-                let delete_marker = summary.delete_marker;
                 items.push(ListedVersion {
-                    object,
+                    key: parse_key(key)?,
+                    facts: ListedFacts::of(&summary),
                     version: VersionId::Null,
                     latest: true,
-                    delete_marker,
+                    delete_marker: summary.delete_marker,
                 });
             }
             return Ok(());
@@ -146,19 +152,21 @@ impl Table for Versions {
     }
 }
 
+fn parse_key(key: &str) -> Result<ObjectKey, StoreError> {
+    ObjectKey::parse(key.as_bytes()).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
 fn listed_version(key: &str, version: &SealedVersion, latest: bool) -> Result<ListedVersion, StoreError> {
-    let key = ObjectKey::parse(key.as_bytes()).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let facts = &version.facts;
-    let object = ListedObject {
-        key,
-        size: facts.size,
-        etag: facts.etag,
-        modified: facts.modified,
-        class: facts.class,
-        checksum: facts.checksum,
-    };
     Ok(ListedVersion {
-        object,
+        key: parse_key(key)?,
+        facts: ListedFacts {
+            size: facts.size,
+            etag: facts.etag,
+            modified: facts.modified,
+            class: facts.class,
+            checksum: facts.checksum,
+        },
         version: facts.id,
         latest,
         delete_marker: facts.delete_marker,

@@ -25,7 +25,7 @@ pub use delete::{DeleteOutcome, DeleteTarget};
 pub(crate) use get::OpenedVersion;
 pub use get::{Object, ObjectInfo};
 pub use keys::NewKey;
-pub use list::{ListObjects, ListedObject, ObjectPage};
+pub use list::{ListObjects, ListedFacts, ObjectPage};
 pub use list_uploads::{ListUploads, ListedUpload, UploadPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionPage};
 pub use multipart::{ListedPart, NewUpload, PartOutcome, PartPage, UploadInfo};

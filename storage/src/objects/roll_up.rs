@@ -19,10 +19,15 @@ pub(super) trait Table {
     fn rows_with(&self, prefix: &str) -> Vec<u8>;
 
     /// The object key of a row; `None` for a row that is not of this table.
-    fn key<'a>(&self, row: &'a ScannedRow) -> Option<Cow<'a, str>>;
+    fn key<'a>(&self, row: ScannedRow<'a>) -> Option<Cow<'a, str>>;
 
     /// Adds what the row is listed as: nothing, or one or several items.
-    fn items(&self, row: &ScannedRow, key: &str, items: &mut Vec<Self::Item>) -> Result<(), StoreError>;
+    fn items(
+        &mut self,
+        row: ScannedRow<'_>,
+        key: &str,
+        items: &mut Vec<Self::Item>,
+    ) -> Result<(), StoreError>;
 }
 
 /// Which keys a page is made of.
@@ -91,7 +96,7 @@ impl Query<'_> {
 /// A page of the rows from `from` on. Blocks the thread.
 pub(super) fn roll_up<T: Table>(
     disk: &Disk,
-    table: &T,
+    table: &mut T,
     query: &Query<'_>,
     mut from: Bound<Vec<u8>>,
 ) -> Result<Page<T::Item>, StoreError> {
@@ -115,7 +120,7 @@ pub(super) fn roll_up<T: Table>(
 /// Walks rows until the page is full or the rows end; gives where to go on when a large group is worth skipping.
 fn walk<T: Table>(
     disk: &Disk,
-    table: &T,
+    table: &mut T,
     query: &Query<'_>,
     from: &Bound<Vec<u8>>,
     end: &[u8],
@@ -125,9 +130,9 @@ fn walk<T: Table>(
         return Ok(None);
     }
     let mut steps = 0;
-    for row in disk.scan(from.as_ref().map(Vec::as_slice), Excluded(end)) {
-        let row = row?;
-        let Some(key) = table.key(&row) else { continue };
+    let mut scan = disk.scan(from.as_ref().map(Vec::as_slice), Excluded(end))?;
+    while let Some(row) = scan.next_row()? {
+        let Some(key) = table.key(row) else { continue };
         if steps > 0
             && page
                 .prefixes
@@ -143,7 +148,7 @@ fn walk<T: Table>(
         }
         steps = 0;
         let before = page.items.len();
-        table.items(&row, &key, &mut page.items)?;
+        table.items(row, &key, &mut page.items)?;
         if page.items.len() == before {
             continue;
         }

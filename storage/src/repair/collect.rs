@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::StoreError;
 use crate::cluster::summary_of;
-use crate::disk::{HeldReference, ScannedRow};
+use crate::disk::{DiskError, HeldReference, RowScan, ScannedRow};
 use crate::model::command::{Action, Command, ObjectCommand, Rest, Submission};
 use crate::model::{
     BlockId, BucketId, ObjectKey, ObjectRow, OpId, PartRow, Timestamp, UploadId, UploadRow, UploadState,
@@ -182,16 +182,17 @@ fn mark(inner: &Inner, slice: Slice, stop: &CancellationToken) -> Result<Marked,
 
 /// Parts without the row of an upload are garbage.
 fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
-    for row in rows(inner, row_key::all_uploads()) {
-        let row = row?;
+    let mut uploads = rows(inner, row_key::all_uploads())?;
+    while let Some(row) = uploads.next_row()? {
         let (Some(bucket), Some((key, upload))) =
             (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
             continue;
         };
         let prefix = row_key::parts(bucket, &key, upload);
-        for part in rows(inner, (prefix.clone(), row_key::after_prefix(prefix))) {
-            let Some(part) = inner.partitions.read::<PartRow>(part?.key())? else {
+        let mut parts = rows(inner, (prefix.clone(), row_key::after_prefix(prefix)))?;
+        while let Some(part) = parts.next_row()? {
+            let Some(part) = inner.partitions.read::<PartRow>(part.key())? else {
                 continue;
             };
             if !add(owner_of(&inner.keyring, bucket, &key, part.write)) {
@@ -203,12 +204,12 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
 }
 
 fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
-    for row in rows(inner, row_key::all_objects()) {
-        let row = row?;
-        if summary::decode(summary_of(&row)).is_some_and(|summary| !summary.names_blocks) {
+    let mut objects = rows(inner, row_key::all_objects())?;
+    while let Some(row) = objects.next_row()? {
+        if summary::decode(summary_of(row)).is_some_and(|summary| !summary.names_blocks) {
             continue;
         }
-        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(&row)) else {
+        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(row)) else {
             continue;
         };
         let Some(object) = inner.partitions.read::<ObjectRow>(row.key())? else {
@@ -223,7 +224,7 @@ fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result
     Ok(true)
 }
 
-fn key_of(row: &ScannedRow) -> Option<ObjectKey> {
+fn key_of(row: ScannedRow<'_>) -> Option<ObjectKey> {
     ObjectKey::parse(row.key().get(row_key::OBJECT_KEY_AT..)?).ok()
 }
 
@@ -301,8 +302,8 @@ fn completed_long_ago(inner: &Inner) -> Result<Vec<Ended>, StoreError> {
     let now = Timestamp::now().as_millis();
     let kept = u64::try_from(COMPLETED_KEPT.as_millis()).unwrap_or(u64::MAX);
     let mut old = Vec::new();
-    for row in rows(inner, row_key::all_uploads()) {
-        let row = row?;
+    let mut uploads = rows(inner, row_key::all_uploads())?;
+    while let Some(row) = uploads.next_row()? {
         let (Some(bucket), Some((key, upload))) =
             (row_key::bucket_id(row.key()), row_key::parse_upload(row.key()))
         else {
@@ -329,8 +330,8 @@ fn completed_long_ago(inner: &Inner) -> Result<Vec<Ended>, StoreError> {
 fn left_parts(inner: &Inner) -> Result<Vec<Ended>, StoreError> {
     let mut left = Vec::new();
     let mut last = None;
-    for row in rows(inner, row_key::all_parts()) {
-        let row = row?;
+    let mut parts = rows(inner, row_key::all_parts())?;
+    while let Some(row) = parts.next_row()? {
         let (Some(bucket), Some((key, upload))) =
             (row_key::bucket_id(row.key()), row_key::parse_part(row.key()))
         else {
@@ -351,10 +352,7 @@ fn left_parts(inner: &Inner) -> Result<Vec<Ended>, StoreError> {
     Ok(left)
 }
 
-fn rows(
-    inner: &Inner,
-    (from, to): (Vec<u8>, Vec<u8>),
-) -> impl Iterator<Item = Result<ScannedRow, crate::disk::DiskError>> + use<> {
+fn rows(inner: &Inner, (from, to): (Vec<u8>, Vec<u8>)) -> Result<RowScan, DiskError> {
     inner.disk.scan(Included(&from), Excluded(&to))
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn seal_block(dedup_key: &[u8; 32], content: &[u8]) -> SealedBlock {
     debug_assert!((1..=BLOCK_BYTES_MAX).contains(&content.len()));
     let inner = inner(content);
     let key = *blake3::keyed_hash(dedup_key, &inner).as_bytes();
-    let sealed = seal_pieces(&key, &inner);
+    let sealed = seal_pieces(&key, inner);
     let id = BlockId(*blake3::hash(&sealed).as_bytes());
     let block = BlockRef {
         id,
@@ -77,7 +77,9 @@ pub(crate) fn seal_block(dedup_key: &[u8; 32], content: &[u8]) -> SealedBlock {
 }
 
 fn inner(content: &[u8]) -> Vec<u8> {
-    let mut inner = Vec::with_capacity(padded(TABLE_BYTES + content.len()));
+    let most = padded(TABLE_BYTES + content.len());
+    // With room for the tags, since it is sealed in place.
+    let mut inner = Vec::with_capacity(most + most.div_ceil(PIECE_BYTES) * TAG_BYTES);
     inner.resize(TABLE_BYTES, 0);
     inner[0] = VERSION;
     inner[4..8].copy_from_slice(&len32(content.len()).to_le_bytes());
@@ -118,16 +120,21 @@ fn padded(len: usize) -> usize {
     (len + mask) & !mask
 }
 
-fn seal_pieces(key: &[u8; 32], inner: &[u8]) -> Vec<u8> {
+/// Seals inner bytes in place: a second buffer would cost a block more memory, and the time to have it zeroed.
+fn seal_pieces(key: &[u8; 32], inner: Vec<u8>) -> Vec<u8> {
     let pieces = inner.len().div_ceil(PIECE_BYTES);
     let cipher = XKey::new(key, &[0; 16]);
     let associated = associated(pieces);
-    let mut sealed = Vec::with_capacity(inner.len() + pieces * TAG_BYTES);
-    for (index, piece) in inner.chunks(PIECE_BYTES).enumerate() {
-        let start = sealed.len();
-        sealed.extend_from_slice(piece);
-        let tag = cipher.seal((index as u64).to_le_bytes(), &associated, &mut sealed[start..]);
-        sealed.extend_from_slice(&tag);
+    let mut sealed = inner;
+    let inner_len = sealed.len();
+    sealed.resize(inner_len + pieces * TAG_BYTES, 0);
+    // The last piece moves first, so that none overwrites another.
+    for index in (0..pieces).rev() {
+        let piece = index * PIECE_BYTES..inner_len.min((index + 1) * PIECE_BYTES);
+        let (start, len) = (index * SEALED_PIECE_BYTES, piece.len());
+        sealed.copy_within(piece, start);
+        let (text, tag) = sealed[start..start + len + TAG_BYTES].split_at_mut(len);
+        tag.copy_from_slice(&cipher.seal((index as u64).to_le_bytes(), &associated, text));
     }
     sealed
 }

@@ -20,7 +20,7 @@ use super::work::{Contents, Operation, Work};
 const SIZES: [u64; 4] = [1024, 64 * 1024, 1024 * 1024, 64 * 1024 * 1024];
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 8, 32];
 const BUCKET: &str = "bench";
-/// Reads choose among objects of about this many bytes in all, so that they come from the page cache.
+/// Reads choose among objects of about this many bytes in all: of a size that a box of 8 GiB keeps in its server's memory.
 const READ_BYTES: u64 = 256 * 1024 * 1024;
 const READ_OBJECTS_MAX: u64 = 10_000;
 /// More objects than any round can write.
@@ -148,6 +148,9 @@ impl<'a> OfSize<'a> {
             return Ok(());
         }
         let work = self.work(operation, "read", self.objects, Contents::PerKey);
+        if operation == Operation::Get {
+            self.warm_up(run)?;
+        }
         let contenders = vec![
             Contender::server(&self.warren.process, |round| {
                 load(self.warren.home(), work.clone(), connections, run, round)
@@ -158,6 +161,18 @@ impl<'a> OfSize<'a> {
         ];
         let sides = in_turn(run.settings.rounds, contenders).with_context(|| id.to_string())?;
         run.record(id, sides, &[Limit::Bare])
+    }
+
+    /// Reads every object once, so that each GET cell measures a steady state: what fits into the server's memory comes
+    /// from there in the first second as in the last, however long the cell before took.
+    fn warm_up(&self, run: &Run) -> Result<()> {
+        let read = self.work(Operation::GetEach, "read", self.objects, Contents::PerKey);
+        let pass = Load {
+            time: UNHURRIED,
+            end: self.objects,
+            ..load(self.warren.home(), read, 8, run, 0)
+        };
+        drive(pass).context("read the objects once").map(drop)
     }
 
     /// PUT of new objects, and DELETE of exactly these, so that the disk does not fill.

@@ -26,6 +26,8 @@ pub(crate) enum Operation {
     Overwrite,
     /// Reads random keys of the range.
     Get,
+    /// Reads each key of the range once, in scattered order.
+    GetEach,
     /// Asks for random keys of the range.
     Head,
     /// Removes each key of the range once, in scattered order.
@@ -78,7 +80,7 @@ impl Work {
     pub(crate) fn step(&self, ticket: u64, salt: u64) -> Step {
         let random = scramble(ticket ^ (salt << 44));
         let index = match self.operation {
-            Operation::Put | Operation::Delete => self.scattered(ticket),
+            Operation::Put | Operation::GetEach | Operation::Delete => self.scattered(ticket),
             Operation::Overwrite | Operation::Get | Operation::Head => random % self.keys.max(1),
             Operation::List => random % self.keys.saturating_sub(PAGE_KEYS).max(1),
         };
@@ -122,7 +124,7 @@ impl Work {
             Operation::Put | Operation::Overwrite => ("PUT", Body::Content(step.content), Take::Discard),
             Operation::Get if step.sampled => ("GET", Body::Empty, Take::Compare(step.content)),
             Operation::List if step.sampled => ("GET", Body::Empty, Take::Keep),
-            Operation::Get | Operation::List => ("GET", Body::Empty, Take::Discard),
+            Operation::Get | Operation::GetEach | Operation::List => ("GET", Body::Empty, Take::Discard),
             Operation::Head => ("HEAD", Body::Empty, Take::Discard),
             Operation::Delete => ("DELETE", Body::Empty, Take::Discard),
         };
@@ -159,17 +161,17 @@ impl Work {
                 self.check_etag(step, reply)?;
                 Ok(self.size)
             }
-            Operation::Get | Operation::Head => {
+            Operation::Get | Operation::GetEach | Operation::Head => {
                 ensure!(
                     reply.length == self.size,
                     "{path} has {} bytes, not {}",
                     reply.length,
                     self.size
                 );
-                Ok(if self.operation == Operation::Get {
-                    reply.length
-                } else {
+                Ok(if self.operation == Operation::Head {
                     0
+                } else {
+                    reply.length
                 })
             }
             Operation::List => {
@@ -207,7 +209,7 @@ impl Display for Operation {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Put | Self::Overwrite => "PUT",
-            Self::Get => "GET",
+            Self::Get | Self::GetEach => "GET",
             Self::Head => "HEAD",
             Self::Delete => "DELETE",
             Self::List => "LIST",

@@ -105,8 +105,8 @@ impl<'a> View<'a> {
                 (None, true) => record::END_OF_TOMBSTONES.to_vec(),
             };
             let mut found = 0;
-            for row in self.disk.scan(Included(&from), Excluded(&to)) {
-                let row = row?;
+            let mut scan = self.disk.scan(Included(&from), Excluded(&to))?;
+            while let Some(row) = scan.next_row()? {
                 let key = match hidden {
                     true => record::hidden_key(row.key()),
                     false => Some(row.key()),

@@ -320,12 +320,9 @@ impl<M: Machine> Inner<M> {
                 true => record::tombstone_key(key),
                 false => key.to_vec(),
             };
-            for (count, row) in self
-                .disk
-                .scan(Included(&bound(from)), Excluded(&bound(to)))
-                .enumerate()
-            {
-                let row = row?;
+            let mut scan = self.disk.scan(Included(&bound(from)), Excluded(&bound(to)))?;
+            let mut count = 0;
+            while let Some(row) = scan.next_row()? {
                 let key = match hidden {
                     true => record::hidden_key(row.key()).unwrap_or_default(),
                     false => row.key(),
@@ -350,6 +347,7 @@ impl<M: Machine> Inner<M> {
                     chosen,
                     summary,
                 });
+                count += 1;
             }
         }
         if let Some(end) = &end {

@@ -61,7 +61,7 @@ impl Frame {
 }
 
 /// Where an appended frame stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Placed {
     /// Where it begins.
     pub(crate) position: Position,

@@ -120,14 +120,14 @@ pub(super) struct RowApply {
 }
 
 impl RowApply {
-    pub(super) fn new(index: Arc<Index>) -> Result<Self, DiskError> {
-        let drops = index.drops()?.into_iter().collect();
-        let counted_lsn = index.applied()?.map_or(0, |applied| applied.lsn);
-        Ok(Self {
+    pub(super) fn new(index: Arc<Index>) -> Self {
+        let drops = index.drops().into_iter().collect();
+        let counted_lsn = index.applied().map_or(0, |applied| applied.lsn);
+        Self {
             index,
             drops,
             counted_lsn,
-        })
+        }
     }
 
     /// Adds what one frame changes to a batch.
@@ -156,9 +156,7 @@ impl RowApply {
         };
         let current = self.index.get(record.key())?;
         let counts = match record {
-            Record::Put { .. } => current
-                .and_then(|entry| RowPlace::of(&entry))
-                .is_some_and(|place| place.position == moving.position),
+            Record::Put { .. } => current.is_some_and(|place| place.position == moving.position),
             // A newer row outlives the older ones by itself.
             Record::Drop { .. } => current.is_none() && moving.older_segments,
         };

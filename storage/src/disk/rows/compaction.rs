@@ -274,14 +274,15 @@ pub(super) fn weigh(segments: &Segments, index: &Index) -> Result<BTreeMap<u32, 
         );
     }
     weights.pop_last();
-    for row in index.scan(Bound::Unbounded, Bound::Unbounded) {
-        if let Some(place) = row?.place()
+    let mut rows = index.scan(Bound::Unbounded, Bound::Unbounded)?;
+    while let Some(row) = rows.next_row()? {
+        if let Some(place) = row.place()
             && let Some(weight) = weights.get_mut(&place.position.segment)
         {
             weight.live += u64::from(place.len);
         }
     }
-    for (segment, bytes) in index.drops()? {
+    for (segment, bytes) in index.drops() {
         if let Some(weight) = weights.get_mut(&segment) {
             weight.drops = bytes;
         }

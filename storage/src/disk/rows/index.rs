@@ -3,18 +3,15 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use lsm_tree::Slice;
 
 use super::memory_index::{MemoryIndex, MemoryScan, is_empty};
-use super::tree_index::{TreeIndex, TreeScan};
+use super::tree::{TreeIndex, TreeScan};
 use crate::disk::DiskError;
 use crate::disk::frame::Position;
 use crate::disk::log::Placed;
 
 /// Bytes of an entry before the row's summary.
 const FIXED: usize = 24;
-/// First byte of every row's key in the tree.
-pub(super) const ROW: u8 = b'r';
 
 /// Where the record of a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,33 +61,27 @@ impl RowPlace {
 }
 
 /// One row met by a scan.
-#[derive(Clone, Debug)]
-pub struct ScannedRow {
-    /// As the tree holds it: [`ROW`], then the row's key.
-    key: Slice,
+#[derive(Clone, Copy, Debug)]
+pub struct ScannedRow<'a> {
+    key: &'a [u8],
     /// The row's place, then its summary.
-    entry: Slice,
+    entry: &'a [u8],
 }
 
-impl ScannedRow {
-    /// A row as the tree holds it.
-    pub(super) fn new(key: Slice, entry: Slice) -> Self {
-        Self { key, entry }
-    }
-
+impl<'a> ScannedRow<'a> {
     /// Its key.
-    pub fn key(&self) -> &[u8] {
-        self.key.get(1..).unwrap_or_default()
+    pub fn key(&self) -> &'a [u8] {
+        self.key
     }
 
     /// Its summary.
-    pub fn summary(&self) -> &[u8] {
+    pub fn summary(&self) -> &'a [u8] {
         self.entry.get(FIXED..).unwrap_or_default()
     }
 
     /// Where its record stands.
     pub(super) fn place(&self) -> Option<RowPlace> {
-        RowPlace::of(&self.entry)
+        RowPlace::of(self.entry)
     }
 }
 
@@ -124,21 +115,23 @@ pub(super) enum Index {
 }
 
 impl Index {
-    /// The entry of a row.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slice>, DiskError> {
-        match self {
-            Self::Tree(index) => index.get(key),
-            Self::Memory(index) => Ok(index.get(key)),
-        }
+    /// Where the record of a row stands.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<RowPlace>, DiskError> {
+        let entry = match self {
+            Self::Tree(index) => index.get(key, RowPlace::of)?,
+            Self::Memory(index) => index.get(key, RowPlace::of),
+        };
+        let place = entry.map(|place| place.ok_or_else(|| DiskError::Index("entry of a row".into())));
+        place.transpose()
     }
 
-    /// Entries in key order, as they are now.
-    pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> IndexScan {
-        match self {
-            _ if is_empty(&from, &to) => IndexScan::Empty,
-            Self::Tree(index) => IndexScan::Tree(index.scan(from, to)),
-            Self::Memory(index) => IndexScan::Memory(index.scan(from, to)),
-        }
+    /// Rows in key order, as they are now.
+    pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<RowScan, DiskError> {
+        Ok(RowScan(match self {
+            _ if is_empty(&from, &to) => Scan::Empty,
+            Self::Tree(index) => Scan::Tree(Box::new(index.scan(from, to)?)),
+            Self::Memory(index) => Scan::Memory(index.scan(from, to)),
+        }))
     }
 
     /// Writes a batch: all of it or nothing is there after a crash, and no later batch without it.
@@ -153,32 +146,32 @@ impl Index {
     }
 
     /// The last frame of the log that is applied; `None` in an index that has not been filled.
-    pub(super) fn applied(&self) -> Result<Option<Placed>, DiskError> {
+    pub(super) fn applied(&self) -> Option<Placed> {
         match self {
             Self::Tree(index) => index.applied(),
-            Self::Memory(index) => Ok(index.applied()),
+            Self::Memory(index) => index.applied(),
         }
     }
 
     /// LSN of the last frame that an earlier run applied, as far as anything says: beyond [`Index::applied`] where a crash
     /// took the newest changes with it.
-    pub(super) fn reached_lsn(&self) -> Result<u64, DiskError> {
+    pub(super) fn reached_lsn(&self) -> u64 {
         let reached = match self {
             Self::Tree(index) => index.reached(),
             Self::Memory(_) => None,
         };
-        let lsns = [self.applied()?, reached]
+        let lsns = [self.applied(), reached]
             .into_iter()
             .flatten()
             .map(|placed| placed.lsn);
-        Ok(lsns.max().unwrap_or(0))
+        lsns.max().unwrap_or(0)
     }
 
     /// Bytes of drop records by segment.
-    pub(super) fn drops(&self) -> Result<Vec<(u32, u64)>, DiskError> {
+    pub(super) fn drops(&self) -> Vec<(u32, u64)> {
         match self {
             Self::Tree(index) => index.drops(),
-            Self::Memory(index) => Ok(index.drops()),
+            Self::Memory(index) => index.drops(),
         }
     }
 
@@ -206,25 +199,32 @@ impl Index {
     }
 }
 
-/// Entries in key order.
-pub(crate) enum IndexScan {
+/// Rows in key order, as they were when the scan began.
+///
+/// Each row is lent until the next one is asked for: a listing walks a thousand of them.
+pub struct RowScan(Scan);
+
+enum Scan {
     /// Nothing lies between the bounds.
     Empty,
     /// From disk.
-    Tree(TreeScan),
+    Tree(Box<TreeScan>),
     /// From memory.
     Memory(MemoryScan),
 }
 
-impl Iterator for IndexScan {
-    type Item = Result<ScannedRow, DiskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Empty => None,
-            Self::Tree(scan) => scan.next(),
-            Self::Memory(scan) => scan.next().map(Ok),
-        }
+impl RowScan {
+    /// The next row. Blocks the thread while it reads the index.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn next_row(&mut self) -> Result<Option<ScannedRow<'_>>, DiskError> {
+        let row = match &mut self.0 {
+            Scan::Empty => None,
+            Scan::Tree(scan) => scan.next()?,
+            Scan::Memory(scan) => scan.next(),
+        };
+        Ok(row.map(|(key, entry)| ScannedRow { key, entry }))
     }
 }
 
@@ -254,8 +254,11 @@ mod tests {
     }
 
     fn all(index: &Index, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let rows = index.scan(from, to).map(Result::unwrap);
-        rows.map(|row| (row.key().to_vec(), row.entry.to_vec())).collect()
+        let (mut scan, mut rows) = (index.scan(from, to).unwrap(), Vec::new());
+        while let Some(row) = scan.next_row().unwrap() {
+            rows.push((row.key().to_vec(), row.entry.to_vec()));
+        }
+        rows
     }
 
     fn bound(kind: u8, key: &str) -> Bound<&[u8]> {
@@ -291,8 +294,8 @@ mod tests {
                 }
             }
             let index = on_disk.as_ref().unwrap();
-            prop_assert_eq!(index.applied().unwrap(), map.applied().unwrap());
-            prop_assert_eq!(index.drops().unwrap(), map.drops().unwrap());
+            prop_assert_eq!(index.applied(), map.applied());
+            prop_assert_eq!(index.drops(), map.drops());
             let (from, to) = (format!("key {from}"), format!("key {to}"));
             prop_assert_eq!(index.get(from.as_bytes()).unwrap(), map.get(from.as_bytes()).unwrap());
             for (from, to) in [(bound(0, ""), bound(0, "")), (bound(kinds.0, &from), bound(kinds.1, &to))] {

@@ -5,9 +5,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use lsm_tree::Slice;
 
-use super::index::{IndexBatch, ROW, ScannedRow};
+use super::index::IndexBatch;
 use crate::disk::log::Placed;
 
 /// The index of rows in memory.
@@ -31,8 +30,8 @@ impl MemoryIndex {
         Self(Mutex::new(self.lock().clone()))
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<Slice> {
-        self.lock().rows.get(key).map(|entry| Slice::new(entry))
+    pub(super) fn get<T>(&self, key: &[u8], found: impl Fn(&[u8]) -> T) -> Option<T> {
+        self.lock().rows.get(key).map(|entry| found(entry))
     }
 
     pub(super) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> MemoryScan {
@@ -41,6 +40,7 @@ impl MemoryIndex {
             rows: self.lock().rows.clone(),
             from: own(from),
             to: own(to),
+            entry: Bytes::new(),
         }
     }
 
@@ -78,25 +78,26 @@ impl MemoryIndex {
 /// Entries in key order, as they were when the scan began.
 pub(crate) struct MemoryScan {
     rows: Arc<BTreeMap<Bytes, Bytes>>,
+    /// Behind the entry that was given last, once one was.
     from: Bound<Bytes>,
     to: Bound<Bytes>,
+    entry: Bytes,
 }
 
-impl Iterator for MemoryScan {
-    type Item = ScannedRow;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl MemoryScan {
+    /// The next key and its entry.
+    pub(super) fn next(&mut self) -> Option<(&[u8], &[u8])> {
         if is_empty(&self.from, &self.to) {
             return None;
         }
         let range = (self.from.as_ref(), self.to.as_ref());
         let (key, entry) = self.rows.range::<Bytes, _>(range).next()?;
-        let row = Some(ScannedRow::new(
-            Slice::from([&[ROW], &key[..]].concat()),
-            Slice::new(entry),
-        ));
-        self.from = Bound::Excluded(key.clone());
-        row
+        let (key, entry) = (key.clone(), entry.clone());
+        (self.from, self.entry) = (Bound::Excluded(key), entry);
+        match &self.from {
+            Bound::Excluded(key) => Some((key, &self.entry)),
+            _ => None,
+        }
     }
 }
 

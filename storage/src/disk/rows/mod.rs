@@ -2,14 +2,13 @@
 
 mod apply;
 mod compaction;
-mod flusher;
 mod index;
 mod memory_index;
 mod record;
 mod recover;
 #[cfg(test)]
 mod simulation_tests;
-mod tree_index;
+mod tree;
 
 use std::io;
 use std::ops::Bound;
@@ -19,8 +18,8 @@ use std::sync::Arc;
 use apply::{RowApply, RowNote, frame_of};
 use bytes::Bytes;
 use compaction::Compactor;
-pub use index::ScannedRow;
-use index::{Index, IndexScan, RowPlace};
+use index::{Index, RowPlace};
+pub use index::{RowScan, ScannedRow};
 use record::Record;
 #[cfg(any(test, feature = "simulation"))]
 pub(super) use record::read_hostile;
@@ -172,7 +171,7 @@ impl Rows {
     }
 
     /// Rows in key order, as they are now; the log is not touched.
-    pub(crate) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> IndexScan {
+    pub(crate) fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<RowScan, DiskError> {
         self.index.scan(from, to)
     }
 
@@ -392,10 +391,9 @@ fn find_whole<T>(
 ) -> Result<Option<(RowId, KnownOr<T>)>, DiskError> {
     let mut gone = None;
     for _ in 0..LOOKUPS_MAX {
-        let Some(entry) = index.get(key)? else {
+        let Some(place) = index.get(key)? else {
             return Ok(None);
         };
-        let place = RowPlace::of(&entry).ok_or_else(|| DiskError::Index("entry of a row".into()))?;
         let id = RowId::of(&place);
         if let Some(known) = known(id) {
             return Ok(Some((id, Ok(known))));

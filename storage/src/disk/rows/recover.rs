@@ -7,7 +7,7 @@ use super::apply::{RecordNote, RowApply};
 use super::index::{Index, IndexBatch};
 use super::memory_index::MemoryIndex;
 use super::record::Record;
-use super::tree_index::TreeIndex;
+use super::tree::TreeIndex;
 use super::{KIND_ACCEPT_LOSS, KIND_ROWS};
 use crate::disk::DiskError;
 use crate::disk::log::{Bodies, Damage, LogOptions, LogWriter, Placed, ScanFrom, Scanned, open_log};
@@ -70,7 +70,7 @@ pub(super) fn recover(
 ) -> Result<Recovered, DiskError> {
     let opened = at
         .open()
-        .and_then(|index| Ok((index.applied()?, index.reached_lsn()?, index)));
+        .map(|index| (index.applied(), index.reached_lsn(), index));
     let proven = match opened {
         Ok((Some(applied), reached_lsn, index)) => {
             match replay(medium, options, Arc::new(index), Some(applied), reached_lsn) {
@@ -115,7 +115,7 @@ fn rebuild(
     let index = Arc::new(at.renew()?);
     let recovered = replay(medium, options, index, None, proven)?;
     // A log without a row needs no index: the first start rebuilds nothing.
-    let rebuilt = recovered.index.applied()?.is_some() || !recovered.losses.is_empty();
+    let rebuilt = recovered.index.applied().is_some() || !recovered.losses.is_empty();
     if rebuilt {
         tracing::info!("row index rebuilt from the log");
     }
@@ -130,7 +130,7 @@ fn replay(
     durable_lsn: u64,
 ) -> Result<Recovered, DiskError> {
     let mut replay = Replay {
-        apply: RowApply::new(index.clone())?,
+        apply: RowApply::new(index.clone()),
         batch: IndexBatch::default(),
         index,
         losses: Vec::new(),

@@ -136,7 +136,7 @@ impl World {
         let moves = |moving| opened.owner.decide(RowNote::Move(moving));
         if rewrite(&segments, segment, older, moves, |_: Duration| true)? == Moved::All {
             opened.owner.forget(segment)?;
-            let drops = opened.index.drops()?;
+            let drops = opened.index.drops();
             assert!(drops.iter().all(|(dropped, _)| *dropped != segment));
         }
         Ok(())
@@ -145,12 +145,11 @@ impl World {
     fn read(&mut self) -> Result<Model, DiskError> {
         let opened = self.opened();
         let segments = opened.owner.writer.segments().clone();
-        let scan = opened
+        let mut scan = opened
             .index
-            .scan(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+            .scan(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded)?;
         let mut rows = Model::new();
-        for entry in scan {
-            let entry = entry?;
+        while let Some(entry) = scan.next_row()? {
             let value = row(&opened.index, &segments, entry.key())?.unwrap();
             rows.insert(entry.key().to_vec(), value);
         }

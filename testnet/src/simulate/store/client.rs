@@ -14,7 +14,7 @@ use storage::model::{
 };
 use storage::{
     Claims, CompleteUpload, CompletedPart, CopyObject, DeleteTarget, ListObjects, NewObject, NewUpload,
-    Object, ObjectBody, ObjectPage, Store, StoreError,
+    Object, ObjectBody, Store, StoreError,
 };
 
 use super::history::{Answer, Ask, History, Key, Open};
@@ -453,13 +453,9 @@ impl Client {
                 max: 2,
                 ..ListObjects::default()
             };
-            let ObjectPage { objects, next, .. } = self.store.list_objects(bucket, list).await?;
-            listed.extend(
-                objects
-                    .into_iter()
-                    .map(|object| (object.key.as_str().to_owned(), object.etag)),
-            );
-            match next {
+            let page = self.store.list_objects(bucket, list).await?;
+            listed.extend(page.objects().map(|(key, facts)| (key.to_owned(), facts.etag)));
+            match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(listed),
             }

@@ -1,14 +1,19 @@
-//! Flushes and compacts the index of rows in a thread of its own.
+//! Flushes memtables and merges tables of the index of rows in a thread of its own.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use super::tree_index::RowTree;
+use super::levels::Writers;
+use super::store::TreeStore;
 use crate::disk::DiskError;
 
 /// Memtables that may wait to be flushed; then writers wait.
 const WAITING_MAX: usize = 3;
+
+/// Without a flush for so long, nobody is taken to write.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The thread that flushes, owned.
 pub(super) struct Flusher {
@@ -17,7 +22,7 @@ pub(super) struct Flusher {
 }
 
 struct Shared {
-    tree: Arc<RowTree>,
+    store: Arc<TreeStore>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -35,9 +40,9 @@ impl Flusher {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(tree: Arc<RowTree>) -> io::Result<Self> {
+    pub(super) fn start(store: Arc<TreeStore>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            tree,
+            store,
             // An earlier run may have ended before its tables were in order.
             state: Mutex::new(State {
                 wanted: true,
@@ -63,7 +68,7 @@ impl Flusher {
         let mut state = self.shared.lock();
         state.wanted = true;
         self.shared.changed.notify_all();
-        while self.shared.tree.waiting() > WAITING_MAX {
+        while self.shared.store.waiting() > WAITING_MAX {
             if state.failed {
                 return Err(DiskError::Index("it cannot be flushed".into()));
             }
@@ -94,27 +99,52 @@ impl Shared {
 
     fn serve(&self) {
         let _ended = Ended(self);
-        while self.wait() {
-            let flushed = self.tree.flush();
-            if let Err(error) = &flushed {
-                // The memtable stays, and so does the log it came from: tried again with the next one.
-                tracing::warn!(%error, "row index not flushed");
-            }
-            self.lock().failed = flushed.is_err();
-            self.changed.notify_all();
-            if let Err(error) = self.tree.compact() {
-                tracing::warn!(%error, "row index not compacted");
-            }
+        let mut tidy = false;
+        while let Some(writers) = self.wait(tidy) {
+            // Memtables that become complete during a merge are flushed before the next one.
+            while self.flush() && self.merge(writers) {}
+            tidy = writers == Writers::Quiet;
         }
     }
 
-    /// Waits for work; false once stopped.
-    fn wait(&self) -> bool {
+    /// False if it failed: the next flush tries again.
+    fn flush(&self) -> bool {
+        let flushed = self.store.flush();
+        if let Err(error) = &flushed {
+            // The memtable stays, and so does the log it came from.
+            tracing::warn!(%error, "row index not flushed");
+        }
+        self.lock().failed = flushed.is_err();
+        self.changed.notify_all();
+        flushed.is_ok()
+    }
+
+    /// Does one merge that is due; false if there is no more to do for now.
+    fn merge(&self, writers: Writers) -> bool {
+        let merged = self.store.merge(writers, &|| self.lock().stop);
+        merged.unwrap_or_else(|error| {
+            tracing::warn!(%error, "tables of the row index not merged");
+            false
+        })
+    }
+
+    /// Waits for work, or unless all is `tidy` until nobody has written for a while; `None` once stopped.
+    fn wait(&self, tidy: bool) -> Option<Writers> {
         let idle = |state: &mut State| !state.wanted && !state.stop;
-        let waited = self.changed.wait_while(self.lock(), idle);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = if tidy {
+            let waited = self.changed.wait_while(self.lock(), idle);
+            waited.unwrap_or_else(PoisonError::into_inner)
+        } else {
+            let waited = self.changed.wait_timeout_while(self.lock(), QUIET, idle);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        };
+        let writers = if state.wanted {
+            Writers::Busy
+        } else {
+            Writers::Quiet
+        };
         state.wanted = false;
-        !state.stop
+        (!state.stop).then_some(writers)
     }
 }
 
