@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::Store;
 use storage::model::{Bucket, BucketName, ObjectKey, Timestamp, WriteCondition};
+use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
@@ -204,7 +204,17 @@ impl Gateway {
             uri: uri.clone(),
             head,
         };
-        let (call, operation, payload) = self.understand(parts, id).map_err(refuse)?;
+        let again = self.store.is_meshed().then(|| parts.clone());
+        let understood = match (self.understand(parts, id), again) {
+            // The key may have been made by another member a moment ago.
+            (Err(error), Some(parts))
+                if error.code() == S3Code::InvalidAccessKeyId && self.store.hear_news().await =>
+            {
+                self.understand(parts, id)
+            }
+            (understood, _) => understood,
+        };
+        let (call, operation, payload) = understood.map_err(refuse)?;
         let over = match operation {
             Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
             _ => ChecksumOver::Body,
@@ -335,7 +345,7 @@ impl Call {
         body: RequestBody,
     ) -> S3Result<Reply> {
         use BucketOperation as Op;
-        let bucket = self.bucket(&name)?;
+        let bucket = self.bucket(&name).await?;
         self.allow(&bucket, None, Rule::of_bucket(operation))?;
         match operation {
             Op::HeadBucket => Ok(ops::head_bucket(self)),
@@ -370,7 +380,7 @@ impl Call {
         body: RequestBody,
     ) -> S3Result<Reply> {
         use ObjectOperation as Op;
-        let bucket = self.bucket(&name)?;
+        let bucket = self.bucket(&name).await?;
         let rules = (
             Rule::of_object(operation, false),
             Rule::of_object(operation, true),
@@ -405,17 +415,19 @@ impl Call {
     ///
     /// # Errors
     /// `NoSuchBucket`, `AccessDenied`.
-    pub(crate) fn bucket(&self, name: &BucketName) -> S3Result<Arc<Bucket>> {
-        self.bucket_of_owner(name, "x-amz-expected-bucket-owner")
+    pub(crate) async fn bucket(&self, name: &BucketName) -> S3Result<Arc<Bucket>> {
+        self.bucket_of_owner(name, "x-amz-expected-bucket-owner").await
     }
 
     /// As [`Self::bucket`], with the owner expected in this header.
-    pub(crate) fn bucket_of_owner(&self, name: &BucketName, owner: &str) -> S3Result<Arc<Bucket>> {
-        let bucket = self
-            .gateway
-            .store
-            .bucket(name)
-            .map_err(|error| S3Error::from(error).field("BucketName", name.as_str()))?;
+    pub(crate) async fn bucket_of_owner(&self, name: &BucketName, owner: &str) -> S3Result<Arc<Bucket>> {
+        let store = &self.gateway.store;
+        let found = match store.bucket(name) {
+            // Another member may have created it a moment ago.
+            Err(StoreError::NoSuchBucket) if store.hear_news().await => store.bucket(name),
+            found => found,
+        };
+        let bucket = found.map_err(|error| S3Error::from(error).field("BucketName", name.as_str()))?;
         match self.headers.get(owner) {
             Some(expected) if expected.as_bytes() != bucket.owner.as_str().as_bytes() => {
                 Err(S3Error::new(S3Code::AccessDenied))

@@ -16,6 +16,8 @@ pub mod simulation;
 mod store;
 mod tasks;
 
+#[cfg(any(test, feature = "simulation"))]
+pub use cluster::mesh::Voters;
 pub use cluster::mesh::{Membership, Welcome};
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};

@@ -59,7 +59,9 @@ impl Source {
 
     /// Opens the source for whoever may read it, if its conditions hold.
     async fn open(&self, call: &Call) -> S3Result<Object> {
-        let bucket = call.bucket_of_owner(&self.bucket, "x-amz-source-expected-bucket-owner")?;
+        let bucket = call
+            .bucket_of_owner(&self.bucket, "x-amz-source-expected-bucket-owner")
+            .await?;
         let version = self.version.map(|version| version.to_string());
         let rules = (Rule::COPY_SOURCE, Rule::COPY_SOURCE_VERSION);
         call.allow_version(&bucket, &self.key, version.as_deref(), rules)?;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::peers::Peers;
-use super::registers::{Machine, ROOT_PARTITION, Registers, ScannedKey, record};
+use super::registers::{Machine, ROOT_PARTITION, Registers, Scanned, ScannedKey, record};
 use super::unsettled::Unsettled;
 use crate::StoreError;
 use crate::disk::{Disk, Found, RowId, RowWrite, ScannedRow};
@@ -169,6 +169,20 @@ impl Partitions {
         }
         rows.truncate(most);
         Ok(rows)
+    }
+
+    /// Rows of a range with their summaries, whoever wrote them: about so many, and where to go on.
+    ///
+    /// # Errors
+    /// As [`Self::current`].
+    pub(crate) async fn listed(
+        &self,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        most: usize,
+    ) -> Result<Scanned, StoreError> {
+        let (from, to) = (Key::from(from), Key::from(to));
+        self.registers.scan(OF_KEYS, (&from, &to), most).await
     }
 
     /// Whether this disk alone is the truth about every row.

@@ -168,9 +168,13 @@ impl Store {
 impl Inner {
     /// Submits a command about the directory.
     pub(super) async fn submit_root(&self, command: RootCommand) -> Result<Outcome, StoreError> {
-        self.directory
+        let outcome = self
+            .directory
             .submit(&self.partitions, &self.keyring, command)
-            .await
+            .await?;
+        // The others hear of it before long; until then whoever misses something asks.
+        self.partitions.registers().wake(&self.others());
+        Ok(outcome)
     }
 
     async fn change_bucket(

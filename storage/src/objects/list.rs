@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::cluster::summary_of;
-use crate::disk::ScannedRow;
 use crate::model::{Bucket, BucketId, ChecksumAlgorithm, ETag, StorageClass, Timestamp, row_key, summary};
 use crate::{Store, StoreError};
 
-use super::roll_up::{Query, Table, roll_up};
+use super::roll_up::{Met, Page, Query, Table, roll_up, roll_up_all};
 
 /// Bytes of a key, about, so that those of a page are gathered without growing their place often.
 const KEY_BYTES: usize = 48;
@@ -81,29 +79,34 @@ impl Store {
     /// # Errors
     /// The disk fails.
     pub async fn list_objects(&self, bucket: &Bucket, list: ListObjects) -> Result<ObjectPage, StoreError> {
-        let (disk, bucket) = (self.0.disk.clone(), bucket.id);
+        let mut objects = Objects {
+            bucket: bucket.id,
+            keys: String::with_capacity(list.max * KEY_BYTES),
+        };
+        if !self.0.partitions.decides_alone() {
+            let query = list.query();
+            let from = query.start(&objects, list.after.as_deref());
+            let page = roll_up_all(&self.0.partitions, &mut objects, &query, from).await?;
+            return Ok(objects.page(page));
+        }
+        let disk = self.0.disk.clone();
         let page = move || {
-            let query = Query {
-                prefix: &list.prefix,
-                delimiter: list.delimiter.as_deref(),
-                max: list.max,
-            };
-            let mut objects = Objects {
-                bucket,
-                keys: String::with_capacity(list.max * KEY_BYTES),
-            };
+            let query = list.query();
             let from = query.start(&objects, list.after.as_deref());
             let page = roll_up(&disk, &mut objects, &query, from)?;
-            let keys = objects.keys;
-            let next = page.next(|last| keys.get(last.key.clone()).unwrap_or_default().to_owned());
-            Ok(ObjectPage {
-                listed: page.items,
-                keys,
-                prefixes: page.prefixes,
-                next,
-            })
+            Ok(objects.page(page))
         };
         self.0.disk.run(page).await?
+    }
+}
+
+impl ListObjects {
+    fn query(&self) -> Query<'_> {
+        Query {
+            prefix: &self.prefix,
+            delimiter: self.delimiter.as_deref(),
+            max: self.max,
+        }
     }
 }
 
@@ -114,18 +117,40 @@ struct Objects {
     keys: String,
 }
 
+impl Objects {
+    fn page(self, page: Page<Listed>) -> ObjectPage {
+        let keys = self.keys;
+        let next = page.next(|last| keys.get(last.key.clone()).unwrap_or_default().to_owned());
+        ObjectPage {
+            listed: page.items,
+            keys,
+            prefixes: page.prefixes,
+            next,
+        }
+    }
+}
+
 impl Table for Objects {
     type Item = Listed;
+    type More = ();
 
     fn rows_with(&self, prefix: &str) -> Vec<u8> {
         row_key::object(self.bucket, prefix)
     }
 
-    fn key<'a>(&self, row: ScannedRow<'a>) -> Option<Cow<'a, str>> {
+    fn key<'a>(&self, row: Met<'a>) -> Option<Cow<'a, str>> {
         object_key(row)
     }
 
-    fn items(&mut self, row: ScannedRow<'_>, key: &str, items: &mut Vec<Listed>) -> Result<(), StoreError> {
+    fn more_here(&self, _: Met<'_>) -> Result<Option<()>, StoreError> {
+        Ok(Some(()))
+    }
+
+    async fn more(&self, _: Met<'_>) -> Result<Option<()>, StoreError> {
+        Ok(Some(()))
+    }
+
+    fn items(&mut self, row: Met<'_>, key: &str, (): (), items: &mut Vec<Listed>) -> Result<(), StoreError> {
         let summary = decode_summary(row)?;
         if !summary.delete_marker {
             let start = self.keys.len();
@@ -139,14 +164,14 @@ impl Table for Objects {
     }
 }
 
-pub(super) fn object_key(row: ScannedRow<'_>) -> Option<Cow<'_, str>> {
-    std::str::from_utf8(row.key().get(row_key::OBJECT_KEY_AT..)?)
+pub(super) fn object_key(row: Met<'_>) -> Option<Cow<'_, str>> {
+    std::str::from_utf8(row.key.get(row_key::OBJECT_KEY_AT..)?)
         .ok()
         .map(Into::into)
 }
 
-pub(super) fn decode_summary(row: ScannedRow<'_>) -> Result<summary::Summary, StoreError> {
-    summary::decode(summary_of(row)).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
+pub(super) fn decode_summary(row: Met<'_>) -> Result<summary::Summary, StoreError> {
+    summary::decode(row.summary).ok_or_else(|| StoreError::Damaged("summary of a row".into()))
 }
 
 impl ListedFacts {

@@ -1,11 +1,12 @@
 //! Lists versions and delete markers: by key, newest first within a key.
 
-use std::ops::Bound::Included;
+use std::borrow::Cow;
+use std::ops::Bound::{self, Included};
 use std::sync::Arc;
 
 use super::list::{ListedFacts, decode_summary, object_key};
-use super::roll_up::{Query, Table, roll_up};
-use crate::disk::ScannedRow;
+use super::roll_up::{Met, Page, Query, Table, roll_up, roll_up_all};
+use crate::model::summary::Summary;
 use crate::model::{Bucket, BucketId, ObjectKey, ObjectRow, SealedVersion, VersionId, row_key};
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -61,35 +62,54 @@ impl Store {
         bucket: &Bucket,
         list: ListVersions,
     ) -> Result<VersionPage, StoreError> {
-        let (inner, bucket) = (self.0.clone(), bucket.id);
+        let mut versions = Versions {
+            inner: self.0.clone(),
+            bucket: bucket.id,
+            marker: list.after.clone().zip(list.after_version),
+        };
+        if !self.0.partitions.decides_alone() {
+            let query = list.query();
+            let from = list.from(&versions, &query);
+            let page = roll_up_all(&self.0.partitions, &mut versions, &query, from).await?;
+            return Ok(page_of(page));
+        }
+        let disk = self.0.disk.clone();
         let page = move || {
-            let query = Query {
-                prefix: &list.prefix,
-                delimiter: list.delimiter.as_deref(),
-                max: list.max,
-            };
-            let marker = list.after.clone().zip(list.after_version);
-            let mut versions = Versions {
-                inner: inner.clone(),
-                bucket,
-                marker,
-            };
-            let from = match &versions.marker {
-                Some((key, _)) => Included(row_key::object(bucket, key.as_str().max(&list.prefix))),
-                None => query.start(&versions, list.after.as_deref()),
-            };
-            let page = roll_up(&inner.disk, &mut versions, &query, from)?;
-            let next = page.next_of(
-                |version| (version.key.as_str().to_owned(), Some(version.version)),
-                |prefix| (prefix.to_owned(), None),
-            );
-            Ok(VersionPage {
-                versions: page.items,
-                prefixes: page.prefixes,
-                next,
-            })
+            let query = list.query();
+            let from = list.from(&versions, &query);
+            roll_up(&disk, &mut versions, &query, from).map(page_of)
         };
         self.0.disk.run(page).await?
+    }
+}
+
+impl ListVersions {
+    fn query(&self) -> Query<'_> {
+        Query {
+            prefix: &self.prefix,
+            delimiter: self.delimiter.as_deref(),
+            max: self.max,
+        }
+    }
+
+    /// Where the page begins.
+    fn from(&self, versions: &Versions, query: &Query<'_>) -> Bound<Vec<u8>> {
+        match &versions.marker {
+            Some((key, _)) => Included(row_key::object(versions.bucket, key.as_str().max(&self.prefix))),
+            None => query.start(versions, self.after.as_deref()),
+        }
+    }
+}
+
+fn page_of(page: Page<ListedVersion>) -> VersionPage {
+    let next = page.next_of(
+        |version| (version.key.as_str().to_owned(), Some(version.version)),
+        |prefix| (prefix.to_owned(), None),
+    );
+    VersionPage {
+        versions: page.items,
+        prefixes: page.prefixes,
+        next,
     }
 }
 
@@ -103,19 +123,39 @@ struct Versions {
 
 impl Table for Versions {
     type Item = ListedVersion;
+    type More = Versioned;
 
     fn rows_with(&self, prefix: &str) -> Vec<u8> {
         row_key::object(self.bucket, prefix)
     }
 
-    fn key<'a>(&self, row: ScannedRow<'a>) -> Option<std::borrow::Cow<'a, str>> {
+    fn key<'a>(&self, row: Met<'a>) -> Option<Cow<'a, str>> {
         object_key(row)
+    }
+
+    fn more_here(&self, row: Met<'_>) -> Result<Option<Versioned>, StoreError> {
+        let summary = decode_summary(row)?;
+        if summary.only_null {
+            return Ok(Some(Versioned::OnlyNull(summary)));
+        }
+        let row = self.inner.partitions.read::<ObjectRow>(row.key)?;
+        Ok(row.map(Versioned::Several))
+    }
+
+    async fn more(&self, row: Met<'_>) -> Result<Option<Versioned>, StoreError> {
+        let summary = decode_summary(row)?;
+        if summary.only_null {
+            return Ok(Some(Versioned::OnlyNull(summary)));
+        }
+        let row = self.inner.partitions.current::<ObjectRow>(row.key).await?;
+        Ok(row.map(Versioned::Several))
     }
 
     fn items(
         &mut self,
-        row: ScannedRow<'_>,
+        _: Met<'_>,
         key: &str,
+        versioned: Versioned,
         items: &mut Vec<ListedVersion>,
     ) -> Result<(), StoreError> {
         let after = self
@@ -123,21 +163,20 @@ impl Table for Versions {
             .as_ref()
             .filter(|(marker, _)| marker == key)
             .map(|(_, version)| *version);
-        let summary = decode_summary(row)?;
-        if summary.only_null {
-            if after.is_none() {
-                items.push(ListedVersion {
-                    key: parse_key(key)?,
-                    facts: ListedFacts::of(&summary),
-                    version: VersionId::Null,
-                    latest: true,
-                    delete_marker: summary.delete_marker,
-                });
+        let row = match versioned {
+            Versioned::OnlyNull(summary) => {
+                if after.is_none() {
+                    items.push(ListedVersion {
+                        key: parse_key(key)?,
+                        facts: ListedFacts::of(&summary),
+                        version: VersionId::Null,
+                        latest: true,
+                        delete_marker: summary.delete_marker,
+                    });
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        let Some(row) = self.inner.partitions.read::<ObjectRow>(row.key())? else {
-            return Ok(());
+            Versioned::Several(row) => row,
         };
         let skip = after.map_or(0, |after| {
             row.versions
@@ -150,6 +189,14 @@ impl Table for Versions {
         }
         Ok(())
     }
+}
+
+/// What is known of the versions of an object.
+enum Versioned {
+    /// It has but one, by its summary.
+    OnlyNull(Summary),
+    /// All of them.
+    Several(ObjectRow),
 }
 
 fn parse_key(key: &str) -> Result<ObjectKey, StoreError> {

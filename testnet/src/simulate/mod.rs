@@ -1,6 +1,7 @@
 //! Runs what Warren is made of in simulated worlds: one seed is one schedule, and a seed that fails fails again.
 
 mod linear;
+mod mesh;
 mod registers;
 mod store;
 
@@ -18,7 +19,15 @@ pub(crate) enum Simulation {
     Mutants(registers::MutantsOptions),
     /// Whole stores on a simulated disk that crashes, fills up and fails
     Store(store::Options),
+    /// Several stores that are one mesh, while voters come and go, links are cut and power fails
+    Mesh(store::Options),
 }
+
+/// Several stores.
+const MESH: store::What = store::What {
+    name: "mesh",
+    run: mesh::run,
+};
 
 /// Simulates; exit code 1 says that a promise was broken.
 ///
@@ -28,6 +37,7 @@ pub(crate) fn simulate(simulation: &Simulation) -> Result<ExitCode> {
     match simulation {
         Simulation::Registers(options) => registers::registers(options),
         Simulation::Mutants(options) => registers::mutants(options),
-        Simulation::Store(options) => store::simulate(options),
+        Simulation::Store(options) => store::simulate(store::STORE, options),
+        Simulation::Mesh(options) => store::simulate(MESH, options),
     }
 }

@@ -8,17 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::StoreError;
 use crate::cluster::HeardRow;
 use crate::register::{Configs, Key};
 use crate::store::Inner;
+use crate::{Store, StoreError};
 
 /// How long a copy may go unread while nobody says that something changed.
 const EVERY: Duration = Duration::from_secs(10);
+/// Whoever names buckets and keys that do not exist has the rows read so often at most.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
+/// How long somebody who misses something waits for them.
+const ASKED_FOR: Duration = Duration::from_secs(3);
 /// Partitions whose epochs are adopted at a time.
 const ADOPTIONS_AT_ONCE: usize = 32;
 
@@ -26,6 +30,8 @@ const ADOPTIONS_AT_ONCE: usize = 32;
 #[derive(Default)]
 pub(crate) struct Feed {
     heard: Mutex<BTreeMap<Key, HeardRow>>,
+    /// When somebody who missed something last had them read.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Feed {
@@ -34,7 +40,18 @@ impl Feed {
         let heard = rows.iter().map(|row| (row.key.clone(), row.clone()));
         Self {
             heard: Mutex::new(heard.collect()),
+            asked: Mutex::default(),
         }
+    }
+
+    /// Whether it is time to read them for somebody who misses something.
+    fn may_ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = asked.is_none_or(|last| last.elapsed() >= ASKED_EVERY);
+        if is_time {
+            *asked = Some(Instant::now());
+        }
+        is_time
     }
 
     fn heard(&self) -> BTreeMap<Key, HeardRow> {
@@ -77,6 +94,21 @@ pub(crate) async fn refresh(inner: &Arc<Inner>) -> Result<(), StoreError> {
     *inner.feed.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
     adopt_all(inner).await;
     Ok(())
+}
+
+impl Store {
+    /// Whether other members may know something that this one has not heard of yet.
+    pub fn is_meshed(&self) -> bool {
+        self.0.is_meshed()
+    }
+
+    /// Reads all root rows for somebody who misses a bucket or a key; whether that was done.
+    pub async fn hear_news(&self) -> bool {
+        if !self.0.is_meshed() || !self.0.feed.may_ask() {
+            return false;
+        }
+        matches!(timeout(ASKED_FOR, refresh(&self.0)).await, Ok(Ok(())))
+    }
 }
 
 /// Adopts the newest epoch of every partition that root rows tell.

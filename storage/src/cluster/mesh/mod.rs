@@ -19,4 +19,6 @@ mod view;
 pub(crate) use members::first_config;
 pub use members::{Membership, Welcome};
 pub(crate) use presence::Presences;
+#[cfg(any(test, feature = "simulation"))]
+pub use reshape::Voters;
 pub(crate) use view::Mesh;

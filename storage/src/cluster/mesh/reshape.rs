@@ -238,7 +238,9 @@ async fn propose(inner: &Arc<Inner>, view: &View) -> Result<bool, StoreError> {
     };
     match placement::propose(&mesh) {
         Ok(proposal) => {
-            let Some(next) = proposal.next else { return Ok(false) };
+            let Some(next) = proposal.next else {
+                return Ok(false);
+            };
             info!(reasons = ?proposal.reasons, "a new assignment");
             inner.assign(view, &next).await
         }
@@ -258,9 +260,7 @@ impl Inner {
             .map_or(0, |assignment| assignment.version);
         let bytes = bytes::Bytes::from(next.encode());
         let key = MeshKey::Assignment;
-        self.mesh
-            .replace(&self.partitions, key, Some(&bytes), from)
-            .await
+        self.mesh.replace(&self.partitions, key, Some(&bytes), from).await
     }
 
     /// Whether this member leads changes: it votes in the root partition, and nobody of a lower number that does is here.
@@ -306,4 +306,68 @@ fn newest(configs: &Configs) -> (Epoch, BTreeSet<MemberId>) {
 
 fn is_joint(configs: &Configs) -> bool {
     newest_of(configs).is_some_and(|(_, config)| config.new.is_some())
+}
+
+/// Who votes in each partition, by the epochs a member has adopted.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voters(Vec<(Epoch, Option<Arc<crate::register::Config>>)>);
+
+#[cfg(any(test, feature = "simulation"))]
+impl Voters {
+    /// Whether no change is under way.
+    pub fn is_settled(&self) -> bool {
+        let is_stable = |config: &Option<Arc<crate::register::Config>>| {
+            config.as_ref().is_some_and(|config| config.new.is_none())
+        };
+        self.0.iter().all(|(_, config)| is_stable(config))
+    }
+}
+
+/// What only simulations may ask of a mesh.
+#[cfg(any(test, feature = "simulation"))]
+impl crate::Store {
+    /// Who votes, as far as this member has adopted it.
+    pub fn voters(&self) -> Voters {
+        let registers = self.0.partitions.registers();
+        let of = |partition| {
+            let epoch = registers.epoch(partition);
+            (epoch, registers.configs(partition).get(epoch).cloned())
+        };
+        Voters((0..=ROOT_PARTITION).map(of).collect())
+    }
+
+    /// Wants all rows on these members, without waiting until they have settled; says whether that is wanted now.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few members answer.
+    pub async fn reassign(&self, to: &[MemberId]) -> Result<bool, StoreError> {
+        feed::refresh(&self.0).await?;
+        let view = self.0.mesh.view();
+        let long_ago = Timestamp::from_millis(0);
+        let chosen = view.members.iter().filter(|(member, _)| to.contains(member));
+        let members: Vec<Member> = chosen
+            .map(|(member, row)| Member {
+                node: Node {
+                    member: *member,
+                    zone: row.value.zone.clone(),
+                    capacity: row.value.capacity,
+                    role: row.value.role,
+                },
+                presence: placement::Presence::Here { since: long_ago },
+                draining: false,
+            })
+            .collect();
+        let proposal = placement::propose(&placement::Mesh {
+            members: &members,
+            policy: &Policy::default(),
+            current: None,
+            stored: 0,
+            now: Timestamp::now(),
+        });
+        match proposal.map(|proposal| proposal.next) {
+            Ok(Some(next)) => self.0.assign(&view, &next).await,
+            Ok(None) | Err(_) => Ok(false),
+        }
+    }
 }

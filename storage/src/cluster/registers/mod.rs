@@ -19,7 +19,7 @@ pub(crate) use bell::Bell;
 use bytes::Bytes;
 use partition::{Commit, Fed, Partition};
 pub(crate) use reconfigure::Standing;
-pub(crate) use scan::ScannedKey;
+pub(crate) use scan::{Scanned, ScannedKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;

@@ -1,7 +1,7 @@
 //! What one seed decides before its schedule begins.
 
 use storage::model::MemberId;
-use storage::register::Votes;
+use storage::register::{Broken, Mutant, Votes};
 
 use crate::dice::Dice;
 
@@ -56,12 +56,50 @@ pub(super) struct Plan {
     pub(super) is_prompt: bool,
 }
 
+/// Plans that are drawn until one suits a broken rule.
+const DRAWS_MAX: usize = 200;
+
 impl Plan {
-    pub(super) fn random(dice: &mut Dice) -> Self {
+    /// Any plan; where a rule is broken, one in which that may matter.
+    pub(super) fn random(dice: &mut Dice, broken: Broken) -> Self {
+        let mut plan = Self::any(dice);
+        for _ in 0..DRAWS_MAX {
+            if plan.may_show(broken) {
+                break;
+            }
+            plan = Self::any(dice);
+        }
+        plan.forgets |= broken.is(Mutant::Amnesia);
+        plan
+    }
+
+    fn any(dice: &mut Dice) -> Self {
         match dice.chance(0.6) {
             true => Self::changing(dice),
             false => Self::still(dice),
         }
+    }
+
+    fn may_show(&self, broken: Broken) -> bool {
+        let needs = |mutant, holds: bool| !broken.is(mutant) || holds;
+        needs(Mutant::RejoinWithRows, self.sleeper.is_some())
+            && needs(
+                Mutant::ReadInOldEpoch,
+                self.changes > 1 && self.adopts < 0.4 && self.readers > 0.5,
+            )
+            && needs(
+                Mutant::EpochWithoutFences,
+                self.changes > 0 && self.fences > 0.2 && self.uploads > 0.5,
+            )
+            && needs(Mutant::ReplyBeforeSync, self.crashes > 0.05 && self.changes == 0)
+            && needs(Mutant::ConfirmByOldAcks, self.changes == 0 && self.loyalty < 0.5)
+            && needs(
+                Mutant::DropWithoutPromise,
+                self.changes == 0 && !self.forgets && self.first.members().count() > 2,
+            )
+            && needs(Mutant::SyncWithoutBarrier, self.changes > 0 && self.adopts < 0.2)
+            && needs(Mutant::OutsiderAnswers, self.changes > 1)
+            && needs(Mutant::Amnesia, self.first.members().count() == 3)
     }
 
     /// Nobody comes or goes.

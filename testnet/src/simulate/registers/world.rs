@@ -50,8 +50,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, broken: Broken, is_traced: bool) -> Self {
         let mut dice = Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 77);
-        let mut plan = Plan::random(&mut dice);
-        plan.forgets |= broken.is(Mutant::Amnesia);
+        let plan = Plan::random(&mut dice, broken);
         let weather = Weather::random(&mut dice, plan.pool);
         let configs = Configs::first(Config::stable(plan.first.clone()));
         let ids = (0_u32..).map(MemberId).take(plan.pool);

@@ -14,7 +14,7 @@ const LOOKS_MAX: usize = 200;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Every object is read and every bucket is listed, and both agree.
-pub(super) async fn everything_is_read(client: &Client) -> Result<(), String> {
+pub(crate) async fn everything_is_read(client: &Client) -> Result<(), String> {
     for bucket in client.store.buckets() {
         let mut found = BTreeMap::new();
         for number in 0..client.keys {

@@ -53,11 +53,11 @@ pub(super) struct Open {
 
 /// All keys since they were settled last.
 #[derive(Default)]
-pub(super) struct History {
+pub(crate) struct History {
     clock: u64,
     keys: BTreeMap<Key, KeyHistory>,
     /// Answers checked so far.
-    pub(super) checked: u64,
+    pub(crate) checked: u64,
 }
 
 struct KeyHistory {
@@ -145,7 +145,7 @@ impl History {
     ///
     /// # Errors
     /// No order of events explains the answers of some key; says which and how.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
         for (key, history) in &mut self.keys {
             self.checked += history.events.len() as u64;
             let possible = after(&history.possible, &history.events)?;

@@ -1,6 +1,6 @@
 //! Whole stores on simulated disks: thousands of schedules a minute, each repeatable by its seed.
 
-mod check;
+pub(super) mod check;
 mod client;
 mod history;
 mod plan;
@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use world::Outcome;
+
+pub(super) use client::{Client, Noted};
+pub(super) use plan::Plan;
+pub(super) use world::{Outcome, owner};
 
 /// How many schedules to run, and which.
 #[derive(Args)]
@@ -34,8 +37,21 @@ pub(crate) struct Options {
     threads: Option<usize>,
 }
 
+/// What is simulated: its name on the command line, and one schedule of it.
+#[derive(Clone, Copy)]
+pub(crate) struct What {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(u64) -> Outcome,
+}
+
+/// A store alone.
+pub(crate) const STORE: What = What {
+    name: "store",
+    run: world::run,
+};
+
 /// Runs schedules until one fails or all are done; says whether all promises held.
-pub(crate) fn simulate(options: &Options) -> Result<ExitCode> {
+pub(crate) fn simulate(what: What, options: &Options) -> Result<ExitCode> {
     let first = match options.seed {
         Some(seed) => seed,
         None => u64::from(fresh_seed()?),
@@ -45,12 +61,13 @@ pub(crate) fn simulate(options: &Options) -> Result<ExitCode> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     println!(
-        "simulate store: up to {} schedules from seed {first}",
-        options.seeds
+        "simulate {}: up to {} schedules from seed {first}",
+        what.name, options.seeds
     );
     let began = Instant::now();
     let time = Duration::from_secs(options.seconds.unwrap_or(u64::MAX));
     let shared = Shared {
+        what,
         first,
         seeds: options.seeds,
         until: began.checked_add(time),
@@ -63,11 +80,12 @@ pub(crate) fn simulate(options: &Options) -> Result<ExitCode> {
         }
     });
     let sum = lock(&shared.sum).clone();
-    Ok(report(&sum, began.elapsed()))
+    Ok(report(what, &sum, began.elapsed()))
 }
 
 /// What the threads share.
 struct Shared {
+    what: What,
     first: u64,
     seeds: u64,
     until: Option<Instant>,
@@ -93,12 +111,13 @@ impl Shared {
                 return;
             }
             let seed = self.first.wrapping_add(number);
-            let outcome = world::run(seed);
+            let outcome = (self.what.run)(seed);
             let mut sum = lock(&self.sum);
             sum.schedules += 1;
             sum.all.calls += outcome.calls;
             sum.all.checked += outcome.checked;
             sum.all.faults += outcome.faults;
+            sum.all.changes += outcome.changes;
             if let Some(broken) = outcome.broken {
                 sum.failed.get_or_insert((seed, broken));
             }
@@ -106,19 +125,23 @@ impl Shared {
     }
 }
 
-fn report(sum: &Sum, took: Duration) -> ExitCode {
+fn report(what: What, sum: &Sum, took: Duration) -> ExitCode {
     if let Some((seed, broken)) = &sum.failed {
-        println!("simulate store: FAILED with seed {seed}: {broken}");
-        println!("replay: cargo run --release -p testnet -- simulate store --seeds 1 --seed {seed}");
+        let name = what.name;
+        println!("simulate {name}: FAILED with seed {seed}: {broken}");
+        println!("replay: cargo run --release -p testnet -- simulate {name} --seeds 1 --seed {seed}");
         return ExitCode::FAILURE;
     }
     println!(
-        "simulate store: {} schedules, {:.0} a minute; {} calls, {} answers checked, {} faults; nothing broken",
+        "simulate {}: {} schedules, {:.0} a minute; {} calls, {} answers checked, {} faults, {} changes of voters; \
+         nothing broken",
+        what.name,
         sum.schedules,
         sum.schedules as f64 * 60.0 / took.as_secs_f64(),
         sum.all.calls,
         sum.all.checked,
-        sum.all.faults
+        sum.all.faults,
+        sum.all.changes
     );
     ExitCode::SUCCESS
 }

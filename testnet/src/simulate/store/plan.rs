@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A store, its clients and its misfortunes.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub(super) seed: u64,
     layout: SimulatedLayout,
     inline_bytes: usize,
@@ -17,8 +17,10 @@ pub(super) struct Plan {
     manifest_bytes: usize,
     pub(super) part_bytes_min: usize,
     hot: u64,
+    /// Clients make only calls about rows.
+    pub(super) only_rows: bool,
     /// Clients at a time.
-    pub(super) clients: usize,
+    pub(crate) clients: usize,
     /// The names of keys they use.
     pub(super) keys: usize,
     /// The store's lives; each ends in its own way.
@@ -64,6 +66,32 @@ pub(super) enum End {
 }
 
 impl Plan {
+    /// A plan of several boxes whose objects are in their rows.
+    pub(crate) fn of_mesh(seed: u64) -> Self {
+        Self {
+            only_rows: true,
+            inline_bytes: 64 << 10,
+            block_bytes: 1024,
+            hot: 0,
+            layout: SimulatedLayout {
+                row_segment_bytes: 256 << 10,
+                block_segment_bytes: 64 << 10,
+                accept_loss: false,
+            },
+            ..Self::of_seed(seed)
+        }
+    }
+
+    /// What everything follows from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Keys that clients use in each bucket.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
     pub(super) fn of_seed(seed: u64) -> Self {
         let mut dice = Random(seed ^ 0x005E_ED0F_91A4);
         let one_of = |dice: &mut Random, choices: &[usize]| choices[dice.below(choices.len())];
@@ -80,6 +108,7 @@ impl Plan {
             block_bytes: one_of(&mut dice, &[256, 1024, 3000]),
             manifest_bytes: one_of(&mut dice, &[200, 1000]),
             part_bytes_min: 100,
+            only_rows: false,
             hot: one_of(&mut dice, &[0, 256 << 20]) as u64,
             clients: 1 + dice.below(4),
             keys: 2 + dice.below(5),
@@ -88,7 +117,7 @@ impl Plan {
     }
 
     /// How the store is opened on this disk.
-    pub(super) fn options(&self, medium: Arc<dyn Medium>) -> SimulatedOptions {
+    pub(crate) fn options(&self, medium: Arc<dyn Medium>) -> SimulatedOptions {
         SimulatedOptions {
             medium,
             layout: self.layout,

@@ -23,17 +23,19 @@ const STARTS_MAX: usize = 4;
 
 /// What became of a schedule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The promise that was broken, if any.
-    pub(super) broken: Option<String>,
+    pub(crate) broken: Option<String>,
     /// Calls that clients made.
-    pub(super) calls: u64,
+    pub(crate) calls: u64,
     /// Answers that an order of all calls explains.
-    pub(super) checked: u64,
+    pub(crate) checked: u64,
     /// Power cuts, kills, failed syncs and full disks.
-    pub(super) faults: u64,
+    pub(crate) faults: u64,
+    /// Changes of voters that were wanted.
+    pub(crate) changes: u64,
     /// A hash of every change of the disk and every answer.
-    pub(super) trace: u64,
+    pub(crate) trace: u64,
 }
 
 /// Runs the schedule of a seed.
@@ -55,6 +57,7 @@ pub(super) fn run(seed: u64) -> Outcome {
         calls: noted.calls,
         checked: noted.history.checked,
         faults: world.faults,
+        changes: 0,
         trace: world.medium.trace() ^ noted.trace,
     }
 }
@@ -230,7 +233,7 @@ async fn misfortune(medium: FaultMedium, life: Life) {
 }
 
 /// The key of whoever owns all buckets.
-async fn owner(store: &Store) -> Result<AccessKeyId, StoreError> {
+pub(crate) async fn owner(store: &Store) -> Result<AccessKeyId, StoreError> {
     let damaged = StoreError::Damaged;
     let id = AccessKeyId::parse("SIMULATED").map_err(damaged)?;
     if store.access_key(&id).is_ok() {

@@ -1,0 +1,251 @@
+//! One schedule: boxes that are one mesh, with clients at each, joins and leaves, cut links, power cuts and kills.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::disk::fault::{FaultMedium, Random};
+use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
+use storage::{Membership, Store, Welcome, simulation};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::network::Network;
+use crate::simulate::store::{Client, Noted, Outcome, Plan, check, owner};
+
+/// The first member.
+const FIRST: MemberId = MemberId(1);
+/// How long a mesh may take, with nothing going wrong any more, until everybody agrees who votes.
+const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+/// How long any call may take that is made while nothing goes wrong.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+/// Moments between two misfortunes, in milliseconds.
+const CALM_MILLIS_MAX: usize = 900;
+
+/// One box.
+struct Seat {
+    medium: FaultMedium,
+    welcome: Option<Welcome>,
+    store: Option<Store>,
+}
+
+struct World {
+    plan: Rc<Plan>,
+    dice: Random,
+    network: Network,
+    seats: BTreeMap<MemberId, Seat>,
+    noted: Rc<RefCell<Noted>>,
+    faults: u64,
+    changes: u64,
+}
+
+/// Runs the schedule of a seed.
+pub(crate) fn run(seed: u64) -> Outcome {
+    let plan = Rc::new(Plan::of_mesh(seed));
+    let mut world = World {
+        plan,
+        dice: Random(seed ^ 0x3E5E_D1CE),
+        network: Network::new(seed ^ 0x0E74_0C4B),
+        seats: BTreeMap::new(),
+        noted: Rc::default(),
+        faults: 0,
+        changes: 0,
+    };
+    let local = LocalSet::new();
+    let ended = simulation::run(seed, local.run_until(world.run()));
+    let ended = ended.unwrap_or_else(|error| Err(error.to_string()));
+    let noted = world.noted.borrow();
+    Outcome {
+        broken: ended.err().or_else(|| noted.broken.clone()),
+        calls: noted.calls,
+        checked: noted.history.checked,
+        faults: world.faults + world.network.faults(),
+        changes: world.changes,
+        trace: noted.trace,
+    }
+}
+
+impl World {
+    async fn run(&mut self) -> Result<(), String> {
+        self.seats.insert(FIRST, self.seat(1, None));
+        self.start(FIRST).await?;
+        let owner = owner(self.store(FIRST)?)
+            .await
+            .map_err(|error| error.to_string())?;
+        let boxes = 1 + self.dice.below(3);
+        for _ in 0..boxes {
+            self.admit().await?;
+        }
+        for _ in 0..1 + self.dice.below(3) {
+            self.era(&owner).await?;
+        }
+        self.heal().await?;
+        for member in self.everybody() {
+            let client = self.client(member, &owner)?;
+            let checked = timeout(ANSWERS_WITHIN * 4, check::everything_is_read(&client)).await;
+            checked.map_err(|_| format!("{member:?} does not answer"))??;
+        }
+        // Calls that were given up may still happen as long as anybody retries them; nobody does any more.
+        self.noted.borrow_mut().history.settle()
+    }
+
+    /// Voters change, and clients work meanwhile, among misfortunes.
+    async fn era(&mut self, owner: &AccessKeyId) -> Result<(), String> {
+        let mut clients = JoinSet::new();
+        let members = self.everybody();
+        for _ in 0..self.plan.clients {
+            let member = members[self.dice.below(members.len())];
+            let (client, calls) = (self.client(member, owner)?, 4 + self.dice.below(10));
+            clients.spawn_local(client.run(calls));
+        }
+        let wanted: Vec<MemberId> = {
+            let mut wanted = members.clone();
+            while wanted.len() > 1 && self.dice.below(3) > 0 {
+                wanted.swap_remove(self.dice.below(wanted.len()));
+            }
+            wanted
+        };
+        let leader = members[self.dice.below(members.len())];
+        let reassigned = self.store(leader)?.reassign(&wanted);
+        if matches!(timeout(ANSWERS_WITHIN, reassigned).await, Ok(Ok(true))) {
+            self.changes += 1;
+        }
+        for _ in 0..self.dice.below(4) {
+            sleep(Duration::from_millis(self.dice.below(CALM_MILLIS_MAX) as u64)).await;
+            self.misfortune(&members).await?;
+        }
+        let over = async { while clients.join_next().await.is_some() {} };
+        drop(timeout(ANSWERS_WITHIN, over).await);
+        clients.shutdown().await;
+        Ok(())
+    }
+
+    async fn misfortune(&mut self, members: &[MemberId]) -> Result<(), String> {
+        let (a, b) = (
+            members[self.dice.below(members.len())],
+            members[self.dice.below(members.len())],
+        );
+        match self.dice.below(3) {
+            0 if a != b => self.network.toggle(a, b),
+            1 => self.restart(a, true).await?,
+            _ => self.restart(a, false).await?,
+        }
+        Ok(())
+    }
+
+    /// A power cut, or a kill; the box comes back after a while.
+    async fn restart(&mut self, member: MemberId, loses_power: bool) -> Result<(), String> {
+        self.faults += 1;
+        let away = Duration::from_millis(self.dice.below(3000) as u64);
+        let Some(seat) = self.seats.get_mut(&member) else {
+            return Ok(());
+        };
+        self.network.leave(member);
+        if loses_power {
+            seat.medium.cut_power();
+        }
+        if let Some(store) = seat.store.take() {
+            store.kill();
+        }
+        match loses_power {
+            true => seat.medium.restart(),
+            false => seat.medium.restart_process(),
+        }
+        sleep(away).await;
+        self.start(member).await
+    }
+
+    /// Nothing goes wrong any more: before long everybody agrees who votes, and nobody has anything left to do.
+    async fn heal(&mut self) -> Result<(), String> {
+        self.network.heal();
+        let began = Instant::now();
+        while !self.is_settled() {
+            if began.elapsed() > SETTLES_WITHIN {
+                return Err("voters do not settle".into());
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        // Gateways try for less than this.
+        sleep(Duration::from_secs(60)).await;
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        let stores = self.seats.values().filter_map(|seat| seat.store.as_ref());
+        let standings: Vec<_> = stores.map(Store::voters).collect();
+        standings
+            .iter()
+            .all(|voters| Some(voters) == standings.first() && voters.is_settled())
+    }
+
+    /// A box joins.
+    async fn admit(&mut self) -> Result<(), String> {
+        let number = self.seats.len() + 1;
+        let admitted = self.store(FIRST)?.admit(node(number)).await;
+        let welcome = admitted.map_err(|error| format!("admit: {error}"))?;
+        let member = welcome.member;
+        self.seats.insert(member, self.seat(member.0, Some(welcome)));
+        self.start(member).await
+    }
+
+    fn seat(&self, number: u32, welcome: Option<Welcome>) -> Seat {
+        Seat {
+            medium: FaultMedium::new(u64::from(number) ^ self.plan.seed()),
+            welcome,
+            store: None,
+        }
+    }
+
+    async fn start(&mut self, member: MemberId) -> Result<(), String> {
+        let (peers, number) = (self.network.line(member), member.0 as usize);
+        let Some(seat) = self.seats.get_mut(&member) else {
+            return Ok(());
+        };
+        let membership = match seat.welcome.clone() {
+            Some(welcome) => Membership::admitted(welcome, node(number), peers),
+            None => Membership::founder(node(number), peers),
+        };
+        let mut options = self.plan.options(seat.medium.mount());
+        options.membership = membership;
+        let opened = Store::open_simulated(options).await;
+        let store = opened.map_err(|error| format!("{member:?} does not open: {error}"))?;
+        self.network.join(member, store.clone());
+        seat.store = Some(store);
+        Ok(())
+    }
+
+    fn everybody(&self) -> Vec<MemberId> {
+        self.seats.keys().copied().collect()
+    }
+
+    fn store(&self, member: MemberId) -> Result<&Store, String> {
+        let store = self.seats.get(&member).and_then(|seat| seat.store.as_ref());
+        store.ok_or_else(|| format!("{member:?} is not open"))
+    }
+
+    fn client(&mut self, member: MemberId, owner: &AccessKeyId) -> Result<Client, String> {
+        let dice = Random(self.dice.next_u64());
+        Ok(Client {
+            store: self.store(member)?.clone(),
+            dice,
+            owner: owner.clone(),
+            keys: self.plan.keys(),
+            plan: self.plan.clone(),
+            noted: self.noted.clone(),
+        })
+    }
+}
+
+fn node(number: usize) -> MemberRow {
+    MemberRow {
+        name: format!("box {number}"),
+        zone: Zone::parse(&format!("zone {number}")).unwrap_or_else(|_| Zone::home()),
+        role: Role::Trusted,
+        capacity: 1 << 30,
+        draining: false,
+        node: Bytes::new(),
+        joined: Timestamp::from_millis(0),
+    }
+}
