@@ -22,6 +22,8 @@ use super::plan::Plan;
 
 /// Names of the buckets that clients use.
 const BUCKETS: usize = 2;
+/// Bytes of content where all of it is to stand in rows, times six at most.
+const ROW_BYTES: usize = 600;
 /// The longest a client waits before it gives a call up.
 const PATIENCE_MILLIS: usize = 60;
 /// The longest a client rests between two calls.
@@ -94,7 +96,11 @@ impl Client {
 
     async fn call(&mut self) {
         let name = bucket_name(self.dice.below(BUCKETS));
-        let Ok(bucket) = self.store.bucket(&name) else {
+        let known = match self.store.bucket(&name) {
+            Err(_) if self.store.hear_news().await => self.store.bucket(&name),
+            known => known,
+        };
+        let Ok(bucket) = known else {
             return self.create_bucket(&name).await;
         };
         let dice = match self.plan.only_rows {
@@ -505,6 +511,7 @@ impl Client {
         match error {
             StoreError::PreconditionFailed | StoreError::NoSuchKey => Ended::Refused,
             StoreError::NoSuchBucket
+            | StoreError::NoSuchAccessKey
             | StoreError::NoSuchUpload
             | StoreError::DiskFull
             | StoreError::Busy
@@ -537,7 +544,10 @@ impl Client {
 
     /// Content of any size up to a few blocks; sometimes one that others store too.
     fn content(&mut self) -> Bytes {
-        let block = self.plan.block_bytes;
+        let block = match self.plan.only_rows {
+            true => ROW_BYTES,
+            false => self.plan.block_bytes,
+        };
         let len = match self.dice.below(12) {
             0 => 0,
             1..=3 => self.dice.below(80),

@@ -71,7 +71,7 @@ impl Plan {
         Self {
             only_rows: true,
             inline_bytes: 64 << 10,
-            block_bytes: 1024,
+            block_bytes: 64 << 10,
             hot: 0,
             layout: SimulatedLayout {
                 row_segment_bytes: 256 << 10,
