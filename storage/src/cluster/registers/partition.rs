@@ -134,6 +134,12 @@ impl<M: Machine> Partition<M> {
         self.configs.get(self.part.promised.epoch).cloned()
     }
 
+    /// Whether this member decides alone under the configuration it has adopted.
+    pub(super) fn is_sole(&self) -> bool {
+        let config = self.configs.get(self.part.promised.epoch);
+        config.is_some_and(|config| config.is_sole(self.me))
+    }
+
     /// The configurations it knows.
     pub(super) fn configs(&self) -> &Configs {
         &self.configs
@@ -390,7 +396,7 @@ impl<M: Machine> Partition<M> {
     }
 
     fn put_row(&self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
-        let is_sole = self.config().is_some_and(|config| config.is_sole(self.me));
+        let is_sole = self.is_sole();
         match &row.content.value {
             Some(_) => {
                 // A tombstone below a row hides nothing, and a sole member leaves none.
