@@ -135,7 +135,8 @@ impl World {
                     }
                     Effect::Load { lane, keys, ranges } => {
                         let disk = &self.disks[me.0 as usize];
-                        let mut rows: Vec<_> = keys.iter().map(|key| (key.clone(), disk.row(key))).collect();
+                        let mut rows: BTreeMap<_, _> =
+                            keys.iter().map(|key| (key.clone(), disk.row(key))).collect();
                         let within = |key: &Key| ranges.iter().any(|range| range.contains(key));
                         rows.extend(
                             disk.rows

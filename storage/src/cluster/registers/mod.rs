@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use partition::{Commit, Fed, Partition};
+use rows::Tombstones;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -108,9 +109,10 @@ impl<M: Machine> Registers<M> {
         first: &Config,
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
+        let tombstones = Tombstones::on(disk)?;
         let load = |number| {
             let nonce = Nonce::from_le_bytes(crate::seal::random());
-            Partition::load((number, me), disk, machine, first, nonce).map(Mutex::new)
+            Partition::load((number, me), disk, tombstones, machine, first, nonce).map(Mutex::new)
         };
         Ok(Self(Arc::new(Inner {
             me,

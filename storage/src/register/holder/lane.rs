@@ -13,7 +13,8 @@ use crate::register::Content;
 /// The operations of one lane.
 #[derive(Clone, Debug)]
 pub(super) struct Lane<C, O> {
-    running: Option<Running<C, O>>,
+    /// Boxed, so that a map of lanes is small: most hold one.
+    running: Option<Box<Running<C, O>>>,
     waiting: VecDeque<Operation<C>>,
 }
 
@@ -25,9 +26,9 @@ struct Running<C, O> {
     keys: BTreeSet<Key>,
     ranges: Vec<KeyRange>,
     phase: Phase<O>,
-    rows: BTreeMap<Key, Row>,
+    rows: Arc<BTreeMap<Key, Row>>,
     /// The rows before its own writes; kept only for [`Mutant::IgnoreOutstanding`].
-    base: Option<BTreeMap<Key, Row>>,
+    base: Option<Arc<BTreeMap<Key, Row>>>,
 }
 
 impl<C, O> Running<C, O> {
@@ -37,7 +38,7 @@ impl<C, O> Running<C, O> {
             ranges: operation.ranges.clone(),
             operation: Arc::new(operation),
             phase: Phase::Covering,
-            rows: BTreeMap::new(),
+            rows: Arc::default(),
             base: None,
         }
     }
@@ -160,10 +161,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         };
         let next_may_begin = match &lane.running {
             None => true,
-            Some(Running {
-                phase: Phase::Covering,
-                ..
-            }) => false,
+            Some(running) if matches!(running.phase, Phase::Covering) => false,
             Some(_) if eager && lane.is_proposing() => return self.start_eagerly(key),
             Some(_) => return,
         };
@@ -172,7 +170,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 self.lanes.remove(key);
                 return;
             };
-            lane.running = Some(Running::new(operation));
+            lane.running = Some(Box::new(Running::new(operation)));
         }
         self.load(key);
     }
@@ -189,7 +187,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             return;
         };
         let (op, answer) = (running.operation.id, Answer::Unknown);
-        lane.running = Some(Running::new(operation));
+        lane.running = Some(Box::new(Running::new(operation)));
         self.effects.push(Effect::Answer { op, answer });
         self.decide(key, base);
     }
@@ -212,21 +210,20 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.effects.push(Effect::Load { lane, keys, ranges });
     }
 
-    pub(super) fn loaded(&mut self, key: &Key, rows: Vec<(Key, Row)>) {
+    pub(super) fn loaded(&mut self, key: &Key, mut rows: BTreeMap<Key, Row>) {
         let Some(ballot) = self.ballot() else { return };
         let Some(running) = self.running(key) else { return };
         if !matches!(running.phase, Phase::Loading) {
             return;
         }
-        let mut rows: BTreeMap<Key, Row> = rows.into_iter().collect();
         let elsewhere = running
             .ranges
             .iter()
             .flat_map(|range| self.knowledge.elsewhere_in(range));
-        let named: BTreeSet<Key> = running.keys.iter().cloned().chain(elsewhere).collect();
-        for key in &named {
-            let own = rows.entry(key.clone()).or_insert_with(Row::absent);
-            if let Some(newer) = self.knowledge.newer.get(key)
+        for key in running.keys.iter().cloned().chain(elsewhere) {
+            let newer = self.knowledge.newer.get(&key);
+            let own = rows.entry(key).or_insert_with(Row::absent);
+            if let Some(newer) = newer
                 && newer.stamp > own.stamp
             {
                 *own = newer.clone();
@@ -237,6 +234,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             .iter()
             .filter(|(key, row)| row.stamp.ballot != ballot && !self.knowledge.own_is_newest(key));
         let wanted: Vec<Key> = unsure.map(|(key, _)| key.clone()).collect();
+        let rows = Arc::new(rows);
         if wanted.is_empty() {
             return self.decide(key, rows);
         }
@@ -274,7 +272,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 .filter_map(|rows| rows.get(key))
                 .max_by_key(|row| row.stamp);
             if let Some(newest) = newest {
-                running.rows.insert(key.clone(), newest.clone());
+                Arc::make_mut(&mut running.rows).insert(key.clone(), newest.clone());
             }
         }
         let rows = std::mem::take(&mut running.rows);
@@ -282,7 +280,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.decide(&key, rows);
     }
 
-    fn decide(&mut self, key: &Key, rows: BTreeMap<Key, Row>) {
+    fn decide(&mut self, key: &Key, rows: Arc<BTreeMap<Key, Row>>) {
         let fences = self.fences;
         let Some(running) = self.running_mut(key) else {
             return;
@@ -404,7 +402,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             let Some(running) = self.running_mut(lane) else {
                 return;
             };
-            running.rows.insert(key.clone(), row);
+            Arc::make_mut(&mut running.rows).insert(key.clone(), row);
             if let Phase::Proposing { outstanding, .. } = &mut running.phase {
                 let accepted = BTreeSet::new();
                 outstanding.insert(
@@ -561,11 +559,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     }
 
     fn running(&self, lane: &Key) -> Option<&Running<C, O>> {
-        self.lanes.get(lane)?.running.as_ref()
+        self.lanes.get(lane)?.running.as_deref()
     }
 
     fn running_mut(&mut self, lane: &Key) -> Option<&mut Running<C, O>> {
-        self.lanes.get_mut(lane)?.running.as_mut()
+        self.lanes.get_mut(lane)?.running.as_deref_mut()
     }
 
     fn set_phase(&mut self, lane: &Key, phase: Phase<O>) {

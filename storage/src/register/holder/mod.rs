@@ -92,7 +92,7 @@ pub enum Decision<O> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// Every row asked for by name, and those of the ranges. Tombstones are among them.
-    pub rows: BTreeMap<Key, Row>,
+    pub rows: Arc<BTreeMap<Key, Row>>,
     /// The ranges asked for.
     pub ranges: Vec<KeyRange>,
     /// Below these lines the operation is to be refused.
@@ -129,7 +129,7 @@ pub enum Event<C, O> {
         /// Whose.
         lane: Key,
         /// Of every key and range asked for.
-        rows: Vec<(Key, Row)>,
+        rows: BTreeMap<Key, Row>,
     },
     /// What the operation comes to, in answer to [`Effect::Decide`].
     Decided {
