@@ -67,6 +67,7 @@ impl World {
             recovery_phrase: None,
             memory: 32 << 20,
             hot: 8 << 20,
+            membership: storage::Membership::alone(),
         });
         let (store, first) = opened.await.unwrap();
         let owner = first.unwrap().owner_key;

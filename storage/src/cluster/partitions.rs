@@ -185,6 +185,12 @@ impl Partitions {
         self.registers.scan(OF_KEYS, (&from, &to), most).await
     }
 
+    /// Whether this disk alone is the truth about a row.
+    pub(crate) fn decides_alone_about(&self, row: &[u8]) -> bool {
+        self.registers
+            .is_sole(partition_of(row).unwrap_or(ROOT_PARTITION))
+    }
+
     /// Whether this disk alone is the truth about every row.
     pub(crate) fn decides_alone(&self) -> bool {
         (0..=ROOT_PARTITION).all(|partition| self.registers.is_sole(partition))

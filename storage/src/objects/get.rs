@@ -170,7 +170,7 @@ impl Store {
         key: &ObjectKey,
         row_key: &[u8],
     ) -> Result<Arc<OpenedVersion>, StoreError> {
-        if !self.0.partitions.decides_alone() {
+        if !self.0.partitions.decides_alone_about(row_key) {
             let row = self.0.partitions.current(row_key).await?;
             let row = row.ok_or(StoreError::NoSuchKey)?;
             return Ok(Arc::new(self.open_version(entry, key, row, None)?));
@@ -195,7 +195,7 @@ impl Store {
         let stands = |row: Option<ObjectRow>| {
             row.is_some_and(|row| row.versions.iter().any(|there| there.write == write))
         };
-        if !self.0.partitions.decides_alone() {
+        if !self.0.partitions.decides_alone_about(row_key) {
             return Ok(stands(self.0.partitions.current(row_key).await?));
         }
         match self

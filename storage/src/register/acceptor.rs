@@ -45,6 +45,11 @@ pub trait Rows {
     /// The row of a key; [`Row::absent`] if there is none.
     fn row(&self, key: &Key) -> Row;
 
+    /// Its stamp.
+    fn stamp(&self, key: &Key) -> Stamp {
+        self.row(key).stamp
+    }
+
     /// The stamps of a range in ascending order of keys, as many as fit into a message, and where to go on.
     fn heads(&self, range: &KeyRange) -> (Vec<(Key, Stamp)>, Option<KeyRange>);
 }
@@ -145,12 +150,12 @@ impl Acceptor<'_> {
         if stamp.ballot < part.promised && !self.broken.is(Mutant::AcceptIgnoresPromise) {
             return refused(stamp.ballot, part, *nonce);
         }
-        let here = rows.row(key);
-        if here.stamp > *stamp {
+        let here = rows.stamp(key);
+        if here > *stamp {
             // Something newer stands here, so acknowledging would count a content that this member does not have.
             return Step::default();
         }
-        let newer = here.stamp < *stamp;
+        let newer = here < *stamp;
         let row = Row {
             stamp: *stamp,
             chosen: false,
@@ -198,7 +203,7 @@ impl Acceptor<'_> {
 
     fn drop(&self, part: &Part, rows: &dyn Rows, ballot: Ballot, (key, stamp): (&Key, Stamp)) -> Step {
         let promised = part.promised >= ballot || self.broken.is(Mutant::DropWithoutPromise);
-        let here = promised && rows.row(key).stamp == stamp;
+        let here = promised && rows.stamp(key) == stamp;
         Step {
             forget: here.then(|| key.clone()),
             ..Step::default()
@@ -244,7 +249,7 @@ fn confirm(part: &Part, rows: &dyn Rows, ballot: Ballot, (key, stamp): (&Key, St
     if part.promised > ballot {
         return refused(ballot, part, nonce);
     }
-    if rows.row(key).stamp != stamp {
+    if rows.stamp(key) != stamp {
         return Step::default();
     }
     Step::reply(Reply::Confirmed {

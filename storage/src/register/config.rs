@@ -84,7 +84,7 @@ impl Config {
 
     /// Whether this member decides alone.
     pub fn is_sole(&self, member: MemberId) -> bool {
-        let alone = |votes: &Votes| votes.0.len() == 1 && votes.0.contains_key(&member);
+        let alone = |votes: &Votes| votes.members().eq([member]);
         alone(&self.old) && self.new.as_ref().is_none_or(alone)
     }
 }
@@ -150,6 +150,18 @@ mod tests {
         fn while_members_change_no_quorum_of_either_side_decides_alone(old in votes(), new in votes(), a in some()) {
             let joint = Config { old: old.clone(), new: Some(new.clone()) };
             prop_assert_eq!(joint.is_quorum(&a), old.is_quorum(&a) && new.is_quorum(&a));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_sole_member_is_the_only_one_and_a_quorum(old in votes(), new in proptest::option::of(votes())) {
+            let config = Config { old, new };
+            let members = config.members();
+            for member in (0..6).map(MemberId) {
+                let decides = config.is_quorum(&[member].into()) && members == [member].into();
+                prop_assert_eq!(config.is_sole(member), decides);
+            }
         }
     }
 

@@ -142,7 +142,8 @@ impl World {
                         ranges,
                     } => {
                         let disk = &self.disks[me.0 as usize];
-                        let mut rows: Vec<_> = keys.iter().map(|key| (key.clone(), disk.row(key))).collect();
+                        let mut rows: BTreeMap<_, _> =
+                            keys.iter().map(|key| (key.clone(), disk.row(key))).collect();
                         let within = |key: &Key| ranges.iter().any(|range| range.contains(key));
                         rows.extend(
                             disk.rows
@@ -586,7 +587,7 @@ fn what_comes_late_is_not_taken_for_the_next_operations() {
     world.ask(0, "a", Command::Put("2"));
     let second = load(&world.holders[0].step(submit(101)));
     let mut loaded = |turn| {
-        let (lane, rows) = (lane.clone(), vec![(lane.clone(), Row::absent())]);
+        let (lane, rows) = (lane.clone(), BTreeMap::from([(lane.clone(), Row::absent())]));
         world.holders[0].step(Event::Loaded { lane, turn, rows })
     };
     assert_eq!(loaded(first), []);

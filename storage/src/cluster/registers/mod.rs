@@ -19,6 +19,7 @@ pub(crate) use bell::Bell;
 use bytes::Bytes;
 use partition::{Commit, Fed, Partition};
 pub(crate) use reconfigure::Standing;
+use rows::Tombstones;
 pub(crate) use scan::{Scanned, ScannedKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -121,9 +122,10 @@ impl<M: Machine> Registers<M> {
         first: &Config,
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
+        let tombstones = Tombstones::on(disk)?;
         let load = |number| {
             let nonce = Nonce::from_le_bytes(crate::seal::random());
-            Partition::load((number, me), disk, machine, first, nonce).map(Mutex::new)
+            Partition::load((number, me), disk, tombstones, machine, first, nonce).map(Mutex::new)
         };
         Ok(Self(Arc::new(Inner {
             me,

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::adopt::Adopted;
 use super::record::{self, State};
-use super::rows::{Pending, View};
+use super::rows::{Pending, Stamps, Tombstones, View};
 use super::{Done, Machine, Outgoing, Task};
 use crate::StoreError;
 use crate::disk::{Committing, Disk, Room, RowWrite};
@@ -41,6 +41,8 @@ pub(super) struct Partition<M: Machine> {
     /// States that are queued for the disk, with the number of the commit that carries each.
     parts: VecDeque<(u64, Part)>,
     pending: Pending,
+    /// Of this partition, durable or queued.
+    tombstones: Tombstones,
     /// Number of the last commit queued, and of the last that ended.
     queued: u64,
     ended: u64,
@@ -60,6 +62,8 @@ struct Decided {
     own: Vec<Reply>,
     /// Whether some answer waits for a commit although it writes nothing.
     waits: bool,
+    /// Stamps of rows that were loaded under the same lock: until it is given up, nobody writes them to the disk.
+    known: Stamps,
 }
 
 /// A commit under way: when it is durable, the answers that waited for it go on.
@@ -98,6 +102,7 @@ impl<M: Machine> Partition<M> {
     pub(super) fn load(
         (number, me): (u16, MemberId),
         disk: &Disk,
+        tombstones: Tombstones,
         machine: &Arc<M>,
         first: &Config,
         nonce: Nonce,
@@ -126,6 +131,7 @@ impl<M: Machine> Partition<M> {
             durable: state.part,
             parts: VecDeque::new(),
             pending: Pending::new(),
+            tombstones,
             queued: 0,
             ended: 0,
             failed: false,
@@ -138,6 +144,12 @@ impl<M: Machine> Partition<M> {
     /// The configuration this member has adopted.
     pub(super) fn config(&self) -> Option<Arc<Config>> {
         self.configs.get(self.part.promised.epoch).cloned()
+    }
+
+    /// Whether this member decides alone under the configuration it has adopted.
+    pub(super) fn is_sole(&self) -> bool {
+        let config = self.configs.get(self.part.promised.epoch);
+        config.is_some_and(|config| config.is_sole(self.me))
     }
 
     /// The configurations it knows.
@@ -230,7 +242,7 @@ impl<M: Machine> Partition<M> {
         let mut decided = Decided::default();
         let mut replies = Vec::with_capacity(requests.len());
         for request in requests {
-            let step = self.accept(request)?;
+            let step = self.accept(request, &Stamps::new())?;
             let reply = self.apply(step, &mut decided);
             decided.waits |= reply.is_some() && !matches!(request, Request::Read { .. }) && self.is_behind();
             replies.push(reply);
@@ -254,7 +266,7 @@ impl<M: Machine> Partition<M> {
         let from = self.me;
         match effect {
             Effect::Send { to, request } if to == from => {
-                let step = self.accept(&request)?;
+                let step = self.accept(&request, &decided.known)?;
                 let reply = self.apply(step, decided);
                 if self.is_behind() {
                     decided.waits |= reply.is_some();
@@ -282,10 +294,10 @@ impl<M: Machine> Partition<M> {
                 let mut rows = view.in_ranges(&ranges);
                 for key in keys {
                     let row = view.row(&key);
+                    decided.known.insert(key.clone(), row.stamp);
                     rows.insert(key, row);
                 }
                 view.failure()?;
-                let rows = rows.into_iter().collect();
                 Ok(Some(Event::Loaded { lane, turn, rows }))
             }
             Effect::Decide {
@@ -304,9 +316,7 @@ impl<M: Machine> Partition<M> {
                 next,
             } => {
                 let view = self.newest();
-                let behind = heads
-                    .into_iter()
-                    .filter(|(key, stamp)| view.row(key).stamp < *stamp);
+                let behind = heads.into_iter().filter(|(key, stamp)| view.stamp(key) < *stamp);
                 let behind = behind.map(|(key, _)| key).collect();
                 view.failure()?;
                 Ok(Some(Event::Compared {
@@ -397,7 +407,7 @@ impl<M: Machine> Partition<M> {
 
     /// The stamp of a row as it is durable here; zero where there is none.
     pub(super) fn durable_stamp(&self, key: &Key) -> Result<Stamp, StoreError> {
-        let view = View::new(&self.disk, None, self.number, M::partition_of);
+        let view = self.view(None);
         let stamp = view.row(key).stamp;
         view.failure()?;
         Ok(stamp)
@@ -412,17 +422,16 @@ impl<M: Machine> Partition<M> {
     }
 
     /// What this member's acceptor makes of a request. Reads see durable state only.
-    fn accept(&self, request: &Request) -> Result<Step, StoreError> {
+    fn accept(&self, request: &Request, known: &Stamps) -> Result<Step, StoreError> {
         let acceptor = Acceptor {
             me: self.me,
             configs: &self.configs,
             broken: Broken::NOTHING,
         };
-        let (part, pending) = match request {
-            Request::Read { .. } => (&self.durable, None),
-            _ => (&self.part, Some(&self.pending)),
+        let (part, view) = match request {
+            Request::Read { .. } => (&self.durable, self.view(None)),
+            _ => (&self.part, self.newest().knowing(known)),
         };
-        let view = View::new(&self.disk, pending, self.number, M::partition_of);
         let step = acceptor.step(part, &view, request);
         view.failure()?;
         Ok(step)
@@ -451,8 +460,8 @@ impl<M: Machine> Partition<M> {
         step.reply
     }
 
-    fn put_row(&self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
-        let is_sole = self.config().is_some_and(|config| config.is_sole(self.me));
+    fn put_row(&mut self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
+        let is_sole = self.is_sole();
         match &row.content.value {
             Some(_) => {
                 // A tombstone below a row hides nothing, and a sole member leaves none.
@@ -466,6 +475,7 @@ impl<M: Machine> Partition<M> {
                 writes.push(RowWrite::Drop { key: key.to_vec() });
                 // A tombstone hides older values elsewhere; a sole member has none elsewhere.
                 if !is_sole {
+                    self.tombstones = Tombstones::Maybe;
                     writes.push(record::put(key, row));
                 }
             }
@@ -483,7 +493,11 @@ impl<M: Machine> Partition<M> {
     }
 
     fn newest(&self) -> View<'_> {
-        View::new(&self.disk, Some(&self.pending), self.number, M::partition_of)
+        self.view(Some(&self.pending))
+    }
+
+    fn view<'a>(&'a self, pending: Option<&'a Pending>) -> View<'a> {
+        View::new(&self.disk, pending, self.tombstones, self.number, M::partition_of)
     }
 
     /// Whether the disk is behind what was decided.

@@ -27,9 +27,7 @@ enum Read {
 impl<M: Machine> Registers<M> {
     /// Whether this member alone decides over a partition, so that its own disk is the truth.
     pub(crate) fn is_sole(&self, partition: u16) -> bool {
-        let me = self.0.me;
-        let config = self.partition(partition).config();
-        config.is_some_and(|config| config.is_sole(me))
+        self.partition(partition).is_sole()
     }
 
     /// The row of a register, linearizably.

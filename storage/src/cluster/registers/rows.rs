@@ -15,12 +15,36 @@ const HEADS_MAX: usize = 1000;
 /// Rows that were decided and are queued for the disk, with the number of the commit that carries each.
 pub(super) type Pending = BTreeMap<Key, (u64, Row)>;
 
+/// Whether tombstones may stand on this disk. A box alone leaves none, and need not look for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tombstones {
+    /// Not one.
+    None,
+    /// Some may.
+    Maybe,
+}
+
+impl Tombstones {
+    /// Looks for them.
+    pub(super) fn on(disk: &Disk) -> Result<Self, StoreError> {
+        let from = record::END_OF_ROWS;
+        let first = disk.first_key(Included(from), Excluded(record::END_OF_TOMBSTONES))?;
+        Ok(first.map_or(Self::None, |_| Self::Maybe))
+    }
+}
+
+/// Stamps of rows that were looked up on disk.
+pub(super) type Stamps = BTreeMap<Key, Stamp>;
+
 /// A view of the rows of one partition. What the disk cannot say is noted, and reads as absent: whoever asked must look at
 /// [`View::failure`] before it acts on anything.
 pub(super) struct View<'a> {
     disk: &'a Disk,
     /// `None` shows the durable state alone.
     pending: Option<&'a Pending>,
+    /// What need not be looked up again.
+    known: Option<&'a Stamps>,
+    tombstones: Tombstones,
     partition: u16,
     partition_of: fn(&[u8]) -> Option<u16>,
     failure: RefCell<Option<StoreError>>,
@@ -30,15 +54,26 @@ impl<'a> View<'a> {
     pub(super) fn new(
         disk: &'a Disk,
         pending: Option<&'a Pending>,
+        tombstones: Tombstones,
         partition: u16,
         partition_of: fn(&[u8]) -> Option<u16>,
     ) -> Self {
         Self {
             disk,
             pending,
+            known: None,
+            tombstones,
             partition,
             partition_of,
             failure: RefCell::new(None),
+        }
+    }
+
+    /// The same view where some stamps are known. None of these rows may have been changed on disk since.
+    pub(super) fn knowing(self, known: &'a Stamps) -> Self {
+        Self {
+            known: Some(known),
+            ..self
         }
     }
 
@@ -80,6 +115,7 @@ impl<'a> View<'a> {
         }
         let row = match self.disk.whole_row(key)? {
             Some(row) => Some(row),
+            None if self.tombstones == Tombstones::None => None,
             None => self.disk.whole_row(&record::tombstone_key(key))?,
         };
         row.map_or_else(|| Ok(Row::absent()), |row| record::row(&row))
@@ -94,6 +130,9 @@ impl<'a> View<'a> {
     ) -> Result<BTreeMap<Key, T>, StoreError> {
         let mut rows = BTreeMap::new();
         for hidden in [false, true] {
+            if hidden && self.tombstones == Tombstones::None {
+                break;
+            }
             let bound = |key: &Key| match hidden {
                 true => record::tombstone_key(key),
                 false => key.to_vec(),
@@ -139,6 +178,13 @@ impl<'a> View<'a> {
 impl Rows for View<'_> {
     fn row(&self, key: &Key) -> Row {
         self.noted(self.read(key)).unwrap_or_else(Row::absent)
+    }
+
+    fn stamp(&self, key: &Key) -> Stamp {
+        let pending = self.pending.and_then(|pending| pending.get(key));
+        let known = || self.known?.get(key).copied();
+        let stamp = pending.map(|(_, row)| row.stamp).or_else(known);
+        stamp.unwrap_or_else(|| self.row(key).stamp)
     }
 
     fn heads(&self, range: &KeyRange) -> (Vec<(Key, Stamp)>, Option<KeyRange>) {

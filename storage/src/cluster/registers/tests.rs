@@ -237,6 +237,27 @@ async fn a_box_that_is_alone_reads_what_it_wrote_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_tombstone_still_stands_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let votes = [(1, 1), (2, 1), (3, 1)];
+    let before = {
+        let (_, three) = members(folder.path(), &votes).await;
+        for command in [Command::Put("1".into()), Command::Delete] {
+            assert_eq!(ask(&three[0], "a", command).await.unwrap(), "ok");
+        }
+        let row = three[0].read(7, &key("a")).await.unwrap();
+        for member in &three {
+            member.0.disk.close().await.unwrap();
+        }
+        row
+    };
+    assert!(before.content.value.is_none() && !before.stamp.is_zero());
+    let (_, three) = members(folder.path(), &votes).await;
+    let after = three[0].read(7, &key("a")).await.unwrap();
+    assert_eq!((after.stamp, after.content), (before.stamp, before.content));
+}
+
+#[tokio::test]
 async fn additions_by_many_tasks_through_all_members_are_all_counted_once() {
     let folder = tempfile::tempdir().unwrap();
     let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;

@@ -13,7 +13,8 @@ use crate::register::Content;
 /// The operations of one lane.
 #[derive(Clone, Debug)]
 pub(super) struct Lane<C, O> {
-    running: Option<Running<C, O>>,
+    /// Boxed, so that a map of lanes is small: most hold one.
+    running: Option<Box<Running<C, O>>>,
     waiting: VecDeque<Operation<C>>,
 }
 
@@ -186,10 +187,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let next_may_begin = match &lane.running {
             None if is_changing => return,
             None => true,
-            Some(Running {
-                phase: Phase::Covering,
-                ..
-            }) => false,
+            Some(running) if matches!(running.phase, Phase::Covering) => false,
             Some(_) if eager && lane.is_proposing() => return self.start_eagerly(key),
             Some(_) => return,
         };
@@ -198,7 +196,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 self.lanes.remove(key);
                 return;
             };
-            lane.running = Some(Running::new(operation));
+            lane.running = Some(Box::new(Running::new(operation)));
         }
         self.load(key);
     }
@@ -215,7 +213,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             return;
         };
         let (op, answer) = (running.operation.id, Answer::Unknown);
-        lane.running = Some(Running::new(operation));
+        lane.running = Some(Box::new(Running::new(operation)));
         self.effects.push(Effect::Answer { op, answer });
         self.decide(key, base);
     }
@@ -243,13 +241,12 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         });
     }
 
-    pub(super) fn loaded(&mut self, key: &Key, turn: Turn, rows: Vec<(Key, Row)>) {
+    pub(super) fn loaded(&mut self, key: &Key, turn: Turn, mut rows: BTreeMap<Key, Row>) {
         let Some(ballot) = self.ballot() else { return };
         let Some(running) = self.running(key) else { return };
         if !matches!(running.phase, Phase::Loading(awaited) if awaited == turn) {
             return;
         }
-        let mut rows: BTreeMap<Key, Row> = rows.into_iter().collect();
         let elsewhere = running
             .ranges
             .iter()
@@ -271,11 +268,12 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             .iter()
             .filter(|(key, row)| row.stamp.ballot != ballot && !self.knowledge.own_is_newest(key));
         let wanted: Vec<Key> = unsure.map(|(key, _)| key.clone()).collect();
+        let rows = Arc::new(rows);
         if wanted.is_empty() {
-            return self.decide(key, Arc::new(rows));
+            return self.decide(key, rows);
         }
         if let Some(running) = self.running_mut(key) {
-            running.rows = Arc::new(rows);
+            running.rows = rows;
         }
         let Some(nonce) = self.ask_for_promises(wanted.clone()) else {
             return;
@@ -614,11 +612,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     }
 
     fn running(&self, lane: &Key) -> Option<&Running<C, O>> {
-        self.lanes.get(lane)?.running.as_ref()
+        self.lanes.get(lane)?.running.as_deref()
     }
 
     fn running_mut(&mut self, lane: &Key) -> Option<&mut Running<C, O>> {
-        self.lanes.get_mut(lane)?.running.as_mut()
+        self.lanes.get_mut(lane)?.running.as_deref_mut()
     }
 
     fn set_phase(&mut self, lane: &Key, phase: Phase<O>) {

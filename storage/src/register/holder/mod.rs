@@ -147,7 +147,7 @@ pub enum Event<C, O> {
         /// As in the effect.
         turn: Turn,
         /// Of every key and range asked for.
-        rows: Vec<(Key, Row)>,
+        rows: BTreeMap<Key, Row>,
     },
     /// What the operation comes to, in answer to [`Effect::Decide`].
     Decided {

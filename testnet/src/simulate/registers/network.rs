@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use storage::model::MemberId;
-use storage::register::{Answer, OpId, Operation, Reply, Request};
+use storage::register::{Answer, Broken, Mutant, OpId, Operation, Reply, Request};
 
 use super::lane::{Outcome, Task};
 use crate::dice::Dice;
@@ -86,13 +86,23 @@ impl Weather {
         }
     }
 
-    pub(super) fn random(dice: &mut Dice, members: usize) -> Self {
+    /// Any weather; where a rule is broken that guards against late mail, some in which that mail is late.
+    pub(super) fn random(dice: &mut Dice, members: usize, broken: Broken) -> Self {
+        let guarded = [
+            (Mutant::DropWithoutPromise, 1),
+            (Mutant::ConfirmByOldAcks, 8),
+            (Mutant::EpochWithoutFences, 9),
+        ];
+        let guarded = guarded.into_iter().find(|(mutant, _)| broken.is(*mutant));
         let mut late = [0.0; KINDS];
         let chance = [0.0, 0.01, 0.05][dice.below(3)];
         late[1..=9].fill(chance);
         if dice.chance(0.5) {
             // One kind is late much more often than the others.
             late[dice.below(KINDS)] = 0.3;
+        }
+        if let Some((_, kind)) = guarded {
+            late[kind] = 0.3;
         }
         let mut any = || MemberId(u32::try_from(dice.below(members)).unwrap_or_default());
         let (slow, lagging) = (any(), any());

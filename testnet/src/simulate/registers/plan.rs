@@ -80,26 +80,31 @@ impl Plan {
         }
     }
 
+    /// Whether something may go wrong here when the rule is broken.
     fn may_show(&self, broken: Broken) -> bool {
         let needs = |mutant, holds: bool| !broken.is(mutant) || holds;
+        let (is_still, voters) = (self.changes == 0, self.first.members().count());
         needs(Mutant::RejoinWithRows, self.sleeper.is_some())
+            && needs(Mutant::OutsiderAnswers, self.changes > 1)
             && needs(
                 Mutant::ReadInOldEpoch,
                 self.changes > 1 && self.adopts < 0.4 && self.readers > 0.5,
             )
+            && needs(Mutant::SyncWithoutBarrier, !is_still && self.adopts < 0.2)
             && needs(
                 Mutant::EpochWithoutFences,
-                self.changes > 0 && self.fences > 0.2 && self.uploads > 0.5,
+                !is_still && self.fences > 0.2 && self.retries > 0.5,
             )
-            && needs(Mutant::ReplyBeforeSync, self.crashes > 0.05 && self.changes == 0)
-            && needs(Mutant::ConfirmByOldAcks, self.changes == 0 && self.loyalty < 0.5)
+            && needs(Mutant::ReplyBeforeSync, is_still && self.crashes > 0.05)
+            && needs(
+                Mutant::ConfirmByOldAcks,
+                is_still && voters == 3 && self.readers < 0.5,
+            )
             && needs(
                 Mutant::DropWithoutPromise,
-                self.changes == 0 && !self.forgets && self.first.members().count() > 2,
+                is_still && voters == 3 && self.cuts < 0.1,
             )
-            && needs(Mutant::SyncWithoutBarrier, self.changes > 0 && self.adopts < 0.2)
-            && needs(Mutant::OutsiderAnswers, self.changes > 1)
-            && needs(Mutant::Amnesia, self.first.members().count() == 3)
+            && needs(Mutant::Amnesia, voters == 3)
     }
 
     /// Nobody comes or goes.

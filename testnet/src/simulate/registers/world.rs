@@ -51,7 +51,7 @@ impl World {
     pub(super) fn new(seed: u64, broken: Broken, is_traced: bool) -> Self {
         let mut dice = Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 77);
         let plan = Plan::random(&mut dice, broken);
-        let weather = Weather::random(&mut dice, plan.pool);
+        let weather = Weather::random(&mut dice, plan.pool, broken);
         let configs = Configs::first(Config::stable(plan.first.clone()));
         let ids = (0_u32..).map(MemberId).take(plan.pool);
         let members = (1_u64..).zip(ids);
@@ -276,7 +276,14 @@ impl World {
         }
         let Load { lane, turn, rows, .. } = member.loads.swap_remove(index);
         let rows = rows.unwrap_or_default();
-        self.holder(me, Event::Loaded { lane, turn, rows });
+        self.holder(
+            me,
+            Event::Loaded {
+                lane,
+                turn,
+                rows: rows.into_iter().collect(),
+            },
+        );
     }
 
     // The holder.

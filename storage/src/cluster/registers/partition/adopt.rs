@@ -1,6 +1,5 @@
 //! Adopting the configurations that the root partition committed, and forgetting rows where a member was outside.
 
-use super::super::rows::View;
 use super::{Commit, Decided, Fed, Partition};
 use crate::StoreError;
 use crate::cluster::registers::{Machine, record};
@@ -90,7 +89,7 @@ impl<M: Machine> Partition<M> {
     }
 
     fn some_rows(&self) -> Result<Vec<Key>, StoreError> {
-        let view = View::new(&self.disk, Some(&self.pending), self.number, M::partition_of);
+        let view = self.newest();
         let keys = view.some_keys(FORGET_MAX);
         view.failure()?;
         Ok(keys)
