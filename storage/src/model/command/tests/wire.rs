@@ -3,7 +3,8 @@
 use super::*;
 use crate::model::{
     AccessKeyId, AccessKeyRow, Bucket, BucketName, BucketRow, BucketSettings, BucketState, Checksum,
-    ChecksumAlgorithm, ChecksumKind, ChecksumValue, Granted, Grants, KeySerial, VersionId,
+    ChecksumAlgorithm, ChecksumKind, ChecksumValue, Granted, Grants, KeySerial, MemberId, MeshKey, MeshRow,
+    VersionId,
 };
 
 const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-1.bin");
@@ -71,6 +72,13 @@ fn bucket_row() -> BucketRow {
             version: 3,
         },
         wrapped_key: Bytes::from_static(b"wrapped"),
+    }
+}
+
+fn mesh_row() -> MeshRow {
+    MeshRow {
+        version: 5,
+        body: Bytes::from_static(b"voters"),
     }
 }
 
@@ -147,6 +155,16 @@ fn commands() -> Vec<Command> {
             from,
         },
         RootCommand::DeleteAccessKey { id, serial },
+        RootCommand::ReplaceMesh {
+            key: MeshKey::Voters(256),
+            body: Some(Bytes::from_static(b"voters")),
+            from: 4,
+        },
+        RootCommand::ReplaceMesh {
+            key: MeshKey::Member(MemberId(2)),
+            body: None,
+            from: 1,
+        },
     ];
     objects.chain(roots.into_iter().map(Command::Root)).collect()
 }
@@ -180,6 +198,7 @@ fn outcomes() -> Vec<Outcome> {
         Refusal::AccessKeyExists,
         Refusal::NoSuchAccessKey,
         Refusal::AccessKeyChanged(Box::new(key_row())),
+        Refusal::MeshChanged(Some(mesh_row())),
     ];
     let mut outcomes = vec![
         Outcome::Stored {
@@ -205,6 +224,8 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::BucketGone,
         Outcome::AccessKey(key_row()),
         Outcome::AccessKeyGone,
+        Outcome::Mesh(Some(mesh_row())),
+        Outcome::Mesh(None),
     ];
     outcomes.extend(refusals.map(Outcome::Refused));
     outcomes
