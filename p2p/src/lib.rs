@@ -23,6 +23,7 @@ mod paced;
 mod reach;
 mod serve;
 mod service;
+mod start;
 mod streams;
 mod swarm;
 #[cfg(test)]
@@ -38,7 +39,8 @@ pub use join::{Applicant, Application, GIFT_BYTES_MAX, GREETING_BYTES_MAX, Host,
 pub use joining::JoinError;
 pub use links::{LinkStatus, Path, PeerStatus, Transport};
 pub use mesh_key::{InvalidMeshId, MeshId, MeshKey};
-pub use node::{Limits, Node, Options, StartError};
+pub use node::Node;
 pub use node_id::{InvalidNodeId, NodeId};
 pub use reach::{Gateway, Reach};
 pub use service::{CallError, Class, Refusal, Service};
+pub use start::{Limits, Options, StartError};

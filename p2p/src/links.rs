@@ -26,8 +26,8 @@ pub enum Path {
     Direct,
     /// Through another member.
     Relayed {
-        /// Which.
-        via: NodeId,
+        /// Which; none where that cannot be told.
+        via: Option<NodeId>,
     },
 }
 
@@ -69,17 +69,22 @@ impl Link {
     }
 }
 
-/// The path and transport that an address implies; none for a relay whose name makes no sense.
-pub(crate) fn nature(address: &Multiaddr) -> Option<(Path, Transport)> {
+/// Whether two addresses are the same but for names of peers and circuits.
+fn same_place(one: &Multiaddr, other: &Multiaddr) -> bool {
+    let is_place = |part: &Protocol<'_>| !matches!(part, Protocol::P2p(_) | Protocol::P2pCircuit);
+    one.iter().filter(is_place).eq(other.iter().filter(is_place))
+}
+
+/// The path and transport that an address implies.
+pub(crate) fn nature(address: &Multiaddr) -> (Path, Transport) {
     let quic = address.iter().any(|part| part == Protocol::QuicV1);
     let transport = if quic { Transport::Quic } else { Transport::Tcp };
     if is_relayed(address) {
         let relay = address.iter().find_map(|part| match part {
-            Protocol::P2p(peer) => Some(peer),
+            Protocol::P2p(peer) => NodeId::of_peer(&peer),
             _ => None,
-        })?;
-        let via = NodeId::of_peer(&relay)?;
-        return Some((Path::Relayed { via }, transport));
+        });
+        return (Path::Relayed { via: relay }, transport);
     }
     let ip = address.iter().find_map(|part| match part {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
@@ -91,7 +96,7 @@ pub(crate) fn nature(address: &Multiaddr) -> Option<(Path, Transport)> {
     } else {
         Path::Direct
     };
-    Some((path, transport))
+    (path, transport)
 }
 
 /// Bytes that went to and came from a peer in calls and blocks, since this node started.
@@ -195,6 +200,14 @@ impl Links {
             }
         };
         timeout(wait, connected).await.is_ok()
+    }
+
+    /// Who is connected directly and seen at `address`, the address of a relay without its name.
+    pub(crate) fn found_at(&self, address: &Multiaddr) -> Option<NodeId> {
+        let there = |link: &Link| !link.is_relayed() && same_place(&link.remote, address);
+        let peers = self.locked();
+        let found = peers.iter().find(|(_, known)| known.links.iter().any(there))?;
+        NodeId::of_peer(found.0)
     }
 
     pub(crate) fn remove(&self, peer: Option<PeerId>, id: ConnectionId) {
@@ -351,7 +364,7 @@ mod tests {
             .map(|(at, what)| Link {
                 id: ConnectionId::new_unchecked(at),
                 path: if what == "relayed" {
-                    Path::Relayed { via }
+                    Path::Relayed { via: Some(via) }
                 } else {
                     Path::Direct
                 },
@@ -400,13 +413,28 @@ mod tests {
     fn an_address_tells_the_path() {
         let relay = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
         let path = |address: &str| nature(&address.parse().unwrap());
-        assert_eq!(path("/ip4/192.168.1.2/tcp/1"), Some((Path::Lan, Transport::Tcp)));
-        assert_eq!(
-            path("/ip4/203.0.113.2/udp/1/quic-v1"),
-            Some((Path::Direct, Transport::Quic))
-        );
+        assert_eq!(path("/ip4/192.168.1.2/tcp/1"), (Path::Lan, Transport::Tcp));
+        let direct = path("/ip4/203.0.113.2/udp/1/quic-v1");
+        assert_eq!(direct, (Path::Direct, Transport::Quic));
         let relayed = path(&format!("/ip4/203.0.113.2/udp/1/quic-v1/p2p/{relay}/p2p-circuit"));
-        let via = NodeId::of_peer(&relay.parse().unwrap()).unwrap();
-        assert_eq!(relayed, Some((Path::Relayed { via }, Transport::Quic)));
+        let via = NodeId::of_peer(&relay.parse().unwrap());
+        assert_eq!(relayed, (Path::Relayed { via }, Transport::Quic));
+        let unnamed = path("/ip4/203.0.113.2/tcp/1/p2p-circuit");
+        assert_eq!(unnamed, (Path::Relayed { via: None }, Transport::Tcp));
+    }
+
+    #[test]
+    fn a_relay_is_recognised_by_its_address() {
+        let (known, peer) = (Links::default(), PeerId::random());
+        let mut links = links("tcp");
+        let remote = format!("/ip4/203.0.113.2/tcp/1/p2p/{peer}");
+        if let Some(link) = links.first_mut() {
+            link.remote = remote.parse().unwrap();
+        }
+        let node = NodeId::of(&ed25519_dalek::SigningKey::from_bytes(&[2; 32]).verifying_key());
+        known.insert(node.peer(), links.remove(0));
+        let at = |address: &str| known.found_at(&address.parse().unwrap());
+        assert_eq!(at("/ip4/203.0.113.2/tcp/1/p2p-circuit"), Some(node));
+        assert_eq!(at("/ip4/203.0.113.2/tcp/2/p2p-circuit"), None);
     }
 }

@@ -24,7 +24,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Class;
-use crate::links::{Chosen, Link, Links, nature};
+use crate::links::{Chosen, Link, Links, Path, nature};
 
 /// Streams that a peer may hold open towards this node on one connection; more are reset.
 const INBOUND_MAX: usize = 32;
@@ -146,12 +146,16 @@ impl Behaviour {
         peer: PeerId,
         local: Option<&Multiaddr>,
         remote: &Multiaddr,
-    ) -> Result<Handler, ConnectionDenied> {
-        // Of a relayed connection that the peer opened, only the local address names the relay.
+    ) -> Handler {
+        // Of a relayed connection that the peer opened, only the local address tells the relay, by where it is.
         let telling = local
             .filter(|local| crate::address::is_relayed(local))
             .unwrap_or(remote);
-        let (path, transport) = nature(telling).ok_or_else(|| ConnectionDenied::new(UnknownPath))?;
+        let (mut path, transport) = nature(telling);
+        if path == (Path::Relayed { via: None }) {
+            let via = self.links.found_at(telling);
+            path = Path::Relayed { via };
+        }
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let link = Link {
             id,
@@ -164,7 +168,7 @@ impl Behaviour {
             requests: sender,
         };
         self.links.insert(peer, link);
-        Ok(Handler {
+        Handler {
             peer,
             id,
             protocols: Arc::clone(&self.protocols),
@@ -172,13 +176,9 @@ impl Behaviour {
             keep_alive: self.keep_alive,
             places: Arc::new(Semaphore::new(INBOUND_MAX)),
             requests,
-        })
+        }
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("an address that names no path")]
-struct UnknownPath;
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
@@ -191,7 +191,7 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        self.handler(id, peer, Some(local), remote)
+        Ok(self.handler(id, peer, Some(local), remote))
     }
 
     fn handle_established_outbound_connection(
@@ -202,7 +202,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        self.handler(id, peer, None, address)
+        Ok(self.handler(id, peer, None, address))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

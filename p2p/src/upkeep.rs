@@ -139,7 +139,7 @@ mod tests {
         Link {
             id: ConnectionId::new_unchecked(at),
             path: if what == "relayed" {
-                Path::Relayed { via }
+                Path::Relayed { via: Some(via) }
             } else {
                 Path::Direct
             },
