@@ -13,8 +13,8 @@ use std::path::Path;
 use crate::{Address, NodeId};
 
 const HEADER: &str = "warren addresses 1";
-/// Addresses kept per node, those that worked last.
-const PER_NODE_MAX: usize = 12;
+/// Addresses kept per node, those that worked last; more than one node may tell of itself, or each telling would be news.
+const PER_NODE_MAX: usize = 32;
 /// The longest file read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 

@@ -25,11 +25,25 @@ use crate::gate::{Admissions, Opening};
 pub(crate) struct Gated<B> {
     inner: B,
     admissions: Admissions,
+    hides_relayed: bool,
 }
 
 impl<B> Gated<B> {
     pub(crate) const fn new(admissions: Admissions, inner: B) -> Self {
-        Self { inner, admissions }
+        Self {
+            inner,
+            admissions,
+            hides_relayed: false,
+        }
+    }
+
+    /// The same for a behaviour that must not hear of relayed connections.
+    pub(crate) const fn direct_only(admissions: Admissions, inner: B) -> Self {
+        Self {
+            inner,
+            admissions,
+            hides_relayed: true,
+        }
     }
 }
 
@@ -111,7 +125,14 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        self.inner.on_swarm_event(event);
+        let is_relayed = match &event {
+            FromSwarm::ConnectionEstablished(established) => established.endpoint.is_relayed(),
+            FromSwarm::ConnectionClosed(closed) => closed.endpoint.is_relayed(),
+            _ => false,
+        };
+        if !(is_relayed && self.hides_relayed) {
+            self.inner.on_swarm_event(event);
+        }
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {

@@ -186,6 +186,15 @@ impl Links {
         self.added.notify_waiters();
     }
 
+    /// Whether there is a connection, or was one a moment ago: where several were dialled at once, all but one close again.
+    pub(crate) fn was_connected_within(&self, peer: &PeerId, lately: Duration) -> bool {
+        let peers = self.locked();
+        let known = peers.get(peer);
+        known.is_some_and(|peer| {
+            !peer.links.is_empty() || peer.seen.is_some_and(|seen| seen.elapsed() < lately)
+        })
+    }
+
     /// Waits for a connection, at most this long. Says whether there is one.
     pub(crate) async fn is_connected_within(&self, peer: &PeerId, wait: Duration) -> bool {
         let connected = async {
@@ -221,8 +230,9 @@ impl Links {
     /// The connection that this class takes, and how to ask it for a stream.
     pub(crate) fn choose(&self, peer: &PeerId, class: Class, allow_relay: bool) -> Option<Chosen> {
         let peers = self.locked();
-        let links = &peers.get(peer)?.links;
-        let link = chosen(links, class, allow_relay)?;
+        // One that is closing takes no more requests, and is only still listed.
+        let open = |link: &&Link| !link.requests.is_closed();
+        let link = chosen(peers.get(peer)?.links.iter().filter(open), class, allow_relay)?;
         Some(Chosen {
             id: link.id,
             relayed: link.is_relayed(),
@@ -265,7 +275,8 @@ impl Links {
             .iter()
             .filter_map(|node| {
                 let distance = self.with(&node.peer(), |links| {
-                    chosen(links, Class::Metadata, true).map(|link| link.round_trip.unwrap_or(Duration::MAX))
+                    chosen(links.iter(), Class::Metadata, true)
+                        .map(|link| link.round_trip.unwrap_or(Duration::MAX))
                 })?;
                 Some((distance, *node))
             })
@@ -292,7 +303,7 @@ impl Links {
     pub(crate) fn status(&self, node: NodeId) -> PeerStatus {
         let mut peers = self.locked();
         let peer = peers.entry(node.peer()).or_default();
-        let link = chosen(&peer.links, Class::Metadata, true);
+        let link = chosen(peer.links.iter(), Class::Metadata, true);
         let (sent_bytes, received_bytes) = peer.traffic.totals();
         PeerStatus {
             node,
@@ -334,8 +345,12 @@ pub(crate) struct Chosen {
 
 /// Calls take QUIC before TCP, the oldest. Blocks take another connection than calls, TCP before QUIC, since a filled
 /// connection delays all it carries. Relayed ones serve when nothing else is there.
-fn chosen(links: &[Link], class: Class, allow_relay: bool) -> Option<&Link> {
-    let direct = || links.iter().filter(|link| !link.is_relayed());
+fn chosen<'a>(
+    links: impl Iterator<Item = &'a Link> + Clone,
+    class: Class,
+    allow_relay: bool,
+) -> Option<&'a Link> {
+    let direct = || links.clone().filter(|link| !link.is_relayed());
     let for_calls = direct().min_by_key(|link| (link.transport != Transport::Quic, link.id));
     let first = match class {
         Class::Metadata => for_calls,
@@ -346,7 +361,7 @@ fn chosen(links: &[Link], class: Class, allow_relay: bool) -> Option<&Link> {
     };
     let relayed = || {
         links
-            .iter()
+            .clone()
             .filter(|link| link.is_relayed())
             .min_by_key(|link| link.id)
     };
@@ -385,7 +400,7 @@ mod tests {
     fn check(what: &str, calls: Option<usize>, blocks: Option<usize>) {
         let links = links(what);
         let at = |class| {
-            chosen(&links, class, true)
+            chosen(links.iter(), class, true)
                 .map(|link| links.iter().position(|other| other.id == link.id).unwrap())
         };
         assert_eq!((at(Class::Metadata), at(Class::Block)), (calls, blocks), "{what}");
@@ -406,7 +421,7 @@ mod tests {
         check("relayed", Some(0), Some(0));
         check("relayed quic", Some(1), Some(1));
         check("relayed tcp", Some(1), Some(1));
-        assert!(chosen(&links("relayed"), Class::Block, false).is_none());
+        assert!(chosen(links("relayed").iter(), Class::Block, false).is_none());
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::{CallError, Class, Limits, MeshId, NodeId, PeerStatus};
 
 /// How often one call is sent when connections break under it. Requests may arrive twice; the service copes.
 const TRIES_MAX: u32 = 3;
+/// How long to wait before asking again over another connection.
+const RETRY_WAIT: Duration = Duration::from_millis(20);
 /// How long another connection is waited for when one broke.
 const BREAK_WAIT: Duration = Duration::from_millis(500);
 
@@ -117,7 +119,10 @@ impl Node {
         if !self.inner.admissions.is_member(&peer) {
             return Err(CallError::NotConnected);
         }
-        if !self.inner.links.is_connected(&peer) {
+        let links = &self.inner.links;
+        if !links.was_connected_within(&peer, BREAK_WAIT)
+            || !links.is_connected_within(&peer, BREAK_WAIT).await
+        {
             return Err(CallError::NotConnected);
         }
         let until = tokio::time::Instant::now() + wait;
@@ -133,6 +138,7 @@ impl Node {
             if !self.inner.links.is_connected_within(&peer, BREAK_WAIT).await {
                 return outcome;
             }
+            tokio::time::sleep(RETRY_WAIT).await;
             tries += 1;
         }
     }

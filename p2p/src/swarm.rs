@@ -108,7 +108,8 @@ fn behaviour(parts: Parts, keypair: &Keypair, relay_client: relay::client::Behav
         identify: Gated::new(gate(), identify::Behaviour::new(introduction(keypair))),
         ping: Gated::new(gate(), ping::Behaviour::new(probes)),
         kad: Gated::new(gate(), kademlia(own, &parts.mesh)),
-        relay: Gated::new(gate(), relay::Behaviour::new(own, relaying())),
+        // It tells all connections when it begins to relay, and relayed ones have no ear for it: their tasks panic.
+        relay: Gated::direct_only(gate(), relay(own)),
         relay_client: Gated::new(gate(), relay_client),
         dcutr: Gated::new(gate(), dcutr::Behaviour::new(own)),
         reachable: Gated::new(gate(), autonat::v2::client::Behaviour::default()),
@@ -136,6 +137,13 @@ fn kademlia(own: PeerId, mesh: &MeshId) -> kad::Behaviour<MemoryStore> {
     // Else it would follow what is believed of our reachability, and a home would answer nobody.
     kademlia.set_mode(Some(kad::Mode::Server));
     kademlia
+}
+
+/// Does not relay until told to: left alone it would count being reachable through a relay as being reachable.
+fn relay(own: PeerId) -> relay::Behaviour {
+    let mut relay = relay::Behaviour::new(own, relaying());
+    relay.set_status(Some(relay::Status::Disable));
+    relay
 }
 
 /// Relays for members without the limits meant for strangers; how much they may send is paced by the senders.

@@ -7,8 +7,10 @@ use libp2p::swarm::ConnectionId;
 use crate::Address;
 use crate::links::{Link, Transport};
 
-/// The first wait after a failure; each further one waits twice as long.
+/// The first wait after a failure.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Failures after which the wait doubles: what is missing at first, a relay or its reservation, comes within seconds.
+const TRIES_EACH: u32 = 3;
 /// The longest wait: a friend who switches on again is back within a minute.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How long a direct connection must have lasted before relayed ones are closed, so that what they carry can end.
@@ -37,11 +39,15 @@ impl Retry {
 
     /// Notes a try; unless something resets it, the next one comes later than the one before.
     pub(crate) fn tried(&mut self, now: Instant) {
-        let wait = RETRY_FIRST
-            .saturating_mul(1 << self.failures.min(10))
-            .min(RETRY_MAX);
+        let doublings = (self.failures / TRIES_EACH).min(10);
+        let wait = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_MAX);
         self.failures += 1;
         self.next = now + wait;
+    }
+
+    /// Makes it due now: something new is known. The waits after it stay as long as they had become.
+    pub(crate) const fn hasten(&mut self, now: Instant) {
+        self.next = now;
     }
 
     pub(crate) const fn failures(&self) -> u32 {

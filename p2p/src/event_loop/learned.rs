@@ -72,7 +72,14 @@ impl EventLoop {
             return;
         };
         if info.protocols.contains(&relay::HOP_PROTOCOL_NAME) {
-            self.state.relays.insert(peer, remote);
+            if self.state.relays.insert(peer, remote).is_none() {
+                // Whoever could not be reached may be reached through this one.
+                let now = Instant::now();
+                self.state
+                    .cares
+                    .values_mut()
+                    .for_each(|care| care.dial.hasten(now));
+            }
             // Identify replaces the port it was seen from by the one it listens on. Behind a NAT that changes ports, only
             // the one really seen can be punched through to.
             let candidate = NewExternalAddrCandidate {
@@ -98,17 +105,22 @@ impl EventLoop {
         let (Some(node), true) = (NodeId::of_peer(&peer), self.admissions.is_member(&peer)) else {
             return;
         };
+        let mut is_news = false;
         for address in addresses.iter().take(TOLD_MAX) {
             let elsewhere = ip_of(address).is_some_and(|ip| ip.is_loopback() || ip.is_unspecified()) && !here;
             if elsewhere {
                 continue;
             }
             if let Some(address) = Address::of(address) {
-                self.state.is_book_changed |= self.book.heard(node, address);
+                is_news |= self.book.heard(node, address);
             }
             if peer != *self.swarm.local_peer_id() {
                 self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
             }
+        }
+        self.state.is_book_changed |= is_news;
+        if let Some(care) = self.state.cares.get_mut(&peer).filter(|_| is_news) {
+            care.dial.hasten(Instant::now());
         }
     }
 
@@ -210,7 +222,6 @@ impl EventLoop {
             }
             !public.is_empty()
         };
-        // Set by hand: left alone it would count being reachable through a relay as being reachable.
         let status = if relays {
             relay::Status::Enable
         } else {

@@ -1,7 +1,7 @@
 //! Two homes behind routers and a server between them: they meet, lose the server, change addresses, and find each other again.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -82,7 +82,6 @@ pub(crate) fn lan() -> Result<usize> {
     two.set_members(&members)?;
     broken += told("first call", two.reach(&one.id, EVER)?, DIRECT_WITHIN);
     lab.change_lan_address(Place::HomeA, 10, 30)?;
-    anyhow::ensure!(two.away(&one.id, EVER)?, "the old address should be gone");
     broken += told(
         "found again after its address changed",
         two.reach(&one.id, EVER)?,
@@ -128,13 +127,15 @@ impl<'a> Story<'a> {
         self.server.set_members(&self.members)?;
         self.a.set_members(&self.members)?;
         self.b.set_members(&self.members)?;
+        let start = Instant::now();
         self.broken += told("first call", self.b.reach(&self.a.id, EVER)?, EVER);
         let wait = if promise == Promise::Direct {
             EVER
         } else {
             DIRECT_PERHAPS
         };
-        match (self.b.direct(&self.a.id, wait)?, promise) {
+        let direct = self.b.direct(&self.a.id, wait)?.map(|_| start.elapsed());
+        match (direct, promise) {
             (direct, Promise::Direct) => self.broken += told("direct", direct, DIRECT_WITHIN),
             (Some(after), Promise::Relayed) => println!("  direct after {:.2} s", after.as_secs_f64()),
             (None, Promise::Relayed) => println!("  stays relayed, as these routers must"),
@@ -170,7 +171,6 @@ impl<'a> Story<'a> {
 
     fn change_address(&mut self) -> Result<()> {
         self.lab.change_address_of_home_a()?;
-        anyhow::ensure!(self.b.away(&self.a.id, EVER)?, "the old address should be gone");
         self.broken += told(
             "found again after its address changed",
             self.b.reach(&self.a.id, EVER)?,
