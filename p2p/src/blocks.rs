@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use libp2p::{PeerId, StreamProtocol};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::calls::answer_of;
 use crate::frame::{self, Head};
 use crate::links::Traffic;
+use crate::locked::locked;
 use crate::paced::{self, Paces, Way};
 use crate::streams::{Control, Opened};
 use crate::{CallError, Class};
@@ -115,8 +116,4 @@ impl Blocks {
         });
         Arc::clone(known)
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::frame::{self, Head, Kind};
 use crate::links::Traffic;
+use crate::locked::locked;
 use crate::streams::Control;
 use crate::{CallError, Class};
 
@@ -267,8 +268,4 @@ pub(crate) fn answer_of(kind: Kind, body: Bytes) -> Option<Result<Bytes, CallErr
         ))),
         Kind::Request => None,
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ mod learned;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
@@ -25,6 +25,7 @@ use crate::address::is_relayed;
 use crate::book::{self, Book};
 use crate::gate::Admissions;
 use crate::links::{Links, Transport};
+use crate::locked::locked;
 use crate::reach::{Confirmations, Reach};
 use crate::swarm::{Behaviour, BehaviourEvent};
 use crate::upkeep::{Retry, Standing, dialled, missing, standing, surplus};
@@ -477,8 +478,4 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 fn now_s() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

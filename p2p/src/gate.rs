@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::address::is_relayed;
 use crate::door::Door;
+use crate::locked::locked;
 
 /// How long a guest may stay without becoming a member.
 const GUEST_STAY: Duration = Duration::from_secs(60);
@@ -233,10 +234,6 @@ impl Drop for Visit {
         let mut state = locked(&self.0.state);
         state.joins = state.joins.saturating_sub(1);
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wake(state: &mut State) {

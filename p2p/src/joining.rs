@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::event_loop::{Command, locked, looked_up};
+use crate::event_loop::{Command, looked_up};
 use crate::join::{self, Applicant, Failure};
+use crate::locked::locked;
 use crate::{Address, Class, Invite, Node, NodeId, Welcome};
 
 /// How long one door may take to open.

@@ -15,6 +15,7 @@ mod invite;
 mod join;
 mod joining;
 mod links;
+mod locked;
 mod mesh_key;
 mod node;
 mod node_id;

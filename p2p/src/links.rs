@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::address::{is_local, is_relayed};
+use crate::locked::locked;
 use crate::streams::Request;
 use crate::{Class, NodeId};
 
@@ -332,7 +333,7 @@ impl Links {
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<PeerId, Peer>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.peers)
     }
 }
 

@@ -12,10 +12,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::blocks::Blocks;
 use crate::calls::Calls;
-use crate::event_loop::{Command, Told, locked};
+use crate::event_loop::{Command, Told};
 use crate::frame::BODY_BYTES_MAX;
 use crate::gate::Admissions;
 use crate::links::Links;
+use crate::locked::locked;
 use crate::paced::Paces;
 use crate::reach::Reach;
 use crate::serve::Server;

@@ -1,7 +1,9 @@
 //! Limits how many bytes per second flow, without ever letting a pause be made up for by a flood.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::locked::locked;
 
 /// What may flow at once after a pause, in seconds of the rate.
 const BURST_SECONDS: f64 = 0.25;
@@ -45,7 +47,7 @@ impl Pace {
 
     /// Changes the limit for what flows from now on.
     pub(crate) fn set(&self, bytes_per_s: Option<u64>) {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budget = locked(&self.budget);
         budget.bytes_per_s = bytes_per_s;
         budget.paid_at = Instant::now();
     }
@@ -53,7 +55,7 @@ impl Pace {
     /// Waits until this many bytes may flow.
     pub(crate) async fn spend(&self, bytes: usize) {
         let wait = {
-            let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut budget = locked(&self.budget);
             budget.spend(bytes, Instant::now())
         };
         if !wait.is_zero() {

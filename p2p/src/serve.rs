@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::frame::{self, BODY_BYTES_MAX, Head, Kind};
 use crate::links::{Links, Traffic};
+use crate::locked::locked;
 use crate::paced::{self, Paces, Way};
 use crate::streams::Incoming;
 use crate::{Class, NodeId, Refusal, Service, blocks};
@@ -109,12 +110,12 @@ impl Server {
 
     /// Forgets all others.
     pub(crate) fn keep_only(&self, peers: &HashSet<PeerId>) {
-        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut desks = locked(&self.desks);
         desks.retain(|peer, _| peers.contains(peer));
     }
 
     fn desk(&self, peer: &PeerId) -> Option<Arc<Desk>> {
-        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut desks = locked(&self.desks);
         if let Some(desk) = desks.get(peer) {
             return Some(Arc::clone(desk));
         }

@@ -7,9 +7,10 @@ use libp2p::swarm::{ConnectionId, FromSwarm, NetworkBehaviour};
 use libp2p::{Multiaddr, PeerId, autonat, identify, kad, mdns, ping, relay, upnp};
 use tracing::{debug, info};
 
-use super::{EventLoop, circuit, ip_of, locked};
+use super::{EventLoop, circuit, ip_of};
 use crate::address::is_local;
 use crate::links::Transport;
+use crate::locked::locked;
 use crate::reach::Gateway;
 use crate::swarm::BehaviourEvent;
 use crate::upkeep::Retry;
