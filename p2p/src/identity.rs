@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
+use libp2p::identity::{DecodingError, Keypair};
 use zeroize::Zeroizing;
 
 use crate::NodeId;
@@ -71,6 +72,12 @@ impl Identity {
     /// The public name of this node.
     pub fn node_id(&self) -> NodeId {
         NodeId::of(&self.key.verifying_key())
+    }
+
+    /// The key as connections use it; it erases itself too.
+    pub(crate) fn keypair(&self) -> Result<Keypair, DecodingError> {
+        let mut secret = Zeroizing::new(self.key.to_bytes());
+        Keypair::ed25519_from_bytes(secret.as_mut_slice())
     }
 }
 

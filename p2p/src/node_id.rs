@@ -4,9 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use ed25519_dalek::VerifyingKey;
+use libp2p::PeerId;
+use libp2p::identity::{PublicKey, ed25519};
 
 /// RFC 4648 base32 in lower case: double-clicks as one word, survives being read aloud.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// What libp2p writes before an ed25519 key in a peer id: identity multihash of 36 bytes; key type 1; key of 32 bytes.
+const PEER_PREFIX: [u8; 6] = [0, 36, 8, 1, 18, 32];
 
 /// Why a text does not name a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +47,20 @@ impl NodeId {
 
     pub(crate) fn of(key: &VerifyingKey) -> Self {
         Self(key.to_bytes())
+    }
+
+    /// The same name as the connections speak it.
+    pub(crate) fn peer(&self) -> PeerId {
+        let key = ed25519::PublicKey::try_from_bytes(&self.0);
+        let peer = key.map(|key| PeerId::from_public_key(&PublicKey::from(key)));
+        peer.expect("a node id that exists is a point of the curve")
+    }
+
+    /// The node whose key a connection's peer has proved; none for a key of another kind.
+    pub(crate) fn of_peer(peer: &PeerId) -> Option<Self> {
+        let bytes = peer.to_bytes();
+        let key = bytes.strip_prefix(&PEER_PREFIX)?;
+        Self::from_bytes(key.try_into().ok()?).ok()
     }
 }
 
@@ -102,6 +121,7 @@ mod tests {
         fn a_node_id_survives_being_written_and_read(seed: [u8; 32]) {
             let id = NodeId::of(&SigningKey::from_bytes(&seed).verifying_key());
             prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(NodeId::of_peer(&id.peer()), Some(id));
         }
 
         #[test]

@@ -10,6 +10,7 @@ mod bench;
 mod client;
 mod dice;
 mod kill;
+mod namespaces;
 mod simulate;
 
 use std::process::ExitCode;
@@ -33,6 +34,11 @@ enum Verb {
     BenchBare(bench::BareOptions),
     /// Kill the server under load, again and again, and check that no acknowledged write is lost
     Kill(kill::Options),
+    /// Run one node of a mesh as told on standard input
+    #[command(hide = true)]
+    MeshNode(namespaces::DriverOptions),
+    /// Run boxes behind routers, in network namespaces, and check that they find each other
+    Namespaces(namespaces::Options),
     /// Run the protocols in a simulated world, and judge what clients saw
     #[command(subcommand)]
     Simulate(simulate::Simulation),
@@ -43,6 +49,8 @@ fn main() -> Result<ExitCode> {
         Verb::Bench(options) => bench::bench(&options),
         Verb::BenchBare(options) => bench::serve(&options).map(|()| ExitCode::SUCCESS),
         Verb::Kill(options) => kill::kill(&options),
+        Verb::MeshNode(options) => namespaces::drive(&options).map(|()| ExitCode::SUCCESS),
+        Verb::Namespaces(options) => namespaces::namespaces(&options),
         Verb::Simulate(simulation) => simulate::simulate(&simulation),
     }
 }

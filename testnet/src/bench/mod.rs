@@ -8,6 +8,7 @@ mod load;
 mod machine;
 mod matrix;
 mod measured;
+mod mesh;
 mod process;
 mod report;
 mod run;
@@ -59,6 +60,9 @@ pub(crate) struct Options {
     /// A fast pass that shows that everything works, not how fast
     #[arg(long)]
     quick: bool,
+    /// Measure the mesh beside bare libp2p instead of the server
+    #[arg(long)]
+    p2p: bool,
     /// Measure only what has one of these words in its name, as in "GET 1 KiB" or "ready"
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -85,6 +89,10 @@ pub(crate) struct Options {
 /// The server did not start or answered wrongly, or a file cannot be written.
 pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
     let settings = settings(options)?;
+    if options.p2p {
+        let turn = Duration::from_secs_f64(settings.seconds / measured::float(settings.rounds));
+        return mesh::bench(turn, settings.rounds, options.check);
+    }
     fs::create_dir_all(&options.dir).context("create folder to measure in")?;
     let folder = tempfile::Builder::new()
         .prefix("bench-")

@@ -1,0 +1,397 @@
+//! Decides for every connection, from the key its peer has proved, whether it is a member's, a guest's, or none.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dummy;
+use libp2p::swarm::{
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::address::is_relayed;
+use crate::door::Door;
+use crate::locked::locked;
+
+/// How long a guest may stay without becoming a member.
+const GUEST_STAY: Duration = Duration::from_secs(60);
+/// Guests at once; more wait outside.
+const GUESTS_MAX: usize = 16;
+/// Connections of one member; a direct one per transport, one for blocks, a relayed one, and what crossed on the way.
+const CONNECTIONS_PER_MEMBER_MAX: usize = 12;
+/// How often guests are looked after.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// Why a connection was refused before a byte of any protocol was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denied {
+    Stranger,
+    TooManyGuests,
+    TooManyConnections,
+    TooOften,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stranger => "not a member",
+            Self::TooManyGuests => "too many guests",
+            Self::TooManyConnections => "too many connections of one member",
+            Self::TooOften => "too many connections from one address",
+        })
+    }
+}
+
+impl std::error::Error for Denied {}
+
+/// Whether one connection carries the protocols of members. Promotion opens it in place.
+#[derive(Default)]
+pub(crate) struct Opening {
+    open: AtomicBool,
+    wakers: Mutex<Vec<Arc<AtomicWaker>>>,
+}
+
+impl Opening {
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// A waker that is woken when the connection opens.
+    pub(crate) fn waker(&self) -> Arc<AtomicWaker> {
+        let waker = Arc::new(AtomicWaker::new());
+        locked(&self.wakers).push(Arc::clone(&waker));
+        waker
+    }
+
+    fn set(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
+        locked(&self.wakers).iter().for_each(|waker| waker.wake());
+    }
+}
+
+struct Connection {
+    peer: PeerId,
+    opening: Arc<Opening>,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    members: HashSet<PeerId>,
+    connections: HashMap<ConnectionId, Connection>,
+    closing: VecDeque<PeerId>,
+    guests_until: Option<Instant>,
+    /// Knocking at strangers' doors ourselves: how many joins are under way.
+    joins: usize,
+    door: Door,
+    waker: Option<Waker>,
+}
+
+/// Who is in. Shared by the gate, everything it guards, and the handle that changes it.
+#[derive(Clone, Default)]
+pub(crate) struct Admissions {
+    state: Arc<Mutex<State>>,
+}
+
+impl Admissions {
+    /// Makes exactly these the members: opens the connections of new ones in place, cuts those of removed ones.
+    pub(crate) fn set_members(&self, members: HashSet<PeerId>) {
+        let mut state = locked(&self.state);
+        let removed: Vec<_> = state.members.difference(&members).copied().collect();
+        for connection in state.connections.values() {
+            let member = members.contains(&connection.peer);
+            if member != connection.opening.is_open() {
+                connection.opening.set(member);
+            }
+        }
+        state.members = members;
+        state.closing.extend(removed);
+        wake(&mut state);
+    }
+
+    pub(crate) fn is_member(&self, peer: &PeerId) -> bool {
+        locked(&self.state).members.contains(peer)
+    }
+
+    pub(crate) fn members(&self) -> Vec<PeerId> {
+        locked(&self.state).members.iter().copied().collect()
+    }
+
+    /// Lets strangers in as guests until then, while an invite is outstanding; `None` lets nobody in.
+    pub(crate) fn allow_guests_until(&self, until: Option<Instant>) {
+        let mut state = locked(&self.state);
+        state.guests_until = until;
+        wake(&mut state);
+    }
+
+    /// Lets this node visit strangers while the visit lasts.
+    pub(crate) fn visit(&self) -> Visit {
+        locked(&self.state).joins += 1;
+        Visit(self.clone())
+    }
+
+    /// Whether this connection carries the protocols of members, and who is told when it does.
+    pub(crate) fn opening(&self, id: ConnectionId) -> Arc<Opening> {
+        // A connection the gate does not know stays closed for ever.
+        locked(&self.state)
+            .connections
+            .get(&id)
+            .map(|connection| Arc::clone(&connection.opening))
+            .unwrap_or_default()
+    }
+
+    fn knock(&self, remote: &Multiaddr) -> Result<(), Denied> {
+        // A relayed connection bears the relay's address, and the relay is a member.
+        if is_relayed(remote) {
+            return Ok(());
+        }
+        let ip = remote.iter().find_map(|part| match part {
+            Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+            Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+            _ => None,
+        });
+        match ip {
+            Some(ip) if !locked(&self.state).door.knock(ip, Instant::now()) => Err(Denied::TooOften),
+            _ => Ok(()),
+        }
+    }
+
+    fn admit(&self, id: ConnectionId, peer: PeerId, visiting: bool) -> Result<(), Denied> {
+        let mut state = locked(&self.state);
+        let now = Instant::now();
+        let open = state.members.contains(&peer);
+        if open {
+            let same = |connection: &&Connection| connection.peer == peer;
+            if state.connections.values().filter(same).count() >= CONNECTIONS_PER_MEMBER_MAX {
+                return Err(Denied::TooManyConnections);
+            }
+        } else {
+            let invited = state.guests_until.is_some_and(|until| now < until);
+            if !(invited || visiting && state.joins > 0) {
+                return Err(Denied::Stranger);
+            }
+            let guest = |connection: &&Connection| !connection.opening.is_open();
+            if state.connections.values().filter(guest).count() >= GUESTS_MAX {
+                return Err(Denied::TooManyGuests);
+            }
+        }
+        let opening = Arc::new(Opening::default());
+        opening.set(open);
+        let connection = Connection {
+            peer,
+            opening,
+            since: now,
+        };
+        state.connections.insert(id, connection);
+        Ok(())
+    }
+
+    fn forget(&self, id: ConnectionId) {
+        locked(&self.state).connections.remove(&id);
+    }
+
+    /// The next connections to close; else remembers whom to wake when there are some.
+    fn next_to_close(&self, cx: &Context<'_>) -> Option<PeerId> {
+        let mut state = locked(&self.state);
+        let peer = state.closing.pop_front();
+        if peer.is_none() {
+            state.waker = Some(cx.waker().clone());
+        }
+        peer
+    }
+
+    fn guests_overstaying(&self) -> VecDeque<(PeerId, ConnectionId)> {
+        let state = locked(&self.state);
+        state
+            .connections
+            .iter()
+            .filter(|(_, connection)| {
+                !connection.opening.is_open() && connection.since.elapsed() > GUEST_STAY
+            })
+            .map(|(id, connection)| (connection.peer, *id))
+            .collect()
+    }
+}
+
+/// Keeps this node allowed to visit strangers.
+pub(crate) struct Visit(Admissions);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut state = locked(&self.0.state);
+        state.joins = state.joins.saturating_sub(1);
+    }
+}
+
+fn wake(state: &mut State) {
+    if let Some(waker) = state.waker.take() {
+        waker.wake();
+    }
+}
+
+/// The first field of the composed behaviour, so that it decides before any other sees a connection.
+pub(crate) struct Gate {
+    admissions: Admissions,
+    round: Pin<Box<tokio::time::Sleep>>,
+    leaving: VecDeque<(PeerId, ConnectionId)>,
+}
+
+impl Gate {
+    pub(crate) fn new(admissions: Admissions) -> Self {
+        Self {
+            admissions,
+            round: Box::pin(tokio::time::sleep(ROUND)),
+            leaving: VecDeque::new(),
+        }
+    }
+}
+
+impl NetworkBehaviour for Gate {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.admissions.knock(remote).map_err(ConnectionDenied::new)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admissions
+            .admit(id, peer, false)
+            .map_err(ConnectionDenied::new)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admissions
+            .admit(id, peer, true)
+            .map_err(ConnectionDenied::new)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(closed) => self.admissions.forget(closed.connection_id),
+            FromSwarm::ListenFailure(failure) => self.admissions.forget(failure.connection_id),
+            FromSwarm::DialFailure(failure) => self.admissions.forget(failure.connection_id),
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(peer_id) = self.admissions.next_to_close(cx) {
+            let connection = CloseConnection::All;
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+        }
+        while self.round.as_mut().poll(cx).is_ready() {
+            self.round.as_mut().reset(tokio::time::Instant::now() + ROUND);
+            self.leaving.extend(self.admissions.guests_overstaying());
+        }
+        match self.leaving.pop_front() {
+            Some((peer_id, id)) => Poll::Ready(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::One(id),
+            }),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(at: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(at)
+    }
+
+    #[test]
+    fn a_stranger_is_denied_unless_an_invite_is_outstanding() {
+        let (gate, stranger) = (Admissions::default(), PeerId::random());
+        assert_eq!(gate.admit(connection(1), stranger, false), Err(Denied::Stranger));
+        gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
+        assert_eq!(gate.admit(connection(2), stranger, false), Ok(()));
+        assert!(!gate.opening(connection(2)).is_open());
+        gate.allow_guests_until(None);
+        assert_eq!(gate.admit(connection(3), stranger, false), Err(Denied::Stranger));
+    }
+
+    #[test]
+    fn a_guest_is_promoted_in_place_and_a_removed_member_is_cut() {
+        let (gate, peer) = (Admissions::default(), PeerId::random());
+        gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
+        gate.admit(connection(1), peer, false).unwrap();
+        let opening = gate.opening(connection(1));
+        gate.set_members(HashSet::from([peer]));
+        assert!(opening.is_open());
+        gate.set_members(HashSet::new());
+        assert!(!opening.is_open());
+        let waker = futures_util::task::noop_waker();
+        assert_eq!(gate.next_to_close(&Context::from_waker(&waker)), Some(peer));
+    }
+
+    #[test]
+    fn visiting_strangers_ends_with_the_visit() {
+        let (gate, stranger) = (Admissions::default(), PeerId::random());
+        let visit = gate.visit();
+        assert_eq!(gate.admit(connection(1), stranger, true), Ok(()));
+        assert_eq!(gate.admit(connection(2), stranger, false), Err(Denied::Stranger));
+        drop(visit);
+        assert_eq!(gate.admit(connection(3), stranger, true), Err(Denied::Stranger));
+    }
+
+    #[test]
+    fn neither_guests_nor_one_member_can_take_all_connections() {
+        let (gate, member) = (Admissions::default(), PeerId::random());
+        gate.set_members(HashSet::from([member]));
+        gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
+        let admitted = |peer: &dyn Fn() -> PeerId, from: usize| {
+            (from..from + 100)
+                .filter(|at| gate.admit(connection(*at), peer(), false).is_ok())
+                .count()
+        };
+        assert_eq!(admitted(&PeerId::random, 0), GUESTS_MAX);
+        assert_eq!(admitted(&|| member, 1000), CONNECTIONS_PER_MEMBER_MAX);
+        gate.forget(connection(1000));
+        assert_eq!(gate.admit(connection(2000), member, false), Ok(()));
+    }
+
+    #[test]
+    fn a_connection_the_gate_never_saw_stays_closed() {
+        assert!(!Admissions::default().opening(connection(7)).is_open());
+    }
+}

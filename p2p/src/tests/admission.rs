@@ -1,0 +1,151 @@
+//! Who gets in, who does not, and what those learn who do not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::{CallError, Class, Invite, JoinError, MeshKey, Path, Role};
+
+use super::support::{Box_, Echo, befriend, mesh_key, pair};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_with_an_invite_and_both_can_call() {
+    let (a, b) = (Box_::start().await, Box_::start().await);
+    let welcome = b.join(&a.invite()).await.unwrap();
+    assert_eq!(welcome.gift.as_ref(), b"gift");
+    assert_eq!(welcome.own.claims().node, a.id());
+    assert_eq!(welcome.yours.claims().node, b.id());
+    a.node.set_members([b.id()]);
+    b.node.set_members([a.id()]);
+    b.connected(&[a.id()]).await;
+    a.connected(&[b.id()]).await;
+    assert_eq!(
+        a.call(&b, Class::Metadata, b"hello").await.unwrap().as_ref(),
+        b"hello"
+    );
+    assert_eq!(
+        b.call(&a, Class::Block, b"hello").await.unwrap().as_ref(),
+        b"hello"
+    );
+    assert_eq!(a.node.peer(b.id()).link.unwrap().path, Path::Lan);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invite_works_once_and_for_the_same_node_again() {
+    let (a, b, c) = (Box_::start().await, Box_::start().await, Box_::start().await);
+    let invite = a.invite();
+    b.join(&invite).await.unwrap();
+    // The answer might have been lost.
+    b.join(&invite).await.unwrap();
+    assert_eq!(c.join(&invite).await, Err(JoinError::Refused));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_revoked_and_used_invites_are_refused_alike() {
+    let (a, c) = (Box_::start().await, Box_::start().await);
+    let revoked = a.invite();
+    a.revoke(&revoked);
+    let wrong = Invite::new(mesh_key().id(), Role::Trusted, 1 << 33, vec![a.address()]).unwrap();
+    for invite in [revoked, wrong] {
+        assert_eq!(c.join(&invite).await, Err(JoinError::Refused));
+    }
+    assert!(!a.node.is_member(&c.id()));
+    assert_eq!(
+        c.call(&a, Class::Metadata, b"x").await,
+        Err(CallError::NotConnected)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_heard_while_no_invite_is_outstanding() {
+    let (a, c) = (Box_::start().await, Box_::start().await);
+    let invite = a.invite();
+    a.node.expect_guests(Duration::ZERO);
+    let error = c.join(&invite).await.unwrap_err();
+    assert!(
+        matches!(&error, JoinError::NobodyAnswered { addresses } if addresses == &[a.address()]),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("from the same network"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_in_the_middle_is_found_out_and_gains_nothing() {
+    // Somebody listens where the invite says, with a mesh key of its own, and lets everybody in.
+    let folder = tempfile::tempdir().unwrap();
+    let other_key = MeshKey::from_secret(&[9; 32]);
+    let middle = Box_::start_in(folder, other_key, Arc::new(Echo), |_| {}).await;
+    let invite = middle.invite();
+    let b = Box_::start().await;
+    assert_eq!(b.join(&invite).await, Err(JoinError::Impostor));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invite_for_another_mesh_is_not_even_tried() {
+    let b = Box_::start().await;
+    let invite = Invite::new(MeshKey::from_secret(&[9; 32]).id(), Role::Trusted, 0, Vec::new()).unwrap();
+    assert_eq!(b.join(&invite).await, Err(JoinError::OtherMesh));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_member_is_cut_at_once_and_cannot_come_back() {
+    let (a, b) = pair().await;
+    let start = Instant::now();
+    a.node.set_members([]);
+    b.until(|node| node.peer(a.id()).link.is_none()).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(
+        a.call(&b, Class::Metadata, b"x").await,
+        Err(CallError::NotConnected)
+    );
+    // It dials again and again, and never gets further than being refused.
+    b.node.retry().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        b.node
+            .call(a.id(), Class::Metadata, "x".into(), Duration::from_secs(1))
+            .await
+            .ok(),
+        None
+    );
+    assert!(a.node.peers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_restarts_is_found_again_at_its_remembered_address() {
+    let (a, b) = pair().await;
+    let (folder, b_id) = (b.folder, b.node.id());
+    b.node.shutdown().await;
+    a.until(|node| node.peer(b_id).link.is_none()).await;
+    let b = Box_::start_in(folder, mesh_key(), Arc::new(Echo), |options| {
+        options.members = vec![a.id()];
+    })
+    .await;
+    b.connected(&[a.id()]).await;
+    a.connected(&[b_id]).await;
+    assert_eq!(
+        a.call(&b, Class::Metadata, b"again").await.unwrap().as_ref(),
+        b"again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_never_met_find_each_other_through_a_third() {
+    let (a, b, c) = (Box_::start().await, Box_::start().await, Box_::start().await);
+    befriend(&a, &b).await;
+    befriend(&a, &c).await;
+    for node in [&a, &b, &c] {
+        node.node.set_members([a.id(), b.id(), c.id()]);
+    }
+    let found = async {
+        b.node
+            .changes()
+            .wait_for(|_| b.node.peer(c.id()).link.is_some())
+            .await
+            .map(drop)
+    };
+    tokio::time::timeout(Duration::from_secs(40), found)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(b.call(&c, Class::Metadata, b"hi").await.unwrap().as_ref(), b"hi");
+}

@@ -1,0 +1,173 @@
+//! What a peer cannot do, whether it is a stranger or a member gone bad.
+
+use std::io;
+use std::time::Duration;
+
+use futures_util::{AsyncReadExt, AsyncWriteExt};
+use libp2p::swarm::Stream;
+use libp2p::{PeerId, StreamProtocol};
+
+use super::support::{Box_, pair};
+use crate::streams::Control;
+use crate::{Class, blocks, calls, join};
+
+/// A stream of a member, in whose name the test may write what it likes.
+async fn raw(from: &Box_, to: &Box_, protocol: StreamProtocol) -> io::Result<Stream> {
+    let control = Control::new(from.node.inner.links.clone());
+    let opened = control
+        .open(&to.id().peer(), protocol, Class::Metadata, true)
+        .await?;
+    Ok(opened.stream)
+}
+
+/// Whether the other end gave the stream up, soon.
+async fn is_cut(stream: &mut Stream) -> bool {
+    let mut rest = [0; 1024];
+    let cut = async {
+        while let Ok(read) = stream.read(&mut rest).await {
+            if read == 0 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), cut).await.is_ok()
+}
+
+async fn still_serves(a: &Box_, b: &Box_) {
+    for class in [Class::Metadata, Class::Block] {
+        assert!(a.call(b, class, b"hello").await.is_ok(), "{class:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_and_lying_lengths_cost_a_member_its_stream_and_nothing_else() {
+    let (a, b) = pair().await;
+    let mut huge = vec![9];
+    ciborium::into_writer(&(1_u64, 1_u8, 5000_u32, u32::MAX), &mut huge).unwrap();
+    huge[0] = u8::try_from(huge.len() - 1).unwrap();
+    let answer_unasked = [5, 0x84, 1, 2, 0, 0];
+    for protocol in [calls::PROTOCOL, blocks::PROTOCOL] {
+        for bytes in [
+            &[255; 600][..],
+            &[0; 600],
+            &huge,
+            &answer_unasked,
+            b"GET / HTTP/1.1\r\n\r\n",
+        ] {
+            let mut stream = raw(&a, &b, protocol.clone()).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            // It may have been cut already.
+            drop(stream.flush().await);
+            assert!(is_cut(&mut stream).await, "{protocol} {bytes:?}");
+        }
+    }
+    still_serves(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_begins_messages_and_stalls_delays_nobody() {
+    let (a, b) = pair().await;
+    let mut stalled = Vec::new();
+    for _ in 0..6 {
+        let mut stream = raw(&a, &b, calls::PROTOCOL).await.unwrap();
+        // Says that a mebibyte comes, and sends nothing more.
+        let mut bytes = vec![0];
+        ciborium::into_writer(&(1_u64, 1_u8, 5000_u32, 1_u32 << 20), &mut bytes).unwrap();
+        bytes[0] = u8::try_from(bytes.len() - 1).unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        stalled.push(stream);
+    }
+    still_serves(&a, &b).await;
+    still_serves(&b, &a).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_streams_is_reset_and_the_peer_still_served() {
+    let (a, b) = pair().await;
+    still_serves(&a, &b).await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        if let Ok(mut stream) = raw(&a, &b, blocks::PROTOCOL).await {
+            drop(stream.write_all(&[1]).await);
+            drop(stream.flush().await);
+            held.push(stream);
+        }
+    }
+    let mut cut = 0;
+    for stream in &mut held {
+        let mut byte = [0];
+        let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut byte)).await;
+        cut += usize::from(read.is_ok());
+    }
+    assert!(cut >= held.len() - 32, "{cut} of {} cut", held.len());
+    still_serves(&b, &a).await;
+    // Whoever stops flooding is served as before.
+    drop(held);
+    still_serves(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_can_speak_of_nothing_but_joining() {
+    let (a, b) = (Box_::start().await, Box_::start().await);
+    let _invite = a.invite();
+    let _visit = b.node.inner.admissions.visit();
+    let peer = visited(&b, &a).await;
+    let guests = &b.node.inner.guests;
+    for protocol in [
+        "/warren/call/1",
+        "/warren/block/1",
+        "/ipfs/id/1.0.0",
+        "/ipfs/ping/1.0.0",
+        "/libp2p/dcutr",
+    ] {
+        let opened = guests
+            .open(&peer, StreamProtocol::new(protocol), Class::Metadata, true)
+            .await;
+        // With the name of the protocol sent along with the first bytes, a refusal shows when something is read.
+        let is_refused = match opened {
+            Err(error) => error.kind() == io::ErrorKind::Unsupported,
+            Ok(mut opened) => {
+                drop(opened.stream.write_all(&[0; 8]).await);
+                drop(opened.stream.flush().await);
+                let mut byte = [0];
+                !matches!(opened.stream.read(&mut byte).await, Ok(1))
+            }
+        };
+        assert!(is_refused, "{protocol}");
+    }
+    assert!(a.node.inner.links.with(&b.id().peer(), |links| links.len()) <= 1);
+    assert_eq!(a.node.nearest(&[b.id()]), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_in_the_join_protocol_harms_nobody() {
+    let (a, b) = (Box_::start().await, Box_::start().await);
+    let invite = a.invite();
+    let visit = b.node.inner.admissions.visit();
+    let peer = visited(&b, &a).await;
+    for bytes in [&[255; 600][..], &[0; 600], &[0, 1, 0x80], b"\0\x03abc"] {
+        let opened = b
+            .node
+            .inner
+            .guests
+            .open(&peer, join::PROTOCOL, Class::Metadata, true)
+            .await;
+        let mut stream = opened.unwrap().stream;
+        drop(stream.write_all(bytes).await);
+        drop(stream.flush().await);
+    }
+    drop(visit);
+    b.join(&invite).await.unwrap();
+}
+
+/// Connects a stranger, as a joiner would.
+async fn visited(from: &Box_, to: &Box_) -> PeerId {
+    let (connected, who) = tokio::sync::oneshot::channel();
+    let visit = crate::event_loop::Command::Visit {
+        address: to.address().tcp(),
+        connected,
+    };
+    from.node.inner.commands.send(visit).await.unwrap();
+    who.await.unwrap()
+}

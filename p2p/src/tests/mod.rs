@@ -1,0 +1,6 @@
+//! Promises of a mesh, kept by real nodes over real sockets of this machine.
+
+mod admission;
+mod calls;
+mod hostile;
+mod support;

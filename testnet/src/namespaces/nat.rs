@@ -1,0 +1,224 @@
+//! Two homes behind routers and a server between them: they meet, lose the server, change addresses, and find each other again.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::boxes::Driven;
+use super::lab::{Lab, Nat, PORT, Place, SERVER};
+use super::wire::Quality;
+
+/// How long anything may take before it counts as never.
+const EVER: Duration = Duration::from_secs(90);
+/// How soon homes behind routers that allow it are to be connected without a relay.
+const DIRECT_WITHIN: Duration = Duration::from_secs(3);
+/// How long a direct path is waited for where none is promised.
+const DIRECT_PERHAPS: Duration = Duration::from_secs(5);
+/// What is sent to see how fast a path is.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// What two kinds of routers allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    Direct,
+    Relayed,
+}
+
+/// The pairs to try, and what was measured to be possible between them.
+const PAIRS: [(Nat, Nat, Promise); 5] = [
+    (Nat::Cone, Nat::Cone, Promise::Direct),
+    (Nat::ConeOtherPort, Nat::ConeOtherPort, Promise::Direct),
+    (Nat::FullCone, Nat::Symmetric, Promise::Direct),
+    (Nat::Cone, Nat::Symmetric, Promise::Relayed),
+    (Nat::Symmetric, Nat::Symmetric, Promise::Relayed),
+];
+
+const QUALITY: Quality = Quality {
+    delay: Duration::from_millis(20),
+    loss_percent: 0.0,
+    rate_mbit: 100.0,
+};
+
+/// Tries all pairs; the number of promises broken.
+///
+/// # Errors
+/// The lab cannot be built.
+pub(crate) fn nat() -> Result<usize> {
+    let mut broken = 0;
+    for (a, b, promise) in PAIRS {
+        println!("\n{a} / {b}");
+        let lab = Lab::build(a, b, QUALITY).context("build the lab")?;
+        let folder = tempfile::tempdir().context("make folder")?;
+        let mut story = Story::begin(&lab, folder.path())?;
+        story.meet(promise)?;
+        story.lose_server(promise)?;
+        if a == Nat::Cone {
+            story.change_address()?;
+        }
+        broken += story.broken;
+    }
+    Ok(broken)
+}
+
+/// Two boxes on one LAN with no internet and no server.
+///
+/// # Errors
+/// The lab cannot be built.
+pub(crate) fn lan() -> Result<usize> {
+    println!("\none LAN, no internet");
+    let lab = Lab::build(Nat::Cone, Nat::Cone, QUALITY).context("build the lab")?;
+    lab.set_internet_of_home_a(false)?;
+    let folder = tempfile::tempdir().context("make folder")?;
+    let mut one = Driven::start(&lab, Place::HomeA, &folder.path().join("one"), &["--mdns"])?;
+    let mut two = Driven::start(&lab, Place::HomeA2, &folder.path().join("two"), &["--mdns"])?;
+    let mut broken = 0;
+    // The invite names nothing: whoever is on the LAN is asked.
+    let invite = one.invite(Vec::new())?;
+    two.join(&invite)?;
+    println!("  joined by an invite without addresses");
+    let members = [one.id.clone(), two.id.clone()];
+    one.set_members(&members)?;
+    two.set_members(&members)?;
+    broken += told("first call", two.reach(&one.id, EVER)?, DIRECT_WITHIN);
+    lab.change_lan_address(Place::HomeA, 10, 30)?;
+    broken += told(
+        "found again after its address changed",
+        two.reach(&one.id, EVER)?,
+        EVER,
+    );
+    Ok(broken)
+}
+
+/// A mesh of a server and two homes, and what it did not keep.
+struct Story<'a> {
+    lab: &'a Lab,
+    folder: &'a Path,
+    server: Driven,
+    a: Driven,
+    b: Driven,
+    members: Vec<String>,
+    broken: usize,
+}
+
+impl<'a> Story<'a> {
+    /// Home A's box is in the mesh already, home B's comes by an invite that only the server can answer.
+    fn begin(lab: &'a Lab, folder: &'a Path) -> Result<Self> {
+        let mut server = start_server(lab, folder)?;
+        let mut a = Driven::start(lab, Place::HomeA, &folder.join("a"), &[])?;
+        let mut b = Driven::start(lab, Place::HomeB, &folder.join("b"), &[])?;
+        for home in [&mut a, &mut b] {
+            let invite = server.invite(vec![server_address()])?;
+            home.join(&invite)?;
+        }
+        let members = vec![server.id.clone(), a.id.clone(), b.id.clone()];
+        Ok(Self {
+            lab,
+            folder,
+            server,
+            a,
+            b,
+            members,
+            broken: 0,
+        })
+    }
+
+    fn meet(&mut self, promise: Promise) -> Result<()> {
+        self.server.set_members(&self.members)?;
+        self.a.set_members(&self.members)?;
+        self.b.set_members(&self.members)?;
+        let start = Instant::now();
+        self.broken += told("first call", self.b.reach(&self.a.id, EVER)?, EVER);
+        let wait = if promise == Promise::Direct {
+            EVER
+        } else {
+            DIRECT_PERHAPS
+        };
+        let direct = self.b.direct(&self.a.id, wait)?.map(|_| start.elapsed());
+        match (direct, promise) {
+            (direct, Promise::Direct) => self.broken += told("direct", direct, DIRECT_WITHIN),
+            (Some(after), Promise::Relayed) => println!("  direct after {:.2} s", after.as_secs_f64()),
+            (None, Promise::Relayed) => println!("  stays relayed, as these routers must"),
+        }
+        let took = self.b.block(&self.a.id, BLOCK_BYTES, EVER)?;
+        println!(
+            "  1 MiB there and back in {:.2} s over {}",
+            took.as_secs_f64(),
+            self.path()?
+        );
+        Ok(())
+    }
+
+    fn lose_server(&mut self, promise: Promise) -> Result<()> {
+        let id = self.server.id.clone();
+        self.server.kill();
+        if promise == Promise::Direct {
+            anyhow::ensure!(self.b.away(&id, EVER)?, "the server should be gone");
+            self.broken += told(
+                "without the server",
+                self.b.reach(&self.a.id, EVER)?,
+                DIRECT_WITHIN,
+            );
+        } else {
+            anyhow::ensure!(self.b.away(&self.a.id, EVER)?, "the relayed path should be gone");
+        }
+        self.server = start_server(self.lab, self.folder)?;
+        self.server.set_members(&self.members)?;
+        self.broken += told("the server is back", self.b.reach(&id, EVER)?, EVER);
+        self.broken += told("the other home too", self.b.reach(&self.a.id, EVER)?, EVER);
+        Ok(())
+    }
+
+    fn change_address(&mut self) -> Result<()> {
+        self.lab.change_address_of_home_a()?;
+        self.broken += told(
+            "found again after its address changed",
+            self.b.reach(&self.a.id, EVER)?,
+            EVER,
+        );
+        println!("  now over {}", self.path()?);
+        Ok(())
+    }
+
+    fn path(&mut self) -> Result<String> {
+        let path = self.b.path(&self.a.id)?;
+        Ok(path.map_or("nothing".into(), |(path, transport)| {
+            format!("{path} {transport}")
+        }))
+    }
+}
+
+fn start_server(lab: &Lab, folder: &Path) -> Result<Driven> {
+    Driven::start(
+        lab,
+        Place::Server,
+        &folder.join("server"),
+        &["--public", &server_address()],
+    )
+}
+
+fn server_address() -> String {
+    format!("{SERVER}:{PORT}")
+}
+
+/// Prints how long something took; one broken promise where that was too long.
+fn told(what: &str, took: Option<Duration>, within: Duration) -> usize {
+    match took {
+        Some(took) if took <= within => {
+            println!("  {what}: {:.2} s", took.as_secs_f64());
+            0
+        }
+        Some(took) => {
+            println!(
+                "  {what}: BROKEN, {:.2} s and not {:.0}",
+                took.as_secs_f64(),
+                within.as_secs_f64()
+            );
+            1
+        }
+        None => {
+            println!("  {what}: BROKEN, never");
+            1
+        }
+    }
+}
