@@ -324,6 +324,18 @@ impl Voters {
     }
 }
 
+/// How many partitions are in which configuration.
+#[cfg(any(test, feature = "simulation"))]
+impl std::fmt::Display for Voters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (epoch, config) in &self.0 {
+            *counts.entry(format!("epoch {epoch} {config:?}")).or_default() += 1;
+        }
+        write!(f, "{counts:?}")
+    }
+}
+
 /// What only simulations may ask of a mesh.
 #[cfg(any(test, feature = "simulation"))]
 impl crate::Store {

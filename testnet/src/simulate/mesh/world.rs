@@ -163,7 +163,12 @@ impl World {
         let began = Instant::now();
         while !self.is_settled() {
             if began.elapsed() > SETTLES_WITHIN {
-                return Err("voters do not settle".into());
+                let seats = self.seats.iter();
+                let voters = seats.filter_map(|(member, seat)| Some((member, seat.store.as_ref()?.voters())));
+                let voters: Vec<_> = voters
+                    .map(|(member, voters)| format!("{member:?}: {voters}"))
+                    .collect();
+                return Err(format!("voters do not settle: {}", voters.join("; ")));
             }
             sleep(Duration::from_millis(500)).await;
         }
