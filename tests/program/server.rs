@@ -51,6 +51,14 @@ fn a_service_keeps_the_first_secrets_out_of_its_log() {
 }
 
 #[test]
+fn a_box_holds_no_more_memory_than_it_uses() {
+    let running = TestBox::serving();
+    // Older kernels do not tell.
+    let told = running.proc("status");
+    assert!(!told.contains("THP_enabled:\t1"), "huge pages are in use: {told}");
+}
+
+#[test]
 fn secrets_are_shown_once() {
     let mut new = TestBox::new();
     new.start(&["--show-secrets"]);

@@ -162,6 +162,12 @@ impl TestBox {
         kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
     }
 
+    /// What the kernel tells of the server in this file of `/proc`.
+    pub(crate) fn proc(&self, name: &str) -> String {
+        let id = self.server.as_ref().unwrap().id();
+        fs::read_to_string(format!("/proc/{id}/{name}")).unwrap()
+    }
+
     /// Waits for the server to end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         wait(&mut self.server.take().unwrap())
