@@ -180,7 +180,7 @@ impl EventLoop {
             .keep_only(&members.iter().filter_map(NodeId::of_peer).collect());
         self.state.cares.retain(|peer, _| members.contains(peer));
         self.links.forget_except(|peer| members.contains(peer));
-        self.on_round(Instant::now());
+        self.look_after_all(Instant::now());
         self.changed();
     }
 
@@ -189,14 +189,16 @@ impl EventLoop {
             .measure(now.saturating_duration_since(self.state.measured));
         self.state.measured = now;
         self.guests.forget_except(|_| false);
-        for peer in self.admissions.members() {
-            if peer != *self.swarm.local_peer_id() {
-                self.look_after(peer, now);
-            }
-        }
+        self.look_after_all(now);
         self.reserve();
         if self.state.is_book_changed && now.saturating_duration_since(self.state.kept) >= KEEP_EVERY {
             self.keep_book(now);
+        }
+    }
+
+    fn look_after_all(&mut self, now: Instant) {
+        for peer in self.admissions.members() {
+            self.look_after(peer, now);
         }
     }
 

@@ -3,7 +3,7 @@
 //! On a stream of the protocol `/warren/join/1`, four messages, each two bytes of length (big-endian) and CBOR:
 //!
 //! 1. joiner: `[1, invite]`, the version and the 32 bytes of the invite's public key;
-//! 2. responder: `[nonce]`, 32 random bytes, whether it knows the invite or not;
+//! 2. responder: the nonce, a string of 32 random bytes, whether it knows the invite or not;
 //! 3. joiner: `[proof, zone, name, greeting]`; the proof is an ed25519 signature by the invite key over `warren join 1`, the
 //!    mesh's public key, the joiner's, the responder's, and the nonce; the greeting is bytes for the responder's owner;
 //! 4. responder: `[own, yours, gift]`, its certificate, the joiner's, and bytes for the joiner's owner; or `[]`: refused.
@@ -290,5 +290,74 @@ async fn receive<R: AsyncRead + Unpin, T: DeserializeOwned>(
         Ok(message)
     } else {
         Err(Failure::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(future)
+    }
+
+    /// The four messages of one conversation, one after another.
+    async fn conversation() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let part = |byte| ByteBuf::from(vec![byte; 3]);
+        send(&mut bytes, &Hello(VERSION, ByteArray::new([1; 32])))
+            .await
+            .unwrap();
+        send(&mut bytes, &Challenge(ByteArray::new([2; 32])))
+            .await
+            .unwrap();
+        let plea = Plea(
+            ByteArray::new([3; 64]),
+            "Ben's flat".into(),
+            "ben".into(),
+            part(4),
+        );
+        send(&mut bytes, &plea).await.unwrap();
+        let verdict = Verdict(vec![part(5), part(6), part(7)]);
+        send(&mut bytes, &verdict).await.unwrap();
+        bytes
+    }
+
+    #[test]
+    fn the_first_format_stays_readable() {
+        let fixture = include_bytes!("../fixtures/join-1");
+        assert_eq!(now(conversation()), fixture);
+        let mut rest = &fixture[..];
+        now(async {
+            let Hello(version, invite) = receive(&mut rest, MESSAGE_WAIT).await.unwrap();
+            assert_eq!((version, *invite), (1, [1; 32]));
+            let Challenge(nonce) = receive(&mut rest, MESSAGE_WAIT).await.unwrap();
+            assert_eq!(*nonce, [2; 32]);
+            let Plea(_, zone, name, _) = receive(&mut rest, MESSAGE_WAIT).await.unwrap();
+            assert_eq!((zone.as_str(), name.as_str()), ("Ben's flat", "ben"));
+            let Verdict(parts) = receive(&mut rest, MESSAGE_WAIT).await.unwrap();
+            assert_eq!(parts.len(), 3);
+        });
+        assert!(rest.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let framed = [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], &bytes].concat();
+            for bytes in [bytes, framed] {
+                now(async {
+                    drop(receive::<_, Hello>(&mut bytes.as_slice(), MESSAGE_WAIT).await);
+                    drop(receive::<_, Challenge>(&mut bytes.as_slice(), MESSAGE_WAIT).await);
+                    drop(receive::<_, Plea>(&mut bytes.as_slice(), MESSAGE_WAIT).await);
+                    drop(receive::<_, Verdict>(&mut bytes.as_slice(), MESSAGE_WAIT).await);
+                });
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::blocks::Blocks;
 use crate::calls::Calls;
@@ -23,6 +24,8 @@ use crate::serve::Server;
 use crate::streams::Control;
 use crate::{CallError, Class, Limits, MeshId, NodeId, PeerStatus};
 
+/// How long answers under way may take once the node ends.
+const DRAIN_WAIT: Duration = Duration::from_secs(30);
 /// How often one call is sent when connections break under it. Requests may arrive twice; the service copes.
 const TRIES_MAX: u32 = 3;
 /// How long to wait before asking again over another connection.
@@ -200,15 +203,20 @@ impl Node {
         let _ = self.inner.commands.send(Command::Retry).await;
     }
 
-    /// Ends the node, in this order: no new request is taken; answers under way are finished and sent where the peer still
-    /// listens; connections are closed and what was learned of addresses is kept. Ending an ended node does nothing.
+    /// Ends the node, in this order: no new request is taken; answers under way are finished, for at most half a minute;
+    /// connections are closed and what was learned of addresses is kept. Ending an ended node does nothing.
     ///
     /// # Cancellation
     /// May be called again; it must have returned before the process ends, or peers notice late.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
-        self.inner.tasks.wait().await;
+        if tokio::time::timeout(DRAIN_WAIT, self.inner.tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!(unfinished = self.inner.tasks.len(), "answers given up");
+        }
         self.inner.end.cancel();
         self.inner.looping.close();
         self.inner.looping.wait().await;

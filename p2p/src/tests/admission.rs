@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::{CallError, Class, Invite, JoinError, MeshKey, Path, Role};
 
-use super::support::{Box_, Echo, befriend, mesh_key, pair};
+use super::support::{Echo, Home, befriend, mesh_key, pair};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_joins_with_an_invite_and_both_can_call() {
-    let (a, b) = (Box_::start().await, Box_::start().await);
+    let (a, b) = (Home::start().await, Home::start().await);
     let welcome = b.join(&a.invite()).await.unwrap();
     assert_eq!(welcome.gift.as_ref(), b"gift");
     assert_eq!(welcome.own.claims().node, a.id());
@@ -31,7 +31,7 @@ async fn a_node_joins_with_an_invite_and_both_can_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invite_works_once_and_for_the_same_node_again() {
-    let (a, b, c) = (Box_::start().await, Box_::start().await, Box_::start().await);
+    let (a, b, c) = (Home::start().await, Home::start().await, Home::start().await);
     let invite = a.invite();
     b.join(&invite).await.unwrap();
     // The answer might have been lost.
@@ -41,7 +41,7 @@ async fn an_invite_works_once_and_for_the_same_node_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_revoked_and_used_invites_are_refused_alike() {
-    let (a, c) = (Box_::start().await, Box_::start().await);
+    let (a, c) = (Home::start().await, Home::start().await);
     let revoked = a.invite();
     a.revoke(&revoked);
     let wrong = Invite::new(mesh_key().id(), Role::Trusted, 1 << 33, vec![a.address()]).unwrap();
@@ -57,7 +57,7 @@ async fn wrong_revoked_and_used_invites_are_refused_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_heard_while_no_invite_is_outstanding() {
-    let (a, c) = (Box_::start().await, Box_::start().await);
+    let (a, c) = (Home::start().await, Home::start().await);
     let invite = a.invite();
     a.node.expect_guests(Duration::ZERO);
     let error = c.join(&invite).await.unwrap_err();
@@ -73,15 +73,15 @@ async fn who_stands_in_the_middle_is_found_out_and_gains_nothing() {
     // Somebody listens where the invite says, with a mesh key of its own, and lets everybody in.
     let folder = tempfile::tempdir().unwrap();
     let other_key = MeshKey::from_secret(&[9; 32]);
-    let middle = Box_::start_in(folder, other_key, Arc::new(Echo), |_| {}).await;
+    let middle = Home::start_in(folder, other_key, Arc::new(Echo), |_| {}).await;
     let invite = middle.invite();
-    let b = Box_::start().await;
+    let b = Home::start().await;
     assert_eq!(b.join(&invite).await, Err(JoinError::Impostor));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invite_for_another_mesh_is_not_even_tried() {
-    let b = Box_::start().await;
+    let b = Home::start().await;
     let invite = Invite::new(MeshKey::from_secret(&[9; 32]).id(), Role::Trusted, 0, Vec::new()).unwrap();
     assert_eq!(b.join(&invite).await, Err(JoinError::OtherMesh));
 }
@@ -116,7 +116,7 @@ async fn a_member_that_restarts_is_found_again_at_its_remembered_address() {
     let (folder, b_id) = (b.folder, b.node.id());
     b.node.shutdown().await;
     a.until(|node| node.peer(b_id).link.is_none()).await;
-    let b = Box_::start_in(folder, mesh_key(), Arc::new(Echo), |options| {
+    let b = Home::start_in(folder, mesh_key(), Arc::new(Echo), |options| {
         options.members = vec![a.id()];
     })
     .await;
@@ -130,7 +130,7 @@ async fn a_member_that_restarts_is_found_again_at_its_remembered_address() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_never_met_find_each_other_through_a_third() {
-    let (a, b, c) = (Box_::start().await, Box_::start().await, Box_::start().await);
+    let (a, b, c) = (Home::start().await, Home::start().await, Home::start().await);
     befriend(&a, &b).await;
     befriend(&a, &c).await;
     for node in [&a, &b, &c] {

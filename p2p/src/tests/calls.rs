@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::support::{Box_, Echo, SOON, befriend, mesh_key, pair};
+use super::support::{Echo, Home, SOON, befriend, mesh_key, pair};
 use crate::{BODY_BYTES_MAX, CallError, Class, Limits, Transport};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +90,7 @@ async fn calls_take_quic_and_blocks_get_a_connection_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_blocks_holds_and_spares_metadata() {
-    let (a, b) = (Box_::start().await, Box_::start().await);
+    let (a, b) = (Home::start().await, Home::start().await);
     befriend(&a, &b).await;
     a.node.set_limits(Limits {
         sent: Some(1 << 20),
@@ -128,7 +128,7 @@ async fn the_nearest_come_first_and_those_away_not_at_all() {
 async fn a_node_that_stops_finishes_what_it_began_and_takes_nothing_new() {
     let (a, b) = pair().await;
     let slow = Arc::new(Slow::default());
-    let c = Box_::start_in(tempfile::tempdir().unwrap(), mesh_key(), slow.clone(), |_| {}).await;
+    let c = Home::start_in(tempfile::tempdir().unwrap(), mesh_key(), slow.clone(), |_| {}).await;
     befriend(&a, &c).await;
     let call = {
         let (node, to) = (a.node.clone(), c.id());

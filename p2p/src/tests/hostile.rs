@@ -7,12 +7,12 @@ use futures_util::{AsyncReadExt, AsyncWriteExt};
 use libp2p::swarm::Stream;
 use libp2p::{PeerId, StreamProtocol};
 
-use super::support::{Box_, pair};
+use super::support::{Home, pair};
 use crate::streams::Control;
 use crate::{Class, blocks, calls, join};
 
 /// A stream of a member, in whose name the test may write what it likes.
-async fn raw(from: &Box_, to: &Box_, protocol: StreamProtocol) -> io::Result<Stream> {
+async fn raw(from: &Home, to: &Home, protocol: StreamProtocol) -> io::Result<Stream> {
     let control = Control::new(from.node.inner.links.clone());
     let opened = control
         .open(&to.id().peer(), protocol, Class::Metadata, true)
@@ -33,7 +33,7 @@ async fn is_cut(stream: &mut Stream) -> bool {
     tokio::time::timeout(Duration::from_secs(5), cut).await.is_ok()
 }
 
-async fn still_serves(a: &Box_, b: &Box_) {
+async fn still_serves(a: &Home, b: &Home) {
     for class in [Class::Metadata, Class::Block] {
         assert!(a.call(b, class, b"hello").await.is_ok(), "{class:?}");
     }
@@ -109,7 +109,7 @@ async fn a_flood_of_streams_is_reset_and_the_peer_still_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_can_speak_of_nothing_but_joining() {
-    let (a, b) = (Box_::start().await, Box_::start().await);
+    let (a, b) = (Home::start().await, Home::start().await);
     let _invite = a.invite();
     let _visit = b.node.inner.admissions.visit();
     let peer = visited(&b, &a).await;
@@ -142,7 +142,7 @@ async fn a_guest_can_speak_of_nothing_but_joining() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_in_the_join_protocol_harms_nobody() {
-    let (a, b) = (Box_::start().await, Box_::start().await);
+    let (a, b) = (Home::start().await, Home::start().await);
     let invite = a.invite();
     let visit = b.node.inner.admissions.visit();
     let peer = visited(&b, &a).await;
@@ -162,7 +162,7 @@ async fn garbage_in_the_join_protocol_harms_nobody() {
 }
 
 /// Connects a stranger, as a joiner would.
-async fn visited(from: &Box_, to: &Box_) -> PeerId {
+async fn visited(from: &Home, to: &Home) -> PeerId {
     let (connected, who) = tokio::sync::oneshot::channel();
     let visit = crate::event_loop::Command::Visit {
         address: to.address().tcp(),

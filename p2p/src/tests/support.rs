@@ -72,7 +72,7 @@ impl Host for Directory {
 }
 
 /// One node, and all that is its own.
-pub(crate) struct Box_ {
+pub(crate) struct Home {
     pub(crate) node: Node,
     pub(crate) directory: Arc<Directory>,
     pub(crate) folder: TempDir,
@@ -100,7 +100,7 @@ pub(crate) fn options(folder: &TempDir) -> Options {
     }
 }
 
-impl Box_ {
+impl Home {
     pub(crate) async fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), mesh_key(), Arc::new(Echo), |_| {}).await
     }
@@ -181,14 +181,14 @@ impl Box_ {
 }
 
 /// Two nodes that became members of one mesh by an invite, connected.
-pub(crate) async fn pair() -> (Box_, Box_) {
-    let (a, b) = (Box_::start().await, Box_::start().await);
+pub(crate) async fn pair() -> (Home, Home) {
+    let (a, b) = (Home::start().await, Home::start().await);
     befriend(&a, &b).await;
     (a, b)
 }
 
 /// Lets `b` into the mesh of `a`.
-pub(crate) async fn befriend(a: &Box_, b: &Box_) {
+pub(crate) async fn befriend(a: &Home, b: &Home) {
     b.join(&a.invite()).await.unwrap();
     a.node.expect_guests(Duration::ZERO);
     a.node.set_members([a.id(), b.id()]);
