@@ -181,7 +181,19 @@ impl<M: Machine> Registers<M> {
             ranges: Vec::new(),
             command: Task::Confirm,
         };
-        self.run(partition, task).await.map(drop)
+        let this = self.clone();
+        self.finish(async move { this.run(partition, task).await })
+            .await
+            .map(drop)
+    }
+
+    /// Runs something to its end even if whoever waits for it goes away: a commit whose end nobody notes would never count
+    /// as durable here.
+    async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.tasks.spawn(work).await.map_err(|_| StoreError::Closed)?
     }
 
     async fn run(
@@ -282,11 +294,17 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Answers a call of another member.
+    /// Answers a call of another member; runs to its end.
     ///
     /// # Errors
     /// It does not read, or the disk fails.
     pub(crate) async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+        let (this, call) = (self.clone(), Bytes::copy_from_slice(call));
+        self.finish(async move { this.answer_here(from, &call).await })
+            .await
+    }
+
+    async fn answer_here(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
         match wire::decode::<Call<Task<M::Command>>>(call)? {
             Call::Requests(requests) => {
                 let replies = self.requests(requests).await?;

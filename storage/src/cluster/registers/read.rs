@@ -137,7 +137,9 @@ impl<M: Machine> Registers<M> {
     async fn ask(&self, partition: u16, to: MemberId, request: Request) -> (MemberId, Option<Reply>) {
         let requests = vec![(partition, request)];
         if to == self.0.me {
-            let replies = self.requests(requests).await.unwrap_or_default();
+            let this = self.clone();
+            let replies = self.finish(async move { this.requests(requests).await }).await;
+            let replies = replies.unwrap_or_default();
             return (to, replies.into_iter().next().flatten());
         }
         let call: Bytes = wire::encode(&Call::<Task<M::Command>>::Requests(requests));

@@ -36,6 +36,12 @@ impl<M: Machine> Registers<M> {
     /// # Errors
     /// The disk fails. `Outdated`: epochs are missing in between.
     pub(crate) async fn adopt(&self, partition: u16, known: &Configs) -> Result<(), StoreError> {
+        let (this, known) = (self.clone(), known.clone());
+        self.finish(async move { this.adopt_here(partition, &known).await })
+            .await
+    }
+
+    async fn adopt_here(&self, partition: u16, known: &Configs) -> Result<(), StoreError> {
         loop {
             let room = self.0.disk.room(ROOM).await?;
             let adopted = self.partition(partition).adopt(known, room)?;
@@ -209,7 +215,11 @@ impl<M: Machine> Registers<M> {
             let holder = self.holder_elsewhere(partition, &silent);
             let raised = match holder {
                 Some(holder) => self.ask_to_raise(partition, holder, fences).await,
-                None => Some(self.raise_here(partition, fences, deadline).await?),
+                None => {
+                    let this = self.clone();
+                    let raised = async move { this.raise_here(partition, fences, deadline).await };
+                    Some(self.finish(raised).await?)
+                }
             };
             match raised {
                 Some(Some(epoch)) => return Ok(epoch),
