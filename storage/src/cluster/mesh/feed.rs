@@ -90,6 +90,7 @@ pub(crate) async fn refresh(inner: &Arc<Inner>) -> Result<(), StoreError> {
     inner.partitions.remember(&before, &rows).await?;
     inner.directory.take(&inner.keyring, &rows);
     inner.mesh.take(&rows);
+    inner.note_meshed();
     let heard = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
     *inner.feed.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
     adopt_all(inner).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -193,7 +194,12 @@ impl Inner {
 
     /// Whether there is anybody else.
     pub(crate) fn is_meshed(&self) -> bool {
-        !self.others().is_empty()
+        self.meshed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is anybody else, after root rows were read.
+    pub(crate) fn note_meshed(&self) {
+        self.meshed.store(!self.others().is_empty(), Ordering::Relaxed);
     }
 
     /// Has everybody look at the root rows.
