@@ -208,7 +208,12 @@ impl<M: Machine> Registers<M> {
             let holder = self.holder_elsewhere(partition, &silent);
             let answer = match holder {
                 Some(holder) => self.forward(partition, holder, operation.clone()).await,
-                None => Some(self.decide(partition, operation.clone(), deadline).await?),
+                None => match self.decide(partition, operation.clone(), deadline).await {
+                    Ok(answer) => Some(answer),
+                    // Whatever stops this attempt, an earlier one may have happened.
+                    Err(_) if operation.is_retry => return Err(StoreError::Unavailable),
+                    Err(error) => return Err(error),
+                },
             };
             match answer {
                 Some(Answer::Done(outcome)) => return Ok(outcome),

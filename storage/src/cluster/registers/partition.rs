@@ -197,7 +197,7 @@ impl<M: Machine> Partition<M> {
         room: Room,
     ) -> Result<Fed, StoreError> {
         if self.failed {
-            return Err(StoreError::Conflict);
+            return Err(StoreError::Unavailable);
         }
         let mut decided = Decided::default();
         let mut outgoing = Vec::new();
@@ -237,7 +237,7 @@ impl<M: Machine> Partition<M> {
         room: Room,
     ) -> Result<(Option<Commit>, Vec<Option<Reply>>), StoreError> {
         if self.failed {
-            return Err(StoreError::Conflict);
+            return Err(StoreError::Unavailable);
         }
         let mut decided = Decided::default();
         let mut replies = Vec::with_capacity(requests.len());

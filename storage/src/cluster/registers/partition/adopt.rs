@@ -27,7 +27,7 @@ impl<M: Machine> Partition<M> {
     /// The disk fails. Epochs are missing in between: this member was away for too long to say what its rows are worth.
     pub(in super::super) fn adopt(&mut self, known: &Configs, room: Room) -> Result<Adopted, StoreError> {
         if self.failed {
-            return Err(StoreError::Conflict);
+            return Err(StoreError::Unavailable);
         }
         let mut configs = self.configs.clone();
         for (epoch, config) in known.all() {
