@@ -9,7 +9,7 @@ use bytes::Bytes;
 use storage::disk::fault::{FaultMedium, Random};
 use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
 use storage::{Membership, Store, Welcome, simulation};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::network::Network;
@@ -31,11 +31,42 @@ struct Seat {
     store: Option<Store>,
 }
 
+/// Clients at work, and the box that each is connected to.
+#[derive(Default)]
+struct Clients {
+    all: JoinSet<()>,
+    by_member: BTreeMap<MemberId, Vec<AbortHandle>>,
+}
+
+impl Clients {
+    fn begin(&mut self, client: Client, of: MemberId, calls: usize) {
+        let handle = self.all.spawn_local(client.run(calls));
+        self.by_member.entry(of).or_default().push(handle);
+    }
+
+    /// A process that was killed answers nobody any more; says how many clients that cut off.
+    fn cut_off(&mut self, of: MemberId) -> usize {
+        let cut = self.by_member.remove(&of).unwrap_or_default();
+        let at_work: Vec<_> = cut.into_iter().filter(|client| !client.is_finished()).collect();
+        at_work.iter().for_each(AbortHandle::abort);
+        at_work.len()
+    }
+
+    /// Waits for all of them, and cuts off those that take too long.
+    async fn end(&mut self) {
+        let over = async { while self.all.join_next().await.is_some() {} };
+        drop(timeout(ANSWERS_WITHIN, over).await);
+        self.all.shutdown().await;
+        self.by_member.clear();
+    }
+}
+
 struct World {
     plan: Rc<Plan>,
     dice: Random,
     network: Network,
     seats: BTreeMap<MemberId, Seat>,
+    clients: Clients,
     noted: Rc<RefCell<Noted>>,
     faults: u64,
     changes: u64,
@@ -49,6 +80,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         dice: Random(seed ^ 0x3E5E_D1CE),
         network: Network::new(seed ^ 0x0E74_0C4B),
         seats: BTreeMap::new(),
+        clients: Clients::default(),
         noted: Rc::default(),
         faults: 0,
         changes: 0,
@@ -93,12 +125,10 @@ impl World {
 
     /// Voters change, and clients work meanwhile, among misfortunes.
     async fn era(&mut self, owner: &AccessKeyId) -> Result<(), String> {
-        let mut clients = JoinSet::new();
         let members = self.everybody();
         for _ in 0..self.plan.clients {
             let member = members[self.dice.below(members.len())];
-            let (client, calls) = (self.client(member, owner)?, 4 + self.dice.below(10));
-            clients.spawn_local(client.run(calls));
+            self.begin_client(member, owner)?;
         }
         let wanted: Vec<MemberId> = {
             let mut wanted = members.clone();
@@ -114,34 +144,43 @@ impl World {
         }
         for _ in 0..self.dice.below(4) {
             sleep(Duration::from_millis(self.dice.below(CALM_MILLIS_MAX) as u64)).await;
-            self.misfortune(&members).await?;
+            self.misfortune(&members, owner).await?;
         }
-        let over = async { while clients.join_next().await.is_some() {} };
-        drop(timeout(ANSWERS_WITHIN, over).await);
-        clients.shutdown().await;
+        self.clients.end().await;
         Ok(())
     }
 
-    async fn misfortune(&mut self, members: &[MemberId]) -> Result<(), String> {
+    fn begin_client(&mut self, member: MemberId, owner: &AccessKeyId) -> Result<(), String> {
+        let (client, calls) = (self.client(member, owner)?, 4 + self.dice.below(10));
+        self.clients.begin(client, member, calls);
+        Ok(())
+    }
+
+    async fn misfortune(&mut self, members: &[MemberId], owner: &AccessKeyId) -> Result<(), String> {
         let (a, b) = (
             members[self.dice.below(members.len())],
             members[self.dice.below(members.len())],
         );
         match self.dice.below(3) {
             0 if a != b => self.network.toggle(a, b),
-            1 => self.restart(a, true).await?,
-            _ => self.restart(a, false).await?,
+            dice => {
+                let cut_off = self.restart(a, dice == 1).await?;
+                for _ in 0..cut_off {
+                    self.begin_client(a, owner)?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// A power cut, or a kill; the box comes back after a while.
-    async fn restart(&mut self, member: MemberId, loses_power: bool) -> Result<(), String> {
+    /// A power cut, or a kill; the box comes back after a while. Says how many clients lost their connection.
+    async fn restart(&mut self, member: MemberId, loses_power: bool) -> Result<usize, String> {
         self.faults += 1;
         let away = Duration::from_millis(self.dice.below(3000) as u64);
         let Some(seat) = self.seats.get_mut(&member) else {
-            return Ok(());
+            return Ok(0);
         };
+        let cut_off = self.clients.cut_off(member);
         self.network.leave(member);
         if loses_power {
             seat.medium.cut_power();
@@ -154,7 +193,8 @@ impl World {
             false => seat.medium.restart_process(),
         }
         sleep(away).await;
-        self.start(member).await
+        self.start(member).await?;
+        Ok(cut_off)
     }
 
     /// Nothing goes wrong any more: before long everybody agrees who votes, and nobody has anything left to do.
