@@ -40,6 +40,53 @@ const QUALITY: Quality = Quality {
     rate_mbit: 100.0,
 };
 
+/// How often a scenario is played in which something came, but late: a machine that is busy with other things for a moment
+/// breaks no promise, a path that is late each time does.
+const PLAYS_MAX: usize = 3;
+
+/// What a scenario did not keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kept {
+    /// What never came.
+    never: usize,
+    /// What came, but later than promised.
+    late: usize,
+}
+
+impl Kept {
+    /// Prints how long something took, and notes whether that was too long.
+    fn tell(&mut self, what: &str, took: Option<Duration>, within: Duration) {
+        match took {
+            Some(took) if took <= within => println!("  {what}: {:.2} s", took.as_secs_f64()),
+            Some(took) => {
+                let (took, within) = (took.as_secs_f64(), within.as_secs_f64());
+                println!("  {what}: LATE, {took:.2} s and not {within:.0}");
+                self.late += 1;
+            }
+            None => {
+                println!("  {what}: BROKEN, never");
+                self.never += 1;
+            }
+        }
+    }
+}
+
+/// Plays a scenario, and again while nothing worse happened than that something came late; the number of promises broken.
+fn played(title: &str, play: impl Fn() -> Result<Kept>) -> Result<usize> {
+    let mut kept = Kept::default();
+    for number in 1..=PLAYS_MAX {
+        println!("\n{title}");
+        kept = play()?;
+        if kept.never > 0 || kept.late == 0 {
+            break;
+        }
+        if number == PLAYS_MAX {
+            println!("  BROKEN: late {PLAYS_MAX} times of {PLAYS_MAX}");
+        }
+    }
+    Ok(kept.never + kept.late)
+}
+
 /// Tries all pairs; the number of promises broken.
 ///
 /// # Errors
@@ -47,18 +94,21 @@ const QUALITY: Quality = Quality {
 pub(crate) fn nat() -> Result<usize> {
     let mut broken = 0;
     for (a, b, promise) in PAIRS {
-        println!("\n{a} / {b}");
-        let lab = Lab::build(a, b, QUALITY).context("build the lab")?;
-        let folder = tempfile::tempdir().context("make folder")?;
-        let mut story = Story::begin(&lab, folder.path())?;
-        story.meet(promise)?;
-        story.lose_server(promise)?;
-        if a == Nat::Cone {
-            story.change_address()?;
-        }
-        broken += story.broken;
+        broken += played(&format!("{a} / {b}"), || pair(a, b, promise))?;
     }
     Ok(broken)
+}
+
+fn pair(a: Nat, b: Nat, promise: Promise) -> Result<Kept> {
+    let lab = Lab::build(a, b, QUALITY).context("build the lab")?;
+    let folder = tempfile::tempdir().context("make folder")?;
+    let mut story = Story::begin(&lab, folder.path())?;
+    story.meet(promise)?;
+    story.lose_server(promise)?;
+    if a == Nat::Cone {
+        story.change_address()?;
+    }
+    Ok(story.kept)
 }
 
 /// Two boxes on one LAN with no internet and no server.
@@ -66,13 +116,16 @@ pub(crate) fn nat() -> Result<usize> {
 /// # Errors
 /// The lab cannot be built.
 pub(crate) fn lan() -> Result<usize> {
-    println!("\none LAN, no internet");
+    played("one LAN, no internet", one_lan)
+}
+
+fn one_lan() -> Result<Kept> {
     let lab = Lab::build(Nat::Cone, Nat::Cone, QUALITY).context("build the lab")?;
     lab.set_internet_of_home_a(false)?;
     let folder = tempfile::tempdir().context("make folder")?;
     let mut one = Driven::start(&lab, Place::HomeA, &folder.path().join("one"), &["--mdns"])?;
     let mut two = Driven::start(&lab, Place::HomeA2, &folder.path().join("two"), &["--mdns"])?;
-    let mut broken = 0;
+    let mut kept = Kept::default();
     // The invite names nothing: whoever is on the LAN is asked.
     let invite = one.invite(Vec::new())?;
     two.join(&invite)?;
@@ -80,14 +133,14 @@ pub(crate) fn lan() -> Result<usize> {
     let members = [one.id.clone(), two.id.clone()];
     one.set_members(&members)?;
     two.set_members(&members)?;
-    broken += told("first call", two.reach(&one.id, EVER)?, DIRECT_WITHIN);
+    kept.tell("first call", two.reach(&one.id, EVER)?, DIRECT_WITHIN);
     lab.change_lan_address(Place::HomeA, 10, 30)?;
-    broken += told(
+    kept.tell(
         "found again after its address changed",
         two.reach(&one.id, EVER)?,
         EVER,
     );
-    Ok(broken)
+    Ok(kept)
 }
 
 /// A mesh of a server and two homes, and what it did not keep.
@@ -98,7 +151,7 @@ struct Story<'a> {
     a: Driven,
     b: Driven,
     members: Vec<String>,
-    broken: usize,
+    kept: Kept,
 }
 
 impl<'a> Story<'a> {
@@ -119,7 +172,7 @@ impl<'a> Story<'a> {
             a,
             b,
             members,
-            broken: 0,
+            kept: Kept::default(),
         })
     }
 
@@ -128,7 +181,8 @@ impl<'a> Story<'a> {
         self.a.set_members(&self.members)?;
         self.b.set_members(&self.members)?;
         let start = Instant::now();
-        self.broken += told("first call", self.b.reach(&self.a.id, EVER)?, EVER);
+        self.kept
+            .tell("first call", self.b.reach(&self.a.id, EVER)?, EVER);
         let wait = if promise == Promise::Direct {
             EVER
         } else {
@@ -136,7 +190,7 @@ impl<'a> Story<'a> {
         };
         let direct = self.b.direct(&self.a.id, wait)?.map(|_| start.elapsed());
         match (direct, promise) {
-            (direct, Promise::Direct) => self.broken += told("direct", direct, DIRECT_WITHIN),
+            (direct, Promise::Direct) => self.kept.tell("direct", direct, DIRECT_WITHIN),
             (Some(after), Promise::Relayed) => println!("  direct after {:.2} s", after.as_secs_f64()),
             (None, Promise::Relayed) => println!("  stays relayed, as these routers must"),
         }
@@ -154,7 +208,7 @@ impl<'a> Story<'a> {
         self.server.kill();
         if promise == Promise::Direct {
             anyhow::ensure!(self.b.away(&id, EVER)?, "the server should be gone");
-            self.broken += told(
+            self.kept.tell(
                 "without the server",
                 self.b.reach(&self.a.id, EVER)?,
                 DIRECT_WITHIN,
@@ -164,14 +218,16 @@ impl<'a> Story<'a> {
         }
         self.server = start_server(self.lab, self.folder)?;
         self.server.set_members(&self.members)?;
-        self.broken += told("the server is back", self.b.reach(&id, EVER)?, EVER);
-        self.broken += told("the other home too", self.b.reach(&self.a.id, EVER)?, EVER);
+        self.kept
+            .tell("the server is back", self.b.reach(&id, EVER)?, EVER);
+        self.kept
+            .tell("the other home too", self.b.reach(&self.a.id, EVER)?, EVER);
         Ok(())
     }
 
     fn change_address(&mut self) -> Result<()> {
         self.lab.change_address_of_home_a()?;
-        self.broken += told(
+        self.kept.tell(
             "found again after its address changed",
             self.b.reach(&self.a.id, EVER)?,
             EVER,
@@ -199,26 +255,4 @@ fn start_server(lab: &Lab, folder: &Path) -> Result<Driven> {
 
 fn server_address() -> String {
     format!("{SERVER}:{PORT}")
-}
-
-/// Prints how long something took; one broken promise where that was too long.
-fn told(what: &str, took: Option<Duration>, within: Duration) -> usize {
-    match took {
-        Some(took) if took <= within => {
-            println!("  {what}: {:.2} s", took.as_secs_f64());
-            0
-        }
-        Some(took) => {
-            println!(
-                "  {what}: BROKEN, {:.2} s and not {:.0}",
-                took.as_secs_f64(),
-                within.as_secs_f64()
-            );
-            1
-        }
-        None => {
-            println!("  {what}: BROKEN, never");
-            1
-        }
-    }
 }
