@@ -10,7 +10,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::partition::Adopted;
 use super::wire::{self, Call, Reaction};
-use super::{Bell, DEADLINE, Done, Machine, PARTITIONS, RESEND, ROOM, Registers, Task, back_off};
+use super::{
+    Bell, DEADLINE, Done, Machine, PARTITIONS, RESEND, ROOM, ROOT_PARTITION, Registers, Task, back_off,
+};
 use crate::StoreError;
 use crate::cluster::peers::Class;
 use crate::model::MemberId;
@@ -18,7 +20,7 @@ use crate::register::{Configs, Epoch, Event, Fences, Key, Purpose};
 
 /// Rows that a new voter reads at a time.
 const READS_AT_ONCE: usize = 128;
-/// Members that are asked at a time for epochs that this one has not heard of.
+/// Voters of the root partition that are asked at a time for epochs that this member has not heard of.
 const ASKED_FOR_EPOCHS: usize = 2;
 
 /// How far a member has come with the changes of voters.
@@ -68,7 +70,7 @@ impl<M: Machine> Registers<M> {
     /// # Errors
     /// The disk fails. `Outdated`, as in [`Self::adopt`].
     pub(crate) async fn catch_up(&self, others: &[MemberId]) -> Result<(), StoreError> {
-        for member in self.0.peers.nearest(others).into_iter().take(ASKED_FOR_EPOCHS) {
+        for member in self.who_may_know_epochs(others) {
             let call = wire::encode(&Call::<Task<M::Command>>::Configs(self.epochs()));
             let Ok(called) = self.0.peers.call(member, Class::Metadata, call).await else {
                 continue;
@@ -80,6 +82,20 @@ impl<M: Machine> Registers<M> {
             }
         }
         Ok(())
+    }
+
+    /// The nearest voters of the root partition, as far as this member knows, and anybody else: voters it knows may all be
+    /// as far behind as it is, and who moved on then tells it sooner or later.
+    fn who_may_know_epochs(&self, others: &[MemberId]) -> Vec<MemberId> {
+        let config = self.partition(ROOT_PARTITION).config();
+        let voters = config.map(|config| config.members()).unwrap_or_default();
+        let here = self.0.peers.nearest(others);
+        let (mut asked, rest): (Vec<_>, Vec<_>) =
+            here.into_iter().partition(|member| voters.contains(member));
+        asked.truncate(ASKED_FOR_EPOCHS);
+        let [random] = crate::seal::random::<1>();
+        asked.extend(rest.get(usize::from(random) % rest.len().max(1)));
+        asked
     }
 
     fn epochs(&self) -> Vec<Epoch> {
