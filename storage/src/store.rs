@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -97,8 +97,6 @@ pub(crate) struct Inner {
     pub(crate) mesh: Mesh,
     pub(crate) feed: Feed,
     pub(crate) presences: Presences,
-    /// Whether there is anybody else, as far as was heard: asked by every request.
-    pub(crate) meshed: AtomicBool,
     pub(crate) disk: Disk,
     pub(crate) keyring: Keyring,
     pub(crate) directory: Directory,
@@ -222,7 +220,6 @@ impl Store {
             mesh,
             feed: Feed::new(&heard),
             presences: Presences::default(),
-            meshed: AtomicBool::new(false),
             blocks: Blocks::new(disk.clone()),
             releaser: Releaser::default(),
             memory: Arc::new(Semaphore::new(memory_units)),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -194,12 +193,12 @@ impl Inner {
 
     /// Whether there is anybody else.
     pub(crate) fn is_meshed(&self) -> bool {
-        self.meshed.load(Ordering::Relaxed)
+        self.partitions.registers().is_meshed()
     }
 
     /// Notes whether there is anybody else, after root rows were read.
     pub(crate) fn note_meshed(&self) {
-        self.meshed.store(!self.others().is_empty(), Ordering::Relaxed);
+        self.partitions.registers().note_meshed(!self.others().is_empty());
     }
 
     /// Has everybody look at the root rows.

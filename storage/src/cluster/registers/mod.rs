@@ -12,6 +12,7 @@ mod tests;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ struct Inner<M: Machine> {
     reshape: Bell,
     /// In which epoch of a partition this member has every row, as far as it looked since it started.
     synced: Mutex<BTreeMap<u16, Epoch>>,
+    /// Whether there is anybody else who may submit operations: asked by every request.
+    meshed: Arc<AtomicBool>,
     /// Calls to peers and commits under way: they run to their end.
     tasks: Tasks,
 }
@@ -123,9 +126,11 @@ impl<M: Machine> Registers<M> {
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
         let tombstones = Tombstones::on(disk)?;
+        let meshed = Arc::<AtomicBool>::default();
         let load = |number| {
             let nonce = Nonce::from_le_bytes(crate::seal::random());
-            Partition::load((number, me), disk, tombstones, machine, first, nonce).map(Mutex::new)
+            let others = meshed.clone();
+            Partition::load((number, me), disk, tombstones, machine, first, (nonce, others)).map(Mutex::new)
         };
         Ok(Self(Arc::new(Inner {
             me,
@@ -135,8 +140,19 @@ impl<M: Machine> Registers<M> {
             feed: Bell::default(),
             reshape: Bell::default(),
             synced: Mutex::default(),
+            meshed,
             tasks,
         })))
+    }
+
+    /// Whether there is anybody else, as was noted last.
+    pub(crate) fn is_meshed(&self) -> bool {
+        self.0.meshed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is anybody else. Before somebody else may submit operations, it must be.
+    pub(crate) fn note_meshed(&self, is_meshed: bool) {
+        self.0.meshed.store(is_meshed, Ordering::Relaxed);
     }
 
     /// Does an operation: by itself where it holds the partition or nobody does, else through whoever holds it. Tried again

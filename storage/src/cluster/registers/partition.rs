@@ -7,6 +7,7 @@ mod adopt;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -48,6 +49,8 @@ pub(super) struct Partition<M: Machine> {
     ended: u64,
     /// A commit failed: nothing is decided until all have ended and the disk was read again.
     failed: bool,
+    /// Whether there is anybody else who may submit operations.
+    meshed: Arc<AtomicBool>,
     holder: Holder<Task<M::Command>, Done<M>>,
     waiters: BTreeMap<OpId, Waiter<Done<M>>>,
     /// Who waits for which fences; told the epoch under which they were raised.
@@ -105,7 +108,7 @@ impl<M: Machine> Partition<M> {
         tombstones: Tombstones,
         machine: &Arc<M>,
         first: &Config,
-        nonce: Nonce,
+        (nonce, meshed): (Nonce, Arc<AtomicBool>),
     ) -> Result<Self, StoreError> {
         let state = match disk.row(&record::state_key(number))? {
             Some(value) => record::state(&value)?,
@@ -135,6 +138,7 @@ impl<M: Machine> Partition<M> {
             queued: 0,
             ended: 0,
             failed: false,
+            meshed,
             holder,
             waiters: BTreeMap::new(),
             raisers: Vec::new(),
@@ -461,11 +465,13 @@ impl<M: Machine> Partition<M> {
     }
 
     fn put_row(&mut self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
-        let is_sole = self.is_sole();
+        // A tombstone hides older values elsewhere, and remembers what was done to the row, for gateways that try again. A
+        // member that is alone in the world has neither.
+        let is_alone = self.is_sole() && !self.meshed.load(Ordering::Relaxed);
         match &row.content.value {
             Some(_) => {
-                // A tombstone below a row hides nothing, and a sole member leaves none.
-                if !is_sole {
+                // A tombstone below a row hides nothing.
+                if !is_alone {
                     let key = record::tombstone_key(key);
                     writes.push(RowWrite::Drop { key });
                 }
@@ -473,8 +479,7 @@ impl<M: Machine> Partition<M> {
             }
             None => {
                 writes.push(RowWrite::Drop { key: key.to_vec() });
-                // A tombstone hides older values elsewhere; a sole member has none elsewhere.
-                if !is_sole {
+                if !is_alone {
                     self.tombstones = Tombstones::Maybe;
                     writes.push(record::put(key, row));
                 }
