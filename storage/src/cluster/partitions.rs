@@ -31,6 +31,8 @@ const OF_KEYS: Range<u16> = 0..ROOT_PARTITION;
 const OF_ROOT: Range<u16> = ROOT_PARTITION..ROOT_PARTITION + 1;
 /// Root rows that are read at a time.
 const READS_AT_ONCE: usize = 32;
+/// Names the lane of all buckets and access keys. No row has this key.
+const DIRECTORY_LANE: &[u8] = b"directory";
 
 /// The registers of this store.
 pub(crate) struct Partitions {
@@ -72,14 +74,13 @@ impl Partitions {
     /// The disk fails or is full, a row does not read, or too few members answer. [`Unsettled`] says whether the changes
     /// may be durable.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, Unsettled> {
-        let row = row_of(&submission);
+        let row = Key::from(row_of(&submission));
         let partition = partition_of(&row).unwrap_or(ROOT_PARTITION);
-        let lane = Key::from(row);
         let operation = Operation {
             id: register::OpId(*submission.op.as_bytes()),
             is_retry: false,
-            keys: vec![lane.clone()],
-            lane,
+            lane: lane_of(&row),
+            keys: vec![row],
             ranges: Vec::new(),
             command: submission,
         };
@@ -424,7 +425,17 @@ impl Machine for Commands {
     }
 
     fn lane_of(key: &Key) -> Key {
-        row_key::object_of(key).map_or_else(|| key.clone(), Key::from)
+        lane_of(key)
+    }
+}
+
+/// The lane of a row: rows that one command may rely on or write together share one.
+fn lane_of(row: &Key) -> Key {
+    match row_key::parse_root(row) {
+        // A bucket is created by an access key that must stand meanwhile.
+        Some((row_key::BUCKET | row_key::ACCESS_KEY, _)) => Key::from_static(DIRECTORY_LANE),
+        Some(_) => row.clone(),
+        None => row_key::object_of(row).map_or_else(|| row.clone(), Key::from),
     }
 }
 

@@ -227,3 +227,30 @@ fn one_box_becomes_three_and_everybody_finds_everything() {
     })
     .unwrap();
 }
+
+#[test]
+fn buckets_that_one_key_creates_at_a_time_wait_for_nobody_for_ever() {
+    simulation::run(3, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let key = owner(&first).await;
+        let second = join(&wire, &first, "ben").await;
+        settled(&[&first, &second], &[1, 2]).await;
+        while second.access_key(&key).is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        for number in 0..30 {
+            // Both rely on the row of the access key.
+            let names = [format!("photos-{number}"), format!("films-{number}")];
+            let created = async {
+                futures_util::join!(
+                    create(&first, &names[0], &key),
+                    create(&second, &names[1], &key)
+                )
+            };
+            let created = tokio::time::timeout(Duration::from_secs(10), created);
+            created.await.unwrap();
+        }
+    })
+    .unwrap();
+}
