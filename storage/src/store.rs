@@ -209,7 +209,7 @@ impl Store {
         partitions.registers().adopt(ROOT_PARTITION, &root).await?;
         let mark = take_clean_mark(&disk, &partitions).await?;
         let heard = partitions.remembered()?;
-        let directory = Directory::load(&heard, &keyring)?;
+        let directory = Directory::load(&heard, partitions.closings_known()?, &keyring)?;
         let mesh = Mesh::default();
         mesh.take(&heard);
         let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);

@@ -11,8 +11,8 @@ use super::{HeardRow, Partitions};
 use crate::StoreError;
 use crate::model::command::{Command, Outcome, RootCommand, RowKey, Submission, decode_row};
 use crate::model::{
-    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, MeshKey, OpId, Timestamp,
-    row_key,
+    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, BucketState, MeshKey,
+    OpId, Timestamp, row_key,
 };
 use crate::seal::{BucketKey, Keyring};
 
@@ -79,6 +79,8 @@ struct Maps {
     names: BTreeMap<BucketName, Arc<BucketEntry>>,
     ids: HashMap<BucketId, Arc<BucketEntry>>,
     keys: BTreeMap<AccessKeyId, KeyEntry>,
+    /// So many closed buckets are known here to be closed: all that were closed first.
+    closings: u64,
     /// Rows that did not read: their names stay taken, so that nothing overwrites what a person may still mend.
     unreadable: HashSet<RowKey>,
 }
@@ -94,12 +96,12 @@ impl Directory {
     ///
     /// # Errors
     /// There are rows and none of them opens: they were sealed with other keys.
-    pub(crate) fn load(rows: &[HeardRow], keyring: &Keyring) -> Result<Self, StoreError> {
+    pub(crate) fn load(rows: &[HeardRow], closings: u64, keyring: &Keyring) -> Result<Self, StoreError> {
         let directory = Self {
             maps: RwLock::default(),
             changing: Semaphore::new(1),
         };
-        directory.take(keyring, rows);
+        directory.take(keyring, rows, closings);
         let maps = directory.maps();
         if !maps.unreadable.is_empty() && maps.names.is_empty() && maps.keys.is_empty() {
             return Err(StoreError::Damaged(
@@ -118,9 +120,13 @@ impl Directory {
         self.changing.acquire().await.map_err(|_| StoreError::Closed)
     }
 
-    /// Takes all root rows there are instead of what is known. Nothing may change meanwhile: see [`Self::alone`].
-    pub(crate) fn take(&self, keyring: &Keyring, rows: &[HeardRow]) {
-        let mut maps = Maps::default();
+    /// Takes all root rows there are instead of what is known. So many buckets had been closed before the first of them was
+    /// read. Nothing may change meanwhile: see [`Self::alone`].
+    pub(crate) fn take(&self, keyring: &Keyring, rows: &[HeardRow], closings: u64) {
+        let mut maps = Maps {
+            closings,
+            ..Maps::default()
+        };
         for HeardRow { key, body, .. } in rows {
             let taken = match row_key::parse_root(key) {
                 Some((row_key::BUCKET, _)) => self.take_bucket(&mut maps, keyring, body),
@@ -162,6 +168,12 @@ impl Directory {
     /// The bucket of that id; gone when it has been deleted since the caller looked it up.
     pub(crate) fn entry(&self, id: BucketId) -> Result<Arc<BucketEntry>, StoreError> {
         self.maps().ids.get(&id).cloned().ok_or(StoreError::NoSuchBucket)
+    }
+
+    /// Whether a bucket may be written to, and how many closed buckets are known with that; `None` when it is gone.
+    pub(crate) fn standing(&self, id: BucketId) -> Option<(BucketState, u64)> {
+        let maps = self.maps();
+        Some((maps.ids.get(&id)?.bucket.state, maps.closings))
     }
 
     /// All buckets by name.

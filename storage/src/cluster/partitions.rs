@@ -20,7 +20,7 @@ use crate::model::command::{
     Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows, Submission,
     decide, decode_row, encode_row,
 };
-use crate::model::{MemberId, OpId, Timestamp, row_key};
+use crate::model::{MemberId, MeshKey, MeshRow, OpId, Timestamp, row_key};
 use crate::register::{
     self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
 };
@@ -88,6 +88,7 @@ impl Partitions {
         match self.registers.submit(partition, operation).await {
             Ok(Answered::Outcome(outcome)) => Ok(outcome),
             Ok(Answered::Damaged(why)) => Err(Unsettled::nothing_written(StoreError::Damaged(why))),
+            Ok(Answered::Unknown) => Err(Unsettled::submitted(StoreError::Unavailable, false)),
             Err(error) => Err(Unsettled::submitted(error, is_sole)),
         }
     }
@@ -238,6 +239,18 @@ impl Partitions {
         Ok(rows.into_values().collect())
     }
 
+    /// How many closed buckets this disk knows of, all of them: none where other members may know better.
+    ///
+    /// # Errors
+    /// The disk fails, or the row does not read.
+    pub(crate) fn closings_known(&self) -> Result<u64, StoreError> {
+        if !self.registers.is_sole(ROOT_PARTITION) {
+            return Ok(0);
+        }
+        let row: Option<MeshRow> = self.read(&MeshKey::Closings.row())?;
+        Ok(row.map_or(0, |row| row.version))
+    }
+
     /// All root rows as they stand now; those that did not change since `before` are not read again.
     ///
     /// # Errors
@@ -374,6 +387,8 @@ pub(crate) enum Answered {
     Outcome(Outcome),
     /// A row that it is about does not read.
     Damaged(String),
+    /// An earlier attempt may have happened, and it is too late to find out.
+    Unknown,
 }
 
 impl Machine for Commands {
@@ -389,7 +404,7 @@ impl Machine for Commands {
         let rows = View::new(op, loaded);
         let fences = Fences {
             min_started: Timestamp::from_millis(loaded.fences.started),
-            ..Fences::default()
+            closings: loaded.fences.directory,
         };
         let lane = Key::from(row_of(submission));
         let before = loaded.rows.get(&lane).and_then(|row| row.content.remembers(op));
@@ -400,6 +415,15 @@ impl Machine for Commands {
                 told_after: 0,
                 relies_on: vec![lane],
                 outcome: Answered::Outcome(Outcome::Refused(Refusal::PreconditionFailed)),
+            };
+        }
+        if before == Some(Known::Done) && fences.refuse(submission).is_some() {
+            // It was written, perhaps by few, and whoever closed the bucket may not have seen it: nobody can say any more.
+            return Decision::Commit {
+                stages: Vec::new(),
+                told_after: 0,
+                relies_on: Vec::new(),
+                outcome: Answered::Unknown,
             };
         }
         let decided = decide(submission.clone(), &fences, &rows);

@@ -1,8 +1,13 @@
 //! Buckets: create, find, change, delete.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::commit::refusal_of;
+use crate::cluster::mesh::closings;
+use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, new_bucket};
 use crate::model::command::{Outcome, Refusal, RootCommand};
 use crate::model::{
@@ -13,6 +18,10 @@ use crate::{Store, StoreError};
 
 /// How often a change is made anew because others changed the same row meanwhile.
 const TRIES_MAX: usize = 16;
+/// How long a writer waits for the end of a deletion that another box has begun: longer than one takes.
+const CLOSING_WAIT: Duration = Duration::from_secs(30);
+/// How often it looks.
+const CLOSING_LOOK: Duration = Duration::from_millis(200);
 
 impl Store {
     /// Creates a bucket; its creator gets every grant on it.
@@ -116,8 +125,11 @@ impl Store {
             // The fence: whoever wrote has left, and nobody enters any more.
             let _alone = entry.enter_alone().await?;
             let deleted = store.close_and_delete(id).await;
-            if matches!(deleted, Err(StoreError::BucketNotEmpty)) {
-                store.0.set_state(id, BucketState::Open).await?;
+            match &deleted {
+                Err(StoreError::BucketNotEmpty) => drop(store.0.set_state(id, BucketState::Open).await?),
+                // If that fails too, whoever next wants to write opens it.
+                Err(_) => drop(store.0.set_state(id, BucketState::Open).await),
+                Ok(()) => {}
             }
             deleted
         })
@@ -129,6 +141,10 @@ impl Store {
     async fn close_and_delete(&self, id: BucketId) -> Result<(), StoreError> {
         for _ in 0..TRIES_MAX {
             let closed = self.0.set_state(id, BucketState::Closing).await?;
+            // The gate holds only those who write through this box.
+            if self.0.is_meshed() {
+                closings::keep_others_out(&self.0).await?;
+            }
             self.must_be_empty(id).await?;
             self.end_uploads(&closed).await?;
             let delete = RootCommand::DeleteBucket {
@@ -195,6 +211,29 @@ impl Inner {
             }
         }
         Err(StoreError::Conflict)
+    }
+
+    /// Waits until a bucket may be written to; says how many closed buckets are known with that. Opens it where its deletion
+    /// takes so long that nobody seems to be at it any more: who still is begins anew.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`. `Unavailable`: the root partition has no quorum.
+    pub(super) async fn open_bucket(self: &Arc<Self>, id: BucketId) -> Result<u64, StoreError> {
+        let deadline = Instant::now() + CLOSING_WAIT;
+        loop {
+            match self.directory.standing(id) {
+                None => return Err(StoreError::NoSuchBucket),
+                Some((BucketState::Open, closings)) => return Ok(closings),
+                // Whoever deletes it here would have kept this writer at the gate.
+                Some((BucketState::Closing, _)) if !self.is_meshed() || Instant::now() >= deadline => {
+                    self.set_state(id, BucketState::Open).await?;
+                }
+                Some((BucketState::Closing, _)) => {
+                    sleep(CLOSING_LOOK).await;
+                    refresh(self).await?;
+                }
+            }
+        }
     }
 
     /// The bucket in this state; its row is changed if it is in the other one.

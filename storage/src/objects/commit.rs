@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Unsettled};
-use crate::model::command::{Action, Command, ObjectCommand, Outcome, Submission, Unneeded};
+use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
-    BlockRef, Bucket, Content, Extent, Manifest, ObjectKey, ObjectRow, OpId, SealedVersion, Timestamp,
-    VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key,
+    BlockRef, Bucket, BucketId, Content, Extent, Manifest, ObjectKey, ObjectRow, OpId, SealedVersion,
+    Timestamp, VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key,
 };
 use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
 use crate::{Store, StoreError};
+
+/// How often a write is tried anew because a bucket was closed, this one or another.
+const CLOSINGS_MAX: usize = 16;
 
 /// A version ready to be put; dropping it before frees its blocks.
 pub(super) struct Ready {
@@ -257,25 +261,57 @@ impl Store {
     /// As [`Self::submit`], for who has passed the bucket's gate.
     pub(super) async fn submit_inside(
         &self,
-        Operation { op, started }: Operation,
+        operation: Operation,
         entry: &Arc<BucketEntry>,
         key: &ObjectKey,
         action: Action,
         leases: Vec<Arc<Lease>>,
     ) -> Result<Outcome, StoreError> {
-        let command = Command::Object(ObjectCommand {
-            bucket: entry.bucket.id,
-            bucket_version: entry.bucket.version,
-            key: key.clone(),
-            action,
-        });
-        let submission = Submission { op, started, command };
-        let mut outcome = self.0.partitions.submit(submission).await;
+        let mut outcome = self.decided(operation, entry.bucket.id, key, action).await;
         keep_what_stands(&leases, &outcome);
         if let Ok(outcome) = &mut outcome {
             self.displace(entry, key, outcome.take_unneeded()).await;
         }
         Ok(outcome?)
+    }
+
+    /// Submits a command, and again as long as buckets are closed meanwhile of which this gateway has not heard.
+    async fn decided(
+        &self,
+        Operation { mut op, started }: Operation,
+        bucket: BucketId,
+        key: &ObjectKey,
+        action: Action,
+    ) -> Result<Outcome, Unsettled> {
+        for _ in 0..CLOSINGS_MAX {
+            let closings = match action.adds() {
+                true => self
+                    .0
+                    .open_bucket(bucket)
+                    .await
+                    .map_err(Unsettled::nothing_written)?,
+                false => 0,
+            };
+            let command = Command::Object(ObjectCommand {
+                bucket,
+                closings,
+                key: key.clone(),
+                action: action.clone(),
+            });
+            match self
+                .0
+                .partitions
+                .submit(Submission { op, started, command })
+                .await?
+            {
+                Outcome::Refused(Refusal::BucketClosed) => {}
+                outcome => return Ok(outcome),
+            }
+            // Refused for good under that name.
+            op = OpId::new();
+            refresh(&self.0).await.map_err(Unsettled::nothing_written)?;
+        }
+        Err(Unsettled::nothing_written(StoreError::Conflict))
     }
 
     /// Frees the blocks of what no row refers to any more.

@@ -20,7 +20,7 @@ pub struct Fences {
     /// Operations that began before this moment (milliseconds since 1970 by their gateway's clock) fail: what they stored
     /// may be collected. Safety needs no clock: a wrong one makes an operation fail.
     pub started: u64,
-    /// Operations prepared under an older version of the directory fail: their bucket may be closed by now.
+    /// Operations of gateways that knew of fewer closed buckets fail: their bucket may be closed by now.
     pub directory: u64,
 }
 

@@ -54,6 +54,7 @@ struct World {
     holders: Vec<Holder<Command, Outcome>>,
     mail: VecDeque<(MemberId, MemberId, Mail)>,
     answers: Vec<(OpId, Answer<Outcome>)>,
+    raised: Vec<Fences>,
     /// Members that nothing reaches.
     away: BTreeSet<MemberId>,
     sent: usize,
@@ -78,6 +79,7 @@ impl World {
             holders,
             mail: VecDeque::new(),
             answers: Vec::new(),
+            raised: Vec::new(),
             away: BTreeSet::new(),
             sent: 0,
             ops: 0,
@@ -180,7 +182,8 @@ impl World {
                         });
                     }
                     Effect::Answer { op, answer } => self.answers.push((op, answer)),
-                    Effect::Raised(_) | Effect::Dropped(_) => {}
+                    Effect::Raised(fences) => self.raised.push(fences),
+                    Effect::Dropped(_) => {}
                 }
             }
         }
@@ -501,6 +504,31 @@ fn fences_are_told_to_the_next_holder() {
     assert!(next.iter().any(
         |effect| matches!(effect, Effect::Send { request: Request::Raise { fences: told, .. }, .. } if *told == fences)
     ));
+}
+
+#[test]
+fn fences_are_raised_only_when_nothing_from_below_them_is_still_being_written() {
+    let mut world = World::new(3);
+    world.ask(0, "a", Command::Put("1"));
+    // Decided, and on its way to a quorum when the fences are raised.
+    let under_way = world.submit(0, "a", Command::Put("2"));
+    let accepts = std::mem::take(&mut world.mail);
+    let fences = Fences {
+        started: 5,
+        directory: 7,
+    };
+    world.step(MemberId(0), Event::Raise(fences));
+    world.deliver();
+    assert!(world.disks.iter().all(|disk| disk.part.unwrap().fences == fences));
+    assert_eq!(world.raised, []);
+    world.mail = accepts;
+    world.deliver();
+    assert_eq!(world.answer(under_way), done("ok"));
+    assert_eq!(world.raised, [fences]);
+    // Nothing is under way: once more is told at once.
+    world.step(MemberId(0), Event::Raise(fences));
+    world.deliver();
+    assert_eq!(world.raised, [fences, fences]);
 }
 
 #[test]

@@ -273,11 +273,10 @@ async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> {
     let mut forgotten = 0;
     for Ended { row, rest } in ended {
         let (bucket, key, upload) = row;
-        let version = inner.directory.entry(bucket).map(|entry| entry.bucket.version);
         let command = Command::Object(ObjectCommand {
             bucket,
-            // A bucket that is gone has no fence.
-            bucket_version: version.unwrap_or(u64::MAX),
+            // What only removes passes every fence.
+            closings: 0,
             key,
             action: Action::Forget { upload, rest },
         });

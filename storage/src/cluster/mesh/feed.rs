@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::closings;
 use crate::cluster::HeardRow;
 use crate::register::{Configs, Key};
 use crate::store::Inner;
@@ -86,9 +87,11 @@ pub(crate) async fn refresh(inner: &Arc<Inner>) -> Result<(), StoreError> {
     // Nothing changes here by commands of this member while an older state of the rows could replace it.
     let _alone = inner.directory.alone().await?;
     let before = inner.feed.heard();
+    // Before all others: whoever counts so many closed buckets must know each of them.
+    let closings = closings::count(&inner.partitions).await?;
     let rows = inner.partitions.root_rows(&before).await?;
     inner.partitions.remember(&before, &rows).await?;
-    inner.directory.take(&inner.keyring, &rows);
+    inner.directory.take(&inner.keyring, &rows, closings);
     inner.mesh.take(&rows);
     inner.note_meshed();
     let heard = rows.into_iter().map(|row| (row.key.clone(), row)).collect();

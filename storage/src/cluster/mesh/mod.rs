@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `view` | what root rows say about members, voters and what is wanted |
 //! | `feed` | keeps this member's copy of all root rows true, and adopts the epochs in it |
+//! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
 //! | `members` | who takes part |
 //! | `presence` | since when members are here or away |
 
+pub(crate) mod closings;
 pub(crate) mod feed;
 mod members;
 mod presence;

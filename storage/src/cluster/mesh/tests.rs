@@ -243,14 +243,50 @@ fn buckets_that_one_key_creates_at_a_time_wait_for_nobody_for_ever() {
             // Both rely on the row of the access key.
             let names = [format!("photos-{number}"), format!("films-{number}")];
             let created = async {
-                futures_util::join!(
-                    create(&first, &names[0], &key),
-                    create(&second, &names[1], &key)
-                )
+                futures_util::join!(create(&first, &names[0], &key), create(&second, &names[1], &key))
             };
             let created = tokio::time::timeout(Duration::from_secs(10), created);
             created.await.unwrap();
         }
     })
     .unwrap();
+}
+
+#[test]
+fn a_bucket_is_deleted_here_or_written_to_elsewhere_and_never_both() {
+    let (mut deleted, mut written) = (0, 0);
+    for seed in 0..4 {
+        let both = simulation::run(seed, async {
+            let wire = Wire::default();
+            let first = founder(&wire, "anna").await;
+            let key = owner(&first).await;
+            let second = join(&wire, &first, "ben").await;
+            settled(&[&first, &second], &[1, 2]).await;
+            let bucket = create(&first, "photos", &key).await;
+            // The other box takes the bucket to be open for as long as nobody tells it better.
+            while second.bucket(&bucket.name).is_err() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let later = sleep(Duration::from_millis(9 * seed));
+            let put = async {
+                later.await;
+                put(&second, &bucket, "late", "there").await
+            };
+            let (gone, put) = futures_util::join!(first.delete_bucket(&bucket), put);
+            match (&gone, &put) {
+                (Ok(()), Err(StoreError::NoSuchBucket)) => {}
+                (Err(StoreError::BucketNotEmpty), Ok(())) => {
+                    let key = ObjectKey::parse(b"late").unwrap();
+                    assert_eq!(first.object(&bucket, &key, None).await.unwrap().info().size, 5);
+                }
+                other => panic!("{other:?}"),
+            }
+            (gone.is_ok(), put.is_ok())
+        });
+        let (gone, put) = both.unwrap();
+        deleted += u32::from(gone);
+        written += u32::from(put);
+    }
+    // Both ways round were met.
+    assert!(deleted > 0 && written > 0, "{deleted} {written}");
 }

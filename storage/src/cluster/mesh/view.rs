@@ -31,8 +31,6 @@ pub(crate) struct View {
     /// Partitions whose voters ever changed.
     pub(crate) voters: BTreeMap<u16, Versioned<Configs>>,
     pub(crate) assignment: Option<Versioned<Assignment>>,
-    /// Buckets closed so far.
-    pub(crate) closings: u64,
 }
 
 /// The mesh as it is known here.
@@ -116,8 +114,7 @@ impl View {
                 let value = decode_row(&row.body)?;
                 self.admitted = Versioned { version, value };
             }
-            MeshKey::Closings => self.closings = version,
-            MeshKey::Policy => {}
+            MeshKey::Closings | MeshKey::Policy => {}
         }
         Ok(())
     }
@@ -134,8 +131,7 @@ impl View {
             }
             MeshKey::Assignment => self.assignment.clone_from(&before.assignment),
             MeshKey::Admitted => self.admitted = before.admitted.clone(),
-            MeshKey::Closings => self.closings = before.closings,
-            MeshKey::Policy => {}
+            MeshKey::Closings | MeshKey::Policy => {}
         }
     }
 

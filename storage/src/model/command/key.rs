@@ -15,8 +15,8 @@ use crate::model::{
 pub struct ObjectCommand {
     /// The bucket.
     pub bucket: BucketId,
-    /// The version of the bucket that whoever submits this acted on.
-    pub bucket_version: u64,
+    /// How many buckets had ever been closed when whoever submits this knew the bucket to be open.
+    pub closings: u64,
     /// The key.
     pub key: ObjectKey,
     /// What to do.
@@ -79,6 +79,21 @@ pub enum Action {
         /// What of it.
         rest: Rest,
     },
+}
+
+impl Action {
+    /// Whether something may be in the bucket afterwards that was not before.
+    pub(crate) const fn adds(&self) -> bool {
+        match self {
+            // On a versioned bucket a removal adds a delete marker.
+            Self::Put { .. }
+            | Self::Remove { .. }
+            | Self::StartUpload { .. }
+            | Self::PutPart { .. }
+            | Self::CompleteUpload { .. } => true,
+            Self::AbortUpload { .. } | Self::Forget { .. } => false,
+        }
+    }
 }
 
 /// A part that is to become a part of an object.

@@ -127,7 +127,7 @@ pub enum Refusal {
     UploadOpen,
     /// The operation began before the fence of its partition: begin it anew.
     TooOld,
-    /// The bucket is closing, or was closed since whoever submitted this heard of it.
+    /// A bucket was closed since whoever submitted this heard of the directory, perhaps this one: look again.
     BucketClosed,
     /// The name is taken by this bucket.
     BucketExists(Box<BucketRow>),

@@ -331,7 +331,7 @@ impl World {
         let What::Again { stored_again } = step.what else {
             let command = Command::Object(ObjectCommand {
                 bucket: bucket(),
-                bucket_version: 1,
+                closings: 0,
                 key: key(),
                 action: self.action(step),
             });

@@ -133,6 +133,13 @@ impl<C, O> Lane<C, O> {
         })
     }
 
+    /// The operation that has been decided, or is being decided now, and has not ended.
+    pub(super) fn decided(&self) -> Option<OpId> {
+        let is_decided = |phase: &Phase<O>| matches!(phase, Phase::Deciding(_) | Phase::Proposing { .. });
+        let running = self.running.as_ref().filter(|running| is_decided(&running.phase));
+        running.map(|running| running.operation.id)
+    }
+
     /// Whether something is on its way to a quorum.
     pub(super) fn is_proposing(&self) -> bool {
         let running = self.running.as_ref();
@@ -569,8 +576,9 @@ impl<C: Clone, O: Clone> Holder<C, O> {
 
     /// Begins what waits behind the operation that has ended.
     fn go_on(&mut self, key: &Key) {
-        if let Some(lane) = self.lanes.get_mut(key) {
-            lane.running = None;
+        let ended = self.lanes.get_mut(key).and_then(|lane| lane.running.take());
+        if let Some(running) = ended {
+            self.ended(running.operation.id);
         }
         self.start(key);
         self.ballot_may_change();

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use collect::Collection;
 use lane::Lane;
-use promise::{Attempt, Knowledge};
+use promise::{Attempt, Knowledge, Raising};
 use serde::{Deserialize, Serialize};
 
 use super::mutant::Broken;
@@ -239,7 +239,7 @@ pub enum Effect<C, O> {
         /// What became of it.
         answer: Answer<O>,
     },
-    /// All fences are at least so high at a quorum.
+    /// All fences are at least so high at a quorum, and nothing from below them is still being written by this holder.
     Raised(Fences),
     /// A tombstone was dropped, as far as this holder can tell.
     Dropped(Key),
@@ -408,7 +408,14 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.fences = self.fences.max(fences);
         match &mut self.attempt {
             Some(attempt) if attempt.is_holder => {
-                attempt.raising = Some((self.fences, BTreeSet::new()));
+                let under_way = attempt.raising.as_ref().map(|raising| raising.fences);
+                if under_way != Some(self.fences) {
+                    attempt.raising = Some(Raising {
+                        fences: self.fences,
+                        agreed: BTreeSet::new(),
+                        before: self.lanes.values().filter_map(Lane::decided).collect(),
+                    });
+                }
                 self.raise_wanted = false;
                 self.send_raise();
             }
@@ -431,20 +438,34 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     }
 
     fn raised(&mut self, from: MemberId, ballot: Ballot, fences: Fences) {
-        let Some(config) = self.config() else { return };
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.ballot == ballot) else {
             return;
         };
-        let Some((wanted, agreed)) = &mut attempt.raising else {
+        let Some(raising) = &mut attempt.raising else {
             return;
         };
-        if fences.max(*wanted) == fences {
-            agreed.insert(from);
+        if fences.max(raising.fences) == fences {
+            raising.agreed.insert(from);
         }
-        if config.is_quorum(agreed) {
-            let wanted = *wanted;
-            attempt.raising = None;
-            self.effects.push(Effect::Raised(wanted));
+        self.tell_raised();
+    }
+
+    /// An operation has ended, for better or worse.
+    fn ended(&mut self, op: OpId) {
+        let raising = self.attempt.as_mut().and_then(|attempt| attempt.raising.as_mut());
+        if raising.is_some_and(|raising| raising.before.remove(&op)) {
+            self.tell_raised();
+        }
+    }
+
+    /// Tells that the fences are raised, once a quorum has them and nothing from below them is still being written.
+    fn tell_raised(&mut self) {
+        let Some(config) = self.config() else { return };
+        let Some(attempt) = &mut self.attempt else { return };
+        let is_raised =
+            |raising: &mut Raising| config.is_quorum(&raising.agreed) && raising.before.is_empty();
+        if let Some(raising) = attempt.raising.take_if(is_raised) {
+            self.effects.push(Effect::Raised(raising.fences));
         }
     }
 

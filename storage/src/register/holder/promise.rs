@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ballot, Effect, Fences, Holder, Key, KeyRange, Mutant, Nonce, Request, Row, Stamp};
+use super::{Ballot, Effect, Fences, Holder, Key, KeyRange, Mutant, Nonce, OpId, Request, Row, Stamp};
 use crate::model::MemberId;
 
 /// Ranges remembered as covered.
@@ -18,8 +18,18 @@ pub(super) struct Attempt {
     pub(super) promised: BTreeSet<MemberId>,
     /// Proposals made under it.
     pub(super) seq: u32,
-    /// Fences that are being raised, and who has raised them.
-    pub(super) raising: Option<(Fences, BTreeSet<MemberId>)>,
+    /// Fences that are being raised.
+    pub(super) raising: Option<Raising>,
+}
+
+/// Fences on their way to a quorum.
+#[derive(Clone, Debug)]
+pub(super) struct Raising {
+    pub(super) fences: Fences,
+    /// Who has raised them.
+    pub(super) agreed: BTreeSet<MemberId>,
+    /// Operations that were decided below them and have not ended: what they write is not behind the fences yet.
+    pub(super) before: BTreeSet<OpId>,
 }
 
 /// What is known of rows beyond this member's own, under the present ballot.

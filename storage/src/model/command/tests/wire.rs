@@ -129,7 +129,7 @@ fn commands() -> Vec<Command> {
     let objects = actions.into_iter().map(|action| {
         Command::Object(ObjectCommand {
             bucket: bucket(),
-            bucket_version: 3,
+            closings: 3,
             key: key(),
             action,
         })
@@ -267,11 +267,11 @@ proptest! {
 }
 
 #[test]
-fn fences_turn_away_what_began_too_early_or_knows_too_old_a_bucket() {
-    let refused = |min_started, closed: Option<u64>, command| {
+fn fences_turn_away_what_began_too_early_and_what_adds_to_a_bucket_that_may_be_closed() {
+    let refused = |min_started, closings, command| {
         let fences = Fences {
             min_started: Timestamp::from_millis(min_started),
-            closed: closed.map(|version| (bucket(), version)).into_iter().collect(),
+            closings,
         };
         let decision = decide(submission(command), &fences, &Memory::default()).unwrap();
         match decision.outcome {
@@ -280,14 +280,16 @@ fn fences_turn_away_what_began_too_early_or_knows_too_old_a_bucket() {
         }
     };
     for command in commands() {
-        let is_root = matches!(command, Command::Root(_));
         let begun = 1_700_000_000_000;
-        assert_eq!(refused(begun, Some(3), command.clone()), None);
-        let (early, closed) = match is_root {
-            true => (None, None),
-            false => (Some(Refusal::TooOld), Some(Refusal::BucketClosed)),
+        assert_eq!(refused(begun, 3, command.clone()), None);
+        let (early, closed) = match &command {
+            Command::Root(_) => (None, None),
+            Command::Object(object) => match &object.action {
+                Action::AbortUpload { .. } | Action::Forget { .. } => (Some(Refusal::TooOld), None),
+                _ => (Some(Refusal::TooOld), Some(Refusal::BucketClosed)),
+            },
         };
-        assert_eq!(refused(begun + 1, None, command.clone()), early);
-        assert_eq!(refused(begun, Some(4), command), closed);
+        assert_eq!(refused(begun + 1, 0, command.clone()), early);
+        assert_eq!(refused(begun, 4, command), closed);
     }
 }
