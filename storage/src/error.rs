@@ -111,6 +111,15 @@ pub enum StoreError {
     /// Nobody takes part in the mesh under that number.
     #[error("no such member")]
     NoSuchMember,
+    /// No such invite, or it was revoked.
+    #[error("no such invite")]
+    NoSuchInvite,
+    /// Somebody else used the invite.
+    #[error("the invite was used already")]
+    InviteUsed,
+    /// The invite is too old.
+    #[error("the invite has expired")]
+    InviteExpired,
     /// This member was away for so long that nobody knows any more what it missed.
     #[error("this member was away for too long: it has to join anew")]
     Outdated,
