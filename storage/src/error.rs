@@ -111,6 +111,12 @@ pub enum StoreError {
     /// Nobody takes part in the mesh under that number.
     #[error("no such member")]
     NoSuchMember,
+    /// A member cannot go yet: so many partitions would have no quorum without it.
+    #[error("{partitions} partitions would have no quorum without this member")]
+    StillNeeded {
+        /// How many of the 257.
+        partitions: usize,
+    },
     /// No such invite, or it was revoked.
     #[error("no such invite")]
     NoSuchInvite,

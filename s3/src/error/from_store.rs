@@ -31,6 +31,7 @@ impl From<StoreError> for S3Error {
             | StoreError::Unavailable
             | StoreError::Outdated
             | StoreError::NoSuchMember
+            | StoreError::StillNeeded { .. }
             | StoreError::NoSuchInvite
             | StoreError::InviteUsed
             | StoreError::InviteExpired => S3Code::ServiceUnavailable,

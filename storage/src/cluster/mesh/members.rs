@@ -165,11 +165,17 @@ impl Store {
         Err(StoreError::Conflict)
     }
 
-    /// Lets a member go for good. What it held is given to others first where they can be reached.
+    /// Lets a member go for good. Whatever it holds is cut off with it: a member that votes hands over first, by
+    /// [`MemberRow::draining`], unless the others are a quorum without it.
     ///
     /// # Errors
-    /// `NoSuchMember`; as [`Self::admit`].
+    /// `NoSuchMember`; `StillNeeded`; as [`Self::admit`].
     pub async fn remove_member(&self, member: MemberId) -> Result<(), StoreError> {
+        refresh(&self.0).await?;
+        let partitions = self.partitions_needing(member);
+        if partitions > 0 {
+            return Err(StoreError::StillNeeded { partitions });
+        }
         // First of all what it joined with, which would let it in again under its number.
         self.forget_redeemed(member).await?;
         for _ in 0..TRIES_MAX {
@@ -188,6 +194,22 @@ impl Store {
             refresh(&self.0).await?;
         }
         Err(StoreError::Conflict)
+    }
+}
+
+impl Store {
+    /// How many partitions would have no quorum without a member.
+    fn partitions_needing(&self, member: MemberId) -> usize {
+        let registers = self.0.partitions.registers();
+        let is_needed = |partition: &u16| {
+            let configs = registers.configs(*partition);
+            let newest = configs.newest().and_then(|epoch| configs.get(epoch));
+            newest.is_some_and(|config| {
+                let mut others = config.members();
+                others.remove(&member) && !config.is_quorum(&others)
+            })
+        };
+        (0..=ROOT_PARTITION).filter(is_needed).count()
     }
 }
 

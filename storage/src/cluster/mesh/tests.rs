@@ -320,3 +320,44 @@ fn any_member_redeems_an_invite_that_another_made_and_two_at_once_let_one_in() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_member_without_which_nothing_could_be_decided_is_not_let_go() {
+    simulation::run(7, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let second = join(&wire, &first, "ben").await;
+        for store in [&first, &second] {
+            let refused = store.remove_member(MemberId(1)).await;
+            assert!(
+                matches!(refused, Err(StoreError::StillNeeded { partitions: 257 })),
+                "{refused:?}"
+            );
+        }
+        second.remove_member(MemberId(2)).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(first.members().len(), 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_box_that_joins_and_goes_away_at_once_stops_nobody() {
+    simulation::run(8, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "zoe").await;
+        let key = owner(&first).await;
+        let second = join(&wire, &first, "ben").await;
+        sleep(Duration::from_secs(30)).await;
+        wire.0.lock().unwrap().away.insert(second.me());
+        sleep(Duration::from_secs(60)).await;
+        let bucket = create(&first, "photos", &key).await;
+        put(&first, &bucket, "alone", "again").await.unwrap();
+        // Once it has stayed for a while it votes, and the first box goes on without it all the same.
+        wire.0.lock().unwrap().away.clear();
+        settled(&[&first, &second], &[1, 2]).await;
+        wire.0.lock().unwrap().away.insert(second.me());
+        put(&first, &bucket, "alone", "once more").await.unwrap();
+    })
+    .unwrap();
+}
