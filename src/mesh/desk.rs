@@ -30,6 +30,8 @@ pub(crate) struct Told {
     pub(crate) given_bytes: u64,
     /// When all its blocks had been proven last.
     pub(crate) verified: Option<String>,
+    /// Where it is believed to be reachable from everywhere.
+    pub(super) public: Vec<String>,
 }
 
 /// Answers members.
@@ -50,11 +52,12 @@ impl Desk {
 impl Service for Desk {
     fn answer(&self, from: NodeId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, Refusal>> {
         let (member, store) = (self.wire.roster().member(&from), self.store.clone());
+        let wire = Arc::clone(&self.wire);
         Box::pin(async move {
             let refused = |why: String| Refusal(short(&why, REASON_BYTES_MAX));
             let member = member.ok_or_else(|| refused("not a member by the rows here".into()))?;
             if request == ASK_FACTS {
-                let told = serde_json::to_vec(&told(&store));
+                let told = serde_json::to_vec(&told(&store, &wire));
                 return told.map(Bytes::from).map_err(|error| refused(error.to_string()));
             }
             let answer = store.answer(member, &request).await;
@@ -63,13 +66,15 @@ impl Service for Desk {
     }
 }
 
-fn told(store: &Store) -> Told {
+fn told(store: &Store, wire: &Wire) -> Told {
     let disk = store.disk_status();
+    let public = wire.node().map(|node| node.reach().public).unwrap_or_default();
     Told {
         schema: Schema,
         version: env!("CARGO_PKG_VERSION").into(),
         used_bytes: disk.used,
         given_bytes: disk.given,
         verified: store.scrub_status().finished.map(time_shown),
+        public: public.iter().map(ToString::to_string).collect(),
     }
 }

@@ -14,6 +14,7 @@ mod follow;
 mod join;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
@@ -23,7 +24,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use p2p::{Class, Identity, Invite, InviteId, Limits, NodeId, PeerStatus, Reach};
+use futures_util::future::join_all;
+use p2p::{Address, Class, Identity, Invite, InviteId, Limits, NodeId, PeerStatus, Reach};
 use storage::model::{MemberId, MemberRow, Role, Timestamp, Zone};
 use storage::{Membership, Seat, Store};
 use tokio_util::sync::CancellationToken;
@@ -176,12 +178,21 @@ impl Mesh {
         serde_json::from_slice(&answer).ok()
     }
 
-    /// Makes an invite with the addresses of this node, and those of nobody else: the others are found through it.
+    /// Where the connected others are open to the internet.
+    async fn public_of_others(&self) -> BTreeSet<Address> {
+        let others = self.node.nearest(&self.wire.roster().nodes());
+        let told = join_all(others.into_iter().map(|node| self.told_by(node))).await;
+        let public = told.into_iter().flatten().flat_map(|told| told.public);
+        public.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Makes an invite that says where to knock: at this node where that is open to the internet, at others that are, and on
+    /// the LAN.
     ///
     /// # Errors
     /// The root rows cannot be changed, or the system gives no random bytes.
     pub(crate) async fn invite(&self, expires: Timestamp) -> anyhow::Result<Invite> {
-        let addresses = self.node.reach().knocked();
+        let addresses = doors(&self.node.reach(), &self.public_of_others().await);
         let invite = Invite::new(self.node.mesh(), p2p::Role::Trusted, expires.as_secs(), addresses);
         let invite = invite.map_err(|error| anyhow::anyhow!("no random bytes from the system: {error}"))?;
         self.store
@@ -189,6 +200,21 @@ impl Mesh {
             .await?;
         Ok(invite)
     }
+}
+
+/// Where to knock, the best first: any member that can be reached lets in whoever holds the invite.
+fn doors(own: &Reach, others: &BTreeSet<Address>) -> Vec<Address> {
+    let (public, near): (Vec<_>, Vec<_>) = own
+        .knocked()
+        .into_iter()
+        .partition(|address| own.public.contains(address));
+    let others = others.iter().filter(|address| !public.contains(address));
+    // One that is near must find room, or a box in the next room could join only over the internet.
+    let others = others.take(p2p::ADDRESSES_MAX / 2).cloned();
+    let mut doors: Vec<Address> = public.iter().cloned().chain(others).collect();
+    doors.truncate(p2p::ADDRESSES_MAX - near.len().min(2));
+    doors.extend(near);
+    doors
 }
 
 /// The name of an invite in root rows.
@@ -284,4 +310,32 @@ pub(crate) fn sample(number: u32, name: &str, node: &[u8]) -> (MemberId, MemberR
         joined: Timestamp::from_millis(0),
     };
     (MemberId(number), row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_knocks_at_whoever_the_internet_reaches_and_on_the_lan() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let mut own = Reach::default();
+        own.listening.insert(address("192.168.1.10:4001"));
+        let server = BTreeSet::from([address("203.0.113.10:4001")]);
+        assert_eq!(
+            doors(&own, &server),
+            [address("203.0.113.10:4001"), address("192.168.1.10:4001")]
+        );
+        own.public.insert(address("198.51.100.7:4001"));
+        assert_eq!(doors(&own, &server)[0], address("198.51.100.7:4001"));
+        // However many there are, the LAN finds room.
+        let many = (1..40)
+            .map(|host| address(&format!("203.0.113.{host}:4001")))
+            .collect();
+        let doors = doors(&own, &many);
+        let lan = doors
+            .iter()
+            .position(|door| *door == address("192.168.1.10:4001"));
+        assert!(lan.is_some_and(|at| at < p2p::ADDRESSES_MAX), "{doors:?}");
+    }
 }

@@ -86,7 +86,8 @@ impl Wire {
         *self.node.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn node(&self) -> Option<p2p::Node> {
+    /// What carries the calls; none before it is bound.
+    pub(super) fn node(&self) -> Option<p2p::Node> {
         self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -241,6 +241,9 @@ fn boxes_are_shown_measured_renamed_and_leave() {
     let anna = founder();
     let ben = joined(&anna, "ben");
     soon("both are online", || online(&anna) == 2);
+    soon("ben answers", || {
+        anna.place.run(&["peer", "ping", "ben"]).exit == 0
+    });
     let pong = anna.place.run(&["peer", "ping", "ben", "--json"]).exits(0).json();
     assert!(pong["answer_seconds"].as_f64().unwrap() < 5.0);
     anna.place.run(&["peer", "ping", "1"]).exits(2);
@@ -272,5 +275,90 @@ fn boxes_are_shown_measured_renamed_and_leave() {
     ben.place.run(&["leave", "--yes"]).exits(0);
     soon("ben has left", || {
         anna.place.run(&["peer", "show", "ben"]).exit == 5
+    });
+}
+
+/// The transcript that people are shown, by the very commands.
+#[test]
+fn five_minutes_make_two_homes_one_mesh() {
+    let (mut anna, mut ben) = (TestBox::new(), TestBox::new());
+    let init = [
+        "init",
+        "--name",
+        "Maple family",
+        "--zone",
+        "Anna's house",
+        "--give",
+        "5G",
+    ];
+    let made = anna.run(&init).exits(0);
+    for word in [
+        "Maple family",
+        "GB given of",
+        "sync",
+        "1 of 1",
+        "until a second home joins",
+    ] {
+        assert!(made.stdout.contains(word), "{word}: {made:?}");
+    }
+    assert!(made.stderr.contains("warren invite"), "{made:?}");
+    let ready = anna.start(&[]);
+    let invited = anna.run(&["invite", "--expires", "48h"]).exits(0);
+    let line = invited.stdout.trim();
+    assert!(
+        line.starts_with("warren join wrn1") && !line.contains('\n'),
+        "{invited:?}"
+    );
+    assert!(
+        invited.stderr.contains("single use") && invited.stderr.contains("2 d"),
+        "{invited:?}"
+    );
+
+    let token = line.strip_prefix("warren join ").unwrap();
+    let join = [
+        "join",
+        token,
+        "--zone",
+        "Ben's flat",
+        "--give",
+        "5G",
+        "--name",
+        "ben",
+    ];
+    let joined = ben.run(&join).exits(0);
+    for word in [
+        "Token valid: mesh \"Maple family\", signed by",
+        "Path to",
+        "lan ",
+        " ms",
+        "GB given",
+    ] {
+        assert!(joined.stdout.contains(word), "{word}: {joined:?}");
+    }
+    ben.start(&[]);
+    soon("both homes are online", || {
+        ben.run(&["status"])
+            .stdout
+            .contains("Maple family   OK, 2 of 2 homes online")
+    });
+    let status = ben.run(&["status"]).exits(0).stdout;
+    for word in ["ben (you)", "Ben's flat", "Anna's house", "online", " GB", "lan"] {
+        assert!(status.contains(word), "{word}: {status}");
+    }
+
+    // The first home's key opens the second home, and what one stores the other serves.
+    let secrets = std::fs::read_to_string(anna.state().join("first-start.txt")).unwrap();
+    let word = |name: &str| {
+        let line = secrets.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    let (id, secret) = (word("Access key"), word("Secret key"));
+    anna.run(&["bucket", "create", "photos"]).exits(0);
+    let client = Client::of(&ready, &id, &secret);
+    assert_eq!(client.put("/photos/cat.txt", b"a cat").status, 200);
+    let ready = ben.run(&["status", "--json"]).json();
+    let client = Client::of(&ready, &id, &secret);
+    soon("the cat is at ben's", || {
+        client.get("/photos/cat.txt").body == b"a cat"
     });
 }

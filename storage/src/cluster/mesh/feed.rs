@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::members::FOUNDER;
 use crate::cluster::HeardRow;
 use crate::register::{Configs, Key};
 use crate::store::Inner;
@@ -104,6 +105,11 @@ impl Store {
     /// Whether other members may know something that this one has not heard of yet.
     pub fn is_meshed(&self) -> bool {
         self.0.is_meshed()
+    }
+
+    /// Whether this member has ever heard the root rows: one that has just joined knows no bucket and no key before.
+    pub fn is_informed(&self) -> bool {
+        self.0.me == FOUNDER || !self.0.mesh.view().members.is_empty()
     }
 
     /// Reads all root rows for somebody who misses something in them; whether that was done.
