@@ -28,6 +28,7 @@ use futures_util::future::join_all;
 use p2p::{Address, Class, Identity, Invite, InviteId, Limits, NodeId, PeerStatus, Reach};
 use storage::model::{MemberId, MemberRow, Role, Timestamp, Zone};
 use storage::{Membership, Seat, Store};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
@@ -43,6 +44,9 @@ use crate::config::Config;
 
 /// How long a member may take to tell of itself, for a person who waits.
 const FACTS_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the others are looked for, for a person who invites.
+const FIND_WAIT: Duration = Duration::from_secs(5);
 
 /// A node on its mesh.
 pub(crate) struct Mesh {
@@ -180,7 +184,14 @@ impl Mesh {
 
     /// Where the connected others are open to the internet.
     async fn public_of_others(&self) -> BTreeSet<Address> {
-        let others = self.node.nearest(&self.wire.roster().nodes());
+        let nodes = self.wire.roster().nodes();
+        let is_reached = || !self.node.nearest(&nodes).is_empty();
+        if nodes.iter().any(|node| *node != self.node.id()) && !is_reached() {
+            // A box that has just started is about to find them.
+            let mut changes = self.node.changes();
+            let _ = timeout(FIND_WAIT, changes.wait_for(|_| is_reached())).await;
+        }
+        let others = self.node.nearest(&nodes);
         let told = join_all(others.into_iter().map(|node| self.told_by(node))).await;
         let public = told.into_iter().flatten().flat_map(|told| told.public);
         public.filter_map(|text| text.parse().ok()).collect()

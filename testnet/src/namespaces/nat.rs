@@ -10,9 +10,9 @@ use super::lab::{Lab, Nat, PORT, Place, SERVER};
 use super::wire::Quality;
 
 /// How long anything may take before it counts as never.
-const EVER: Duration = Duration::from_secs(90);
+pub(super) const EVER: Duration = Duration::from_secs(90);
 /// How soon homes behind routers that allow it are to be connected without a relay.
-const DIRECT_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const DIRECT_WITHIN: Duration = Duration::from_secs(3);
 /// How long a direct path is waited for where none is promised.
 const DIRECT_PERHAPS: Duration = Duration::from_secs(5);
 /// What is sent to see how fast a path is.
@@ -34,7 +34,7 @@ const PAIRS: [(Nat, Nat, Promise); 5] = [
     (Nat::Symmetric, Nat::Symmetric, Promise::Relayed),
 ];
 
-const QUALITY: Quality = Quality {
+pub(super) const QUALITY: Quality = Quality {
     delay: Duration::from_millis(20),
     loss_percent: 0.0,
     rate_mbit: 100.0,
@@ -202,7 +202,7 @@ fn server_address() -> String {
 }
 
 /// Prints how long something took; one broken promise where that was too long.
-fn told(what: &str, took: Option<Duration>, within: Duration) -> usize {
+pub(super) fn told(what: &str, took: Option<Duration>, within: Duration) -> usize {
     match took {
         Some(took) if took <= within => {
             println!("  {what}: {:.2} s", took.as_secs_f64());
