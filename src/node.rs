@@ -106,7 +106,14 @@ impl Node {
             Ok(mesh) => mesh,
             Err(error) => {
                 store.close().await.context("close the store")?;
-                return Err(error);
+                return match first {
+                    // What a first start made has been shown to nobody.
+                    Some(_) => Err(error.context(format!(
+                        "nothing is stored yet: delete {} and the directories of its data, then start over",
+                        config.state.value.display()
+                    ))),
+                    None => Err(error),
+                };
             }
         };
 

@@ -145,8 +145,11 @@ fn keys(error: KeyringError) -> StoreError {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::cluster::mesh::first_config;
+    use crate::model::{Role, Timestamp, Zone};
     use crate::register::Configs;
     use crate::seal::Keyring;
 
@@ -156,7 +159,19 @@ mod tests {
                 member: MemberId(2),
                 root: Configs::first(first_config()),
             },
-            members: Vec::new(),
+            members: vec![(MemberId(1), anna())],
+        }
+    }
+
+    fn anna() -> MemberRow {
+        MemberRow {
+            name: "anna".into(),
+            zone: Zone::home(),
+            role: Role::Trusted,
+            capacity: 5,
+            draining: false,
+            node: Bytes::from_static(&[7; 32]),
+            joined: Timestamp::from_millis(1),
         }
     }
 
@@ -181,6 +196,26 @@ mod tests {
         fs::remove_file(keys).unwrap();
         let (recovered, _) = Keyring::open(taker.path(), true, Some(&phrase.unwrap())).unwrap();
         assert_eq!(*recovered.signing_seed(), *ours.signing_seed());
+    }
+
+    #[test]
+    fn the_first_formats_of_gift_and_seat_stay_readable() {
+        let gift = Gift {
+            version: VERSION,
+            mesh: "Maple family".into(),
+            seat: seat(),
+            secrets: Secrets::sample(),
+            recovery: b"sealed".to_vec(),
+        };
+        let fixture = include_bytes!("../fixtures/gift-1.bin");
+        assert_eq!(gift.encode().as_slice(), fixture);
+        let state = tempfile::tempdir().unwrap();
+        Gift::decode(fixture).unwrap().keep(state.path()).unwrap();
+        let path = state.path().join(SEAT_FILE);
+        let fixture = include_bytes!("../fixtures/seat-1.bin");
+        assert_eq!(fs::read(&path).unwrap(), fixture);
+        fs::write(path, fixture).unwrap();
+        assert_eq!(Seat::read(state.path()).unwrap(), Some(seat()));
     }
 
     #[test]

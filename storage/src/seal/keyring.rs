@@ -113,6 +113,19 @@ impl Secrets {
         }
     }
 
+    /// Keys that are the same in every test.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        let only = |byte| Generation {
+            number: 1,
+            key: [byte; 32],
+        };
+        Self {
+            generations: vec![only(3)],
+            signing: vec![only(5)],
+        }
+    }
+
     /// All keys of the mesh as this state directory has them.
     ///
     /// # Errors
@@ -438,6 +451,18 @@ mod tests {
             Keyring::open(state.path(), true, phrase.as_deref().map(String::as_str)),
             Err(KeyringError::Newer(_))
         ));
+    }
+
+    #[test]
+    fn keys_of_the_second_format_stay_readable() {
+        let state = tempfile::tempdir().unwrap();
+        Secrets::sample().keep(state.path(), b"").unwrap();
+        let path = state.path().join(KEYS_FILE);
+        let fixture = include_bytes!("../../fixtures/mesh-keys-2.bin");
+        assert_eq!(fs::read(&path).unwrap(), fixture);
+        fs::write(&path, fixture).unwrap();
+        let read = Secrets::read(state.path()).unwrap();
+        assert_eq!(cbor(&read), cbor(&Secrets::sample()));
     }
 
     #[test]
