@@ -104,17 +104,7 @@ impl Node {
         let (store, first) = open_store(&start, &place).await?;
         let mesh = match Mesh::start(config, &identity, place, store.clone()).await {
             Ok(mesh) => mesh,
-            Err(error) => {
-                store.close().await.context("close the store")?;
-                return match first {
-                    // What a first start made has been shown to nobody.
-                    Some(_) => Err(error.context(format!(
-                        "nothing is stored yet: delete {} and the directories of its data, then start over",
-                        config.state.value.display()
-                    ))),
-                    None => Err(error),
-                };
-            }
+            Err(error) => return Err(given_up(error, &store, first.is_some(), config).await),
         };
 
         let stopping = CancellationToken::new();
@@ -196,6 +186,22 @@ impl Node {
         info!("node stopped");
         Ok(())
     }
+}
+
+/// Closes a store whose node does not start after all.
+async fn given_up(error: anyhow::Error, store: &Store, is_first: bool, config: &Config) -> anyhow::Error {
+    let error = match store.close().await {
+        Ok(()) => error,
+        Err(closing) => error.context(format!("close the store: {closing}")),
+    };
+    if !is_first {
+        return error;
+    }
+    // What a first start made has been shown to nobody.
+    let state = config.state.value.display();
+    error.context(format!(
+        "nothing is stored yet: delete {state} and the directories of its data, then start over"
+    ))
 }
 
 /// Makes the state directory ours: nobody else runs with it while the socket lives.

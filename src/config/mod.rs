@@ -166,22 +166,29 @@ pub struct Config {
     pub s3_address: Setting<S3Address>,
     /// Domains below which host names name buckets; may be none.
     pub s3_domains: Setting<Vec<S3Domain>>,
-    /// Where other members connect.
-    pub mesh_address: Setting<MeshAddress>,
-    /// Where it can be reached from everywhere; may be none.
-    pub mesh_public: Setting<Vec<Address>>,
-    /// Whether members on the LAN are looked for.
-    pub mesh_mdns: Setting<Switch>,
-    /// Whether the router is asked to forward the port.
-    pub mesh_upnp: Setting<Switch>,
-    /// How fast content may be sent to other members.
-    pub mesh_limit_up: Setting<Rate>,
-    /// How fast content may be received from other members.
-    pub mesh_limit_down: Setting<Rate>,
+    /// How it takes part in a mesh.
+    pub mesh: MeshConfig,
     /// Which events are logged.
     pub log_level: Setting<LogFilter>,
     /// How events are written.
     pub log_format: Setting<LogFormat>,
+}
+
+/// How a node takes part in a mesh.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// Where other members connect.
+    pub address: Setting<MeshAddress>,
+    /// Where it can be reached from everywhere; may be none.
+    pub public: Setting<Vec<Address>>,
+    /// Whether members on the LAN are looked for.
+    pub mdns: Setting<Switch>,
+    /// Whether the router is asked to forward the port.
+    pub upnp: Setting<Switch>,
+    /// How fast content may be sent to other members.
+    pub limit_up: Setting<Rate>,
+    /// How fast content may be received from other members.
+    pub limit_down: Setting<Rate>,
 }
 
 impl Config {
@@ -208,7 +215,7 @@ impl Config {
     pub fn settings(&self) -> [(&'static str, String, &Source); 14] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
         let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
-        let public: Vec<String> = self.mesh_public.value.iter().map(ToString::to_string).collect();
+        let public: Vec<String> = self.mesh.public.value.iter().map(ToString::to_string).collect();
         let values = [
             (self.name.value.clone(), &self.name.source),
             (self.zone.value.clone(), &self.zone.source),
@@ -216,14 +223,14 @@ impl Config {
             (data.join(", "), &self.data.source),
             (self.s3_address.value.to_string(), &self.s3_address.source),
             (domains.join(", "), &self.s3_domains.source),
-            (self.mesh_address.value.to_string(), &self.mesh_address.source),
-            (public.join(", "), &self.mesh_public.source),
-            (self.mesh_mdns.value.to_string(), &self.mesh_mdns.source),
-            (self.mesh_upnp.value.to_string(), &self.mesh_upnp.source),
-            (self.mesh_limit_up.value.to_string(), &self.mesh_limit_up.source),
+            (self.mesh.address.value.to_string(), &self.mesh.address.source),
+            (public.join(", "), &self.mesh.public.source),
+            (self.mesh.mdns.value.to_string(), &self.mesh.mdns.source),
+            (self.mesh.upnp.value.to_string(), &self.mesh.upnp.source),
+            (self.mesh.limit_up.value.to_string(), &self.mesh.limit_up.source),
             (
-                self.mesh_limit_down.value.to_string(),
-                &self.mesh_limit_down.source,
+                self.mesh.limit_down.value.to_string(),
+                &self.mesh.limit_down.source,
             ),
             (self.log_level.value.as_str().to_owned(), &self.log_level.source),
             (self.log_format.value.to_string(), &self.log_format.source),
@@ -295,37 +302,7 @@ impl Layers<'_> {
                 S3Address::everywhere,
             )?,
             s3_domains: self.s3_domains()?,
-            mesh_address: self.setting(
-                &key("mesh.address", "--mesh", flags.mesh.as_ref(), "WARREN_MESH"),
-                |file| file.mesh.address.clone(),
-                MeshAddress::parse,
-                MeshAddress::everywhere,
-            )?,
-            mesh_public: self.mesh_public()?,
-            mesh_mdns: self.setting(
-                &key("mesh.mdns", "", None, "WARREN_MESH_MDNS"),
-                |file| file.mesh.mdns.clone(),
-                Switch::parse,
-                || Switch(true),
-            )?,
-            mesh_upnp: self.setting(
-                &key("mesh.upnp", "", None, "WARREN_MESH_UPNP"),
-                |file| file.mesh.upnp.clone(),
-                Switch::parse,
-                || Switch(true),
-            )?,
-            mesh_limit_up: self.setting(
-                &key("mesh.limit_up", "", None, "WARREN_MESH_LIMIT_UP"),
-                |file| file.mesh.limit_up.clone(),
-                Rate::parse,
-                || Rate(None),
-            )?,
-            mesh_limit_down: self.setting(
-                &key("mesh.limit_down", "", None, "WARREN_MESH_LIMIT_DOWN"),
-                |file| file.mesh.limit_down.clone(),
-                Rate::parse,
-                || Rate(None),
-            )?,
+            mesh: self.mesh()?,
             log_level: self.setting(
                 &key("log.level", "--log", flags.log.as_ref(), "WARREN_LOG"),
                 |file| file.log.level.clone(),
@@ -402,6 +379,42 @@ impl Layers<'_> {
         let flag = ("--s3-domain", &self.flags.s3_domains[..]);
         let said = self.list(flag, "WARREN_S3_DOMAINS", |file| file.s3.domains.clone());
         parsed("s3.domains", said, S3Domain::parse)
+    }
+
+    fn mesh(&self) -> Result<MeshConfig, ConfigError> {
+        // Without flags of their own: nobody says these twice.
+        let key = |name, variable| Key {
+            name,
+            flag: ("", None),
+            variable,
+        };
+        let address = Key {
+            flag: ("--mesh", self.flags.mesh.as_ref()),
+            ..key("mesh.address", "WARREN_MESH")
+        };
+        let switch = |name, variable, in_file: fn(&File) -> Option<String>| {
+            self.setting(&key(name, variable), in_file, Switch::parse, || Switch(true))
+        };
+        let rate = |name, variable, in_file: fn(&File) -> Option<String>| {
+            self.setting(&key(name, variable), in_file, Rate::parse, || Rate(None))
+        };
+        Ok(MeshConfig {
+            address: self.setting(
+                &address,
+                |file| file.mesh.address.clone(),
+                MeshAddress::parse,
+                MeshAddress::everywhere,
+            )?,
+            public: self.mesh_public()?,
+            mdns: switch("mesh.mdns", "WARREN_MESH_MDNS", |file| file.mesh.mdns.clone())?,
+            upnp: switch("mesh.upnp", "WARREN_MESH_UPNP", |file| file.mesh.upnp.clone())?,
+            limit_up: rate("mesh.limit_up", "WARREN_MESH_LIMIT_UP", |file| {
+                file.mesh.limit_up.clone()
+            })?,
+            limit_down: rate("mesh.limit_down", "WARREN_MESH_LIMIT_DOWN", |file| {
+                file.mesh.limit_down.clone()
+            })?,
+        })
     }
 
     fn mesh_public(&self) -> Result<Setting<Vec<Address>>, ConfigError> {

@@ -4,28 +4,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::Store;
 use storage::model::{InviteId, InviteRow, MemberId, Timestamp};
+use storage::{Peers, Store};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::wire::{Roster, Wire};
 
 /// Whoever used an invite may have lost the answer, and ask once more for so long, in milliseconds.
 const REPEATS_FOR_MS: u64 = 10 * 60 * 1000;
 
+/// How long between two attempts to say how much this box gives.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// Follows until stopped, or until the node has ended.
-pub(super) async fn follow(
-    wire: Arc<Wire>,
-    store: Store,
-    node: p2p::Node,
-    capacity: u64,
-    stop: CancellationToken,
-) {
+pub(super) async fn follow(wire: Arc<Wire>, store: Store, node: p2p::Node, stop: CancellationToken) {
     let (mut rows, mut links) = (store.mesh_changes(), node.changes());
     rows.mark_changed();
     let mut here = BTreeSet::new();
-    let mut is_capacity_told = false;
     loop {
         if rows.has_changed().unwrap_or(false) {
             rows.borrow_and_update();
@@ -33,7 +30,7 @@ pub(super) async fn follow(
         }
         links.borrow_and_update();
         let others = wire.roster().others(store.me());
-        let connected: BTreeSet<MemberId> = storage::Peers::nearest(&*wire, &others).into_iter().collect();
+        let connected: BTreeSet<MemberId> = wire.nearest(&others).into_iter().collect();
         let newcomers: Vec<_> = connected.difference(&here).copied().collect();
         here.clone_from(&connected);
         if !newcomers.is_empty() {
@@ -43,9 +40,6 @@ pub(super) async fn follow(
             if stop.run_until_cancelled(heard).await.is_none() {
                 return;
             }
-        }
-        if !is_capacity_told && (others.is_empty() || !connected.is_empty()) {
-            is_capacity_told = tell_capacity(&store, capacity).await;
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -87,20 +81,26 @@ fn window(invites: &[(InviteId, InviteRow)], now: Timestamp) -> Duration {
     Duration::from_millis(last.saturating_sub(now.as_millis()))
 }
 
-/// Has the rows say how much this box gives; whether they do.
-async fn tell_capacity(store: &Store, capacity: u64) -> bool {
+/// Has the rows say how much this box gives, as soon as they can be changed.
+pub(super) async fn tell_capacity(store: Store, capacity: u64, stop: CancellationToken) {
     let me = store.me();
-    let own = store.members().into_iter().find(|(member, _)| *member == me);
-    match own {
-        Some((_, row)) if row.capacity != capacity => {
-            let changed = store.change_member(me, |row| row.capacity = capacity).await;
-            if let Err(error) = &changed {
-                warn!(%error, "the others do not know how much this box gives");
-            }
-            changed.is_ok()
+    loop {
+        let own = store.members().into_iter().find(|(member, _)| *member == me);
+        let is_told = own.as_ref().is_some_and(|(_, row)| row.capacity == capacity);
+        if is_told {
+            return;
         }
-        Some(_) => true,
-        None => false,
+        if own.is_some() {
+            let changed = store.change_member(me, |row| row.capacity = capacity);
+            match stop.run_until_cancelled(changed).await {
+                Some(Err(error)) => debug!(%error, "the others do not know yet how much this box gives"),
+                Some(Ok(())) => continue,
+                None => return,
+            }
+        }
+        if stop.run_until_cancelled(sleep(TELL_EVERY)).await.is_none() {
+            return;
+        }
     }
 }
 

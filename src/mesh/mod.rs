@@ -136,10 +136,11 @@ impl Mesh {
             Arc::clone(&mesh.wire),
             mesh.store.clone(),
             mesh.node.clone(),
-            own.capacity,
             mesh.stop.clone(),
         );
         mesh.tasks.spawn(following.instrument(info_span!("mesh")));
+        let telling = follow::tell_capacity(mesh.store.clone(), own.capacity, mesh.stop.clone());
+        mesh.tasks.spawn(telling.instrument(info_span!("mesh")));
         mesh.tasks.close();
         Ok(mesh)
     }
@@ -238,10 +239,10 @@ fn id(invite: InviteId) -> storage::model::InviteId {
 /// # Errors
 /// It is in use.
 pub(crate) fn check_port(config: &Config) -> anyhow::Result<()> {
-    let Some(port) = config.mesh_address.value.port() else {
+    let Some(port) = config.mesh.address.value.port() else {
         return Ok(());
     };
-    for ip in config.mesh_address.value.ips() {
+    for ip in config.mesh.address.value.ips() {
         let address = SocketAddr::new(ip, port);
         let free = TcpListener::bind(address).and_then(|_| UdpSocket::bind(address));
         match free {
@@ -267,14 +268,14 @@ fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::
         mesh,
         members,
         folder,
-        listen: config.mesh_address.value.ips(),
-        port: config.mesh_address.value.port(),
-        public: config.mesh_public.value.clone(),
-        mdns: config.mesh_mdns.value.0,
-        upnp: config.mesh_upnp.value.0,
+        listen: config.mesh.address.value.ips(),
+        port: config.mesh.address.value.port(),
+        public: config.mesh.public.value.clone(),
+        mdns: config.mesh.mdns.value.0,
+        upnp: config.mesh.upnp.value.0,
         limits: Limits {
-            sent: config.mesh_limit_up.value.0,
-            received: config.mesh_limit_down.value.0,
+            sent: config.mesh.limit_up.value.0,
+            received: config.mesh.limit_down.value.0,
             relayed: None,
         },
     })
