@@ -77,7 +77,6 @@ fn lan(program: &Path) -> Result<usize> {
 }
 
 fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home<'_>; 3], is_direct: bool) -> Result<usize> {
-    let mut broken = 0;
     let public = format!("{SERVER}:{PORT}");
     server.start(&["--mesh-public", &public])?;
     let signer = server.signer()?;
@@ -91,52 +90,54 @@ fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home<'_>; 3], is_direct: b
         began.elapsed().as_secs_f64()
     );
     ben.start(&[])?;
-    let is_there = |path: &str| is_direct && path == "direct" || !is_direct && !path.is_empty();
-    let took = within(EVER, || Ok(is_there(&ben.path_to("anna")?)))?;
-    broken += told("path to anna", took, if is_direct { DIRECT_WITHIN } else { EVER });
-    println!("  which is {}", ben.path_to("anna")?);
-
+    let soon = if is_direct { DIRECT_WITHIN } else { EVER };
+    let mut broken = meets(&ben, is_direct, soon)?;
     server.say(&["bucket", "create", "photos", "--owner", "lab"])?;
-    let content = vec![7; INLINE_BYTES];
-    let took = within(EVER, || Ok(anna.put(&signer, "/photos/a", &content)? == 200))?;
-    broken += told("anna stores", took, EVER);
-    let took = within(EVER, || {
-        Ok(ben.get(&signer, "/photos/a")? == (200, content.clone()))
-    })?;
-    broken += told("ben reads it, byte for byte", took, EVER);
-    let took = within(EVER, || Ok(ben.put(&signer, "/photos/b", b"from ben")? == 200))?;
-    broken += told("ben stores", took, EVER);
-    let took = within(EVER, || {
-        Ok(anna.get(&signer, "/photos/b")? == (200, b"from ben".to_vec()))
-    })?;
-    broken += told("anna reads it", took, EVER);
+    broken += gives("anna", (&anna, &ben), &signer, &vec![7; INLINE_BYTES])?;
+    broken += gives("ben", (&ben, &anna), &signer, b"from ben")?;
 
     server.kill();
     let took = within(EVER, || Ok(anna.path_to("server")?.is_empty()))?;
     broken += told("the server is missed", took, EVER);
     if is_direct {
-        let took = within(EVER, || Ok(is_there(&ben.path_to("anna")?)))?;
-        broken += told("the homes have each other", took, EVER);
+        broken += meets(&ben, is_direct, EVER)?;
     }
     server.start(&["--mesh-public", &public])?;
-    let took = within(EVER, || Ok(ben.put(&signer, "/photos/c", b"again")? == 200))?;
-    broken += told("the server is back, ben stores", took, EVER);
-    let took = within(EVER, || {
-        Ok(anna.get(&signer, "/photos/c")? == (200, b"again".to_vec()))
-    })?;
-    broken += told("anna reads it", took, EVER);
+    broken += gives("the server is back, ben", (&ben, &anna), &signer, b"again")?;
 
     lab.change_address_of_home_a()?;
-    let took = within(EVER, || Ok(anna.put(&signer, "/photos/d", b"moved")? == 200))?;
-    broken += told("anna's home has another address, she stores", took, EVER);
+    broken += gives("at another address, anna", (&anna, &ben), &signer, b"moved")?;
     anna.kill();
     anna.start(&[])?;
-    let took = within(EVER, || {
-        Ok(anna.get(&signer, "/photos/d")? == (200, b"moved".to_vec()))
-    })?;
-    broken += told("anna's power failed, she reads", took, EVER);
-    let took = within(EVER, || Ok(is_there(&ben.path_to("anna")?)))?;
+    broken += gives("after a power failure, anna", (&anna, &ben), &signer, b"back")?;
+    let took = within(EVER, || Ok(is_as_promised(&ben.path_to("anna")?, is_direct)))?;
     Ok(broken + told("ben reaches anna as before", took, EVER))
+}
+
+/// Whether a path is one that the routers allow.
+fn is_as_promised(path: &str, is_direct: bool) -> bool {
+    match is_direct {
+        true => path == "direct",
+        false => !path.is_empty(),
+    }
+}
+
+/// Ben finds a path to anna.
+fn meets(ben: &Home<'_>, is_direct: bool, soon: Duration) -> Result<usize> {
+    let took = within(EVER, || Ok(is_as_promised(&ben.path_to("anna")?, is_direct)))?;
+    let broken = told("path to anna", took, soon);
+    println!("  which is {}", ben.path_to("anna")?);
+    Ok(broken)
+}
+
+/// One box stores what the other reads, byte for byte.
+fn gives(who: &str, (from, to): (&Home<'_>, &Home<'_>), signer: &Signer, content: &[u8]) -> Result<usize> {
+    let stored = within(EVER, || Ok(from.put(signer, "/photos/it", content)? == 200))?;
+    let read = within(EVER, || {
+        Ok(to.get(signer, "/photos/it")? == (200, content.to_vec()))
+    })?;
+    let stored = told(&format!("{who} stores"), stored, EVER);
+    Ok(stored + told("the other reads it", read, EVER))
 }
 
 /// Waits until it comes true; how long that took.
