@@ -98,6 +98,14 @@ impl AdminClient {
         self.ask(Method::DELETE, path, Bytes::new()).await.map(drop)
     }
 
+    /// Has done what the path names, where there is nothing to say about it.
+    ///
+    /// # Errors
+    /// The node does not run, or refuses.
+    pub(crate) async fn post(&self, path: &[&str]) -> Result<(), AskError> {
+        self.ask(Method::POST, path, Bytes::new()).await.map(drop)
+    }
+
     async fn ask(&self, method: Method, path: &[&str], body: Bytes) -> Result<Bytes, AskError> {
         let request = Request::builder()
             .method(method)

@@ -18,10 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::endpoint;
+use crate::mesh::Mesh;
+
+mod peers;
 
 /// The node as the appliance sees it.
 pub(crate) struct Console {
     pub(crate) store: Store,
+    pub(crate) mesh: Mesh,
     pub(crate) config: Config,
     pub(crate) node: NodeId,
     pub(crate) s3: SocketAddr,
@@ -34,21 +38,12 @@ impl appliance::Node for Console {
         !self.stopping.is_cancelled()
     }
 
-    fn facts(&self) -> Facts {
+    async fn facts(&self) -> Facts {
         let disk = self.store.disk_status();
         let stopping = self.stopping.is_cancelled();
         Facts {
             name: self.config.name.value.clone(),
-            home: api::Home {
-                zone: self.config.zone.value.clone(),
-                node: self.node.to_string(),
-                here: true,
-                online: !stopping,
-                used_bytes: disk.used,
-                given_bytes: disk.given,
-                verified: self.store.scrub_status().finished.map(time_shown),
-                version: env!("CARGO_PKG_VERSION").into(),
-            },
+            homes: self.homes().await,
             s3: endpoint::urls(self.s3),
             buckets: self.store.buckets().len(),
             keys: self.store.access_keys().len(),
@@ -56,9 +51,55 @@ impl appliance::Node for Console {
             troubles: stopping
                 .then_some(Trouble::NotServing)
                 .into_iter()
+                .chain(self.has_left().then_some(Trouble::Left))
                 .chain(troubles(&disk, &self.config.state.value))
                 .collect(),
         }
+    }
+
+    async fn peers(&self) -> Vec<api::Home> {
+        self.homes().await
+    }
+
+    async fn peer(&self, peer: &str) -> Result<api::Home, NodeError> {
+        let (member, row) = self.find_peer(peer).await?;
+        Ok(self.home(member, &row).await)
+    }
+
+    async fn rename_peer(&self, peer: &str, name: &str) -> Result<api::Home, NodeError> {
+        self.rename(peer, name).await
+    }
+
+    async fn drain_peer(&self, peer: &str, draining: bool) -> Result<api::Home, NodeError> {
+        self.drain(peer, draining).await
+    }
+
+    async fn remove_peer(&self, peer: &str) -> Result<(), NodeError> {
+        self.remove(peer).await
+    }
+
+    async fn ping_peer(&self, peer: &str) -> Result<api::Pong, NodeError> {
+        self.ping(peer).await
+    }
+
+    async fn leave(&self) -> Result<(), NodeError> {
+        self.leave_mesh().await
+    }
+
+    async fn create_invite(&self, request: api::CreateInvite) -> Result<api::CreatedInvite, NodeError> {
+        self.invite(&request).await
+    }
+
+    fn invites(&self) -> Vec<api::Invite> {
+        self.invites_shown()
+    }
+
+    async fn revoke_invite(&self, id: &str) -> Result<(), NodeError> {
+        self.revoke(id).await
+    }
+
+    fn net(&self) -> api::NetReport {
+        self.net_report()
     }
 
     fn settings(&self) -> Vec<api::Setting> {
@@ -316,6 +357,10 @@ fn refusal(error: StoreError, name: &str) -> NodeError {
         StoreError::DiskFull => NodeError::Full,
         StoreError::ReadOnly(why) => NodeError::ReadOnly(why),
         StoreError::Closed => NodeError::Stopping,
+        StoreError::Unavailable => NodeError::TooFewAnswer,
+        StoreError::NoSuchMember => NodeError::NoSuchPeer(name.into()),
+        StoreError::StillNeeded { partitions } => NodeError::StillNeeded(name.into(), partitions),
+        StoreError::NoSuchInvite => NodeError::NoSuchInvite(name.into()),
         other => NodeError::Failed(Box::new(other)),
     }
 }
@@ -350,7 +395,7 @@ fn grants(named: api::Grants) -> Grants {
 }
 
 /// RFC 3339 in UTC, to the second.
-fn time_shown(time: Timestamp) -> String {
+pub(crate) fn time_shown(time: Timestamp) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds)
         .unwrap_or(jiff::Timestamp::MAX)

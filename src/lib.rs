@@ -9,6 +9,7 @@ mod first_start;
 mod limits;
 mod listen;
 mod logging;
+mod mesh;
 pub mod node;
 mod notify;
 mod size;

@@ -11,6 +11,9 @@ pub(crate) enum ListenError {
     /// Another program listens there.
     #[error("port {} is in use by another program: choose another with --s3 or `s3.address`", .0.port())]
     InUse(SocketAddr),
+    /// Another program has the port on which other members would connect.
+    #[error("port {} is in use by another program: choose another with --mesh or `mesh.address`", .0.port())]
+    MeshInUse(SocketAddr),
     /// The system refuses.
     #[error("listen on {address} (--s3, `s3.address`)")]
     Refused {
@@ -36,7 +39,7 @@ pub(crate) async fn everywhere(address: SocketAddr) -> Result<Vec<TcpListener>, 
             let four = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.ok();
             Ok([Some(six), four].into_iter().flatten().collect())
         }
-        Err(in_use @ ListenError::InUse(_)) => Err(in_use),
+        Err(in_use @ (ListenError::InUse(_) | ListenError::MeshInUse(_))) => Err(in_use),
         Err(ListenError::Refused { .. }) => Ok(vec![
             bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())).await?,
         ]),

@@ -6,10 +6,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFilter, LogFormat};
 
+/// What members do is told by our own crate.
+const LIBP2P: &str = "libp2p_swarm=error,libp2p_kad=error,libp2p_autonat=error,libp2p_identify=error,\
+                      libp2p_mdns=error,libp2p_relay=error,libp2p_dcutr=error,libp2p_upnp=error";
+
 /// Starts logging; only the first call of a process does anything.
 pub(crate) fn start(filter: &LogFilter, format: LogFormat, colour: bool) {
-    // The index engine reports its housekeeping as news; whoever wants it names the modules.
-    let filter = format!("fjall=warn,lsm_tree=warn,{}", filter.as_str());
+    // Libraries report their housekeeping as news, and a peer that goes away as a warning; whoever wants that names the
+    // modules.
+    let filter = format!("fjall=warn,lsm_tree=warn,{},{}", LIBP2P, filter.as_str());
     let filter = EnvFilter::builder().parse_lossy(filter);
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -21,6 +21,7 @@ use tracing::{Instrument, info, info_span};
 use crate::admin_client;
 use crate::config::{Config, S3Domain};
 use crate::console::Console;
+use crate::mesh::{self, Mesh, Place};
 use crate::{limits, listen};
 
 /// Clients may stay connected between requests this long: a little more than the common SDKs do,
@@ -98,7 +99,13 @@ impl Node {
             .context("no S3 address")?
             .local_addr()
             .context("read S3 address")?;
-        let (store, first) = open_store(&start).await?;
+        mesh::check_port(config)?;
+        let place = Place::find(config, identity.node_id())?;
+        let (store, first) = open_store(&start, &place).await?;
+        let mesh = match Mesh::start(config, &identity, place, store.clone()).await {
+            Ok(mesh) => mesh,
+            Err(error) => return Err(given_up(error, &store, first.is_some(), config).await),
+        };
 
         let stopping = CancellationToken::new();
         let server = s3::Server::on(listeners, store.clone(), s3_options(config));
@@ -107,6 +114,7 @@ impl Node {
         gateway.close();
         let console = Arc::new(Console {
             store,
+            mesh,
             config: start.config,
             node: identity.node_id(),
             s3,
@@ -131,7 +139,8 @@ impl Node {
     /// As [`Self::start`].
     pub async fn create(start: &Start) -> anyhow::Result<Option<Created>> {
         let (_socket, identity) = claim(&start.config.state.value)?;
-        let (store, first) = open_store(start).await?;
+        let place = Place::find(&start.config, identity.node_id())?;
+        let (store, first) = open_store(start, &place).await?;
         let given = store.disk_status().given;
         let closed = store.close().await.context("close the store");
         match first {
@@ -152,10 +161,12 @@ impl Node {
 
     /// Whether no client can sign in: a first start that crashed before it made a key.
     pub fn has_no_keys(&self) -> bool {
-        self.console.store.access_keys().is_empty()
+        let store = &self.console.store;
+        // A box that has just joined hears of them before long.
+        store.access_keys().is_empty() && !store.is_meshed()
     }
 
-    /// Stops in order: answer what is in flight, then flush and close the disk.
+    /// Stops in order: answer what is in flight, end what works on its own, leave the mesh, flush and close the disk.
     ///
     /// # Errors
     /// The disk failed while flushing.
@@ -167,14 +178,34 @@ impl Node {
         self.console.stopping.cancel();
         self.gateway.wait().await;
         self.admin.shutdown().await;
+        self.console.mesh.calm().await;
+        // Commits in flight may need the others.
+        self.console.store.settle().await;
+        self.console.mesh.leave().await;
         self.console.store.close().await.context("close the store")?;
         info!("node stopped");
         Ok(())
     }
 }
 
+/// Closes a store whose node does not start after all.
+async fn given_up(error: anyhow::Error, store: &Store, is_first: bool, config: &Config) -> anyhow::Error {
+    let error = match store.close().await {
+        Ok(()) => error,
+        Err(closing) => error.context(format!("close the store: {closing}")),
+    };
+    if !is_first {
+        return error;
+    }
+    // What a first start made has been shown to nobody.
+    let state = config.state.value.display();
+    error.context(format!(
+        "nothing is stored yet: delete {state} and the directories of its data, then start over"
+    ))
+}
+
 /// Makes the state directory ours: nobody else runs with it while the socket lives.
-fn claim(state: &Path) -> anyhow::Result<(AdminSocket, Identity)> {
+pub(crate) fn claim(state: &Path) -> anyhow::Result<(AdminSocket, Identity)> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -185,7 +216,7 @@ fn claim(state: &Path) -> anyhow::Result<(AdminSocket, Identity)> {
     Ok((socket, identity))
 }
 
-async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)> {
+async fn open_store(start: &Start, place: &Place) -> anyhow::Result<(Store, Option<FirstStart>)> {
     let directories = start.config.data.value.iter().map(|directory| BlockDirectory {
         path: directory.path.clone(),
         capacity: directory.capacity.map(|capacity| capacity.0),
@@ -201,7 +232,7 @@ async fn open_store(start: &Start) -> anyhow::Result<(Store, Option<FirstStart>)
             .map(|phrase| phrase.expose().to_owned().into()),
         memory: limits::write_bytes_max(memory),
         hot: limits::hot_bytes_max(memory),
-        membership: storage::Membership::alone(),
+        membership: place.membership(),
     };
     Store::open(options).await.context("open the store")
 }

@@ -8,6 +8,10 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
+mod mesh;
+
+pub use mesh::*;
+
 /// The version of these documents: 1, or the document is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schema;
@@ -72,28 +76,6 @@ pub struct Status {
     pub keys: usize,
     /// Seconds since the node started to serve.
     pub uptime_seconds: u64,
-}
-
-/// One home and the node in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Home {
-    /// What people call the place.
-    pub zone: String,
-    /// The node's id.
-    pub node: String,
-    /// Whether it is the node that answers.
-    pub here: bool,
-    /// Whether it serves.
-    pub online: bool,
-    /// Bytes in use.
-    pub used_bytes: u64,
-    /// Bytes it may use.
-    pub given_bytes: u64,
-    /// When all its blocks had been read and proven last; absent before the first time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<String>,
-    /// Its version of Warren.
-    pub version: String,
 }
 
 /// All buckets.

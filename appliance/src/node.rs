@@ -3,7 +3,10 @@
 use std::future::Future;
 
 use crate::Facts;
-use crate::api::{Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Key, Setting};
+use crate::api::{
+    Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
+    Home, Invite, Key, NetReport, Pong, Setting,
+};
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,30 @@ pub enum NodeError {
     /// No key could own a new bucket.
     #[error("no access key may create buckets: name an owner")]
     NoOwner,
+    /// No box of that number, name or node id takes part.
+    #[error("no box of the mesh has the number, name or node id {0:?}")]
+    NoSuchPeer(String),
+    /// Several boxes have that name.
+    #[error("several boxes are called {0:?}: use the number of one")]
+    AmbiguousPeer(String),
+    /// It cannot be done to the box that answers.
+    #[error("{0:?} is this box")]
+    ThisBox(String),
+    /// A box cannot go yet: so many parts of the directory and of the buckets could not be changed without it.
+    #[error("{0:?} is still needed: {1} of 257 parts of the mesh could not be changed without it")]
+    StillNeeded(String, usize),
+    /// No invite of that id, or of several.
+    #[error("no invite, or more than one, has an id that begins with {0:?}")]
+    NoSuchInvite(String),
+    /// Somebody has joined with the invite.
+    #[error("invite {0} was used already")]
+    InviteUsed(String),
+    /// The box does not answer.
+    #[error("{0:?} does not answer")]
+    NoAnswer(String),
+    /// Too few members answer.
+    #[error("too few boxes of the mesh answer: whether it was done is not known")]
+    TooFewAnswer,
     /// Something in the request is not what it must be.
     #[error("{0}")]
     Invalid(String),
@@ -54,8 +81,68 @@ pub trait Node: Send + Sync + 'static {
     /// Whether requests are served right now.
     fn ready(&self) -> bool;
 
-    /// What the status is drawn from.
-    fn facts(&self) -> Facts;
+    /// What the status is drawn from. Waits a moment for other boxes to tell how they are.
+    fn facts(&self) -> impl Future<Output = Facts> + Send;
+
+    /// All boxes of the mesh, this one first.
+    fn peers(&self) -> impl Future<Output = Vec<Home>> + Send;
+
+    /// The box of that number, name or node id.
+    ///
+    /// # Errors
+    /// `NoSuchPeer`, `AmbiguousPeer`.
+    fn peer(&self, peer: &str) -> impl Future<Output = Result<Home, NodeError>> + Send;
+
+    /// Gives a box another name.
+    ///
+    /// # Errors
+    /// `NoSuchPeer`, `AmbiguousPeer`, `Invalid`, or the store's own.
+    fn rename_peer(&self, peer: &str, name: &str) -> impl Future<Output = Result<Home, NodeError>> + Send;
+
+    /// Has a box hand over what it holds, or keep it after all.
+    ///
+    /// # Errors
+    /// `NoSuchPeer`, `AmbiguousPeer`, or the store's own.
+    fn drain_peer(&self, peer: &str, draining: bool) -> impl Future<Output = Result<Home, NodeError>> + Send;
+
+    /// Cuts a box off for good.
+    ///
+    /// # Errors
+    /// `NoSuchPeer`, `AmbiguousPeer`, `ThisBox`, `StillNeeded`, or the store's own.
+    fn remove_peer(&self, peer: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// Asks a box, and measures how long the answer takes.
+    ///
+    /// # Errors
+    /// `NoSuchPeer`, `AmbiguousPeer`, `ThisBox`, `NoAnswer`.
+    fn ping_peer(&self, peer: &str) -> impl Future<Output = Result<Pong, NodeError>> + Send;
+
+    /// Takes this box out of the mesh.
+    ///
+    /// # Errors
+    /// `StillNeeded`: it hands over what it holds from now on. `Invalid`: it is alone. Or the store's own.
+    fn leave(&self) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// Makes an invite.
+    ///
+    /// # Errors
+    /// `Invalid`, or the store's own.
+    fn create_invite(
+        &self,
+        request: CreateInvite,
+    ) -> impl Future<Output = Result<CreatedInvite, NodeError>> + Send;
+
+    /// All invites that work, and those that did of late.
+    fn invites(&self) -> Vec<Invite>;
+
+    /// Takes an invite back.
+    ///
+    /// # Errors
+    /// `NoSuchInvite`, `InviteUsed`, or the store's own.
+    fn revoke_invite(&self, id: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// How this box can be reached.
+    fn net(&self) -> NetReport;
 
     /// The settings the node runs with, in the order of the manual.
     fn settings(&self) -> Vec<Setting>;

@@ -12,7 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::api::{BucketList, Change, ChangeKey, ConfigShown, KeyInfo, KeyList, Schema};
+use crate::api::{
+    BucketList, Change, ChangeKey, ConfigShown, DrainPeer, InviteList, KeyInfo, KeyList, PeerInfo, PeerList,
+    RenamePeer, Schema,
+};
 use crate::{Node, Problem, verdict};
 
 /// No admin document comes near this many bytes.
@@ -50,11 +53,15 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
     match (&head.method, path.as_slice()) {
         (m, ["healthz"]) if m == get => Ok(text(StatusCode::OK, "alive\n")),
         (m, ["readyz"]) if m == get => Ok(ready(node)),
-        (m, ["api", "v1", "status"]) if m == get => ok(&verdict::status(node.facts())),
+        (m, ["api", "v1", "status"]) if m == get => ok(&verdict::status(node.facts().await)),
         (m, ["api", "v1", "config"]) if m == get => ok(&ConfigShown {
             schema: Schema,
             settings: node.settings(),
         }),
+        (m, ["api", "v1", "leave"]) if m == post => gone(node.leave().await?),
+        (m, ["api", "v1", "net"]) if m == get => ok(&node.net()),
+        (_, ["api", "v1", "invites", rest @ ..]) => invites(node, &head.method, rest, body).await,
+        (_, ["api", "v1", "peers", rest @ ..]) => peers(node, &head.method, rest, body).await,
         (m, ["api", "v1", "buckets"]) if m == get => ok(&BucketList {
             schema: Schema,
             buckets: node.buckets(),
@@ -82,12 +89,55 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
         (m, ["api", "v1", "keys", key, "deny"]) if m == post => {
             change_key(node, key, Change::Deny, read(body).await?).await
         }
-        _ => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no-such-resource",
-            format!("nothing answers {} {}", head.method, head.uri.path()),
-        )),
+        _ => Err(unknown(&head.method, head.uri.path())),
     }
+}
+
+async fn invites<N: Node>(node: &N, method: &Method, path: &[&str], body: Incoming) -> Answer {
+    match (method, path) {
+        (m, []) if m == Method::GET => ok(&InviteList {
+            schema: Schema,
+            invites: node.invites(),
+        }),
+        (m, []) if m == Method::POST => created(&node.create_invite(read(body).await?).await?),
+        (m, [id]) if m == Method::DELETE => gone(node.revoke_invite(id).await?),
+        _ => Err(unknown(method, &format!("/api/v1/invites/{}", path.join("/")))),
+    }
+}
+
+async fn peers<N: Node>(node: &N, method: &Method, path: &[&str], body: Incoming) -> Answer {
+    let shown = |home| {
+        ok(&PeerInfo {
+            schema: Schema,
+            peer: home,
+        })
+    };
+    match (method, path) {
+        (m, []) if m == Method::GET => ok(&PeerList {
+            schema: Schema,
+            peers: node.peers().await,
+        }),
+        (m, [peer]) if m == Method::GET => shown(node.peer(peer).await?),
+        (m, [peer]) if m == Method::DELETE => gone(node.remove_peer(peer).await?),
+        (m, [peer, "name"]) if m == Method::PUT => {
+            let request: RenamePeer = read(body).await?;
+            shown(node.rename_peer(peer, &request.name).await?)
+        }
+        (m, [peer, "draining"]) if m == Method::PUT => {
+            let request: DrainPeer = read(body).await?;
+            shown(node.drain_peer(peer, request.draining).await?)
+        }
+        (m, [peer, "ping"]) if m == Method::POST => ok(&node.ping_peer(peer).await?),
+        _ => Err(unknown(method, &format!("/api/v1/peers/{}", path.join("/")))),
+    }
+}
+
+fn unknown(method: &Method, path: &str) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-such-resource",
+        format!("nothing answers {method} {path}"),
+    )
 }
 
 async fn change_key<N: Node>(node: &N, key: &str, change: Change, request: ChangeKey) -> Answer {

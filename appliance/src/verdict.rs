@@ -1,5 +1,7 @@
 //! Turns what a node knows of itself into one honest sentence.
 
+use std::collections::BTreeSet;
+
 use crate::api::{Home, Schema, Status, Verdict};
 
 /// What a node knows of itself.
@@ -7,8 +9,8 @@ use crate::api::{Home, Schema, Status, Verdict};
 pub struct Facts {
     /// What people call this mesh.
     pub name: String,
-    /// The node and its place.
-    pub home: Home,
+    /// All boxes of the mesh with their places, this one first.
+    pub homes: Vec<Home>,
     /// URLs that S3 clients use.
     pub s3: Vec<String>,
     /// How many buckets there are.
@@ -34,6 +36,10 @@ pub enum Trouble {
     Missing(String),
     /// So many blocks in this directory do not verify.
     Damaged(String, u64),
+    /// Nothing can be changed: this box is not a member of its mesh any more.
+    Left,
+    /// This box of the mesh is away.
+    Away(String),
     /// No room for new data; reading and deleting work.
     Full,
 }
@@ -41,9 +47,9 @@ pub enum Trouble {
 impl Trouble {
     fn verdict(&self) -> Verdict {
         match self {
-            Self::NotServing => Verdict::Unavailable,
+            Self::NotServing | Self::Left => Verdict::Unavailable,
             Self::Lost(_) | Self::Stopped(_) | Self::Missing(_) | Self::Damaged(..) => Verdict::AtRisk,
-            Self::Full => Verdict::Degraded,
+            Self::Full | Self::Away(_) => Verdict::Degraded,
         }
     }
 
@@ -62,6 +68,10 @@ impl Trouble {
             Self::Damaged(directory, blocks) => {
                 format!("{directory} holds {blocks} damaged blocks: the objects in them cannot be read")
             }
+            Self::Left => {
+                "this box is no member of the mesh any more: stop it, move its state directory away, join anew".into()
+            }
+            Self::Away(name) => format!("{name} is away"),
             Self::Full => "the disk is full: nothing new is stored until something is deleted".into(),
         }
     }
@@ -69,13 +79,11 @@ impl Trouble {
 
 /// Draws the status from the facts.
 pub(crate) fn status(facts: Facts) -> Status {
-    let verdict = facts
-        .troubles
-        .iter()
-        .map(Trouble::verdict)
-        .max()
-        .unwrap_or(Verdict::Ok);
-    let copies = "1 of 1 homes: your data lives only on this box";
+    let away = facts.homes.iter().filter(|home| !home.online && !home.here);
+    let away: Vec<Trouble> = away.map(|home| Trouble::Away(home.name.clone())).collect();
+    let troubles: Vec<Trouble> = facts.troubles.into_iter().chain(away).collect();
+    let verdict = troubles.iter().map(Trouble::verdict).max().unwrap_or(Verdict::Ok);
+    let copies = copies(&facts.homes);
     let summary = match verdict {
         Verdict::Ok => format!("OK, {copies}"),
         Verdict::Degraded => format!("DEGRADED, {copies}"),
@@ -87,8 +95,8 @@ pub(crate) fn status(facts: Facts) -> Status {
         name: facts.name,
         verdict,
         summary,
-        problems: facts.troubles.iter().map(Trouble::sentence).collect(),
-        homes: vec![facts.home],
+        problems: troubles.iter().map(Trouble::sentence).collect(),
+        homes: facts.homes,
         s3: facts.s3,
         buckets: facts.buckets,
         keys: facts.keys,
@@ -96,33 +104,75 @@ pub(crate) fn status(facts: Facts) -> Status {
     }
 }
 
+/// Where the data is, as far as anybody has looked.
+fn copies(homes: &[Home]) -> String {
+    if homes.len() < 2 {
+        return "1 of 1 homes: your data lives only on this box".into();
+    }
+    let zones = |online: bool| {
+        let homes = homes.iter().filter(|home| home.online || !online);
+        homes.map(|home| &home.zone).collect::<BTreeSet<_>>().len()
+    };
+    format!(
+        "{} of {} homes online: how many copies each object has is not counted yet",
+        zones(true),
+        zones(false)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(troubles: &[Trouble], verdict: Verdict, summary: &str) {
-        let home = Home {
-            zone: "attic".into(),
+    fn home(zone: &str, online: bool) -> Home {
+        Home {
+            zone: zone.into(),
+            name: zone.into(),
+            member: 1,
             node: String::new(),
-            here: true,
-            online: true,
-            used_bytes: 0,
+            here: zone == "attic",
+            online,
+            draining: false,
+            used_bytes: None,
             given_bytes: 0,
             verified: None,
-            version: String::new(),
-        };
-        let status = status(Facts {
+            version: None,
+            path: None,
+            seen_seconds: None,
+        }
+    }
+
+    fn facts(homes: Vec<Home>, troubles: &[Trouble]) -> Facts {
+        Facts {
             name: "Maple family".into(),
-            home,
+            homes,
             s3: vec![],
             buckets: 0,
             keys: 1,
             uptime_seconds: 0,
             troubles: troubles.to_vec(),
-        });
+        }
+    }
+
+    fn check(troubles: &[Trouble], verdict: Verdict, summary: &str) {
+        let status = status(facts(vec![home("attic", true)], troubles));
         assert_eq!((status.verdict, status.problems.len()), (verdict, troubles.len()));
         assert!(status.summary.starts_with(summary), "{}", status.summary);
         assert!(status.summary.contains("only on this box"));
+    }
+
+    #[test]
+    fn a_home_that_is_away_is_named_and_counted() {
+        let here = || home("attic", true);
+        let both = status(facts(vec![here(), home("flat", true)], &[]));
+        assert_eq!(both.verdict, Verdict::Ok);
+        assert!(both.summary.contains("2 of 2 homes online"), "{}", both.summary);
+        let one = status(facts(vec![here(), home("flat", false)], &[]));
+        assert_eq!(
+            (one.verdict, one.problems),
+            (Verdict::Degraded, vec!["flat is away".into()])
+        );
+        assert!(one.summary.contains("1 of 2 homes online"), "{}", one.summary);
     }
 
     #[test]

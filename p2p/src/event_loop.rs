@@ -39,6 +39,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(20);
 /// How long connections get to close when this node stops.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long what was said last takes to leave this machine.
+const PARTING: Duration = Duration::from_millis(50);
 
 /// What the handle asks of the loop.
 pub(crate) enum Command {
@@ -145,6 +147,8 @@ impl EventLoop {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, closing).await;
+        // QUIC says goodbye in tasks of its own; whoever does not hear it takes this node for being there for a while.
+        tokio::time::sleep(PARTING).await;
         if self.state.is_book_changed {
             let (path, text) = (self.book_path, self.book.text());
             let kept = tokio::task::spawn_blocking(move || book::keep(&path, &text)).await;

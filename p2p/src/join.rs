@@ -12,6 +12,7 @@
 //! stands in the middle can use it nowhere; and it would have to show a certificate of the mesh. Who is refused learns
 //! nothing else, not even which mesh it knocked at.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,8 +73,8 @@ pub struct Application {
     pub greeting: Bytes,
 }
 
-/// What makes a stranger a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What makes a stranger a member. Its `Debug` leaves out the gift, which holds secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// The certificate of the node that answers.
     pub own: Certificate,
@@ -81,6 +82,15 @@ pub struct Welcome {
     pub yours: Certificate,
     /// What its owner needs to begin, opaque here; at most [`GIFT_BYTES_MAX`]. Only the new member can read it.
     pub gift: Bytes,
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Welcome")
+            .field("own", &self.own)
+            .field("yours", &self.yours)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The invite is unknown, used by another, expired or revoked, or this node cannot decide. The joiner is not told which.

@@ -28,7 +28,7 @@ pub enum JoinError {
     OtherMesh,
     /// Nobody of the mesh answered.
     #[error(
-        "nobody of the mesh answered{}; is the inviting box on? Else join from the same network, or invite from a box that the internet can reach: a server, or a home whose router forwards its port (see `warren net check`)",
+        "nobody of the mesh let this box in{}; if the invite was used, revoked or has expired, ask for a new one; if not, is the inviting box on? Else join from the same network, or invite from a box that the internet can reach: a server, or a home whose router forwards its port (see `warren net check`)",
         tried(.addresses)
     )]
     NobodyAnswered {

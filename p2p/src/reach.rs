@@ -36,10 +36,12 @@ impl Reach {
     /// Where to knock, for an invite: from everywhere first, then on the LAN; this machine only where nothing else is.
     pub fn knocked(&self) -> Vec<Address> {
         let is_loopback = |address: &&Address| matches!(address.host(), HostName::Ip(ip) if ip.is_loopback());
+        // An address of one link means nothing without the interface, which is another one on every box.
+        let is_link = |address: &Address| matches!(address.host(), HostName::Ip(IpAddr::V6(ip)) if ip.is_unicast_link_local());
         let near = self
             .listening
             .iter()
-            .filter(|address| !self.public.contains(*address));
+            .filter(|address| !self.public.contains(*address) && !is_link(address));
         let (loopback, lan): (Vec<_>, Vec<_>) = near.partition(is_loopback);
         let all = self.public.iter().chain(lan);
         let mut all: Vec<_> = all.cloned().collect();
@@ -112,6 +114,7 @@ mod tests {
         reach.listening.insert(address("127.0.0.1:4"));
         assert_eq!(reach.knocked(), [address("127.0.0.1:4")]);
         reach.listening.insert(address("192.168.1.2:4"));
+        reach.listening.insert(address("[fe80::1]:4"));
         reach.public.insert(address("203.0.113.7:4"));
         assert_eq!(
             reach.knocked(),

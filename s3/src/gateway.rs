@@ -212,6 +212,10 @@ impl Gateway {
             {
                 self.understand(parts, id)
             }
+            // Whoever knows nobody's key yet must not say that one is wrong.
+            (Err(error), _) if error.code() == S3Code::InvalidAccessKeyId && !self.store.is_informed() => {
+                Err(StoreError::Unavailable.into())
+            }
             (understood, _) => understood,
         };
         let (call, operation, payload) = understood.map_err(refuse)?;

@@ -1,20 +1,20 @@
 //! `warren init`: creates a box without running it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use appliance::api::Schema;
 use clap::Args;
 use serde::Serialize;
 
+use super::Common;
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
+use super::said::Said;
 use super::server::{runtime, show};
-use super::{Common, load};
-use crate::config::{self, Config, Flags};
+use crate::config::Config;
 use crate::first_start::{Made, ShowSecrets};
 use crate::node::{Created, Loss, Node, Start};
 use crate::size::ByteSize;
@@ -45,7 +45,13 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
     } else {
         ShowSecrets::OnTerminal
     };
-    let config = decide(common, &args)?;
+    let said = Said {
+        name: args.name,
+        zone: args.zone,
+        give: args.give,
+        data: args.data,
+    };
+    let config = said.decide(common)?;
     logging::start(&config.log_level.value, config.log_format.value, out.colour);
     let state = config.state.value.clone();
     let start = Start {
@@ -70,57 +76,10 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
         secrets,
         out,
     )?;
-    remember(&config, &args)?;
+    said.remember(&config)?;
     report(&config, &created, url, kept, out)?;
     created.closed?;
     Ok(Exit::Ok)
-}
-
-/// The configuration as this command line has it, with `--give` as the size of the default directory.
-fn decide(common: &Common, args: &InitArgs) -> Result<Config, Failure> {
-    let mut flags = Flags {
-        name: args.name.clone(),
-        zone: args.zone.clone(),
-        data: args.data.clone(),
-        ..Flags::default()
-    };
-    if let Some(give) = &args.give {
-        let size: ByteSize = give
-            .parse()
-            .map_err(|error| Failure::usage(format!("--give: {error}")))?;
-        let state = load(common, flags.clone())?.state.value;
-        flags.data = vec![format!("{}:{}", state.join("blocks").display(), size.0)];
-    }
-    Ok(load(common, flags)?)
-}
-
-/// Keeps what was said, so that `warren server` needs no flags.
-fn remember(config: &Config, args: &InitArgs) -> Result<(), Failure> {
-    let said_data = args.give.is_some() || !args.data.is_empty();
-    let file = config::File {
-        name: args.name.as_ref().map(|_| config.name.value.clone()),
-        zone: args.zone.as_ref().map(|_| config.zone.value.clone()),
-        data: said_data.then(|| config.data.value.iter().map(ToString::to_string).collect()),
-        ..config::File::default()
-    };
-    let text = toml::to_string(&file).context("write what init was told")?;
-    let path = Config::init_file(&config.state.value);
-    keep(&path, &text).with_context(|| format!("write {}", path.display()))?;
-    Ok(())
-}
-
-/// Writes a file that appears whole or not at all.
-fn keep(path: &Path, text: &str) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut file = File::create(&partial)?;
-    file.write_all(
-        b"# What `warren init` was told. Flags, WARREN_* and the configuration file come first.\n",
-    )?;
-    file.write_all(text.as_bytes())?;
-    // Sync before renaming: after a crash the name must never point at a torn file.
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 #[derive(Serialize)]
@@ -172,14 +131,15 @@ fn report(
         row([
             &format!("{look} Copies"),
             "1 of 1",
-            "your data lives only on this box",
+            "your data lives only on this box until a second home joins",
         ]),
     ])?;
-    out.note("→ Run it:  warren server");
+    out.note("→ Run it:         warren server");
+    out.note("→ Invite a home:  warren invite");
     Ok(())
 }
 
-fn storage_line(path: Option<&Path>, given: u64, sync: Option<Duration>) -> String {
+pub(super) fn storage_line(path: Option<&Path>, given: u64, sync: Option<Duration>) -> String {
     let total = path
         .and_then(|path| rustix::fs::statvfs(path).ok())
         .map(|fs| fs.f_blocks * fs.f_frsize);
@@ -193,7 +153,7 @@ fn storage_line(path: Option<&Path>, given: u64, sync: Option<Duration>) -> Stri
 }
 
 /// How long the disk takes to make a small write durable: the middle of five.
-fn sync_time(directory: &Path) -> io::Result<Duration> {
+pub(super) fn sync_time(directory: &Path) -> io::Result<Duration> {
     let path = directory.join(".sync-time");
     let mut file = OpenOptions::new()
         .write(true)

@@ -206,15 +206,7 @@ async fn remove(key: &str, client: &AdminClient, yes: bool, out: &Output) -> Res
     let info: KeyInfo = client.get(&["keys", key]).await?;
     let (id, name) = (&info.key.id, &info.key.name);
     let question = format!("Delete access key {id} ({name:?})? Whoever uses it is locked out.");
-    match yes.then_some(true).or_else(|| out.confirm(&question)) {
-        Some(true) => {}
-        Some(false) => return Err(Failure::new(Exit::Error, "nothing deleted")),
-        None => {
-            return Err(Failure::usage(
-                "deleting a key needs --yes where nobody can be asked",
-            ));
-        }
-    }
+    out.consent(yes, &question)?;
     client.delete(&["keys", id]).await?;
     Ok(out.deleted("access key", id)?)
 }

@@ -5,8 +5,13 @@ mod completion;
 mod config;
 mod failure;
 mod init;
+mod invite;
+mod join;
 mod key;
+mod net;
 mod output;
+mod peer;
+mod said;
 mod secret;
 mod server;
 mod status;
@@ -65,6 +70,18 @@ enum Verb {
     Server(server::ServerArgs),
     /// Create the box without running it
     Init(init::InitArgs),
+    /// Let another box join: makes an invite; or lists and revokes them
+    Invite(invite::InviteArgs),
+    /// Make this box a member of a mesh, with an invite from it
+    Join(join::JoinArgs),
+    /// Take this box out of its mesh
+    Leave,
+    /// Show, name, measure and remove the boxes of the mesh
+    #[command(subcommand)]
+    Peer(peer::PeerVerb),
+    /// Show how other boxes reach this one
+    #[command(subcommand)]
+    Net(net::NetVerb),
     /// Show how the box is; exit code 10, 11 or 12 when it is not well
     Status,
     /// List, create and change buckets
@@ -100,6 +117,11 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
     match line.verb {
         Verb::Server(args) => server::run(&common, args, out),
         Verb::Init(args) => init::run(&common, args, out),
+        Verb::Invite(args) => ask(async { invite::run(args, &client(&common)?, out).await }),
+        Verb::Join(args) => join::run(&common, args, out),
+        Verb::Leave => ask(async { peer::leave(&client(&common)?, common.yes, out).await }),
+        Verb::Peer(verb) => ask(async { peer::run(verb, &client(&common)?, common.yes, out).await }),
+        Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use appliance::api::Schema;
 use serde::Serialize;
 
+use super::failure::{Exit, Failure};
+
 /// How this process speaks.
 pub(crate) struct Output {
     /// Whether documents are printed instead of text.
@@ -115,8 +117,20 @@ impl Output {
         }
     }
 
+    /// Goes on only with a yes: given on the command line, or on the terminal.
+    ///
+    /// # Errors
+    /// The answer is no, or nobody can be asked.
+    pub(crate) fn consent(&self, yes: bool, question: &str) -> Result<(), Failure> {
+        match yes.then_some(true).or_else(|| self.confirm(question)) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::new(Exit::Error, "nothing done")),
+            None => Err(Failure::usage("this needs --yes where nobody can be asked")),
+        }
+    }
+
     /// Asks a question on the terminal; `None` if nobody is there to answer.
-    pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
+    fn confirm(&self, question: &str) -> Option<bool> {
         if !io::stdin().is_terminal() {
             return None;
         }

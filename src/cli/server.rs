@@ -29,6 +29,12 @@ pub(super) struct ServerArgs {
     /// Domain below which host names name buckets, e.g. s3.example for photos.s3.example; may be repeated
     #[arg(long, value_name = "DOMAIN")]
     s3_domain: Vec<String>,
+    /// Where other boxes of the mesh connect [default: every address, one random port that is kept]
+    #[arg(long, value_name = "ADDRESS")]
+    mesh: Option<String>,
+    /// Where this box can be reached from everywhere, e.g. box.example.org:4001; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    mesh_public: Vec<String>,
     /// Take writes again although data is known to be lost
     #[arg(long)]
     accept_loss: bool,
@@ -61,6 +67,8 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         data: args.data,
         s3: args.s3,
         s3_domains: args.s3_domain,
+        mesh: args.mesh,
+        mesh_public: args.mesh_public,
         log: args.log,
         log_format: args.log_format,
         ..Flags::default()

@@ -1,6 +1,6 @@
 //! `warren status`: how the box is, in the words of its own verdict.
 
-use appliance::api::{Status, Verdict};
+use appliance::api::{Home, PathKind, PeerPath, Status, Verdict};
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
@@ -13,7 +13,7 @@ pub(super) async fn run(client: &AdminClient, out: &Output) -> Result<Exit, Fail
         out.document(&status)?;
     } else {
         out.data(&text(&status, out))?;
-        out.table(&homes(&status))?;
+        out.table(&homes(&status.homes))?;
         out.data(&details(&status))?;
     }
     Ok(match status.verdict {
@@ -42,26 +42,78 @@ fn text(status: &Status, out: &Output) -> String {
     )
 }
 
-fn homes(status: &Status) -> Vec<Vec<String>> {
-    let head = [row(["ZONE", "STATE", "USED/GIVEN", "VERSION"])];
-    let homes = status.homes.iter().map(|home| {
-        let zone = if home.here {
-            format!("{} (you)", home.zone)
+/// The boxes as a table.
+pub(super) fn homes(homes: &[Home]) -> Vec<Vec<String>> {
+    let head = [row([
+        "#",
+        "BOX",
+        "ZONE",
+        "STATE",
+        "USED / GIVEN",
+        "PATH",
+        "VERSION",
+    ])];
+    let homes = homes.iter().map(|home| {
+        let name = if home.here {
+            format!("{} (you)", home.name)
         } else {
-            home.zone.clone()
+            home.name.clone()
         };
-        let state = if home.online { "online" } else { "stopping" };
         row([
-            &zone,
-            state,
-            &used(home.used_bytes, home.given_bytes),
-            &home.version,
+            &home.member.to_string(),
+            &name,
+            &home.zone,
+            &state(home),
+            &used(home),
+            &home.path.as_ref().map_or_else(|| "–".to_owned(), path),
+            home.version.as_deref().unwrap_or("–"),
         ])
     });
     head.into_iter().chain(homes).collect()
 }
 
-fn used(used: u64, given: u64) -> String {
+fn state(home: &Home) -> String {
+    let state = match (home.online, home.here, home.seen_seconds) {
+        (true, ..) => "online".to_owned(),
+        (false, true, _) => "stopping".to_owned(),
+        (false, false, Some(seconds)) => format!("away {}", lasted(seconds)),
+        (false, false, None) => "away".to_owned(),
+    };
+    if home.draining {
+        return format!("{state}, handing over");
+    }
+    state
+}
+
+/// How a box is reached, in a few words.
+pub(super) fn path(path: &PeerPath) -> String {
+    let way = match (path.kind, &path.via) {
+        (PathKind::Lan, _) => format!("lan {}", path.transport),
+        (PathKind::Direct, _) => format!("direct {}", path.transport),
+        (PathKind::Relayed, Some(via)) => format!("relayed via {via}"),
+        (PathKind::Relayed, None) => "relayed".to_owned(),
+    };
+    match path.round_trip_seconds {
+        Some(seconds) => format!("{way}, {}", millis(seconds)),
+        None => way,
+    }
+}
+
+/// A short time as people read it.
+pub(super) fn millis(seconds: f64) -> String {
+    let millis = seconds * 1e3;
+    if millis < 10.0 {
+        format!("{millis:.1} ms")
+    } else {
+        format!("{millis:.0} ms")
+    }
+}
+
+fn used(home: &Home) -> String {
+    let given = home.given_bytes;
+    let Some(used) = home.used_bytes else {
+        return format!("– / {}", ByteSize(given));
+    };
     // Rounded up: a disk is full before its last percent is.
     let percent = (u128::from(used) * 100).div_ceil(u128::from(given.max(1)));
     format!("{} / {} {percent}%", ByteSize(used), ByteSize(given))
@@ -78,7 +130,7 @@ fn details(status: &Status) -> String {
 }
 
 /// A duration in its largest whole unit.
-fn lasted(seconds: u64) -> String {
+pub(super) fn lasted(seconds: u64) -> String {
     match seconds {
         0..=59 => format!("{seconds} s"),
         60..=3599 => format!("{} min", seconds / 60),

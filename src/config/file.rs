@@ -24,6 +24,8 @@ pub struct File {
     pub data: Option<Vec<String>>,
     /// The `[s3]` section.
     pub s3: S3Section,
+    /// The `[mesh]` section.
+    pub mesh: MeshSection,
     /// The `[log]` section.
     pub log: LogSection,
 }
@@ -36,6 +38,24 @@ pub struct S3Section {
     pub address: Option<String>,
     /// `s3.domains`.
     pub domains: Option<Vec<String>>,
+}
+
+/// What a configuration file says about the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeshSection {
+    /// `mesh.address`.
+    pub address: Option<String>,
+    /// `mesh.public`.
+    pub public: Option<Vec<String>>,
+    /// `mesh.mdns`.
+    pub mdns: Option<String>,
+    /// `mesh.upnp`.
+    pub upnp: Option<String>,
+    /// `mesh.limit_up`.
+    pub limit_up: Option<String>,
+    /// `mesh.limit_down`.
+    pub limit_down: Option<String>,
 }
 
 /// What a configuration file says about the log.

@@ -10,11 +10,17 @@
 //! | `data`       | `--data`       | `WARREN_DATA`       | `blocks` in the state directory, all of its file system: the one directory known to be writable |
 //! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
 //! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here, `localhost` and the names of the box also as `bucket.domain` |
+//! | `mesh.address` | `--mesh`     | `WARREN_MESH`       | `[::]:0`: every address, and one random port that is chosen once and kept, so that two boxes behind one router do not share it |
+//! | `mesh.public` | `--mesh-public` | `WARREN_MESH_PUBLIC` | none: where the owner knows the box to be reachable from everywhere, a server on the internet or a forwarded port |
+//! | `mesh.mdns`  |                | `WARREN_MESH_MDNS`  | `on`: members in one home find each other without the internet |
+//! | `mesh.upnp`  |                | `WARREN_MESH_UPNP`  | `on`: many routers forward a port when asked to |
+//! | `mesh.limit_up` |             | `WARREN_MESH_LIMIT_UP` | none: bytes per second that content may take; metadata is never limited |
+//! | `mesh.limit_down` |           | `WARREN_MESH_LIMIT_DOWN` | none, as above |
 //! | `log.level`  | `--log`        | `WARREN_LOG`        | `info`: what changed, not what happened |
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
 //! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
-//! `WARREN_DATA` and `WARREN_S3_DOMAINS` separate their values by commas. Accepting loss is only ever a flag: kept in a file
+//! `WARREN_DATA`, `WARREN_S3_DOMAINS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
 mod file;
@@ -25,16 +31,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use file::{File, FileError};
-pub use values::{DataDirectory, InvalidValue, LogFilter, LogFormat, S3Address, S3Domain};
+use p2p::Address;
+pub use values::{
+    DataDirectory, InvalidValue, LogFilter, LogFormat, MeshAddress, Rate, S3Address, S3Domain, Switch,
+};
 
 /// Every key of the configuration file, in the order of the manual.
-pub const KEYS: [&str; 8] = [
+pub const KEYS: [&str; 14] = [
     "name",
     "zone",
     "state",
     "data",
     "s3.address",
     "s3.domains",
+    "mesh.address",
+    "mesh.public",
+    "mesh.mdns",
+    "mesh.upnp",
+    "mesh.limit_up",
+    "mesh.limit_down",
     "log.level",
     "log.format",
 ];
@@ -116,6 +131,10 @@ pub struct Flags {
     pub s3: Option<String>,
     /// `--s3-domain`, repeated.
     pub s3_domains: Vec<String>,
+    /// `--mesh`.
+    pub mesh: Option<String>,
+    /// `--mesh-public`, repeated.
+    pub mesh_public: Vec<String>,
     /// `--log`.
     pub log: Option<String>,
     /// `--log-format`.
@@ -147,10 +166,29 @@ pub struct Config {
     pub s3_address: Setting<S3Address>,
     /// Domains below which host names name buckets; may be none.
     pub s3_domains: Setting<Vec<S3Domain>>,
+    /// How it takes part in a mesh.
+    pub mesh: MeshConfig,
     /// Which events are logged.
     pub log_level: Setting<LogFilter>,
     /// How events are written.
     pub log_format: Setting<LogFormat>,
+}
+
+/// How a node takes part in a mesh.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// Where other members connect.
+    pub address: Setting<MeshAddress>,
+    /// Where it can be reached from everywhere; may be none.
+    pub public: Setting<Vec<Address>>,
+    /// Whether members on the LAN are looked for.
+    pub mdns: Setting<Switch>,
+    /// Whether the router is asked to forward the port.
+    pub upnp: Setting<Switch>,
+    /// How fast content may be sent to other members.
+    pub limit_up: Setting<Rate>,
+    /// How fast content may be received from other members.
+    pub limit_down: Setting<Rate>,
 }
 
 impl Config {
@@ -174,9 +212,10 @@ impl Config {
     }
 
     /// Keys and values as the configuration file would have them, in the order of the manual.
-    pub fn settings(&self) -> [(&'static str, String, &Source); 8] {
+    pub fn settings(&self) -> [(&'static str, String, &Source); 14] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
         let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
+        let public: Vec<String> = self.mesh.public.value.iter().map(ToString::to_string).collect();
         let values = [
             (self.name.value.clone(), &self.name.source),
             (self.zone.value.clone(), &self.zone.source),
@@ -184,6 +223,15 @@ impl Config {
             (data.join(", "), &self.data.source),
             (self.s3_address.value.to_string(), &self.s3_address.source),
             (domains.join(", "), &self.s3_domains.source),
+            (self.mesh.address.value.to_string(), &self.mesh.address.source),
+            (public.join(", "), &self.mesh.public.source),
+            (self.mesh.mdns.value.to_string(), &self.mesh.mdns.source),
+            (self.mesh.upnp.value.to_string(), &self.mesh.upnp.source),
+            (self.mesh.limit_up.value.to_string(), &self.mesh.limit_up.source),
+            (
+                self.mesh.limit_down.value.to_string(),
+                &self.mesh.limit_down.source,
+            ),
             (self.log_level.value.as_str().to_owned(), &self.log_level.source),
             (self.log_format.value.to_string(), &self.log_format.source),
         ];
@@ -254,6 +302,7 @@ impl Layers<'_> {
                 S3Address::everywhere,
             )?,
             s3_domains: self.s3_domains()?,
+            mesh: self.mesh()?,
             log_level: self.setting(
                 &key("log.level", "--log", flags.log.as_ref(), "WARREN_LOG"),
                 |file| file.log.level.clone(),
@@ -329,15 +378,49 @@ impl Layers<'_> {
     fn s3_domains(&self) -> Result<Setting<Vec<S3Domain>>, ConfigError> {
         let flag = ("--s3-domain", &self.flags.s3_domains[..]);
         let said = self.list(flag, "WARREN_S3_DOMAINS", |file| file.s3.domains.clone());
-        let (texts, source) = said.unwrap_or((Vec::new(), Source::Default));
-        let domains = texts.iter().map(|text| S3Domain::parse(text)).collect();
-        match domains {
-            Ok(value) => Ok(Setting { value, source }),
-            Err(error) => Err(ConfigError::Value {
-                origin: format!("{source}, s3.domains"),
-                error,
-            }),
-        }
+        parsed("s3.domains", said, S3Domain::parse)
+    }
+
+    fn mesh(&self) -> Result<MeshConfig, ConfigError> {
+        // Without flags of their own: nobody says these twice.
+        let key = |name, variable| Key {
+            name,
+            flag: ("", None),
+            variable,
+        };
+        let address = Key {
+            flag: ("--mesh", self.flags.mesh.as_ref()),
+            ..key("mesh.address", "WARREN_MESH")
+        };
+        let switch = |name, variable, in_file: fn(&File) -> Option<String>| {
+            self.setting(&key(name, variable), in_file, Switch::parse, || Switch(true))
+        };
+        let rate = |name, variable, in_file: fn(&File) -> Option<String>| {
+            self.setting(&key(name, variable), in_file, Rate::parse, || Rate(None))
+        };
+        Ok(MeshConfig {
+            address: self.setting(
+                &address,
+                |file| file.mesh.address.clone(),
+                MeshAddress::parse,
+                MeshAddress::everywhere,
+            )?,
+            public: self.mesh_public()?,
+            mdns: switch("mesh.mdns", "WARREN_MESH_MDNS", |file| file.mesh.mdns.clone())?,
+            upnp: switch("mesh.upnp", "WARREN_MESH_UPNP", |file| file.mesh.upnp.clone())?,
+            limit_up: rate("mesh.limit_up", "WARREN_MESH_LIMIT_UP", |file| {
+                file.mesh.limit_up.clone()
+            })?,
+            limit_down: rate("mesh.limit_down", "WARREN_MESH_LIMIT_DOWN", |file| {
+                file.mesh.limit_down.clone()
+            })?,
+        })
+    }
+
+    fn mesh_public(&self) -> Result<Setting<Vec<Address>>, ConfigError> {
+        let flag = ("--mesh-public", &self.flags.mesh_public[..]);
+        let said = self.list(flag, "WARREN_MESH_PUBLIC", |file| file.mesh.public.clone());
+        parsed("mesh.public", said, values::public_address)
     }
 
     /// All flags, or all of the variable, or all of the file: lists are replaced, never mixed.
@@ -391,6 +474,22 @@ impl Layers<'_> {
                 Err(ConfigError::Value { origin, error })
             }
         }
+    }
+}
+
+/// A list that was said, or none.
+fn parsed<T>(
+    key: &str,
+    said: Option<(Vec<String>, Source)>,
+    parse: impl Fn(&str) -> Result<T, InvalidValue>,
+) -> Result<Setting<Vec<T>>, ConfigError> {
+    let (texts, source) = said.unwrap_or((Vec::new(), Source::Default));
+    match texts.iter().map(|text| parse(text)).collect() {
+        Ok(value) => Ok(Setting { value, source }),
+        Err(error) => Err(ConfigError::Value {
+            origin: format!("{source}, {key}"),
+            error,
+        }),
     }
 }
 

@@ -246,3 +246,35 @@ proptest! {
         prop_assert_eq!(DataDirectory::parse(&directory.to_string()), Ok(directory));
     }
 }
+
+#[test]
+fn members_connect_anywhere_unless_told_otherwise() {
+    let config = |text: &str| load(Flags::default(), &[], text).unwrap();
+    let everywhere = config("").mesh.address.value;
+    assert_eq!((everywhere.ips().len(), everywhere.port()), (2, None));
+    let said = config(
+        "[mesh]\naddress = '192.168.1.20'\npublic = ['box.example.org:4001']\nmdns = 'off'\nlimit_up = '2M'\n",
+    );
+    assert_eq!(
+        said.mesh.address.value.ips(),
+        ["192.168.1.20".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(said.mesh.public.value[0].to_string(), "box.example.org:4001");
+    assert!(!said.mesh.mdns.value.0 && said.mesh.upnp.value.0);
+    assert_eq!(said.mesh.limit_up.value, Rate(Some(2_000_000)));
+    assert_eq!(
+        config("mesh.address = '4001'").mesh.address.value.port(),
+        Some(4001)
+    );
+    for wrong in [
+        "address = 'nowhere'",
+        "public = ['box']",
+        "mdns = 'maybe'",
+        "limit_up = '0'",
+    ] {
+        assert!(
+            load(Flags::default(), &[], &format!("[mesh]\n{wrong}\n")).is_err(),
+            "{wrong}"
+        );
+    }
+}

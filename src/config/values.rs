@@ -1,7 +1,7 @@
 //! The values that settings may have.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
@@ -87,6 +87,105 @@ impl S3Address {
 impl fmt::Display for S3Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Where other members connect, with TCP and QUIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeshAddress(SocketAddr);
+
+impl MeshAddress {
+    /// Every address of the box, and a port of its own.
+    pub(super) fn everywhere() -> Self {
+        Self(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0))
+    }
+
+    /// Reads `ADDRESS:PORT`, or either of them alone.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
+            return Ok(Self(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)));
+        }
+        if let Ok(ip) = text.parse() {
+            return Ok(Self(SocketAddr::new(ip, 0)));
+        }
+        text.parse().map(Self).map_err(|_| {
+            InvalidValue(format!(
+                "{text:?} is not an address: write it like [::]:4001, 192.168.1.20:4001 or 4001"
+            ))
+        })
+    }
+
+    /// The addresses to listen at.
+    pub fn ips(&self) -> Vec<IpAddr> {
+        if self.0.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            return vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.0.ip()];
+        }
+        vec![self.0.ip()]
+    }
+
+    /// The port; none where one is chosen and kept.
+    pub fn port(&self) -> Option<u16> {
+        (self.0.port() != 0).then_some(self.0.port())
+    }
+}
+
+impl fmt::Display for MeshAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Reads where a box can be reached from everywhere.
+pub(super) fn public_address(text: &str) -> Result<p2p::Address, InvalidValue> {
+    text.parse()
+        .map_err(|error: p2p::InvalidAddress| InvalidValue(format!("{text:?}: {error}")))
+}
+
+/// Something that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch(pub bool);
+
+impl Switch {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "on" | "true" | "yes" => Ok(Self(true)),
+            "off" | "false" | "no" => Ok(Self(false)),
+            _ => Err(InvalidValue(format!("{text:?} is neither on nor off"))),
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 { "on" } else { "off" })
+    }
+}
+
+/// Bytes per second; none means no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub Option<u64>);
+
+impl Rate {
+    /// Reads a size, or `none`.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        match text.parse::<ByteSize>() {
+            Ok(ByteSize(0)) => Err(InvalidValue("a limit of nothing stops everything".into())),
+            Ok(ByteSize(bytes)) => Ok(Self(Some(bytes))),
+            Err(error) => Err(InvalidValue(format!("{error}, in bytes per second, or none"))),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            // Whole bytes, so that reading it back gives the same rate.
+            Some(bytes) => bytes.fmt(f),
+            None => f.write_str("none"),
+        }
     }
 }
 

@@ -111,6 +111,21 @@ pub enum StoreError {
     /// Nobody takes part in the mesh under that number.
     #[error("no such member")]
     NoSuchMember,
+    /// A member cannot go yet: so many partitions would have no quorum without it.
+    #[error("{partitions} partitions would have no quorum without this member")]
+    StillNeeded {
+        /// How many of the 257.
+        partitions: usize,
+    },
+    /// No such invite, or it was revoked.
+    #[error("no such invite")]
+    NoSuchInvite,
+    /// Somebody else used the invite.
+    #[error("the invite was used already")]
+    InviteUsed,
+    /// The invite is too old.
+    #[error("the invite has expired")]
+    InviteExpired,
     /// This member was away for so long that nobody knows any more what it missed.
     #[error("this member was away for too long: it has to join anew")]
     Outdated,

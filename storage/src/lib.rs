@@ -3,6 +3,7 @@
 mod cluster;
 pub mod disk;
 mod error;
+mod gift;
 mod limits;
 pub mod model;
 mod objects;
@@ -21,6 +22,7 @@ pub use cluster::mesh::Voters;
 pub use cluster::mesh::{Membership, Welcome};
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};
+pub use gift::{Gift, Seat};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;
 pub use store::{FirstStart, Options, Store};

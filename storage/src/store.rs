@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::StoreError;
 use crate::cluster::mesh::feed::{self, Feed};
-use crate::cluster::mesh::{Membership, Mesh, Presences, first_config, reshape};
+use crate::cluster::mesh::{FOUNDER, Membership, Mesh, Presences, first_config, reshape};
 use crate::cluster::peers::Peers;
 use crate::cluster::{Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
 #[cfg(any(test, feature = "simulation"))]
@@ -155,7 +155,8 @@ impl Store {
         })
         .await?;
         // Keys after the disk: its lock keeps two processes from both making some.
-        let opened = open_keyring(&disk, options.state, options.recovery_phrase).await;
+        let is_founder = options.membership.member == FOUNDER;
+        let opened = open_keyring(&disk, options.state, is_founder, options.recovery_phrase).await;
         let (keyring, phrase) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -246,11 +247,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Finishes commits in flight, frees what waits to be freed, flushes and closes.
-    ///
-    /// # Errors
-    /// The disk failed while flushing.
-    pub async fn close(&self) -> Result<(), StoreError> {
+    /// Ends what runs beside requests, finishes commits in flight, and frees what waits to be freed. Peers are needed until
+    /// then, and not behind it.
+    pub async fn settle(&self) {
         let Background { tasks, stop, drained } = &self.0.background;
         stop.cancel();
         self.0.tasks.close();
@@ -258,6 +257,14 @@ impl Store {
         drained.cancel();
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Settles, flushes and closes.
+    ///
+    /// # Errors
+    /// The disk failed while flushing.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.settle().await;
         let marked = self.leave_clean_mark().await;
         self.0.disk.close().await?;
         marked
@@ -279,6 +286,11 @@ impl Store {
     /// The call does not read, or the disk fails.
     pub async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
         self.0.partitions.answer(from, call).await
+    }
+
+    /// The seed of the key that signs for the mesh: whoever has it lets others in.
+    pub fn signing_seed(&self) -> Zeroizing<[u8; 32]> {
+        self.0.keyring.signing_seed().clone()
     }
 
     /// What the disk says about itself.
@@ -351,10 +363,11 @@ async fn take_clean_mark(disk: &Disk, partitions: &Partitions) -> Result<Option<
 async fn open_keyring(
     disk: &Disk,
     state: PathBuf,
+    is_founder: bool,
     phrase: Option<Zeroizing<String>>,
 ) -> Result<(Keyring, Option<Zeroizing<String>>), StoreError> {
-    // Keys are made before the first row: rows without keys mean that the keys were lost.
-    let has_data = disk.first_key(Bound::Unbounded, Bound::Unbounded)?.is_some();
+    // Keys are made before the first row: rows without keys mean that the keys were lost. Only the founder makes keys.
+    let has_data = !is_founder || disk.first_key(Bound::Unbounded, Bound::Unbounded)?.is_some();
     let opened = disk
         .run(move || Keyring::open(&state, has_data, phrase.as_ref().map(|words| words.as_str())))
         .await?;

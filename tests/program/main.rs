@@ -1,7 +1,9 @@
 //! What the `warren` program promises: the real binary, from the outside.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod client;
 mod command_line;
+mod mesh;
 mod server;
 mod support;
 mod trouble;

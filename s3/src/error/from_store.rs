@@ -30,7 +30,11 @@ impl From<StoreError> for S3Error {
             StoreError::Closed
             | StoreError::Unavailable
             | StoreError::Outdated
-            | StoreError::NoSuchMember => S3Code::ServiceUnavailable,
+            | StoreError::NoSuchMember
+            | StoreError::StillNeeded { .. }
+            | StoreError::NoSuchInvite
+            | StoreError::InviteUsed
+            | StoreError::InviteExpired => S3Code::ServiceUnavailable,
             StoreError::Body(cause) => return from_body(cause),
             StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
             StoreError::DigestMismatch(digest) => return digest_mismatch(digest),

@@ -31,7 +31,7 @@ pub enum PeerError {
 /// Other members of the mesh, as the store sees them.
 pub trait Peers: Send + Sync + 'static {
     /// Sends a request, and waits for the answer for as long as the implementation deems a peer alive. Requests may be
-    /// delivered late and in another order, and each at most once.
+    /// delivered late, in another order, and more than once.
     ///
     /// # Cancellation
     /// The request may arrive all the same.

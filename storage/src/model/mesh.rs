@@ -1,9 +1,40 @@
 //! Root rows about the mesh itself: who takes part, who votes where, and what is wanted.
 
+use std::fmt;
+
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{MemberId, Role, Timestamp, Zone, row_key};
-use bytes::Bytes;
+
+/// Names an invite: the public half of its key, by which whoever holds the invite proves it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InviteId(#[serde(with = "serde_bytes")] [u8; 32]);
+
+impl InviteId {
+    /// Takes the bytes of a public key.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the public key.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for InviteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for InviteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InviteId({self})")
+    }
+}
 
 /// Names a row about the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,6 +45,8 @@ pub enum MeshKey {
     Assignment,
     /// How many buckets were ever closed: a number that only rises.
     Closings,
+    /// An invite that was made and not revoked: an [`InviteRow`].
+    Invite(InviteId),
     /// A member: a [`MemberRow`].
     Member(MemberId),
     /// What a person decided for the whole mesh.
@@ -29,6 +62,7 @@ impl MeshKey {
             Self::Admitted => row_key::root(b'n', &[]),
             Self::Assignment => row_key::root(b'a', &[]),
             Self::Closings => row_key::root(b'c', &[]),
+            Self::Invite(invite) => row_key::root(b'i', invite.as_bytes()),
             Self::Member(member) => row_key::root(b'm', &member.0.to_be_bytes()),
             Self::Policy => row_key::root(b'p', &[]),
             Self::Voters(partition) => row_key::root(b'v', &partition.to_be_bytes()),
@@ -41,6 +75,7 @@ impl MeshKey {
             (b'n', []) => Some(Self::Admitted),
             (b'a', []) => Some(Self::Assignment),
             (b'c', []) => Some(Self::Closings),
+            (b'i', name) => Some(Self::Invite(InviteId(name.try_into().ok()?))),
             (b'm', name) => Some(Self::Member(MemberId(u32::from_be_bytes(name.try_into().ok()?)))),
             (b'p', []) => Some(Self::Policy),
             (b'v', name) => Some(Self::Voters(u16::from_be_bytes(name.try_into().ok()?))),
@@ -77,6 +112,30 @@ pub struct MemberRow {
     pub joined: Timestamp,
 }
 
+/// What the mesh knows of an invite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRow {
+    /// What it makes of whoever joins.
+    pub role: Role,
+    /// When it was made.
+    pub created: Timestamp,
+    /// From when on it works no more.
+    pub expires: Timestamp,
+    /// Who used it; nobody else can from then on.
+    pub redeemed: Option<Redeemed>,
+}
+
+/// Who used an invite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redeemed {
+    /// The public key of its node.
+    pub node: Bytes,
+    /// The number it was admitted under.
+    pub member: MemberId,
+    /// When.
+    pub at: Timestamp,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,13 +146,21 @@ mod tests {
             MeshKey::Admitted,
             MeshKey::Assignment,
             MeshKey::Closings,
+            MeshKey::Invite(InviteId([7; 32])),
             MeshKey::Member(MemberId(0x0102_0304)),
             MeshKey::Policy,
             MeshKey::Voters(256),
         ] {
             assert_eq!(MeshKey::of_row(&key.row()), Some(key));
         }
-        for row in [&b"\x01"[..], b"\x01bphotos", b"\x01m123", b"\x01ax", b"\x02m1234"] {
+        for row in [
+            &b"\x01"[..],
+            b"\x01bphotos",
+            b"\x01m123",
+            b"\x01ax",
+            b"\x01i1234",
+            b"\x02m1234",
+        ] {
             assert_eq!(MeshKey::of_row(row), None, "{row:?}");
         }
     }

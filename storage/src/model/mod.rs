@@ -22,7 +22,7 @@ pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, Inv
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
 pub use member::{InvalidZone, MemberId, Role, Zone};
-pub use mesh::{MemberRow, MeshKey, MeshRow};
+pub use mesh::{InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,

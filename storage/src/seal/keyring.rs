@@ -1,13 +1,22 @@
 //! The keys of the mesh as this node holds them, and the files they live in.
 //!
-//! `mesh.keys` (mode 0600) holds the generations in the clear: whoever reads this file reads the store. `recovery.sealed`
-//! holds them wrapped by the recovery phrase and may be copied anywhere. Both are CBOR with a version.
+//! `mesh.keys` (mode 0600) holds the generations in the clear: whoever reads this file reads the store, and can let others
+//! into the mesh. `recovery.sealed` holds them wrapped by the recovery phrase and may be copied anywhere. Both are CBOR:
+//!
+//! ```text
+//! mesh.keys        {version: 2, secrets}
+//! recovery.sealed  {version: 2, wrapped: envelope of secrets}
+//! secrets          {generations: [{number, key: 32 bytes}], signing: [{number, key: 32 bytes}]}
+//! ```
+//! `generations` are K_mesh, `signing` the seeds of the key that signs for the mesh, the oldest first. Version 1 had no
+//! signing key.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -16,7 +25,7 @@ use super::phrase::RecoveryPhrase;
 
 const KEYS_FILE: &str = "mesh.keys";
 const RECOVERY_FILE: &str = "recovery.sealed";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const DEDUP: &str = "warren 2026 block keys from block content";
 const OWNER: &str = "warren 2026 names of block owners";
@@ -36,6 +45,9 @@ pub(crate) enum KeyringError {
     /// Anyone on this machine could read the keys.
     #[error("{} can be read by others; run: chmod 600 {}", .0.display(), .0.display())]
     WorldReadable(PathBuf),
+    /// A new keyring would take its place.
+    #[error("{} exists already; it is never overwritten", .0.display())]
+    Exists(PathBuf),
     /// Not a key file of ours.
     #[error("{} is damaged; restore it from a backup or from the recovery phrase", .0.display())]
     Damaged(PathBuf),
@@ -63,10 +75,17 @@ impl Drop for Generation {
     }
 }
 
+/// Every generation of every key of a mesh. Has no `Debug`, so that it reaches no log.
+#[derive(Serialize, Deserialize, Clone)]
+pub(crate) struct Secrets {
+    generations: Vec<Generation>,
+    signing: Vec<Generation>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct KeysFile {
     version: u32,
-    generations: Vec<Generation>,
+    secrets: Secrets,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,11 +95,79 @@ struct RecoveryFile {
     wrapped: Vec<u8>,
 }
 
+/// The version that every file has, whatever else is in it.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+impl Secrets {
+    fn new() -> Self {
+        let first = || Generation {
+            number: 1,
+            key: super::random(),
+        };
+        Self {
+            generations: vec![first()],
+            signing: vec![first()],
+        }
+    }
+
+    /// Keys that are the same in every test.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        let only = |byte| Generation {
+            number: 1,
+            key: [byte; 32],
+        };
+        Self {
+            generations: vec![only(3)],
+            signing: vec![only(5)],
+        }
+    }
+
+    /// All keys of the mesh as this state directory has them.
+    ///
+    /// # Errors
+    /// Missing, damaged, readable by others, or the disk fails.
+    pub(crate) fn read(state: &Path) -> Result<Self, KeyringError> {
+        read_keys(&state.join(KEYS_FILE))
+    }
+
+    /// Keeps the keys of a mesh in a state directory that has none.
+    ///
+    /// # Errors
+    /// `Exists`, or the disk fails.
+    pub(crate) fn keep(&self, state: &Path, recovery: &[u8]) -> Result<(), KeyringError> {
+        let keys = state.join(KEYS_FILE);
+        // A file that cannot be asked for is not a file that is missing.
+        if keys
+            .try_exists()
+            .map_err(|source| io_error("find", &keys, source))?
+        {
+            return Err(KeyringError::Exists(keys));
+        }
+        // The recovery file first: keys without it could never be recovered.
+        write_file(&state.join(RECOVERY_FILE), recovery)?;
+        write_keys(state, self)
+    }
+}
+
+/// What wraps the keys for the recovery phrase, as this state directory has it.
+///
+/// # Errors
+/// The disk fails.
+pub(crate) fn recovery_file(state: &Path) -> Result<Vec<u8>, KeyringError> {
+    let path = state.join(RECOVERY_FILE);
+    fs::read(&path).map_err(|source| io_error("read", &path, source))
+}
+
 /// The mesh keys of this node and what is derived from them.
 pub(crate) struct Keyring {
     dedup: Zeroizing<[u8; 32]>,
     owner: Zeroizing<[u8; 32]>,
     root: EnvelopeKey,
+    signing: Zeroizing<[u8; 32]>,
 }
 
 impl Keyring {
@@ -102,22 +189,22 @@ impl Keyring {
             // Renamed, perhaps, by a process that was killed before it could sync: what these keys seal must not outlive
             // them.
             sync_directory(state).map_err(|source| io_error("sync", state, source))?;
-            let generations = read_keys(&keys)?;
-            let keyring = Self::from_generations(&generations)?;
+            let secrets = read_keys(&keys)?;
+            let keyring = Self::from_secrets(&secrets)?;
             // Keys without data: the first start crashed before anyone saw the phrase. A new one wraps the same keys.
             let phrase = if has_data {
                 None
             } else {
-                Some(wrap_for_recovery(state, &generations)?.words())
+                Some(wrap_for_recovery(state, &secrets)?.words())
             };
             return Ok((keyring, phrase));
         }
         match (has_data, phrase) {
             (true, None) => Err(KeyringError::Missing(keys)),
-            (_, Some(words)) => Ok((Self::from_generations(&recover(state, words)?)?, None)),
+            (_, Some(words)) => Ok((Self::from_secrets(&recover(state, words)?)?, None)),
             (false, None) => {
-                let (generations, phrase) = create(state)?;
-                Ok((Self::from_generations(&generations)?, Some(phrase.words())))
+                let (secrets, phrase) = create(state)?;
+                Ok((Self::from_secrets(&secrets)?, Some(phrase.words())))
             }
         }
     }
@@ -127,19 +214,23 @@ impl Keyring {
     pub(crate) fn of_seed(seed: u64) -> Self {
         let key = blake3::derive_key("warren 2026 keys of a simulation", &seed.to_le_bytes());
         let only = Generation { number: 1, key };
-        Self::of_generations(&only, &only)
+        Self::of_generations(&only, &only, &only)
     }
 
-    fn from_generations(generations: &[Generation]) -> Result<Self, KeyringError> {
+    fn from_secrets(secrets: &Secrets) -> Result<Self, KeyringError> {
         // Dedup and owner names outlive rotations, so they hang on the first generation; sealing uses the newest.
-        let (Some(first), Some(newest)) = (generations.first(), generations.last()) else {
+        let Secrets { generations, signing } = secrets;
+        let (Some(first), Some(newest), Some(signing)) =
+            (generations.first(), generations.last(), signing.last())
+        else {
             return Err(KeyringError::Damaged(KEYS_FILE.into()));
         };
-        Ok(Self::of_generations(first, newest))
+        Ok(Self::of_generations(first, newest, signing))
     }
 
-    fn of_generations(first: &Generation, newest: &Generation) -> Self {
+    fn of_generations(first: &Generation, newest: &Generation, signing: &Generation) -> Self {
         Self {
+            signing: Zeroizing::new(signing.key),
             dedup: Zeroizing::new(blake3::derive_key(DEDUP, &first.key)),
             owner: Zeroizing::new(blake3::derive_key(OWNER, &first.key)),
             root: EnvelopeKey::new(blake3::derive_key(ROOT, &newest.key)),
@@ -154,6 +245,11 @@ impl Keyring {
     /// Names owners of references.
     pub(crate) fn owner_key(&self) -> &[u8; 32] {
         &self.owner
+    }
+
+    /// The seed of the key that signs for the mesh.
+    pub(crate) fn signing_seed(&self) -> &Zeroizing<[u8; 32]> {
+        &self.signing
     }
 
     /// Seals access keys and bucket keys.
@@ -205,21 +301,18 @@ impl BucketKey {
     }
 }
 
-fn create(state: &Path) -> Result<(Vec<Generation>, RecoveryPhrase), KeyringError> {
-    let generations = vec![Generation {
-        number: 1,
-        key: super::random(),
-    }];
+fn create(state: &Path) -> Result<(Secrets, RecoveryPhrase), KeyringError> {
+    let secrets = Secrets::new();
     // The recovery file first: keys without it could never be recovered, it without keys is merely unused.
-    let phrase = wrap_for_recovery(state, &generations)?;
-    write_keys(state, &generations)?;
-    Ok((generations, phrase))
+    let phrase = wrap_for_recovery(state, &secrets)?;
+    write_keys(state, &secrets)?;
+    Ok((secrets, phrase))
 }
 
 /// Wraps the keys with a new phrase, which replaces any earlier one in this directory.
-fn wrap_for_recovery(state: &Path, generations: &[Generation]) -> Result<RecoveryPhrase, KeyringError> {
+fn wrap_for_recovery(state: &Path, secrets: &Secrets) -> Result<RecoveryPhrase, KeyringError> {
     let phrase = RecoveryPhrase::new();
-    let text = Zeroizing::new(cbor(&generations));
+    let text = Zeroizing::new(cbor(secrets));
     let wrapped = phrase.key().seal_bytes(&[RECOVERY_FILE.as_bytes()], &text);
     write_file(
         &state.join(RECOVERY_FILE),
@@ -231,52 +324,49 @@ fn wrap_for_recovery(state: &Path, generations: &[Generation]) -> Result<Recover
     Ok(phrase)
 }
 
-fn recover(state: &Path, words: &str) -> Result<Vec<Generation>, KeyringError> {
+fn recover(state: &Path, words: &str) -> Result<Secrets, KeyringError> {
     let phrase = RecoveryPhrase::parse(words).map_err(KeyringError::Phrase)?;
     let path = state.join(RECOVERY_FILE);
     let file: RecoveryFile = read_file(&path)?;
-    if file.version > VERSION {
-        return Err(KeyringError::Newer(path));
-    }
     let text = phrase
         .key()
         .open_bytes(&[RECOVERY_FILE.as_bytes()], &file.wrapped)
         .map_err(|_| KeyringError::Phrase("these words do not open this mesh's keys".into()))?;
     let text = Zeroizing::new(text);
-    let generations: Vec<Generation> =
-        ciborium::from_reader(text.as_slice()).map_err(|_| KeyringError::Damaged(path))?;
-    write_keys(state, &generations)?;
-    Ok(generations)
+    let secrets: Secrets = ciborium::from_reader(text.as_slice()).map_err(|_| KeyringError::Damaged(path))?;
+    write_keys(state, &secrets)?;
+    Ok(secrets)
 }
 
-fn read_keys(path: &Path) -> Result<Vec<Generation>, KeyringError> {
+fn read_keys(path: &Path) -> Result<Secrets, KeyringError> {
     let metadata = fs::metadata(path).map_err(|source| io_error("read", path, source))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(KeyringError::WorldReadable(path.to_owned()));
     }
     let file: KeysFile = read_file(path)?;
-    if file.version > VERSION {
-        Err(KeyringError::Newer(path.to_owned()))
-    } else {
-        Ok(file.generations)
-    }
+    Ok(file.secrets)
 }
 
-fn write_keys(state: &Path, generations: &[Generation]) -> Result<(), KeyringError> {
+fn write_keys(state: &Path, secrets: &Secrets) -> Result<(), KeyringError> {
     let file = KeysFile {
         version: VERSION,
-        generations: generations.to_vec(),
+        secrets: secrets.clone(),
     };
     write_file(&state.join(KEYS_FILE), &Zeroizing::new(cbor(&file)))
 }
 
-fn read_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, KeyringError> {
+fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, KeyringError> {
     let bytes = Zeroizing::new(fs::read(path).map_err(|source| io_error("read", path, source))?);
-    ciborium::from_reader(bytes.as_slice()).map_err(|_| KeyringError::Damaged(path.to_owned()))
+    let damaged = || KeyringError::Damaged(path.to_owned());
+    let Versioned { version } = ciborium::from_reader(bytes.as_slice()).map_err(|_| damaged())?;
+    if version > VERSION {
+        return Err(KeyringError::Newer(path.to_owned()));
+    }
+    ciborium::from_reader(bytes.as_slice()).map_err(|_| damaged())
 }
 
 /// Writes a new file that is whole or absent after a power cut, and readable by its owner alone.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
     let partial = path.with_extension("partial");
     let write = || -> io::Result<()> {
         match fs::remove_file(&partial) {
@@ -361,6 +451,18 @@ mod tests {
             Keyring::open(state.path(), true, phrase.as_deref().map(String::as_str)),
             Err(KeyringError::Newer(_))
         ));
+    }
+
+    #[test]
+    fn keys_of_the_second_format_stay_readable() {
+        let state = tempfile::tempdir().unwrap();
+        Secrets::sample().keep(state.path(), b"").unwrap();
+        let path = state.path().join(KEYS_FILE);
+        let fixture = include_bytes!("../../fixtures/mesh-keys-2.bin");
+        assert_eq!(fs::read(&path).unwrap(), fixture);
+        fs::write(&path, fixture).unwrap();
+        let read = Secrets::read(state.path()).unwrap();
+        assert_eq!(cbor(&read), cbor(&Secrets::sample()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod phrase;
 
 pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, seal_block};
 pub(crate) use envelope::cbor;
-pub(crate) use keyring::{BucketKey, Keyring};
+pub(crate) use keyring::{BucketKey, Keyring, KeyringError, Secrets, recovery_file, write_file};
 
 use crate::model::{BucketId, ObjectKey, WriteId};
 

@@ -194,6 +194,10 @@ impl Home {
         let mut command = self.command("server");
         command
             .args(["--s3", &self.address.to_string()])
+            // A box that is alone, whoever else is on this network.
+            .args(["--mesh", "127.0.0.1:0"])
+            .env("WARREN_MESH_MDNS", "off")
+            .env("WARREN_MESH_UPNP", "off")
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share log")?)
             .stderr(log);

@@ -135,6 +135,11 @@ impl Lab {
         command
     }
 
+    /// The namespace of a place.
+    pub(crate) fn namespace(&self, place: Place) -> String {
+        self.full(place.name())
+    }
+
     /// Gives home A's router another address, as providers do at night.
     pub(crate) fn change_address_of_home_a(&self) -> Result<()> {
         self.ip("nata", "addr del 203.0.113.101/24 dev wan")?;

@@ -10,9 +10,9 @@ use super::lab::{Lab, Nat, PORT, Place, SERVER};
 use super::wire::Quality;
 
 /// How long anything may take before it counts as never.
-const EVER: Duration = Duration::from_secs(90);
+pub(super) const EVER: Duration = Duration::from_secs(90);
 /// How soon homes behind routers that allow it are to be connected without a relay.
-const DIRECT_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const DIRECT_WITHIN: Duration = Duration::from_secs(3);
 /// How long a direct path is waited for where none is promised.
 const DIRECT_PERHAPS: Duration = Duration::from_secs(5);
 /// What is sent to see how fast a path is.
@@ -34,7 +34,7 @@ const PAIRS: [(Nat, Nat, Promise); 5] = [
     (Nat::Symmetric, Nat::Symmetric, Promise::Relayed),
 ];
 
-const QUALITY: Quality = Quality {
+pub(super) const QUALITY: Quality = Quality {
     delay: Duration::from_millis(20),
     loss_percent: 0.0,
     rate_mbit: 100.0,
@@ -46,7 +46,7 @@ const PLAYS_MAX: usize = 3;
 
 /// What a scenario did not keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Kept {
+pub(super) struct Kept {
     /// What never came.
     never: usize,
     /// What came, but later than promised.
@@ -55,7 +55,7 @@ struct Kept {
 
 impl Kept {
     /// Prints how long something took, and notes whether that was too long.
-    fn tell(&mut self, what: &str, took: Option<Duration>, within: Duration) {
+    pub(super) fn tell(&mut self, what: &str, took: Option<Duration>, within: Duration) {
         match took {
             Some(took) if took <= within => println!("  {what}: {:.2} s", took.as_secs_f64()),
             Some(took) => {
@@ -72,7 +72,7 @@ impl Kept {
 }
 
 /// Plays a scenario, and again while nothing worse happened than that something came late; the number of promises broken.
-fn played(title: &str, play: impl Fn() -> Result<Kept>) -> Result<usize> {
+pub(super) fn played(title: &str, play: impl Fn() -> Result<Kept>) -> Result<usize> {
     let mut kept = Kept::default();
     for number in 1..=PLAYS_MAX {
         println!("\n{title}");

@@ -106,14 +106,21 @@ fn percent(dice: &mut u64) -> f64 {
     f64::from(u32::try_from(*dice >> 32).unwrap_or_default()) / f64::from(u32::MAX) * 100.0
 }
 
+/// Moves this thread, and nothing else, into a namespace for good.
+///
+/// # Errors
+/// It is not there, or the system refuses.
+pub(crate) fn enter(namespace: &str) -> Result<()> {
+    let namespace = File::open(format!("/var/run/netns/{namespace}")).context("open namespace")?;
+    let network = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), network).context("enter namespace")
+}
+
 /// Makes an interface in a namespace. A thread of its own enters the namespace, so that nothing else does.
 fn tap(end: &End) -> Result<File> {
     let end = end.clone();
     let making = thread::spawn(move || -> Result<File> {
-        let namespace = File::open(format!("/var/run/netns/{}", end.namespace)).context("open namespace")?;
-        let network = Some(LinkNameSpaceType::Network);
-        move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), network)
-            .context("enter namespace")?;
+        enter(&end.namespace)?;
         let device = OpenOptions::new()
             .read(true)
             .write(true)

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::closings;
+use super::members::FOUNDER;
 use crate::cluster::HeardRow;
 use crate::register::{Configs, Key};
 use crate::store::Inner;
@@ -28,11 +30,12 @@ const ASKED_FOR: Duration = Duration::from_secs(3);
 const ADOPTIONS_AT_ONCE: usize = 32;
 
 /// The root rows this member heard of last.
-#[derive(Default)]
 pub(crate) struct Feed {
     heard: Mutex<BTreeMap<Key, HeardRow>>,
     /// When somebody who missed something last had them read.
     asked: Mutex<Option<Instant>>,
+    /// Held by whoever has them read because of that.
+    turn: Semaphore,
 }
 
 impl Feed {
@@ -42,6 +45,7 @@ impl Feed {
         Self {
             heard: Mutex::new(heard.collect()),
             asked: Mutex::default(),
+            turn: Semaphore::new(1),
         }
     }
 
@@ -106,12 +110,23 @@ impl Store {
         self.0.is_meshed()
     }
 
-    /// Reads all root rows for somebody who misses a bucket or a key; whether that was done.
+    /// Whether this member has ever heard the root rows: one that has just joined knows no bucket and no key before.
+    pub fn is_informed(&self) -> bool {
+        self.0.me == FOUNDER || !self.0.mesh.view().members.is_empty()
+    }
+
+    /// Reads all root rows for somebody who misses something in them; whether that was done.
     pub async fn hear_news(&self) -> bool {
-        if !self.0.is_meshed() || !self.0.feed.may_ask() {
+        let inner = &self.0;
+        if !inner.is_meshed() {
             return false;
         }
-        matches!(timeout(ASKED_FOR, refresh(&self.0)).await, Ok(Ok(())))
+        let Ok(_turn) = inner.feed.turn.try_acquire() else {
+            // They are being read: whatever comes of that is news here as well.
+            let read = timeout(ASKED_FOR, inner.feed.turn.acquire());
+            return matches!(read.await, Ok(Ok(_)));
+        };
+        inner.feed.may_ask() && matches!(timeout(ASKED_FOR, refresh(inner)).await, Ok(Ok(())))
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::feed::refresh;
 use crate::cluster::ROOT_PARTITION;
@@ -14,9 +16,9 @@ use crate::store::Inner;
 use crate::{Store, StoreError};
 
 /// The membership of the first box of a mesh.
-const FOUNDER: MemberId = MemberId(1);
+pub(crate) const FOUNDER: MemberId = MemberId(1);
 /// Attempts to find a number that nobody else takes at the same moment.
-const TRIES_MAX: usize = 100;
+pub(super) const TRIES_MAX: usize = 100;
 
 /// As whom a store takes part in a mesh.
 #[derive(Clone)]
@@ -32,7 +34,7 @@ pub struct Membership {
 }
 
 /// What a new member has to know before it opens its store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// Its number.
     pub member: MemberId,
@@ -95,26 +97,32 @@ impl Store {
         inner.introduce_itself().await?;
         for _ in 0..TRIES_MAX {
             refresh(inner).await?;
-            // Taken before the row is written, so that no number is ever given twice.
-            let taken = inner.mesh.view().admitted.clone();
-            let member = MemberId(taken.value.max(FOUNDER.0).saturating_add(1));
-            let counted = Some(&member.0);
-            if !inner
-                .mesh
-                .replace(&inner.partitions, MeshKey::Admitted, counted, taken.version)
-                .await?
-            {
+            let Some(member) = inner.next_number().await? else {
                 continue;
-            }
-            let key = MeshKey::Member(member);
-            if inner.mesh.replace(&inner.partitions, key, Some(&node), 0).await? {
-                refresh(inner).await?;
-                inner.tell_of_change();
-                let root = inner.partitions.registers().configs(ROOT_PARTITION);
-                return Ok(Welcome { member, root });
+            };
+            if inner.seat(member, &node).await? {
+                return Ok(inner.welcome(member));
             }
         }
         Err(StoreError::Conflict)
+    }
+
+    /// The number of this member.
+    pub fn me(&self) -> MemberId {
+        self.0.me
+    }
+
+    /// Writes the founder's own row, which stands before anybody else's, where nobody was admitted yet.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub async fn introduce(&self, node: MemberRow) -> Result<(), StoreError> {
+        self.0.introduce(&node).await
+    }
+
+    /// Changes whenever something else is known about members or invites.
+    pub fn mesh_changes(&self) -> watch::Receiver<u64> {
+        self.0.mesh.changes()
     }
 
     /// All members, by number.
@@ -156,11 +164,19 @@ impl Store {
         Err(StoreError::Conflict)
     }
 
-    /// Lets a member go for good. What it held is given to others first where they can be reached.
+    /// Lets a member go for good. Whatever it holds is cut off with it: a member that votes hands over first, by
+    /// [`MemberRow::draining`], unless the others are a quorum without it.
     ///
     /// # Errors
-    /// `NoSuchMember`; as [`Self::admit`].
+    /// `NoSuchMember`; `StillNeeded`; as [`Self::admit`].
     pub async fn remove_member(&self, member: MemberId) -> Result<(), StoreError> {
+        refresh(&self.0).await?;
+        let partitions = self.partitions_needing(member);
+        if partitions > 0 {
+            return Err(StoreError::StillNeeded { partitions });
+        }
+        // First of all what it joined with, which would let it in again under its number.
+        self.forget_redeemed(member).await?;
         for _ in 0..TRIES_MAX {
             let view = self.0.mesh.view();
             let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
@@ -177,6 +193,22 @@ impl Store {
             refresh(&self.0).await?;
         }
         Err(StoreError::Conflict)
+    }
+}
+
+impl Store {
+    /// How many partitions would have no quorum without a member.
+    fn partitions_needing(&self, member: MemberId) -> usize {
+        let registers = self.0.partitions.registers();
+        let is_needed = |partition: &u16| {
+            let configs = registers.configs(*partition);
+            let newest = configs.newest().and_then(|epoch| configs.get(epoch));
+            newest.is_some_and(|config| {
+                let mut others = config.members();
+                others.remove(&member) && !config.is_quorum(&others)
+            })
+        };
+        (0..=ROOT_PARTITION).filter(is_needed).count()
     }
 }
 
@@ -208,16 +240,54 @@ impl Inner {
         registers.wake_self();
     }
 
+    /// A number that nobody had before; `None` where somebody else took it at the same moment.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few members answer. The disk fails.
+    pub(super) async fn next_number(&self) -> Result<Option<MemberId>, StoreError> {
+        let taken = self.mesh.view().admitted.clone();
+        let member = MemberId(taken.value.max(FOUNDER.0).saturating_add(1));
+        // Counted before any row names it, so that no number is ever given twice.
+        let key = MeshKey::Admitted;
+        let counted = self
+            .mesh
+            .replace(&self.partitions, key, Some(&member.0), taken.version);
+        Ok(counted.await?.then_some(member))
+    }
+
+    /// Writes the row of a new member, and has everybody look; says whether none stood there.
+    ///
+    /// # Errors
+    /// As [`Self::next_number`].
+    pub(super) async fn seat(
+        self: &Arc<Self>,
+        member: MemberId,
+        node: &MemberRow,
+    ) -> Result<bool, StoreError> {
+        let key = MeshKey::Member(member);
+        let is_new = self.mesh.replace(&self.partitions, key, Some(node), 0).await?;
+        refresh(self).await?;
+        self.tell_of_change();
+        Ok(is_new)
+    }
+
+    /// What a member has to know that was just admitted.
+    pub(super) fn welcome(&self, member: MemberId) -> Welcome {
+        let root = self.partitions.registers().configs(ROOT_PARTITION);
+        Welcome { member, root }
+    }
+
     /// The founder's own row stands before anybody else's.
-    async fn introduce_itself(&self) -> Result<(), StoreError> {
-        if self.mesh.view().members.contains_key(&self.me) {
+    pub(super) async fn introduce_itself(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.introduce(&self.node).await
+    }
+
+    async fn introduce(self: &Arc<Self>, node: &MemberRow) -> Result<(), StoreError> {
+        let view = self.mesh.view();
+        // Once anybody was admitted, a founder without a row is one that was removed.
+        if self.me != FOUNDER || view.members.contains_key(&self.me) || view.admitted.version > 0 {
             return Ok(());
         }
-        let key = MeshKey::Member(self.me);
-        // If it stands already, that is as well.
-        self.mesh
-            .replace(&self.partitions, key, Some(&self.node), 0)
-            .await
-            .map(drop)
+        self.seat(self.me, node).await.map(drop)
     }
 }

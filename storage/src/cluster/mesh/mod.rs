@@ -7,10 +7,12 @@
 //! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
 //! | `members` | who takes part |
+//! | `invites` | who may join, once each |
 //! | `presence` | since when members are here or away |
 
 pub(crate) mod closings;
 pub(crate) mod feed;
+mod invites;
 mod members;
 mod presence;
 pub(crate) mod reshape;
@@ -18,7 +20,7 @@ pub(crate) mod reshape;
 mod tests;
 mod view;
 
-pub(crate) use members::first_config;
+pub(crate) use members::{FOUNDER, first_config};
 pub use members::{Membership, Welcome};
 pub(crate) use presence::Presences;
 #[cfg(any(test, feature = "simulation"))]

@@ -215,9 +215,14 @@ async fn commit(
 /// Commits what placement proposes, if that differs from what is wanted now.
 async fn propose(inner: &Arc<Inner>, view: &View) -> Result<bool, StoreError> {
     let now = Timestamp::now();
+    // The first assignment says what is already so: else whoever just joined would be taken for settled, and could stop
+    // everybody by going away.
+    let voters = newest(&inner.partitions.registers().configs(ROOT_PARTITION)).1;
+    let counts = |member: &MemberId| view.assignment.is_some() || voters.contains(member);
     let members: Vec<Member> = view
         .members
         .iter()
+        .filter(|(member, _)| counts(member))
         .map(|(member, row)| Member {
             node: Node {
                 member: *member,

@@ -15,8 +15,8 @@ use crate::cluster::ROOT_PARTITION;
 use crate::cluster::peers::{Class, PeerError, Peers};
 use crate::disk::fault::FaultMedium;
 use crate::model::{
-    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, KeyName, MemberId, MemberRow,
-    ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
+    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, InviteId, KeyName, MemberId,
+    MemberRow, ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
 };
 use crate::objects::{Claims, NewKey, NewObject, ObjectBody};
 use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
@@ -224,6 +224,140 @@ fn one_box_becomes_three_and_everybody_finds_everything() {
         put(&second, &bucket, "without", "anna").await.unwrap();
         let key = ObjectKey::parse(b"without").unwrap();
         assert_eq!(third.object(&bucket, &key, None).await.unwrap().info().size, 4);
+    })
+    .unwrap();
+}
+
+fn guest(key: u8) -> MemberRow {
+    MemberRow {
+        node: Bytes::from(vec![key; 32]),
+        ..node("ben")
+    }
+}
+
+fn later() -> Timestamp {
+    Timestamp::from_millis(Timestamp::now().as_millis() + 3_600_000)
+}
+
+#[test]
+fn an_invite_lets_one_node_in_and_the_same_one_again() {
+    simulation::run(3, async {
+        let first = founder(&Wire::default(), "anna").await;
+        let invite = InviteId::from_bytes([1; 32]);
+        first.create_invite(invite, Role::Trusted, later()).await.unwrap();
+        let welcome = first.redeem_invite(invite, guest(1)).await.unwrap();
+        assert_eq!(welcome.member, MemberId(2));
+        assert_eq!(first.redeem_invite(invite, guest(1)).await.unwrap(), welcome);
+        assert!(matches!(
+            first.redeem_invite(invite, guest(2)).await,
+            Err(StoreError::InviteUsed)
+        ));
+        let members: Vec<_> = first.members().into_iter().map(|(member, _)| member).collect();
+        assert_eq!(members, [MemberId(1), MemberId(2)]);
+        let redeemed = first.invites().remove(0).1.redeemed.unwrap();
+        assert_eq!((redeemed.member, redeemed.node), (MemberId(2), guest(1).node));
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_invite_that_was_revoked_has_expired_or_never_was_lets_nobody_in() {
+    simulation::run(4, async {
+        let first = founder(&Wire::default(), "anna").await;
+        let [revoked, expired, unknown] = [1, 2, 3].map(|seed| InviteId::from_bytes([seed; 32]));
+        first
+            .create_invite(revoked, Role::Trusted, later())
+            .await
+            .unwrap();
+        first
+            .create_invite(expired, Role::Trusted, Timestamp::now())
+            .await
+            .unwrap();
+        first.revoke_invite(revoked).await.unwrap();
+        assert!(matches!(
+            first.revoke_invite(revoked).await,
+            Err(StoreError::NoSuchInvite)
+        ));
+        for invite in [revoked, expired, unknown] {
+            assert!(first.redeem_invite(invite, guest(1)).await.is_err());
+        }
+        assert_eq!(first.members().len(), 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_removed_member_does_not_come_back_with_its_old_invite() {
+    simulation::run(5, async {
+        let first = founder(&Wire::default(), "anna").await;
+        let invite = InviteId::from_bytes([1; 32]);
+        first.create_invite(invite, Role::Trusted, later()).await.unwrap();
+        let welcome = first.redeem_invite(invite, guest(1)).await.unwrap();
+        first.remove_member(welcome.member).await.unwrap();
+        assert!(matches!(
+            first.redeem_invite(invite, guest(1)).await,
+            Err(StoreError::NoSuchInvite)
+        ));
+        assert_eq!(first.members().len(), 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn any_member_redeems_an_invite_that_another_made_and_two_at_once_let_one_in() {
+    simulation::run(6, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let second = join(&wire, &first, "ben").await;
+        let invite = InviteId::from_bytes([1; 32]);
+        first.create_invite(invite, Role::Trusted, later()).await.unwrap();
+        let (here, there) = futures_util::join!(
+            first.redeem_invite(invite, guest(1)),
+            second.redeem_invite(invite, guest(2))
+        );
+        assert_eq!(usize::from(here.is_ok()) + usize::from(there.is_ok()), 1);
+        assert_eq!(first.members().len(), 3);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_member_without_which_nothing_could_be_decided_is_not_let_go() {
+    simulation::run(7, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let second = join(&wire, &first, "ben").await;
+        for store in [&first, &second] {
+            let refused = store.remove_member(MemberId(1)).await;
+            assert!(
+                matches!(refused, Err(StoreError::StillNeeded { partitions: 257 })),
+                "{refused:?}"
+            );
+        }
+        second.remove_member(MemberId(2)).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(first.members().len(), 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_box_that_joins_and_goes_away_at_once_stops_nobody() {
+    simulation::run(8, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "zoe").await;
+        let key = owner(&first).await;
+        let second = join(&wire, &first, "ben").await;
+        sleep(Duration::from_secs(30)).await;
+        wire.0.lock().unwrap().away.insert(second.me());
+        sleep(Duration::from_secs(60)).await;
+        let bucket = create(&first, "photos", &key).await;
+        put(&first, &bucket, "alone", "again").await.unwrap();
+        // Once it has stayed for a while it votes, and the first box goes on without it all the same.
+        wire.0.lock().unwrap().away.clear();
+        settled(&[&first, &second], &[1, 2]).await;
+        wire.0.lock().unwrap().away.insert(second.me());
+        put(&first, &bucket, "alone", "once more").await.unwrap();
     })
     .unwrap();
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::watch;
 use tracing::error;
 
 use crate::StoreError;
 use crate::cluster::{HeardRow, Partitions};
 use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
-use crate::model::{MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp};
+use crate::model::{InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp};
 use crate::placement::Assignment;
 use crate::register::Configs;
 
@@ -28,6 +29,7 @@ pub(crate) struct View {
     pub(crate) members: BTreeMap<MemberId, Versioned<MemberRow>>,
     /// The highest number ever given to one.
     pub(crate) admitted: Versioned<u32>,
+    pub(crate) invites: BTreeMap<InviteId, Versioned<InviteRow>>,
     /// Partitions whose voters ever changed.
     pub(crate) voters: BTreeMap<u16, Versioned<Configs>>,
     pub(crate) assignment: Option<Versioned<Assignment>>,
@@ -37,6 +39,8 @@ pub(crate) struct View {
 #[derive(Default)]
 pub(crate) struct Mesh {
     view: RwLock<Arc<View>>,
+    /// Counts changes of the view.
+    changes: watch::Sender<u64>,
 }
 
 impl Mesh {
@@ -58,7 +62,15 @@ impl Mesh {
                 view.keep(key, &before);
             }
         }
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        if view != *before {
+            *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Changes whenever something else is known about the mesh.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Changes a row from the version it was seen in; says whether it was still that. Removes it where there is no body.
@@ -114,6 +126,10 @@ impl View {
                 let value = decode_row(&row.body)?;
                 self.admitted = Versioned { version, value };
             }
+            MeshKey::Invite(invite) => {
+                let value = decode_row(&row.body)?;
+                self.invites.insert(invite, Versioned { version, value });
+            }
             MeshKey::Closings | MeshKey::Policy => {}
         }
         Ok(())
@@ -131,6 +147,10 @@ impl View {
             }
             MeshKey::Assignment => self.assignment.clone_from(&before.assignment),
             MeshKey::Admitted => self.admitted = before.admitted.clone(),
+            MeshKey::Invite(invite) => {
+                let kept = before.invites.get(&invite);
+                self.invites.extend(kept.map(|kept| (invite, kept.clone())));
+            }
             MeshKey::Closings | MeshKey::Policy => {}
         }
     }

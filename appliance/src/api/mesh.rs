@@ -1,0 +1,225 @@
+//! What the admin API says and hears of the mesh: its boxes, how they are reached, and invites.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Schema, Secret};
+
+/// One box of the mesh and the home it stands in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Home {
+    /// What people call the place.
+    pub zone: String,
+    /// What people call the box.
+    pub name: String,
+    /// Its number in the mesh.
+    pub member: u32,
+    /// The node's id.
+    pub node: String,
+    /// Whether it is the node that answers.
+    pub here: bool,
+    /// Whether it serves.
+    pub online: bool,
+    /// Whether it hands over what it holds.
+    pub draining: bool,
+    /// Bytes in use; absent where the box does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<u64>,
+    /// Bytes it may use.
+    pub given_bytes: u64,
+    /// When all its blocks had been read and proven last; absent before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    /// Its version of Warren; absent where the box does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How it is reached; absent where it is not, and for the box that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PeerPath>,
+    /// Seconds since it was last connected; absent where it is, or never was since the node that answers started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_seconds: Option<u64>,
+}
+
+/// How a box is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerPath {
+    /// By which kind of way.
+    pub kind: PathKind,
+    /// The box that relays, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// What carries it: `QUIC` or `TCP`.
+    pub transport: String,
+    /// Seconds there and back, once measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_seconds: Option<f64>,
+}
+
+/// A kind of way between two boxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PathKind {
+    /// Inside one home.
+    Lan,
+    /// Across the internet, without help.
+    Direct,
+    /// Through another box.
+    Relayed,
+}
+
+/// All boxes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// Version of this document.
+    pub schema: Schema,
+    /// This one first, the others by number.
+    pub peers: Vec<Home>,
+}
+
+/// A box.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The box.
+    #[serde(flatten)]
+    pub peer: Home,
+}
+
+/// Asks to call a box by another name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenamePeer {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What it is to be called.
+    pub name: String,
+}
+
+/// Asks a box to hand over what it holds, or to keep it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainPeer {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Whether it is to hand over.
+    pub draining: bool,
+}
+
+/// A box has answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What people call it.
+    pub name: String,
+    /// Seconds between question and answer.
+    pub answer_seconds: f64,
+    /// How it was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PeerPath>,
+}
+
+/// What a new box is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Holds the keys of the mesh, votes, serves clients.
+    Trusted,
+    /// Stores what it cannot read.
+    Vault,
+    /// Votes on what it cannot read, stores no blocks.
+    Witness,
+}
+
+/// Asks for an invite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateInvite {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What it makes of whoever joins.
+    pub role: Role,
+    /// For how many seconds it works.
+    pub valid_seconds: u64,
+}
+
+/// An invite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Invite {
+    /// Names it.
+    pub id: String,
+    /// What it makes of whoever joins.
+    pub role: Role,
+    /// When it was made.
+    pub created: String,
+    /// From when on it works no more.
+    pub expires: String,
+    /// Whether it works.
+    pub state: InviteState,
+    /// The number of the box that joined with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<u32>,
+}
+
+/// Whether an invite works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InviteState {
+    /// It lets a box in.
+    Open,
+    /// It has let a box in.
+    Used,
+    /// It is too old.
+    Expired,
+}
+
+/// All invites.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InviteList {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The oldest first.
+    pub invites: Vec<Invite>,
+}
+
+/// An invite just made: the only document that holds its token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreatedInvite {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The invite.
+    #[serde(flatten)]
+    pub invite: Invite,
+    /// Whoever has it can join.
+    pub token: Secret,
+    /// The same in upper case, for a QR code.
+    pub qr: Secret,
+    /// Where the token says to knock, the best first.
+    pub addresses: Vec<String>,
+}
+
+/// How a box can be reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetReport {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The node's id.
+    pub node: String,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Where it is believed to be reachable from everywhere.
+    pub public: Vec<String>,
+    /// Boxes through which it is reachable, by name.
+    pub relays: Vec<String>,
+    /// What the router said: `forwards`, `not-found` or `not-on-internet`; absent before it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// Whether its router gives each conversation another port, which makes direct paths hard.
+    pub symmetric_nat: bool,
+    /// How the system spaces what is sent with TCP, e.g. `bbr`; absent where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub congestion_control: Option<String>,
+    /// What could be better and how, a sentence each.
+    pub advice: Vec<String>,
+}

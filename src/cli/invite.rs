@@ -1,0 +1,183 @@
+//! `warren invite`: lets another box join, once; lists and revokes invites.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use appliance::api::{CreateInvite, CreatedInvite, InviteList, InviteState, NetReport, Role, Schema};
+use clap::{Args, Subcommand, ValueEnum};
+use hyper::Method;
+use qrcodegen::{QrCode, QrCodeEcc};
+
+use super::failure::{Exit, Failure};
+use super::output::{Mark, Output, row};
+use super::status::lasted;
+use crate::admin_client::AdminClient;
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct InviteArgs {
+    #[command(subcommand)]
+    verb: Option<InviteVerb>,
+    /// For how long it works, e.g. 30m, 48h or 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
+    expires: Duration,
+    /// What it makes of the new box
+    #[arg(long, value_enum, default_value_t = RoleArg::Trusted)]
+    role: RoleArg,
+}
+
+#[derive(Subcommand)]
+enum InviteVerb {
+    /// List the invites that work, and those that did of late
+    Ls,
+    /// Take an invite back: nobody joins with it any more
+    Revoke {
+        /// The beginning of its id
+        id: String,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleArg {
+    /// Holds the keys of the mesh, votes, serves clients
+    Trusted,
+    /// Stores what it cannot read
+    Vault,
+    /// Votes on what it cannot read, stores no blocks
+    Witness,
+}
+
+pub(super) async fn run(args: InviteArgs, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+    match args.verb {
+        None => invite(&args, client, out).await?,
+        Some(InviteVerb::Ls) => list(&client.get(&["invites"]).await?, out)?,
+        Some(InviteVerb::Revoke { id }) => {
+            client.delete(&["invites", &id]).await?;
+            out.deleted("invite", &id)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn invite(args: &InviteArgs, client: &AdminClient, out: &Output) -> Result<(), Failure> {
+    let request = CreateInvite {
+        schema: Schema,
+        role: match args.role {
+            RoleArg::Trusted => Role::Trusted,
+            RoleArg::Vault => Role::Vault,
+            RoleArg::Witness => Role::Witness,
+        },
+        valid_seconds: args.expires.as_secs(),
+    };
+    let made: CreatedInvite = client.send(Method::POST, &["invites"], &request).await?;
+    if out.json {
+        return Ok(out.document(&made)?);
+    }
+    out.note(&format!(
+        "{} Invite {}   single use, expires {} (in {})",
+        out.mark(Mark::Good),
+        made.invite.id,
+        made.invite.expires,
+        lasted(args.expires.as_secs())
+    ));
+    out.note("→ On the other box:");
+    out.data(&format!("warren join {}", made.token.expose()))?;
+    if io::stdout().is_terminal()
+        && let Some(code) = drawn(made.qr.expose())
+    {
+        out.data(&code)?;
+    }
+    let net: NetReport = client.get(&["net"]).await?;
+    if net.public.is_empty() {
+        out.note(&format!(
+            "{} It works in this network, and wherever a member of the mesh can be reached: no address of this box is \
+             known to be open to the internet (warren net check)",
+            out.mark(Mark::Look)
+        ));
+    }
+    Ok(())
+}
+
+fn list(list: &InviteList, out: &Output) -> Result<(), Failure> {
+    if out.json {
+        return Ok(out.document(list)?);
+    }
+    let head = [row(["INVITE", "STATE", "EXPIRES", "BOX"])];
+    let rows = list.invites.iter().map(|invite| {
+        let state = match invite.state {
+            InviteState::Open => "open",
+            InviteState::Used => "used",
+            InviteState::Expired => "expired",
+        };
+        let member = invite.member.map(|member| member.to_string());
+        row([
+            &invite.id,
+            state,
+            &invite.expires,
+            member.as_deref().unwrap_or("–"),
+        ])
+    });
+    Ok(out.table(&head.into_iter().chain(rows).collect::<Vec<_>>())?)
+}
+
+/// A length of time as people write it.
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no length of time: write it like 30m, 48h or 7d");
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.checked_mul(seconds).filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Empty modules around a QR code, without which phones do not see it.
+const QUIET: i32 = 4;
+
+/// A QR code in half blocks, light on dark as terminals are; `None` where the text is too long for one.
+fn drawn(text: &str) -> Option<String> {
+    let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
+    let all = -QUIET..code.size() + QUIET;
+    let line = |y: i32| {
+        let cells = all
+            .clone()
+            .map(|x| match (code.get_module(x, y), code.get_module(x, y + 1)) {
+                (false, false) => '█',
+                (false, true) => '▀',
+                (true, false) => '▄',
+                (true, true) => ' ',
+            });
+        cells.chain(['\n']).collect::<String>()
+    };
+    Some(all.clone().step_by(2).map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_written_as_people_do() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("48h", 172_800), ("7d", 604_800)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "48", "h", "0h", "1.5h", "-1h", "99999999999999999d"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_square_and_has_quiet_around_it() {
+        let code = drawn("WRN1QQQQ").unwrap();
+        let width = code.lines().next().unwrap().chars().count();
+        assert_eq!(code.lines().count(), width.div_ceil(2));
+        assert!(code.lines().next().unwrap().chars().all(|cell| cell == '█'));
+        assert_eq!(drawn(&"x".repeat(10_000)), None);
+    }
+}

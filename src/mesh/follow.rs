@@ -1,0 +1,137 @@
+//! Has the connections follow the root rows: who is a member, and whether guests are expected.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::model::{InviteId, InviteRow, MemberId, Timestamp};
+use storage::{Peers, Store};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::wire::{Roster, Wire};
+
+/// Whoever used an invite may have lost the answer, and ask once more for so long, in milliseconds.
+const REPEATS_FOR_MS: u64 = 10 * 60 * 1000;
+
+/// How long between two attempts to say how much this box gives.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Follows until stopped, or until the node has ended.
+pub(super) async fn follow(wire: Arc<Wire>, store: Store, node: p2p::Node, stop: CancellationToken) {
+    let (mut rows, mut links) = (store.mesh_changes(), node.changes());
+    rows.mark_changed();
+    let mut here = BTreeSet::new();
+    loop {
+        if rows.has_changed().unwrap_or(false) {
+            rows.borrow_and_update();
+            obey(&wire, &store, &node);
+        }
+        links.borrow_and_update();
+        let others = wire.roster().others(store.me());
+        let connected: BTreeSet<MemberId> = wire.nearest(&others).into_iter().collect();
+        let newcomers: Vec<_> = connected.difference(&here).copied().collect();
+        here.clone_from(&connected);
+        if !newcomers.is_empty() {
+            info!(?newcomers, "members connected");
+            // Whatever changed while nobody was there.
+            let heard = store.hear_news();
+            if stop.run_until_cancelled(heard).await.is_none() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = rows.changed() => match changed {
+                // Seen above.
+                Ok(()) => rows.mark_changed(),
+                Err(_) => return,
+            },
+            changed = links.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Makes the members by the rows the members of the node, and opens to guests for as long as an invite is outstanding.
+fn obey(wire: &Wire, store: &Store, node: &p2p::Node) {
+    let members = store.members();
+    // A box that has just joined knows the others from whoever let it in, until it has heard the rows themselves.
+    if !members.is_empty() {
+        let roster = Roster::of(&members);
+        node.set_members(roster.nodes());
+        wire.set_roster(roster);
+    }
+    let window = window(&store.invites(), Timestamp::now());
+    debug!(
+        members = members.len(),
+        guests_for_s = window.as_secs(),
+        "rows followed"
+    );
+    node.expect_guests(window);
+}
+
+/// How long guests are to be expected: until the last invite that works expires.
+fn window(invites: &[(InviteId, InviteRow)], now: Timestamp) -> Duration {
+    let until = invites.iter().map(|(_, row)| match &row.redeemed {
+        None => row.expires.as_millis(),
+        Some(redeemed) => redeemed.at.as_millis().saturating_add(REPEATS_FOR_MS),
+    });
+    let last = until.max().unwrap_or_default();
+    Duration::from_millis(last.saturating_sub(now.as_millis()))
+}
+
+/// Has the rows say how much this box gives, as soon as they can be changed.
+pub(super) async fn tell_capacity(store: Store, capacity: u64, stop: CancellationToken) {
+    let me = store.me();
+    loop {
+        let own = store.members().into_iter().find(|(member, _)| *member == me);
+        let is_told = own.as_ref().is_some_and(|(_, row)| row.capacity == capacity);
+        if is_told {
+            return;
+        }
+        if own.is_some() {
+            let changed = store.change_member(me, |row| row.capacity = capacity);
+            match stop.run_until_cancelled(changed).await {
+                Some(Err(error)) => debug!(%error, "the others do not know yet how much this box gives"),
+                Some(Ok(())) => continue,
+                None => return,
+            }
+        }
+        if stop.run_until_cancelled(sleep(TELL_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::model::{Redeemed, Role};
+
+    use super::*;
+
+    #[test]
+    fn guests_are_expected_until_the_last_invite_expires() {
+        let invite = |seed, expires| {
+            let row = InviteRow {
+                role: Role::Trusted,
+                created: Timestamp::from_millis(0),
+                expires: Timestamp::from_millis(expires),
+                redeemed: None,
+            };
+            (InviteId::from_bytes([seed; 32]), row)
+        };
+        let now = Timestamp::from_millis(1000);
+        assert_eq!(window(&[], now), Duration::ZERO);
+        assert_eq!(window(&[invite(1, 500)], now), Duration::ZERO);
+        let both = [invite(1, 5000), invite(2, 3000)];
+        assert_eq!(window(&both, now), Duration::from_secs(4));
+        let mut used = invite(1, 86_400_000);
+        used.1.redeemed = Some(Redeemed {
+            node: bytes::Bytes::new(),
+            member: MemberId(2),
+            at: now,
+        });
+        assert_eq!(window(&[used], now), Duration::from_millis(REPEATS_FOR_MS));
+    }
+}

@@ -1,0 +1,160 @@
+//! The way to other members: calls them by the numbers that root rows give them, once the node is there to carry the calls.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use p2p::{CallError, NodeId};
+use storage::model::{MemberId, MemberRow};
+use storage::{Class, PeerError, Peers};
+
+/// How long an answer about rows may take. Well below the 25 s for which a store tries: of a holder that hangs, another
+/// has to take over in time.
+const METADATA_WAIT: Duration = Duration::from_secs(8);
+/// How long a block may take: the largest, over an uplink of 1 Mbit/s.
+const BLOCK_WAIT: Duration = Duration::from_secs(90);
+
+/// Which node is which member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Roster {
+    nodes: BTreeMap<MemberId, NodeId>,
+    members: HashMap<NodeId, MemberId>,
+}
+
+impl Roster {
+    /// By the rows of members. A node that joined anew is whoever it is by its last number, and nobody by an older one: it
+    /// does not remember what it promised then.
+    pub(super) fn of(rows: &[(MemberId, MemberRow)]) -> Self {
+        let node = |row: &MemberRow| NodeId::from_bytes(row.node.as_ref().try_into().ok()?).ok();
+        let mut rows: Vec<_> = rows
+            .iter()
+            .filter_map(|(member, row)| Some((*member, node(row)?)))
+            .collect();
+        rows.sort();
+        let members: HashMap<NodeId, MemberId> =
+            rows.into_iter().map(|(member, node)| (node, member)).collect();
+        Self {
+            nodes: members.iter().map(|(node, member)| (*member, *node)).collect(),
+            members,
+        }
+    }
+
+    pub(super) fn node(&self, member: MemberId) -> Option<NodeId> {
+        self.nodes.get(&member).copied()
+    }
+
+    pub(super) fn member(&self, node: &NodeId) -> Option<MemberId> {
+        self.members.get(node).copied()
+    }
+
+    /// Everybody but one.
+    pub(super) fn others(&self, me: MemberId) -> Vec<MemberId> {
+        let members = self.nodes.keys().copied();
+        members.filter(|member| *member != me).collect()
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.nodes.values().copied().collect()
+    }
+}
+
+/// The way to the others: there from the beginning, usable once a node is bound to it.
+#[derive(Default)]
+pub(crate) struct Wire {
+    roster: RwLock<Arc<Roster>>,
+    node: RwLock<Option<p2p::Node>>,
+}
+
+impl Wire {
+    pub(super) fn roster(&self) -> Arc<Roster> {
+        self.roster.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_roster(&self, roster: Roster) {
+        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
+    }
+
+    /// From now on calls are carried by this node.
+    pub(super) fn bind(&self, node: p2p::Node) {
+        *self.node.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
+    }
+
+    /// From now on nobody is there. Whoever holds the other end of the circle that a node and a store are is let go of.
+    pub(super) fn unbind(&self) {
+        *self.node.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What carries the calls; none before it is bound.
+    pub(super) fn node(&self) -> Option<p2p::Node> {
+        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Peers for Wire {
+    fn call(
+        &self,
+        to: MemberId,
+        class: Class,
+        request: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let line = self.node().zip(self.roster().node(to));
+        Box::pin(async move {
+            let (node, peer) = line.ok_or(PeerError::NotConnected(to))?;
+            let (class, wait) = match class {
+                Class::Metadata => (p2p::Class::Metadata, METADATA_WAIT),
+                Class::Block => (p2p::Class::Block, BLOCK_WAIT),
+            };
+            let answer = node.call(peer, class, request, wait).await;
+            answer.map_err(|error| match error {
+                CallError::NotConnected => PeerError::NotConnected(to),
+                CallError::NoAnswer => PeerError::NoAnswer(to),
+                other => PeerError::Refused(to, other.to_string()),
+            })
+        })
+    }
+
+    fn nearest(&self, of: &[MemberId]) -> Vec<MemberId> {
+        let (Some(node), roster) = (self.node(), self.roster()) else {
+            return Vec::new();
+        };
+        let nodes: Vec<NodeId> = of.iter().filter_map(|member| roster.node(*member)).collect();
+        let nearest = node.nearest(&nodes);
+        nearest.iter().filter_map(|node| roster.member(node)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn node(folder: &tempfile::TempDir, name: &str) -> NodeId {
+        let identity = p2p::Identity::load_or_create(&folder.path().join(name));
+        identity.unwrap().node_id()
+    }
+
+    #[test]
+    fn a_node_that_joined_anew_is_nobody_by_its_old_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let (anna, ben) = (node(&folder, "anna"), node(&folder, "ben"));
+        let roster = Roster::of(&[
+            sample(1, "box", anna.as_bytes()),
+            sample(2, "box", ben.as_bytes()),
+            sample(3, "box", ben.as_bytes()),
+            sample(4, "box", b"no key"),
+        ]);
+        assert_eq!(roster.member(&ben), Some(MemberId(3)));
+        assert_eq!((roster.node(MemberId(2)), roster.node(MemberId(4))), (None, None));
+        assert_eq!(roster.nodes(), [anna, ben]);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_there_before_a_node_is_bound() {
+        let wire = Wire::default();
+        let called = wire.call(MemberId(1), Class::Metadata, Bytes::new()).await;
+        assert_eq!(called, Err(PeerError::NotConnected(MemberId(1))));
+        assert!(wire.nearest(&[MemberId(1)]).is_empty());
+    }
+}

@@ -1,0 +1,250 @@
+//! What a new member is given by the one that admits it: the keys, its number, who votes, and who takes part.
+//!
+//! On the wire a gift is CBOR, `{version: 1, mesh, seat, secrets, recovery}`: the name of the mesh, the [`Seat`], the keys as
+//! in `mesh.keys`, and the bytes of `recovery.sealed`. It holds every secret of the mesh, so it only ever crosses a channel
+//! that is encrypted to somebody who proved to be invited.
+//!
+//! On disk `seat` (mode 0600) is CBOR, `{version: 1, welcome, members}`. It is written before the keys: a box that has keys
+//! and no seat would take itself for a founder.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::model::{MemberId, MemberRow};
+use crate::seal::{KeyringError, Secrets, cbor, recovery_file, write_file};
+use crate::{StoreError, Welcome};
+
+const VERSION: u32 = 1;
+const SEAT_FILE: &str = "seat";
+
+/// The place of a member in its mesh, as it was told when it was admitted: enough to find the others and hear the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Its number, and who voted in the root partition.
+    pub welcome: Welcome,
+    /// Who took part.
+    pub members: Vec<(MemberId, MemberRow)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SeatFile {
+    version: u32,
+    #[serde(flatten)]
+    seat: Seat,
+}
+
+/// What makes a box a member.
+#[derive(Serialize, Deserialize)]
+pub struct Gift {
+    version: u32,
+    /// What people call the mesh.
+    pub mesh: String,
+    /// The place of the new member.
+    pub seat: Seat,
+    secrets: Secrets,
+    #[serde(with = "serde_bytes")]
+    recovery: Vec<u8>,
+}
+
+impl fmt::Debug for Gift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gift")
+            .field("mesh", &self.mesh)
+            .field("seat", &self.seat)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Seat {
+    /// The place of the box with this state directory; none where it is a founder, or nothing yet.
+    ///
+    /// # Errors
+    /// The file is damaged, newer than this program, or the disk fails.
+    pub fn read(state: &Path) -> Result<Option<Self>, StoreError> {
+        let path = state.join(SEAT_FILE);
+        let damaged = |why: &str| StoreError::Damaged(format!("{}: {why}", path.display()));
+        match fs::read(&path) {
+            Ok(bytes) => match ciborium::from_reader::<SeatFile, _>(bytes.as_slice()) {
+                Ok(file) if file.version == VERSION => Ok(Some(file.seat)),
+                Ok(_) => Err(damaged("of another version of Warren")),
+                Err(error) => Err(damaged(&error.to_string())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(damaged(&error.to_string())),
+        }
+    }
+}
+
+impl Gift {
+    /// Packs what a new member needs, from the state directory of the member that admitted it.
+    ///
+    /// # Errors
+    /// The keys cannot be read.
+    pub fn pack(state: &Path, mesh: String, seat: Seat) -> Result<Self, StoreError> {
+        let read = Secrets::read(state).and_then(|secrets| Ok((secrets, recovery_file(state)?)));
+        let (secrets, recovery) = read.map_err(keys)?;
+        Ok(Self {
+            version: VERSION,
+            mesh,
+            seat,
+            secrets,
+            recovery,
+        })
+    }
+
+    /// As bytes for a wire.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(cbor(self))
+    }
+
+    /// Reads [`Self::encode`].
+    ///
+    /// # Errors
+    /// `Damaged`: not a gift that this version knows.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let gift: Self =
+            ciborium::from_reader(bytes).map_err(|error| StoreError::Damaged(format!("gift: {error}")))?;
+        if gift.version == VERSION {
+            Ok(gift)
+        } else {
+            Err(StoreError::Damaged("gift of another version of Warren".into()))
+        }
+    }
+
+    /// Whether a state directory has nothing yet that keeping a gift there would put at risk.
+    pub fn fits(state: &Path) -> bool {
+        // What cannot be asked for counts as being there.
+        let is_there = |name: &str| state.join(name).try_exists().unwrap_or(true);
+        !is_there("mesh.keys") && !is_there("rows")
+    }
+
+    /// Makes a box of an empty state directory; whole or not at all, it is a member then.
+    ///
+    /// # Errors
+    /// There are keys already, or the disk fails.
+    pub fn keep(&self, state: &Path) -> Result<(), StoreError> {
+        let file = SeatFile {
+            version: VERSION,
+            seat: self.seat.clone(),
+        };
+        write_file(&state.join(SEAT_FILE), &cbor(&file)).map_err(keys)?;
+        self.secrets.keep(state, &self.recovery).map_err(keys)
+    }
+}
+
+fn keys(error: KeyringError) -> StoreError {
+    StoreError::Keys(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::cluster::mesh::first_config;
+    use crate::model::{Role, Timestamp, Zone};
+    use crate::register::Configs;
+    use crate::seal::Keyring;
+
+    fn seat() -> Seat {
+        Seat {
+            welcome: Welcome {
+                member: MemberId(2),
+                root: Configs::first(first_config()),
+            },
+            members: vec![(MemberId(1), anna())],
+        }
+    }
+
+    fn anna() -> MemberRow {
+        MemberRow {
+            name: "anna".into(),
+            zone: Zone::home(),
+            role: Role::Trusted,
+            capacity: 5,
+            draining: false,
+            node: Bytes::from_static(&[7; 32]),
+            joined: Timestamp::from_millis(1),
+        }
+    }
+
+    fn given(from: &Path) -> Gift {
+        let gift = Gift::pack(from, "Maple family".into(), seat()).unwrap();
+        Gift::decode(&gift.encode()).unwrap()
+    }
+
+    #[test]
+    fn a_gift_makes_a_box_with_the_same_keys_and_the_same_phrase() {
+        let (giver, taker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ours, phrase) = Keyring::open(giver.path(), false, None).unwrap();
+        assert!(Gift::fits(taker.path()) && !Gift::fits(giver.path()));
+        given(giver.path()).keep(taker.path()).unwrap();
+        assert_eq!(Seat::read(taker.path()).unwrap(), Some(seat()));
+        let (theirs, shown) = Keyring::open(taker.path(), true, None).unwrap();
+        assert!(shown.is_none());
+        assert_eq!(theirs.dedup_key(), ours.dedup_key());
+        assert_eq!(*theirs.signing_seed(), *ours.signing_seed());
+        let keys = taker.path().join("mesh.keys");
+        assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_file(keys).unwrap();
+        let (recovered, _) = Keyring::open(taker.path(), true, Some(&phrase.unwrap())).unwrap();
+        assert_eq!(*recovered.signing_seed(), *ours.signing_seed());
+    }
+
+    #[test]
+    fn the_first_formats_of_gift_and_seat_stay_readable() {
+        let gift = Gift {
+            version: VERSION,
+            mesh: "Maple family".into(),
+            seat: seat(),
+            secrets: Secrets::sample(),
+            recovery: b"sealed".to_vec(),
+        };
+        let fixture = include_bytes!("../fixtures/gift-1.bin");
+        assert_eq!(gift.encode().as_slice(), fixture);
+        let state = tempfile::tempdir().unwrap();
+        Gift::decode(fixture).unwrap().keep(state.path()).unwrap();
+        let path = state.path().join(SEAT_FILE);
+        let fixture = include_bytes!("../fixtures/seat-1.bin");
+        assert_eq!(fs::read(&path).unwrap(), fixture);
+        fs::write(path, fixture).unwrap();
+        assert_eq!(Seat::read(state.path()).unwrap(), Some(seat()));
+    }
+
+    #[test]
+    fn keys_that_are_there_are_never_overwritten() {
+        let (giver, taker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Keyring::open(giver.path(), false, None).unwrap();
+        let (kept, _) = Keyring::open(taker.path(), false, None).unwrap();
+        assert!(given(giver.path()).keep(taker.path()).is_err());
+        let (still, _) = Keyring::open(taker.path(), true, None).unwrap();
+        assert_eq!(still.dedup_key(), kept.dedup_key());
+    }
+
+    #[test]
+    fn bytes_that_are_no_gift_are_refused_and_debug_output_shows_no_key() {
+        let giver = tempfile::tempdir().unwrap();
+        Keyring::open(giver.path(), false, None).unwrap();
+        let gift = given(giver.path());
+        assert!(!format!("{gift:?}").contains("secrets"));
+        let bytes = gift.encode();
+        for cut in 0..bytes.len() {
+            assert!(Gift::decode(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_seat_that_does_not_read_is_no_reason_to_found_a_mesh() {
+        let state = tempfile::tempdir().unwrap();
+        assert_eq!(Seat::read(state.path()).unwrap(), None);
+        fs::write(state.path().join("seat"), b"x").unwrap();
+        assert!(Seat::read(state.path()).is_err());
+    }
+}

@@ -1,0 +1,364 @@
+//! What several boxes that are one mesh promise.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::support::{Said, TestBox, mode};
+
+/// How long news may take to reach every connected box.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A running box and a client of it.
+struct Home {
+    place: TestBox,
+    client: Client,
+}
+
+/// The first box of a mesh, with the key of its owner.
+fn founder() -> Home {
+    let mut place = TestBox::new();
+    let ready = place.start(&["--show-secrets"]);
+    let printed: Value = serde_json::from_str(&place.printed()).unwrap();
+    let text = |key: &str| printed[key].as_str().unwrap().to_owned();
+    let client = Client::of(&ready, &text("access_key"), &text("secret_key"));
+    Home { place, client }
+}
+
+/// A box that joined through another, and runs.
+fn joined(through: &Home, name: &str) -> Home {
+    let mut place = TestBox::new();
+    place
+        .run(&["join", &invite(&through.place), "--name", name, "--zone", name])
+        .exits(0);
+    let ready = place.start(&[]);
+    let client = Client::of(&ready, &through.client.id, &through.client.secret);
+    Home { place, client }
+}
+
+fn invite(by: &TestBox) -> String {
+    let made = by.run(&["invite", "--json"]).exits(0).json();
+    made["token"].as_str().unwrap().to_owned()
+}
+
+/// Waits until it comes true.
+fn soon(what: &str, is_true: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_true() {
+        assert!(begin.elapsed() < SOON, "{what}: not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn reads(home: &Home, path: &str, body: &[u8]) {
+    let got = home.client.get(path);
+    let shown = String::from_utf8_lossy(&got.body);
+    let log = home.place.log();
+    assert_eq!(
+        (got.status, got.body == body),
+        (200, true),
+        "{path}: {shown} {log}"
+    );
+}
+
+fn online(home: &Home) -> usize {
+    let status = home.place.run(&["status", "--json"]).json();
+    let homes = status["homes"].as_array().unwrap();
+    homes.iter().filter(|home| home["online"] == true).count()
+}
+
+#[test]
+fn one_box_becomes_three_and_what_is_stored_at_one_is_read_at_all() {
+    let anna = founder();
+    anna.place.run(&["bucket", "create", "photos"]).exits(0);
+    assert_eq!(anna.client.put("/photos/before", b"from anna alone").status, 200);
+    let ben = joined(&anna, "ben");
+    soon("ben hears of the bucket", || {
+        ben.client.get("/photos/before").status == 200
+    });
+    reads(&ben, "/photos/before", b"from anna alone");
+    assert_eq!(ben.client.put("/photos/from-ben", &[7; 4096]).status, 200);
+    reads(&anna, "/photos/from-ben", &[7; 4096]);
+    let cleo = joined(&ben, "cleo");
+    for home in [&anna, &ben, &cleo] {
+        soon("all are online", || online(home) == 3);
+    }
+    assert_eq!(cleo.client.put("/photos/from-cleo", b"small").status, 200);
+    for home in [&anna, &ben, &cleo] {
+        reads(home, "/photos/before", b"from anna alone");
+        reads(home, "/photos/from-ben", &[7; 4096]);
+        reads(home, "/photos/from-cleo", b"small");
+    }
+    // What is made at any box holds at all of them.
+    ben.place.run(&["bucket", "create", "music"]).exits(0);
+    let made = cleo
+        .place
+        .run(&["key", "create", "phone", "--json"])
+        .exits(0)
+        .json();
+    soon("the key is known", || {
+        let keys = anna.place.run(&["key", "ls", "--json"]).json();
+        keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|key| key["id"] == made["id"])
+    });
+    soon("the bucket is known", || {
+        anna.place.run(&["bucket", "info", "music"]).exit == 0
+    });
+}
+
+#[test]
+fn boxes_that_restart_find_each_other_again() {
+    let anna = founder();
+    anna.place.run(&["bucket", "create", "photos"]).exits(0);
+    let mut ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    ben.place.stop();
+    soon("ben is away", || online(&anna) == 1);
+    let status = anna.place.run(&["status"]).exits(10);
+    assert!(status.stdout.contains("ben is away"), "{status:?}");
+    assert_eq!(anna.client.put("/photos/meanwhile", b"without ben").status, 200);
+    let ready = ben.place.start(&[]);
+    ben.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
+    soon("both are online", || online(&anna) == 2);
+    reads(&ben, "/photos/meanwhile", b"without ben");
+}
+
+#[test]
+fn an_invite_lets_one_box_in_and_says_clearly_that_it_lets_no_other_in() {
+    let anna = founder();
+    let token = invite(&anna.place);
+    let (ben, cleo) = (TestBox::new(), TestBox::new());
+    let said = ben.run(&["join", &token, "--name", "ben"]).exits(0);
+    assert!(
+        said.stdout.contains("Token valid") && said.stdout.contains("lan"),
+        "{said:?}"
+    );
+    assert!(!said.stdout.contains(&token) && !said.stderr.contains(&token));
+    let used = cleo.run(&["join", &token]).exits(4);
+    assert!(used.stderr.contains("ask for a new one"), "{used:?}");
+    assert!(!cleo.state().join("mesh.keys").exists());
+    // A box that failed to join joins with a better invite.
+    cleo.run(&["join", &invite(&anna.place), "--name", "ben"])
+        .exits(0);
+    let peers = anna.place.run(&["peer", "ls", "--json"]).exits(0).json();
+    let names: Vec<_> = peers["peers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|peer| peer["name"].clone())
+        .collect();
+    assert_eq!(names[1..], ["ben", "ben-2"]);
+    let invites = anna.place.run(&["invite", "ls", "--json"]).exits(0).json();
+    assert_eq!(
+        (&invites["invites"][0]["state"], &invites["invites"][0]["member"]),
+        (&"used".into(), &2.into())
+    );
+}
+
+#[test]
+fn revoked_expired_and_garbled_invites_are_refused_with_a_word_on_what_to_do() {
+    let anna = founder();
+    let refused = |token: &str, exit: i32, word: &str| -> Said {
+        let said = TestBox::new().run(&["join", token]).exits(exit);
+        assert!(said.stderr.contains(word), "{said:?}");
+        said
+    };
+    let made = anna.place.run(&["invite", "--json"]).exits(0).json();
+    let (revoked, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
+    // Another one keeps the door open, so that the answer is about this one.
+    let open = invite(&anna.place);
+    anna.place.run(&["invite", "revoke", id]).exits(0);
+    anna.place.run(&["invite", "revoke", id]).exits(5);
+    refused(revoked, 4, "ask for a new one");
+    let expired = anna
+        .place
+        .run(&["invite", "--expires", "1s", "--json"])
+        .exits(0)
+        .json();
+    std::thread::sleep(Duration::from_millis(1100));
+    refused(expired["token"].as_str().unwrap(), 4, "ask for a new one");
+    refused(&open[..open.len() - 3], 2, "copy the whole line again");
+    refused("hello", 2, "an invite begins with wrn1");
+    anna.place.run(&["invite", "--expires", "40d"]).exits(2);
+    anna.place.run(&["invite", "--role", "vault"]).exits(2);
+    // With no invite outstanding nobody is even heard.
+    for invite in anna.place.run(&["invite", "ls", "--json"]).json()["invites"]
+        .as_array()
+        .unwrap()
+    {
+        if invite["state"] == "open" {
+            anna.place
+                .run(&["invite", "revoke", invite["id"].as_str().unwrap()])
+                .exits(0);
+        }
+    }
+    refused(&open, 7, "ask for a new one");
+}
+
+#[test]
+fn a_box_that_holds_data_does_not_join() {
+    let (anna, mut ben) = (founder(), TestBox::new());
+    ben.start(&[]);
+    let token = invite(&anna.place);
+    let join = |ben: &TestBox| {
+        let said = ben.run(&["join", &token]).exits(6);
+        assert!(said.stderr.contains("holds a box already"), "{said:?}");
+    };
+    join(&ben);
+    ben.stop();
+    join(&ben);
+}
+
+#[test]
+fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
+    let anna = founder();
+    anna.place.run(&["bucket", "create", "photos"]).exits(0);
+    let ben = joined(&anna, "ben");
+    soon("both are online", || online(&ben) == 2);
+    for file in ["mesh.keys", "seat", "identity"] {
+        assert_eq!(mode(&ben.place.state().join(file)), 0o600, "{file}");
+    }
+    let needed = ben.place.run(&["peer", "remove", "1", "--yes"]).exits(6);
+    assert!(
+        needed.stderr.contains("still needed") && needed.stderr.contains("drain"),
+        "{needed:?}"
+    );
+    anna.place.run(&["peer", "remove", "ben"]).exits(2);
+    anna.place.run(&["peer", "remove", "ben", "--yes"]).exits(0);
+    anna.place.run(&["peer", "show", "ben"]).exits(5);
+    soon("ben is cut off", || online(&ben) == 1);
+    assert_eq!(ben.client.put("/photos/late", b"x").status, 503);
+    assert_eq!(anna.client.put("/photos/late", b"x").status, 200);
+    assert_eq!(online(&anna), 1);
+}
+
+#[test]
+fn boxes_are_shown_measured_renamed_and_leave() {
+    let anna = founder();
+    let ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    soon("ben answers", || {
+        anna.place.run(&["peer", "ping", "ben"]).exit == 0
+    });
+    let pong = anna.place.run(&["peer", "ping", "ben", "--json"]).exits(0).json();
+    assert!(pong["answer_seconds"].as_f64().unwrap() < 5.0);
+    anna.place.run(&["peer", "ping", "1"]).exits(2);
+    let renamed = ben
+        .place
+        .run(&["peer", "rename", "1", "anna", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(renamed["name"], "anna");
+    let status = ben.place.run(&["status"]).exits(0).stdout;
+    assert!(
+        status.contains("anna") && status.contains("ben (you)") && status.contains("lan"),
+        "{status}"
+    );
+    soon("the name is heard", || {
+        anna.place.run(&["peer", "show", "anna"]).exit == 0
+    });
+    let draining = anna
+        .place
+        .run(&["peer", "drain", "ben", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(draining["draining"], true);
+    anna.place.run(&["peer", "drain", "ben", "--undo"]).exits(0);
+    let net = anna.place.run(&["net", "check", "--json"]).exits(0).json();
+    assert!(net["listening"][0].as_str().unwrap().starts_with("127.0.0.1:"));
+    let refused = anna.place.run(&["leave", "--yes"]).exits(6);
+    assert!(refused.stderr.contains("hands over from now on"), "{refused:?}");
+    ben.place.run(&["leave", "--yes"]).exits(0);
+    soon("ben has left", || {
+        anna.place.run(&["peer", "show", "ben"]).exit == 5
+    });
+}
+
+/// The transcript that people are shown, by the very commands.
+#[test]
+fn five_minutes_make_two_homes_one_mesh() {
+    let (mut anna, mut ben) = (TestBox::new(), TestBox::new());
+    let init = [
+        "init",
+        "--name",
+        "Maple family",
+        "--zone",
+        "Anna's house",
+        "--give",
+        "5G",
+    ];
+    let made = anna.run(&init).exits(0);
+    for word in [
+        "Maple family",
+        "GB given of",
+        "sync",
+        "1 of 1",
+        "until a second home joins",
+    ] {
+        assert!(made.stdout.contains(word), "{word}: {made:?}");
+    }
+    assert!(made.stderr.contains("warren invite"), "{made:?}");
+    let ready = anna.start(&[]);
+    let invited = anna.run(&["invite", "--expires", "48h"]).exits(0);
+    let line = invited.stdout.trim();
+    assert!(
+        line.starts_with("warren join wrn1") && !line.contains('\n'),
+        "{invited:?}"
+    );
+    assert!(
+        invited.stderr.contains("single use") && invited.stderr.contains("2 d"),
+        "{invited:?}"
+    );
+
+    let token = line.strip_prefix("warren join ").unwrap();
+    let join = [
+        "join",
+        token,
+        "--zone",
+        "Ben's flat",
+        "--give",
+        "5G",
+        "--name",
+        "ben",
+    ];
+    let joined = ben.run(&join).exits(0);
+    for word in [
+        "Token valid: mesh \"Maple family\", signed by",
+        "Path to",
+        "lan ",
+        " ms",
+        "GB given",
+    ] {
+        assert!(joined.stdout.contains(word), "{word}: {joined:?}");
+    }
+    ben.start(&[]);
+    soon("both homes are online", || {
+        ben.run(&["status"])
+            .stdout
+            .contains("Maple family   OK, 2 of 2 homes online")
+    });
+    let status = ben.run(&["status"]).exits(0).stdout;
+    for word in ["ben (you)", "Ben's flat", "Anna's house", "online", " GB", "lan"] {
+        assert!(status.contains(word), "{word}: {status}");
+    }
+
+    // The first home's key opens the second home, and what one stores the other serves.
+    let secrets = std::fs::read_to_string(anna.state().join("first-start.txt")).unwrap();
+    let word = |name: &str| {
+        let line = secrets.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    let (id, secret) = (word("Access key"), word("Secret key"));
+    anna.run(&["bucket", "create", "photos"]).exits(0);
+    let client = Client::of(&ready, &id, &secret);
+    assert_eq!(client.put("/photos/cat.txt", b"a cat").status, 200);
+    let ready = ben.run(&["status", "--json"]).json();
+    let client = Client::of(&ready, &id, &secret);
+    soon("the cat is at ben's", || {
+        client.get("/photos/cat.txt").body == b"a cat"
+    });
+}
