@@ -23,4 +23,6 @@ pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;
+#[cfg(any(test, feature = "simulation"))]
+pub use store::WantedReference;
 pub use store::{FirstStart, Options, Store};
