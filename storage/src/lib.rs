@@ -25,4 +25,6 @@ pub use error::{Digest, StoreError};
 pub use gift::{Gift, Seat};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;
+#[cfg(any(test, feature = "simulation"))]
+pub use store::WantedReference;
 pub use store::{FirstStart, Options, Store};

@@ -13,10 +13,12 @@ use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
+#[cfg(any(test, feature = "simulation"))]
+use crate::cluster::Displaced;
 use crate::cluster::mesh::feed::{self, Feed};
 use crate::cluster::mesh::{FOUNDER, Membership, Mesh, Presences, first_config, reshape};
 use crate::cluster::peers::Peers;
-use crate::cluster::{Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
+use crate::cluster::{Around, Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
@@ -24,6 +26,8 @@ use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
 use crate::limits::Limits;
 use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
+#[cfg(any(test, feature = "simulation"))]
+use crate::model::{Bucket, ObjectKey};
 use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
@@ -94,7 +98,7 @@ pub(crate) struct Inner {
     /// What this member says of itself.
     pub(crate) node: MemberRow,
     pub(crate) peers: Arc<dyn Peers>,
-    pub(crate) mesh: Mesh,
+    pub(crate) mesh: Arc<Mesh>,
     pub(crate) feed: Feed,
     pub(crate) presences: Presences,
     pub(crate) disk: Disk,
@@ -211,9 +215,26 @@ impl Store {
         let mark = take_clean_mark(&disk, &partitions).await?;
         let heard = partitions.remembered()?;
         let directory = Directory::load(&heard, partitions.closings_known()?, &keyring)?;
-        let mesh = Mesh::default();
+        let mesh = Arc::new(Mesh::default());
         mesh.take(&heard);
         let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
+        let memory = Arc::new(Semaphore::new(memory_units));
+        let background = Background::default();
+        let releaser = Releaser::default();
+        let blocks = Blocks::new(Around {
+            me,
+            zone: node.zone.clone(),
+            disk: disk.clone(),
+            peers: peers.clone(),
+            mesh: mesh.clone(),
+            meshed: partitions.registers().meshed(),
+            news: partitions.registers().feed_bell(),
+            tasks: tasks.clone(),
+            releaser: releaser.clone(),
+            stop: background.stop.clone(),
+            memory: memory.clone(),
+            memory_units,
+        });
         let store = Self(Arc::new(Inner {
             me,
             node,
@@ -221,9 +242,9 @@ impl Store {
             mesh,
             feed: Feed::new(&heard),
             presences: Presences::default(),
-            blocks: Blocks::new(disk.clone()),
-            releaser: Releaser::default(),
-            memory: Arc::new(Semaphore::new(memory_units)),
+            blocks,
+            releaser,
+            memory,
             memory_units,
             hot: Hot::new(hot),
             loss: disk.status().rows.loss,
@@ -235,7 +256,7 @@ impl Store {
             scrub: Mutex::new(scrub::load(&partitions)),
             tasks,
             limits,
-            background: Background::default(),
+            background,
             disk,
             keyring,
             directory,
@@ -284,8 +305,11 @@ impl Store {
     ///
     /// # Errors
     /// The call does not read, or the disk fails.
-    pub async fn answer(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
-        self.0.partitions.answer(from, call).await
+    pub async fn answer(&self, from: MemberId, call: &Bytes) -> Result<Bytes, StoreError> {
+        match Blocks::is_about_blocks(call) {
+            true => self.0.blocks.answer(call).await,
+            false => self.0.partitions.answer(from, call).await,
+        }
     }
 
     /// The seed of the key that signs for the mesh: whoever has it lets others in.
@@ -318,6 +342,12 @@ impl Store {
         tasks.spawn(release.instrument(info_span!("release")));
         let (cooling, stopped) = (inner.clone(), stop.clone());
         tasks.spawn(async move { cooling.hot.cool(stopped).await }.instrument(info_span!("cool")));
+        let walk = inner.blocks.clone().run_walk(stop.clone());
+        tasks.spawn(walk.instrument(info_span!("walk")));
+        let wanted = inner.blocks.clone().run_wanted(stop.clone());
+        tasks.spawn(wanted.instrument(info_span!("hand on")));
+        let remove = inner.blocks.clone().run_release(stop.clone());
+        tasks.spawn(remove.instrument(info_span!("remove")));
         let last = mark.map(|mark| mark.collected);
         let collect = collect::run(Arc::downgrade(inner), last, stop.clone());
         tasks.spawn(collect.instrument(info_span!("collect")));
@@ -374,6 +404,18 @@ async fn open_keyring(
     opened.map_err(|error| StoreError::Keys(Box::new(error)))
 }
 
+/// A reference that a version makes, and who should hold it.
+#[cfg(any(test, feature = "simulation"))]
+#[derive(Clone, Debug)]
+pub struct WantedReference {
+    /// The block.
+    pub id: [u8; 32],
+    /// The name under which the version's write refers to it.
+    pub owner: [u8; 16],
+    /// Whom the assignment names.
+    pub holders: Vec<MemberId>,
+}
+
 /// What only simulations may ask of a store.
 #[cfg(any(test, feature = "simulation"))]
 impl Store {
@@ -393,9 +435,33 @@ impl Store {
         Ok(collected.released)
     }
 
-    /// Whether everything that lost its version has been freed.
+    /// Whether everything that lost its version has been freed, everywhere.
     pub fn is_settled(&self) -> bool {
-        self.0.releaser.is_settled()
+        self.0.releaser.is_settled() && self.0.blocks.is_released().unwrap_or(false)
+    }
+
+    /// The references of all versions of an object, each a block and an owner, and who should hold it.
+    ///
+    /// # Errors
+    /// As [`Store::object`].
+    pub async fn references(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+    ) -> Result<Vec<WantedReference>, StoreError> {
+        let entry = self.0.directory.entry(bucket.id)?;
+        let row = self.0.object_row(bucket, key).await?;
+        let mut references = Vec::new();
+        for version in row.into_iter().flat_map(|row| row.versions) {
+            for Displaced { owner, blocks } in self.0.blocks_of(&entry, key, version).await? {
+                references.extend(blocks.into_iter().map(|id| WantedReference {
+                    id: id.0,
+                    owner,
+                    holders: self.0.blocks.wanted_holders(&id),
+                }));
+            }
+        }
+        Ok(references)
     }
 
     /// The disk under it.

@@ -4,13 +4,15 @@ mod blocks;
 mod directory;
 mod hot;
 pub(crate) mod mesh;
+#[cfg(test)]
+pub(crate) mod neighbour_tests;
 mod partitions;
 pub(crate) mod peers;
 pub(crate) mod registers;
 mod releaser;
 mod unsettled;
 
-pub(crate) use blocks::{Blocks, Opened};
+pub(crate) use blocks::{Around, Blocks, Opened};
 pub(crate) use directory::{BucketEntry, Directory, access_key_row, new_bucket};
 pub(crate) use hot::{Hot, StepId, Weigh};
 pub(crate) use partitions::{HeardRow, Partitions, decode, summary_of};

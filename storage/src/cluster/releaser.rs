@@ -10,6 +10,9 @@ use tracing::warn;
 use super::Blocks;
 use crate::model::{BlockId, WriteId};
 
+/// Writes whose blocks are freed together.
+const RELEASED_AT_ONCE: usize = 64;
+
 /// The name under which a write refers to its blocks.
 pub(crate) type Owner = [u8; 16];
 
@@ -113,26 +116,29 @@ impl Releaser {
         self.state().pending.clone()
     }
 
-    /// Frees displaced blocks one write after another until stopped and the queue is empty.
+    /// Frees displaced blocks, some writes after others, until stopped and the queue is empty.
     pub(crate) async fn run(self, blocks: Blocks, stop: CancellationToken) {
         loop {
-            let next = self.state().ready.pop_front();
-            match next {
-                Some(Displaced {
-                    owner, blocks: ids, ..
-                }) => {
-                    if let Err(error) = blocks.release(owner, ids).await {
-                        warn!(%error, "blocks not freed; the next collection will");
-                        self.fail();
-                    }
+            let next = self.next();
+            if !next.is_empty() {
+                if let Err(error) = blocks.release(next).await {
+                    warn!(%error, "blocks not freed; the next collection will");
+                    self.fail();
                 }
-                None if stop.is_cancelled() => return,
-                None => {
-                    let added = self.0.added.notified();
-                    let _ = stop.run_until_cancelled(added).await;
-                }
+                continue;
             }
+            if stop.is_cancelled() {
+                return;
+            }
+            let added = self.0.added.notified();
+            let _ = stop.run_until_cancelled(added).await;
         }
+    }
+
+    fn next(&self) -> Vec<Displaced> {
+        let mut state = self.state();
+        let some = state.ready.len().min(RELEASED_AT_ONCE);
+        state.ready.drain(..some).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -394,6 +394,14 @@ impl Disk {
         self.0.blocks.release(owner, ids).await
     }
 
+    /// Whether a block is here and not known to be damaged. Blocks the thread for a lookup.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(crate) fn holds_block(&self, id: [u8; 32]) -> Result<bool, DiskError> {
+        self.0.blocks.holds(&id)
+    }
+
     /// Reads a range of a sealed block (clipped to its length), every byte proven. Blocks the thread: call it in
     /// [`Disk::run`].
     ///

@@ -13,6 +13,9 @@
 //! 0x02                                                  the store was closed in order
 //! 0x03                                                  how far scrubbing has come
 //! 0x05 row key of a root row                            what this node heard last of it
+//! 0x06 owner 16 │ block id 32                           a reference that not all who should hold it may have
+//! 0x07 owner 16 │ number u32, big-endian                references to be removed, and where still
+//! 0x08                                                  the assignment by which all blocks here were handed on
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
@@ -20,12 +23,15 @@
 //!
 //! Whatever belongs to one object key names it, so that all of it is found in one partition.
 
-use super::{AccessKeyId, BucketId, BucketName, ObjectKey, PartNumber, Partition, UploadId};
+use super::{AccessKeyId, BlockId, BucketId, BucketName, ObjectKey, PartNumber, Partition, UploadId};
 
 const ROOT: u8 = 0x01;
 const CLEAN: u8 = 0x02;
 const SCRUB: u8 = 0x03;
 const HEARD: u8 = 0x05;
+const WANTED: u8 = 0x06;
+const RELEASED: u8 = 0x07;
+const WALKED: u8 = 0x08;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -66,6 +72,48 @@ pub(crate) fn all_heard() -> (Vec<u8>, Vec<u8>) {
 /// The root row that was heard of.
 pub(crate) fn heard_of(row: &[u8]) -> Option<&[u8]> {
     row.strip_prefix(&[HEARD])
+}
+
+/// A reference that not all who should hold it may have.
+pub(crate) fn wanted(owner: &[u8; 16], id: &BlockId) -> Vec<u8> {
+    join(wanted_of(owner), &id.0)
+}
+
+/// All such references of an owner begin so.
+pub(crate) fn wanted_of(owner: &[u8; 16]) -> Vec<u8> {
+    join(vec![WANTED], owner)
+}
+
+/// Every such reference.
+pub(crate) fn all_wanted() -> (Vec<u8>, Vec<u8>) {
+    (vec![WANTED], vec![WANTED + 1])
+}
+
+/// The reference that is wanted.
+pub(crate) fn parse_wanted(row: &[u8]) -> Option<([u8; 16], BlockId)> {
+    let (owner, id) = row.strip_prefix(&[WANTED])?.split_first_chunk()?;
+    Some((*owner, BlockId(id.try_into().ok()?)))
+}
+
+/// References of an owner that are to be removed; the number tells rows of one owner apart.
+pub(crate) fn released(owner: &[u8; 16], number: u32) -> Vec<u8> {
+    join(join(vec![RELEASED], owner), &number.to_be_bytes())
+}
+
+/// All references that are to be removed.
+pub(crate) fn all_released() -> (Vec<u8>, Vec<u8>) {
+    (vec![RELEASED], vec![RELEASED + 1])
+}
+
+/// The owner whose references are to be removed.
+pub(crate) fn parse_released(row: &[u8]) -> Option<[u8; 16]> {
+    let (owner, number) = row.strip_prefix(&[RELEASED])?.split_first_chunk()?;
+    (number.len() == 4).then_some(*owner)
+}
+
+/// The assignment by which all blocks of this node were handed on.
+pub(crate) fn walked() -> Vec<u8> {
+    vec![WALKED]
 }
 
 /// A root row of a kind.

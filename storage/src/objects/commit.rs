@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cluster::mesh::feed::refresh;
-use crate::cluster::{BucketEntry, Displaced, Lease, Unsettled};
+use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
     BlockRef, Bucket, BucketId, Content, Extent, Manifest, ObjectKey, ObjectRow, OpId, SealedVersion,
@@ -65,7 +65,7 @@ impl Inner {
     }
 
     /// Reads the row of an object.
-    pub(super) async fn object_row(
+    pub(crate) async fn object_row(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
@@ -89,15 +89,22 @@ impl Inner {
             .map_err(|error| StoreError::Damaged(format!("details of {key:?}: {error}")))
     }
 
-    /// The manifest of a content that has one, fetched from its own blocks if it is long. Blocks the thread.
-    pub(crate) fn manifest(&self, content: &Content) -> Result<Manifest, StoreError> {
+    /// The manifest of a content that has one, fetched from its own blocks if it is long; `owner_of` says who refers to
+    /// what a write stored.
+    pub(crate) async fn manifest(
+        &self,
+        content: &Content,
+        owner_of: impl Fn(WriteId) -> Owner,
+    ) -> Result<Manifest, StoreError> {
         match content {
             Content::Inline(_) => Ok(Manifest::default()),
             Content::Blocks(manifest) => Ok(manifest.clone()),
             Content::Long { manifest } => {
+                let owner = owner_of(manifest.write);
                 let mut text = Vec::new();
                 for block in &manifest.blocks {
-                    for piece in self.blocks.fetch(block, 0..block.bytes as usize, None)?.pieces {
+                    let whole = 0..block.bytes as usize;
+                    for piece in self.blocks.fetch(owner, block, whole, None).await?.pieces {
                         text.extend_from_slice(&piece);
                     }
                 }
@@ -107,18 +114,21 @@ impl Inner {
         }
     }
 
-    /// The blocks of a version by the write that stored them. Blocks the thread.
-    pub(crate) fn blocks_of(
-        &self,
-        entry: &BucketEntry,
+    /// The blocks of a version by the write that stored them.
+    pub(crate) async fn blocks_of(
+        self: &Arc<Self>,
+        entry: &Arc<BucketEntry>,
         key: &ObjectKey,
-        version: &SealedVersion,
+        version: SealedVersion,
     ) -> Result<Vec<Displaced>, StoreError> {
         if version.extents.is_empty() {
             return Ok(Vec::new());
         }
-        let content = self.details(entry, key, version)?.content;
-        let mut extents = self.manifest(&content)?.extents;
+        let (inner, opening, named) = (self.clone(), entry.clone(), key.clone());
+        let open = move || inner.details(&opening, &named, &version);
+        let content = self.disk.run(open).await??.content;
+        let owner = |write| owner_of(&self.keyring, entry.bucket.id, key, write);
+        let mut extents = self.manifest(&content, owner).await?.extents;
         if let Content::Long { manifest } = content {
             extents.push(manifest);
         }
@@ -317,13 +327,7 @@ impl Store {
     /// Frees the blocks of what no row refers to any more.
     async fn displace(&self, entry: &Arc<BucketEntry>, key: &ObjectKey, unneeded: Unneeded) {
         for version in unneeded.versions {
-            let (inner, entry, key) = (self.0.clone(), entry.clone(), key.clone());
-            let blocks = self
-                .0
-                .disk
-                .run(move || inner.blocks_of(&entry, &key, &version))
-                .await;
-            match blocks.map_err(StoreError::from).flatten() {
+            match self.0.blocks_of(entry, key, version).await {
                 Ok(blocks) => self.0.releaser.displace(blocks),
                 Err(error) => {
                     tracing::warn!(%error, "blocks of an old version not freed; the next collection will")

@@ -48,10 +48,19 @@ pub(crate) struct OpenedVersion {
     info: ObjectInfo,
     pub(super) content: Content,
     write: WriteId,
-    /// Who refers to its blocks.
-    owners: Vec<Owner>,
+    /// Who refers to its blocks, by the write that stored them.
+    owners: Vec<(WriteId, Owner)>,
     /// The row it stands in: an index that lies must not pass one object off as another.
     row: Vec<u8>,
+}
+
+impl OpenedVersion {
+    /// Who refers to the blocks that a write stored.
+    pub(super) fn owner(&self, write: WriteId) -> Owner {
+        let known = self.owners.iter().find(|(known, _)| *known == write);
+        // A row names the writes of all its blocks; nobody else is called by zeros.
+        known.map_or([0; 16], |(_, owner)| *owner)
+    }
 }
 
 impl Weigh for Arc<OpenedVersion> {
@@ -110,13 +119,8 @@ impl OpenedContent {
     /// Where the content is; fetched once when it is long.
     pub(super) async fn manifest(self: &Arc<Self>) -> Result<Arc<Manifest>, StoreError> {
         let fetch = async || {
-            let this = self.clone();
-            let manifest = self
-                .store
-                .0
-                .disk
-                .run(move || this.store.0.manifest(&this.version.content))
-                .await??;
+            let owner = |write| self.version.owner(write);
+            let manifest = self.store.0.manifest(&self.version.content, owner).await?;
             Ok(Arc::new(manifest))
         };
         self.manifest.get_or_try_init(fetch).await.cloned()
@@ -145,7 +149,10 @@ impl Store {
                     Arc::new(self.open_version(&entry, key, row, version)?)
                 }
             };
-            let pins = self.0.releaser.pin(opened.owners.clone());
+            let pins = self
+                .0
+                .releaser
+                .pin(opened.owners.iter().map(|(_, owner)| *owner).collect());
             // Blocks may have been freed between reading the row and pinning them: only if the version is still there
             // did the pin come in time.
             if !opened.owners.is_empty() && !self.still_there(&row_key, opened.write).await? {
@@ -243,7 +250,7 @@ impl Store {
         let owners = chosen
             .extents
             .iter()
-            .map(|write| owner_of(&self.0.keyring, entry.bucket.id, key, *write));
+            .map(|write| (*write, owner_of(&self.0.keyring, entry.bucket.id, key, *write)));
         Ok(OpenedVersion {
             info,
             content,

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::get::{OpenedContent, OpenedVersion};
 use crate::StoreError;
 use crate::cluster::{Opened, StepId};
-use crate::model::{BlockRef, Content, Extent, Manifest};
+use crate::model::{BlockRef, Content, Extent, Manifest, WriteId};
 use crate::seal::BlockOpener;
 
 /// Content read and opened in one go: a reader holds at most two of these.
@@ -172,7 +172,7 @@ impl Steps {
         object: &Arc<OpenedContent>,
         last: Option<(BlockRef, Arc<BlockOpener>)>,
     ) -> Result<Option<Ahead>, StoreError> {
-        let Some((block, range)) = self.next()? else {
+        let Some((write, block, range)) = self.next()? else {
             return Ok(None);
         };
         let whole = whole_step(&block, range.start);
@@ -191,19 +191,16 @@ impl Steps {
             .map(|(_, opener)| opener);
         let reading = object.clone();
         Ok(Some(Ahead::Reading(object.store.0.tasks.spawn(async move {
-            let fetching = reading.store.0.clone();
-            let step = move || {
-                let opened = fetching.blocks.fetch(&block, range.clone(), opener)?;
-                if range == whole {
-                    fetching.hot.keep_step(id, opened.pieces.clone());
-                }
-                Ok(Step { opened, block })
-            };
-            reading.store.0.disk.run(step).await?
+            let (inner, owner) = (&reading.store.0, reading.version.owner(write));
+            let opened = inner.blocks.fetch(owner, &block, range.clone(), opener).await?;
+            if range == whole {
+                inner.hot.keep_step(id, opened.pieces.clone());
+            }
+            Ok(Step { opened, block })
         }))))
     }
 
-    fn next(&mut self) -> Result<Option<(BlockRef, Range<usize>)>, StoreError> {
+    fn next(&mut self) -> Result<Option<(WriteId, BlockRef, Range<usize>)>, StoreError> {
         if self.range.is_empty() {
             return Ok(None);
         }
@@ -225,7 +222,7 @@ impl Steps {
             // A step never crosses a multiple of its size, so that no piece is opened twice.
             let to = whole_step(block, from).end.min(wanted);
             self.range.start = self.block_start + to as u64;
-            return Ok(Some((block.clone(), from..to)));
+            return Ok(Some((extent.write, block.clone(), from..to)));
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::StoreError;
-use crate::cluster::summary_of;
+use crate::cluster::{Displaced, summary_of};
 use crate::disk::{DiskError, HeldReference, RowScan, ScannedRow};
 use crate::model::command::{Action, Command, ObjectCommand, Rest, Submission};
 use crate::model::{
@@ -84,8 +84,8 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
         return Ok(Collected::default());
     }
-    if !inner.partitions.decides_alone() {
-        // Rows that name blocks of this disk stand on others as well.
+    if !inner.partitions.decides_alone() || inner.is_meshed() {
+        // Rows that name blocks of this disk stand on others as well, or writes under way at others are about to name them.
         return Ok(Collected::default());
     }
     let uploads = forget_ended(inner).await?;
@@ -250,7 +250,8 @@ async fn sweep(
                 && !spared.has(&reference)
                 && !inner.releaser.is_pinned(&owner)
             {
-                inner.blocks.release(owner, vec![BlockId(reference.id)]).await?;
+                let blocks = vec![BlockId(reference.id)];
+                inner.blocks.release(vec![Displaced { owner, blocks }]).await?;
                 released += 1;
             }
         }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::StoreError;
 use crate::cluster::Partitions;
 use crate::disk::{ScrubPosition, Scrubbed};
-use crate::model::{Timestamp, row_key};
+use crate::model::{BlockId, Timestamp, row_key};
 use crate::store::Inner;
 
 /// Bytes verified at once.
@@ -136,6 +136,9 @@ async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
     let rest = match verified.flatten() {
         Ok(scrubbed) => {
             report(&scrubbed);
+            for block in &scrubbed.damaged {
+                inner.blocks.mend(BlockId(*block)).await;
+            }
             status.add(&scrubbed, Timestamp::now());
             if let ScrubStatus {
                 began: None,

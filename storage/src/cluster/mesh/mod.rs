@@ -25,4 +25,4 @@ pub use members::{Membership, Welcome};
 pub(crate) use presence::Presences;
 #[cfg(any(test, feature = "simulation"))]
 pub use reshape::Voters;
-pub(crate) use view::Mesh;
+pub(crate) use view::{Mesh, View};

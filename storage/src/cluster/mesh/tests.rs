@@ -2,199 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::*;
-use crate::cluster::ROOT_PARTITION;
-use crate::cluster::peers::{Class, PeerError, Peers};
-use crate::disk::fault::FaultMedium;
-use crate::model::{
-    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, InviteId, KeyName, MemberId,
-    MemberRow, ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
-};
-use crate::objects::{Claims, NewKey, NewObject, ObjectBody};
-use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
-use crate::{Store, StoreError};
-
-/// Stores that call each other within one world.
-#[derive(Clone, Default)]
-struct Wire(Arc<Mutex<Ends>>);
-
-#[derive(Default)]
-struct Ends {
-    stores: BTreeMap<MemberId, Store>,
-    away: BTreeSet<MemberId>,
-}
-
-struct Line {
-    me: MemberId,
-    wire: Wire,
-}
-
-impl Line {
-    fn reach(&self, to: MemberId) -> Option<Store> {
-        let ends = self.wire.0.lock().unwrap();
-        let cut = ends.away.contains(&self.me) || ends.away.contains(&to);
-        ends.stores.get(&to).filter(|_| !cut).cloned()
-    }
-}
-
-impl Peers for Line {
-    fn call(&self, to: MemberId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let line = Self {
-            me: self.me,
-            wire: self.wire.clone(),
-        };
-        Box::pin(async move {
-            simulation::pause().await;
-            let Some(store) = line.reach(to) else {
-                sleep(Duration::from_millis(200)).await;
-                return Err(PeerError::NoAnswer(to));
-            };
-            let answer = store.answer(line.me, &request).await;
-            simulation::pause().await;
-            match answer {
-                Ok(answer) if line.reach(to).is_some() => Ok(answer),
-                _ => Err(PeerError::NoAnswer(to)),
-            }
-        })
-    }
-
-    fn nearest(&self, of: &[MemberId]) -> Vec<MemberId> {
-        of.iter()
-            .copied()
-            .filter(|member| self.reach(*member).is_some())
-            .collect()
-    }
-}
-
-fn node(zone: &str) -> MemberRow {
-    MemberRow {
-        name: zone.into(),
-        zone: Zone::parse(zone).unwrap(),
-        role: Role::Trusted,
-        capacity: 1 << 30,
-        draining: false,
-        node: Bytes::new(),
-        joined: Timestamp::now(),
-    }
-}
-
-async fn open(wire: &Wire, membership: impl FnOnce(Arc<dyn Peers>) -> Membership, me: MemberId) -> Store {
-    let peers = Arc::new(Line {
-        me,
-        wire: wire.clone(),
-    });
-    let store = Store::open_simulated(SimulatedOptions {
-        medium: FaultMedium::new(u64::from(me.0)).mount(),
-        layout: SimulatedLayout {
-            row_segment_bytes: 64 << 10,
-            block_segment_bytes: 64 << 10,
-            accept_loss: false,
-        },
-        keys: 7,
-        inline_bytes: 512,
-        block_bytes: 1024,
-        manifest_bytes: 1000,
-        part_bytes_min: 100,
-        membership: membership(peers),
-        hot: 0,
-    });
-    let store = store.await.unwrap();
-    wire.0.lock().unwrap().stores.insert(me, store.clone());
-    store
-}
-
-async fn founder(wire: &Wire, zone: &str) -> Store {
-    open(wire, |peers| Membership::founder(node(zone), peers), MemberId(1)).await
-}
-
-async fn join(wire: &Wire, through: &Store, zone: &str) -> Store {
-    let welcome = through.admit(node(zone)).await.unwrap();
-    let me = welcome.member;
-    open(wire, |peers| Membership::admitted(welcome, node(zone), peers), me).await
-}
-
-async fn owner(store: &Store) -> AccessKeyId {
-    let id = AccessKeyId::parse("SIMULATED").unwrap();
-    let new = NewKey {
-        name: KeyName::parse("owner").unwrap(),
-        create_buckets: true,
-        import: Some((id.clone(), SecretKey::parse("simulated-secret").unwrap())),
-    };
-    store.create_key(new).await.unwrap();
-    id
-}
-
-async fn create(store: &Store, name: &str, owner: &AccessKeyId) -> Arc<Bucket> {
-    let name = BucketName::parse(name).unwrap();
-    store
-        .create_bucket(&name, owner, BucketSettings::default())
-        .await
-        .unwrap()
-}
-
-async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -> Result<(), StoreError> {
-    let new = NewObject {
-        headers: ObjectHeaders::default(),
-        class: StorageClass::Standard,
-        condition: WriteCondition::None,
-    };
-    let body = Text(Some(Bytes::copy_from_slice(text.as_bytes())));
-    let key = ObjectKey::parse(key.as_bytes()).unwrap();
-    store.put_object(bucket, &key, new, body).await.map(drop)
-}
-
-/// A body in one piece.
-struct Text(Option<Bytes>);
-
-impl ObjectBody for Text {
-    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
-        self.0.take().map(Ok)
-    }
-
-    fn size_hint(&self) -> Option<u64> {
-        None
-    }
-
-    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
-        None
-    }
-
-    fn claims_sha256(&self) -> bool {
-        false
-    }
-
-    fn claims(&self) -> Claims {
-        Claims::default()
-    }
-}
-
-/// Waits until every partition has voters as wanted, and nobody has to do anything for that any more.
-async fn settled(stores: &[&Store], voters: &[u32]) {
-    let voters: BTreeSet<MemberId> = voters.iter().map(|member| MemberId(*member)).collect();
-    for _ in 0..2000 {
-        let there = |store: &&Store| {
-            (0..=ROOT_PARTITION).all(|partition| {
-                let registers = store.0.partitions.registers();
-                let configs = registers.configs(partition);
-                let config = configs.get(registers.epoch(partition)).cloned();
-                config.is_some_and(|config| config.new.is_none() && config.members() == voters)
-            })
-        };
-        if stores.iter().all(there) {
-            return;
-        }
-        sleep(Duration::from_secs(1)).await;
-    }
-    panic!("not settled");
-}
+use crate::cluster::neighbour_tests::{Wire, create, founder, join, node, object_key, owner, put, settled};
+use crate::model::{InviteId, MemberId, MemberRow, Role, Timestamp};
+use crate::{StoreError, simulation};
 
 #[test]
 fn one_box_becomes_three_and_everybody_finds_everything() {
@@ -214,15 +29,14 @@ fn one_box_becomes_three_and_everybody_finds_everything() {
         put(&third, &bucket, "after", "there as well").await.unwrap();
         for store in [&first, &second, &third] {
             for (key, size) in [("before", 5), ("after", 13)] {
-                let key = ObjectKey::parse(key.as_bytes()).unwrap();
-                let object = store.object(&bucket, &key, None).await.unwrap();
+                let object = store.object(&bucket, &object_key(key), None).await.unwrap();
                 assert_eq!(object.info().size, size);
             }
         }
         // Any one of them may go.
-        wire.0.lock().unwrap().away.insert(MemberId(1));
+        wire.cut(MemberId(1));
         put(&second, &bucket, "without", "anna").await.unwrap();
-        let key = ObjectKey::parse(b"without").unwrap();
+        let key = object_key("without");
         assert_eq!(third.object(&bucket, &key, None).await.unwrap().info().size, 4);
     })
     .unwrap();
@@ -349,14 +163,14 @@ fn a_box_that_joins_and_goes_away_at_once_stops_nobody() {
         let key = owner(&first).await;
         let second = join(&wire, &first, "ben").await;
         sleep(Duration::from_secs(30)).await;
-        wire.0.lock().unwrap().away.insert(second.me());
+        wire.cut(second.me());
         sleep(Duration::from_secs(60)).await;
         let bucket = create(&first, "photos", &key).await;
         put(&first, &bucket, "alone", "again").await.unwrap();
         // Once it has stayed for a while it votes, and the first box goes on without it all the same.
-        wire.0.lock().unwrap().away.clear();
+        wire.mend(second.me());
         settled(&[&first, &second], &[1, 2]).await;
-        wire.0.lock().unwrap().away.insert(second.me());
+        wire.cut(second.me());
         put(&first, &bucket, "alone", "once more").await.unwrap();
     })
     .unwrap();
@@ -410,7 +224,7 @@ fn a_bucket_is_deleted_here_or_written_to_elsewhere_and_never_both() {
             match (&gone, &put) {
                 (Ok(()), Err(StoreError::NoSuchBucket)) => {}
                 (Err(StoreError::BucketNotEmpty), Ok(())) => {
-                    let key = ObjectKey::parse(b"late").unwrap();
+                    let key = object_key("late");
                     assert_eq!(first.object(&bucket, &key, None).await.unwrap().info().size, 5);
                 }
                 other => panic!("{other:?}"),

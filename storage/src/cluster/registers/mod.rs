@@ -150,6 +150,11 @@ impl<M: Machine> Registers<M> {
         self.0.meshed.load(Ordering::Relaxed)
     }
 
+    /// What [`Self::is_meshed`] says from now on.
+    pub(crate) fn meshed(&self) -> Arc<AtomicBool> {
+        self.0.meshed.clone()
+    }
+
     /// Notes whether there is anybody else. Before somebody else may submit operations, it must be.
     pub(crate) fn note_meshed(&self, is_meshed: bool) {
         self.0.meshed.store(is_meshed, Ordering::Relaxed);

@@ -189,6 +189,21 @@ impl Blocks {
         result
     }
 
+    /// Whether a directory has a block that is not known to be damaged. Blocks the thread for a lookup.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(crate) fn holds(&self, id: &Id) -> Result<bool, DiskError> {
+        for directory in &self.0.directories {
+            let index = &directory.shared.index;
+            let entry = index.block(id)?;
+            if entry.is_some_and(|entry| entry.place.is_some()) && !index.is_damaged(id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Reads a range of a sealed block, clipped to its length, every byte proven. Blocks the thread.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ use crate::simulate::store::{Client, Noted, Outcome, Plan, check, owner};
 const FIRST: MemberId = MemberId(1);
 /// How long a mesh may take, with nothing going wrong any more, until everybody agrees who votes.
 const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+/// How long it may take, from then on, until every block is where it is wanted.
+const IN_PLACE_WITHIN: Duration = Duration::from_secs(600);
 /// How long any call may take that is made while nothing goes wrong.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 /// Moments between two misfortunes, in milliseconds.
@@ -114,6 +116,7 @@ impl World {
             self.era(&owner).await?;
         }
         self.heal().await?;
+        self.blocks_are_in_place(&owner).await?;
         for member in self.everybody() {
             let client = self.client(member, &owner)?;
             let checked = timeout(ANSWERS_WITHIN * 4, check::everything_is_read(&client)).await;
@@ -214,6 +217,23 @@ impl World {
         }
         // Gateways try for less than this.
         sleep(Duration::from_secs(60)).await;
+        Ok(())
+    }
+
+    /// Before long every block is with everybody who should hold it.
+    async fn blocks_are_in_place(&mut self, owner: &AccessKeyId) -> Result<(), String> {
+        let client = self.client(FIRST, owner)?;
+        let stores = self.seats.iter();
+        let stores: BTreeMap<MemberId, Store> = stores
+            .filter_map(|(member, seat)| Some((*member, seat.store.clone()?)))
+            .collect();
+        let began = Instant::now();
+        while let Some(astray) = check::astray(&client, &stores).await? {
+            if began.elapsed() > IN_PLACE_WITHIN {
+                return Err(astray);
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
         Ok(())
     }
 

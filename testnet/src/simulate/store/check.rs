@@ -1,9 +1,9 @@
 //! What must be true of a simulated store when nobody else uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use storage::model::WriteCondition;
+use storage::model::{MemberId, WriteCondition};
 use storage::{DeleteTarget, Store, StoreError};
 use tokio::time::sleep;
 
@@ -31,6 +31,36 @@ pub(crate) async fn everything_is_read(client: &Client) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Every block of every object is held by whoever should, as one box sees it; names one that is not.
+pub(crate) async fn astray(
+    client: &Client,
+    stores: &BTreeMap<MemberId, Store>,
+) -> Result<Option<String>, String> {
+    let failed = |error: StoreError| error.to_string();
+    let mut held = BTreeSet::new();
+    for (member, store) in stores {
+        let references = store.disk().references(None, usize::MAX);
+        let references = references.map_err(|error| error.to_string())?;
+        held.extend(references.into_iter().map(|held| (*member, held.id, held.owner)));
+    }
+    for bucket in client.store.buckets() {
+        for number in 0..client.keys {
+            let key = object_key(&key_of(&bucket, number));
+            let references = match client.store.references(&bucket, &key).await {
+                Err(StoreError::Unavailable) => return Ok(Some(format!("{key:?} cannot be asked about"))),
+                references => references.map_err(failed)?,
+            };
+            for wanted in references {
+                let lacks = |member: &&MemberId| !held.contains(&(**member, wanted.id, wanted.owner));
+                if let Some(member) = wanted.holders.iter().find(lacks) {
+                    return Ok(Some(format!("{member:?} lacks a block of {key:?}: {wanted:?}")));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Nothing that was acknowledged is lost, and no block is known to be damaged.

@@ -22,8 +22,6 @@ use super::plan::Plan;
 
 /// Names of the buckets that clients use.
 const BUCKETS: usize = 2;
-/// Bytes of content where all of it is to stand in rows, times six at most.
-const ROW_BYTES: usize = 600;
 /// The longest a client waits before it gives a call up.
 const PATIENCE_MILLIS: usize = 60;
 /// The longest a client rests between two calls.
@@ -103,12 +101,7 @@ impl Client {
         let Ok(bucket) = known else {
             return self.create_bucket(&name).await;
         };
-        let dice = match self.plan.only_rows {
-            // Uploads have blocks, which are not for several boxes yet.
-            true => [0, 0, 38, 38, 58, 58, 70, 70, 92, 92, 97][self.dice.below(11)],
-            false => self.dice.below(100),
-        };
-        match dice {
+        match self.dice.below(100) {
             0..=37 => self.put(&bucket).await,
             38..=57 => {
                 let key = self.random_key(&bucket);
@@ -411,9 +404,18 @@ impl Client {
                 );
                 self.noted.borrow_mut().broken(what);
             }
+            // Whoever cannot reach a reader frees what it reads once that is overwritten.
+            (Err(StoreError::Damaged(_)), _) if self.plan.in_mesh && !self.stands(bucket, key, tag).await => {
+            }
             (Err(error), _) => drop(self.ended::<()>("read", Err(error))),
         }
         Some(tag)
+    }
+
+    /// Whether a key still has the object that was read.
+    async fn stands(&self, bucket: &Bucket, key: &Key, tag: ETag) -> bool {
+        let object = self.store.object(bucket, &object_key(key), None).await;
+        object.is_ok_and(|object| object.info().etag == tag)
     }
 
     async fn open(&self, bucket: &Bucket, key: &Key) -> Option<Object> {
@@ -544,10 +546,7 @@ impl Client {
 
     /// Content of any size up to a few blocks; sometimes one that others store too.
     fn content(&mut self) -> Bytes {
-        let block = match self.plan.only_rows {
-            true => ROW_BYTES,
-            false => self.plan.block_bytes,
-        };
+        let block = self.plan.block_bytes;
         let len = match self.dice.below(12) {
             0 => 0,
             1..=3 => self.dice.below(80),

@@ -17,8 +17,8 @@ pub(crate) struct Plan {
     manifest_bytes: usize,
     pub(super) part_bytes_min: usize,
     hot: u64,
-    /// Clients make only calls about rows.
-    pub(super) only_rows: bool,
+    /// Several boxes serve the clients.
+    pub(super) in_mesh: bool,
     /// Clients at a time.
     pub(crate) clients: usize,
     /// The names of keys they use.
@@ -66,12 +66,10 @@ pub(super) enum End {
 }
 
 impl Plan {
-    /// A plan of several boxes whose objects are in their rows.
+    /// A plan of several boxes.
     pub(crate) fn of_mesh(seed: u64) -> Self {
         Self {
-            only_rows: true,
-            inline_bytes: 64 << 10,
-            block_bytes: 64 << 10,
+            in_mesh: true,
             hot: 0,
             layout: SimulatedLayout {
                 row_segment_bytes: 256 << 10,
@@ -108,7 +106,7 @@ impl Plan {
             block_bytes: one_of(&mut dice, &[256, 1024, 3000]),
             manifest_bytes: one_of(&mut dice, &[200, 1000]),
             part_bytes_min: 100,
-            only_rows: false,
+            in_mesh: false,
             hot: one_of(&mut dice, &[0, 256 << 20]) as u64,
             clients: 1 + dice.below(4),
             keys: 2 + dice.below(5),

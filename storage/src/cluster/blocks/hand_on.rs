@@ -1,0 +1,278 @@
+//! Brings references to everybody who is wanted to hold them, and drops those of this disk that are not wanted here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use tokio::sync::{RwLock, RwLockReadGuard};
+use tracing::{debug, error};
+
+use super::fetch::Whole;
+use super::holders::Holders;
+use super::wire::{self, Answer, Call, Held, PAIRS_MAX, Pair};
+use super::{BLOCK_PATIENCE, Blocks, MOVING_MAX, by_owner, raw};
+use crate::StoreError;
+use crate::model::MemberId;
+
+/// What became of a reference that was to be handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// Everybody who is wanted to hold it has it durably.
+    Everywhere,
+    /// Nobody has the block any more: nothing can be handed on.
+    Gone,
+    /// Somebody could not be asked, or could not take it.
+    Later,
+}
+
+/// Which references this disk is about to drop, and who has been told that they are here.
+///
+/// Whoever drops asks first whether all others have theirs. Two that ask each other at the same time must not both drop:
+/// a reference that somebody was told of since this disk began to ask is not dropped.
+#[derive(Default)]
+pub(super) struct Handover {
+    /// Held shared while others are told of references, alone while some are dropped.
+    gate: RwLock<()>,
+    asking: Mutex<Asking>,
+}
+
+#[derive(Default)]
+struct Asking {
+    ticket: u64,
+    pairs: BTreeMap<Pair, u64>,
+}
+
+impl Handover {
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Others are about to be told that these are here; none is dropped while the guard lives.
+    pub(super) async fn tell(&self, pairs: impl IntoIterator<Item = Pair>) -> RwLockReadGuard<'_, ()> {
+        let told = self.gate.read().await;
+        let mut asking = self.asking();
+        if !asking.pairs.is_empty() {
+            for pair in pairs {
+                asking.pairs.remove(&pair);
+            }
+        }
+        told
+    }
+
+    /// Begins to ask whether these may be dropped.
+    fn begin(&self, pairs: &[Pair]) -> u64 {
+        let mut asking = self.asking();
+        asking.ticket += 1;
+        let ticket = asking.ticket;
+        asking.pairs.extend(pairs.iter().map(|pair| (*pair, ticket)));
+        ticket
+    }
+
+    /// Ends asking; gives those of `pairs` that nobody was told of since.
+    fn end(&self, ticket: u64, pairs: &[Pair]) -> Vec<Pair> {
+        let mut asking = self.asking();
+        let kept = pairs
+            .iter()
+            .filter(|pair| asking.pairs.get(pair) == Some(&ticket))
+            .copied()
+            .collect();
+        asking.pairs.retain(|_, held| *held != ticket);
+        kept
+    }
+}
+
+impl Blocks {
+    /// Hands on references that may be missing where they are wanted.
+    pub(super) async fn hand_on(&self, pairs: &[Pair]) -> BTreeMap<Pair, Handed> {
+        let holders = self.holders();
+        let me = self.me();
+        let unwanted = |pair: &&Pair| !holders.wanted(&pair.1).contains(&me);
+        let to_drop: Vec<Pair> = pairs.iter().filter(unwanted).copied().collect();
+        let ticket = self.0.handover.begin(&to_drop);
+        let (lacking, mut handed) = self.who_lacks(&holders, pairs).await;
+        let supplied: Vec<(Pair, Handed)> = stream::iter(lacking)
+            .map(|(pair, members)| async move { (pair, self.supply(pair, members).await) })
+            .buffer_unordered(MOVING_MAX)
+            .collect()
+            .await;
+        for (pair, outcome) in supplied {
+            let is_first = handed.get(&pair) == Some(&Handed::Everywhere);
+            if is_first || outcome == Handed::Gone {
+                handed.insert(pair, outcome);
+            }
+        }
+        if let Err(error) = self.drop_unwanted(&holders, ticket, &to_drop, &handed).await {
+            debug!(%error, "blocks that are held elsewhere were not dropped");
+        }
+        if self.holders().version() != holders.version() {
+            // Something else is wanted by now, perhaps of these very references.
+            handed.values_mut().for_each(|handed| *handed = Handed::Later);
+        }
+        handed
+    }
+
+    /// Asks everybody who is wanted to hold these to take the references; gives who lacks which block, and what is known
+    /// so far.
+    async fn who_lacks(
+        &self,
+        holders: &Holders,
+        pairs: &[Pair],
+    ) -> (BTreeMap<Pair, Vec<MemberId>>, BTreeMap<Pair, Handed>) {
+        let mut handed: BTreeMap<Pair, Handed> =
+            pairs.iter().map(|pair| (*pair, Handed::Everywhere)).collect();
+        let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
+        for pair in handed.keys() {
+            for member in holders.wanted(&pair.1) {
+                asked.entry(member).or_default().push(*pair);
+            }
+        }
+        let others: Vec<MemberId> = asked
+            .keys()
+            .copied()
+            .filter(|member| *member != self.me())
+            .collect();
+        let mut here: BTreeSet<MemberId> = self.connected(&others).into_iter().collect();
+        here.insert(self.me());
+        let asking = asked.into_iter().map(|(member, pairs)| {
+            let is_here = here.contains(&member);
+            async move {
+                let mut answers = Vec::new();
+                for pairs in pairs.chunks(PAIRS_MAX) {
+                    let each = match is_here {
+                        true => self.share_at(member, holders.version(), pairs).await,
+                        false => None,
+                    };
+                    answers.push((pairs.to_vec(), each));
+                }
+                (member, answers)
+            }
+        });
+        let (mut lacking, mut released) = (BTreeMap::<Pair, Vec<MemberId>>::new(), Vec::new());
+        for (member, answers) in join_all(asking).await {
+            for (pairs, each) in answers {
+                let Some((version, each)) = each else {
+                    handed.extend(pairs.into_iter().map(|pair| (pair, Handed::Later)));
+                    continue;
+                };
+                if version > holders.version() {
+                    // What is wanted has changed: nothing is settled by this.
+                    self.0.around.news.ring();
+                    handed.extend(pairs.iter().map(|pair| (*pair, Handed::Later)));
+                }
+                for (pair, held) in pairs.into_iter().zip(each) {
+                    match held {
+                        Held::Yes => {}
+                        Held::No => lacking.entry(pair).or_default().push(member),
+                        Held::Released => released.push(pair),
+                    }
+                }
+            }
+        }
+        for pair in &released {
+            lacking.remove(pair);
+        }
+        if let Err(error) = self.release_here(&released).await {
+            debug!(%error, "references that were removed elsewhere are still here");
+        }
+        (lacking, handed)
+    }
+
+    /// Has a member add references to what it holds; its version of the assignment, and what is true of each.
+    pub(super) async fn share_at(
+        &self,
+        member: MemberId,
+        version: u64,
+        pairs: &[Pair],
+    ) -> Option<(u64, Vec<Held>)> {
+        let answer = match member == self.me() {
+            true => self.share_here(version, pairs).await.ok()?,
+            false => {
+                let pairs = pairs.to_vec();
+                self.ask_briefly(member, &Call::Share { version, pairs }).await?
+            }
+        };
+        match answer {
+            Answer::Each { version, each } if each.len() == pairs.len() => Some((version, each)),
+            _ => None,
+        }
+    }
+
+    /// Sends a block to members that lack it.
+    async fn supply(&self, pair: Pair, members: Vec<MemberId>) -> Handed {
+        let Some((whole, _room)) = self.whole(pair.1).await else {
+            return Handed::Later;
+        };
+        let sealed = match whole {
+            Whole::Here(sealed) => sealed,
+            Whole::Unreached => return Handed::Later,
+            Whole::Nowhere => {
+                error!(block = ?pair.1, "nobody has this block any more");
+                return Handed::Gone;
+            }
+        };
+        let version = self.holders().version();
+        let call = wire::put(version, pair, &sealed);
+        let sending = members.into_iter().map(|member| {
+            let (call, sealed) = (call.clone(), sealed.clone());
+            async move {
+                let answer = match member == self.me() {
+                    true => self.put_here(version, pair, sealed).await.ok(),
+                    false => self.ask(member, call, BLOCK_PATIENCE).await,
+                };
+                matches!(answer, Some(Answer::Done | Answer::Released))
+            }
+        });
+        match join_all(sending).await.into_iter().all(|taken| taken) {
+            true => Handed::Everywhere,
+            false => Handed::Later,
+        }
+    }
+
+    /// Drops what is not wanted here, as far as everybody who is wanted to hold it does.
+    async fn drop_unwanted(
+        &self,
+        holders: &Holders,
+        ticket: u64,
+        to_drop: &[Pair],
+        handed: &BTreeMap<Pair, Handed>,
+    ) -> Result<(), StoreError> {
+        let _alone = self.0.handover.gate.write().await;
+        let untold = self.0.handover.end(ticket, to_drop);
+        if self.holders().version() != holders.version() {
+            return Ok(());
+        }
+        let is_elsewhere = |pair: &Pair| handed.get(pair) == Some(&Handed::Everywhere);
+        for (owner, ids) in by_owner(untold.into_iter().filter(is_elsewhere)) {
+            self.disk().release(owner, raw(&ids)).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BlockId;
+
+    const A: Pair = ([1; 16], BlockId([1; 32]));
+    const B: Pair = ([2; 16], BlockId([2; 32]));
+
+    #[tokio::test]
+    async fn what_somebody_was_told_of_is_not_dropped() {
+        let handover = Handover::default();
+        let ticket = handover.begin(&[A, B]);
+        drop(handover.tell([A]).await);
+        assert_eq!(handover.end(ticket, &[A, B]), [B]);
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_later_does_not_make_good_what_was_told_before() {
+        let handover = Handover::default();
+        let first = handover.begin(&[A]);
+        drop(handover.tell([A]).await);
+        let second = handover.begin(&[A]);
+        assert_eq!(handover.end(first, &[A]), []);
+        assert_eq!(handover.end(second, &[A]), [A]);
+    }
+}

@@ -1,0 +1,217 @@
+//! Stores and shares blocks where they are wanted: everywhere at once, acknowledged as soon as two zones have them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::warn;
+
+use super::fetch::Whole;
+use super::holders::Holders;
+use super::tally::{Kept, Tally, Verdict};
+use super::wire::{self, Answer, Call, Held, PAIRS_MAX, Pair};
+use super::{Around, BLOCK_PATIENCE, Blocks};
+use crate::StoreError;
+use crate::cluster::Owner;
+use crate::model::{BlockId, MemberId};
+use crate::store::MEMORY_UNIT;
+
+/// Blocks that are sent under way, each with the member it goes to.
+type Sends = FuturesUnordered<BoxFuture<'static, (MemberId, Kept)>>;
+
+impl Blocks {
+    /// Sends a block to everybody who is wanted to hold it.
+    ///
+    /// # Errors
+    /// `DiskFull`: a zone that could be reached has no room. `Unavailable`: nobody has it. The disk fails.
+    pub(super) async fn store_in_mesh(&self, pair: Pair, sealed: Bytes) -> Result<(), StoreError> {
+        let holders = self.holders();
+        let call = wire::put(holders.version(), pair, &sealed);
+        drop(sealed);
+        let mut sends: Sends = holders
+            .wanted(&pair.1)
+            .into_iter()
+            .map(|member| self.clone().send(member, call.clone()).boxed())
+            .collect();
+        let mut tally = Tally::default();
+        while !tally.is_enough()
+            && let Some((member, kept)) = sends.next().await
+        {
+            tally.note(holders.zone(member), kept);
+        }
+        let here = holders.zone(self.me());
+        if tally.wants_stand_in(&here) {
+            let (_, kept) = self.clone().send(self.me(), call.clone()).await;
+            tally.note(here, kept);
+        }
+        match tally.verdict() {
+            Verdict::Enough => {}
+            Verdict::Full => return Err(StoreError::DiskFull),
+            Verdict::Nowhere => return Err(StoreError::Unavailable),
+        }
+        let is_complete = !tally.has_failures() && self.holders().version() == holders.version();
+        if is_complete && sends.is_empty() {
+            return Ok(());
+        }
+        let version = is_complete.then(|| holders.version());
+        self.leave_the_rest(pair, version, sends, call.len()).await
+    }
+
+    /// Has what is missing brought later. Where nothing but time is missing to what an assignment wants, the block goes on
+    /// being sent if there is memory for it.
+    async fn leave_the_rest(
+        &self,
+        pair: Pair,
+        complete_by: Option<u64>,
+        sends: Sends,
+        bytes: usize,
+    ) -> Result<(), StoreError> {
+        let going_on = complete_by.and_then(|version| Some((version, self.room_now(bytes)?)));
+        let Some((version, room)) = going_on else {
+            return self.want(&[pair]).await;
+        };
+        self.under_way().insert(pair);
+        if let Err(error) = self.note_wanted(&[pair]).await {
+            self.under_way().remove(&pair);
+            return Err(error);
+        }
+        let finishing = self.clone().finish(pair, version, sends, room);
+        self.0.around.tasks.spawn(finishing);
+        Ok(())
+    }
+
+    async fn finish(self, pair: Pair, version: u64, mut sends: Sends, room: OwnedSemaphorePermit) {
+        let stop = &self.0.around.stop;
+        let mut complete = true;
+        while !sends.is_empty() {
+            let sent = stop.run_until_cancelled(sends.next()).await.flatten();
+            complete &= matches!(sent, Some((_, Kept::Yes)));
+            if sent.is_none() {
+                break;
+            }
+        }
+        drop((sends, room));
+        complete &= self.holders().version() == version;
+        if complete && let Err(error) = self.forget(&[pair]).await {
+            warn!(%error, "a reference that is everywhere is not forgotten yet");
+        }
+        self.under_way().remove(&pair);
+        if !complete {
+            self.0.wanted.ring();
+        }
+    }
+
+    /// Memory for so many bytes, if that leaves half of it to new writes.
+    fn room_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let Around {
+            memory, memory_units, ..
+        } = &self.0.around;
+        let units = bytes.div_ceil(MEMORY_UNIT);
+        if memory.available_permits() < memory_units / 2 + units {
+            return None;
+        }
+        memory
+            .clone()
+            .try_acquire_many_owned(u32::try_from(units).ok()?)
+            .ok()
+    }
+
+    /// Sends the call that stores a block to a member, which may be this one.
+    async fn send(self, member: MemberId, call: Bytes) -> (MemberId, Kept) {
+        let answer = match member == self.me() {
+            true => self.send_here(&call).await,
+            false => self.ask(member, call, BLOCK_PATIENCE).await,
+        };
+        let kept = match answer {
+            Some(Answer::Done) => Kept::Yes,
+            Some(Answer::Full) => Kept::Full,
+            _ => Kept::Unknown,
+        };
+        (member, kept)
+    }
+
+    async fn send_here(&self, call: &Bytes) -> Option<Answer> {
+        let Ok(Call::Put {
+            version,
+            pair,
+            sealed,
+        }) = Call::decode(call)
+        else {
+            return None;
+        };
+        match self.put_here(version, pair, sealed).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                warn!(%error, "a block is not stored on this disk");
+                None
+            }
+        }
+    }
+
+    /// Adds references of `owner` wherever the blocks are wanted; false when nobody has one of them any more.
+    ///
+    /// # Errors
+    /// As [`Self::store_in_mesh`].
+    pub(super) async fn share_in_mesh(&self, owner: Owner, ids: &[BlockId]) -> Result<bool, StoreError> {
+        let holders = self.holders();
+        let mut pairs: Vec<Pair> = ids.iter().map(|id| (owner, *id)).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let tallies = self.share_everywhere(&holders, &pairs).await;
+        let mut wanted = Vec::new();
+        for (pair, tally) in tallies {
+            if tally.is_enough() || !tally.has_failures() {
+                if tally.has_failures() {
+                    wanted.push(pair);
+                }
+                continue;
+            }
+            let Some((whole, _room)) = self.whole(pair.1).await else {
+                return Err(StoreError::Busy);
+            };
+            match whole {
+                Whole::Here(sealed) => self.store_in_mesh(pair, sealed).await?,
+                Whole::Nowhere => return Ok(false),
+                Whole::Unreached => return Err(StoreError::Unavailable),
+            }
+        }
+        if self.holders().version() != holders.version() {
+            wanted = pairs;
+        }
+        self.want(&wanted).await?;
+        Ok(true)
+    }
+
+    /// Asks everybody who is wanted to hold these to add the references, and counts where they are.
+    async fn share_everywhere(&self, holders: &Holders, pairs: &[Pair]) -> BTreeMap<Pair, Tally> {
+        let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
+        for pair in pairs {
+            for member in holders.wanted(&pair.1) {
+                asked.entry(member).or_default().push(*pair);
+            }
+        }
+        let asking = asked.into_iter().map(|(member, pairs)| async move {
+            let mut answers = Vec::new();
+            for pairs in pairs.chunks(PAIRS_MAX) {
+                let each = self.share_at(member, holders.version(), pairs).await;
+                let each = each.map_or_else(|| vec![Held::No; pairs.len()], |(_, each)| each);
+                answers.extend(pairs.iter().copied().zip(each));
+            }
+            (member, answers)
+        });
+        let mut tallies: BTreeMap<Pair, Tally> = BTreeMap::new();
+        for (member, answers) in join_all(asking).await {
+            for (pair, held) in answers {
+                let kept = match held {
+                    Held::Yes => Kept::Yes,
+                    Held::No | Held::Released => Kept::Unknown,
+                };
+                tallies.entry(pair).or_default().note(holders.zone(member), kept);
+            }
+        }
+        tallies
+    }
+}

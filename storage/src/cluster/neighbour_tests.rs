@@ -1,0 +1,238 @@
+//! Stores that call each other within one simulated world, for tests.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::sleep;
+
+use super::mesh::Membership;
+use crate::cluster::ROOT_PARTITION;
+use crate::cluster::peers::{Class, PeerError, Peers};
+use crate::disk::fault::FaultMedium;
+use crate::model::{
+    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, KeyName, MemberId, MemberRow,
+    ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
+};
+use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, ObjectBody};
+use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
+use crate::{Store, StoreError};
+
+/// Stores that call each other within one world.
+#[derive(Clone, Default)]
+pub(crate) struct Wire(Arc<Mutex<Ends>>);
+
+#[derive(Default)]
+struct Ends {
+    stores: BTreeMap<MemberId, Store>,
+    away: BTreeSet<MemberId>,
+}
+
+struct Line {
+    me: MemberId,
+    wire: Wire,
+}
+
+impl Line {
+    fn reach(&self, to: MemberId) -> Option<Store> {
+        let ends = self.wire.0.lock().unwrap();
+        let cut = ends.away.contains(&self.me) || ends.away.contains(&to);
+        ends.stores.get(&to).filter(|_| !cut).cloned()
+    }
+}
+
+impl Wire {
+    /// Nobody reaches a member any more.
+    pub(crate) fn cut(&self, member: MemberId) {
+        self.0.lock().unwrap().away.insert(member);
+    }
+
+    /// Everybody reaches it again.
+    pub(crate) fn mend(&self, member: MemberId) {
+        self.0.lock().unwrap().away.remove(&member);
+    }
+}
+
+impl Peers for Line {
+    fn call(&self, to: MemberId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let line = Self {
+            me: self.me,
+            wire: self.wire.clone(),
+        };
+        Box::pin(async move {
+            simulation::pause().await;
+            let Some(store) = line.reach(to) else {
+                sleep(Duration::from_millis(200)).await;
+                return Err(PeerError::NoAnswer(to));
+            };
+            let answer = store.answer(line.me, &request).await;
+            simulation::pause().await;
+            match answer {
+                Ok(answer) if line.reach(to).is_some() => Ok(answer),
+                _ => Err(PeerError::NoAnswer(to)),
+            }
+        })
+    }
+
+    fn nearest(&self, of: &[MemberId]) -> Vec<MemberId> {
+        of.iter()
+            .copied()
+            .filter(|member| self.reach(*member).is_some())
+            .collect()
+    }
+}
+
+pub(crate) fn node(zone: &str) -> MemberRow {
+    MemberRow {
+        name: zone.into(),
+        zone: Zone::parse(zone).unwrap(),
+        role: Role::Trusted,
+        capacity: 1 << 30,
+        draining: false,
+        node: Bytes::new(),
+        joined: Timestamp::now(),
+    }
+}
+
+async fn open(wire: &Wire, membership: impl FnOnce(Arc<dyn Peers>) -> Membership, me: MemberId) -> Store {
+    let peers = Arc::new(Line {
+        me,
+        wire: wire.clone(),
+    });
+    let store = Store::open_simulated(SimulatedOptions {
+        medium: FaultMedium::new(u64::from(me.0)).mount(),
+        layout: SimulatedLayout {
+            row_segment_bytes: 64 << 10,
+            block_segment_bytes: 64 << 10,
+            accept_loss: false,
+        },
+        keys: 7,
+        inline_bytes: 512,
+        block_bytes: 1024,
+        manifest_bytes: 1000,
+        part_bytes_min: 100,
+        membership: membership(peers),
+        hot: 0,
+    });
+    let store = store.await.unwrap();
+    wire.0.lock().unwrap().stores.insert(me, store.clone());
+    store
+}
+
+pub(crate) async fn founder(wire: &Wire, zone: &str) -> Store {
+    open(wire, |peers| Membership::founder(node(zone), peers), MemberId(1)).await
+}
+
+pub(crate) async fn join(wire: &Wire, through: &Store, zone: &str) -> Store {
+    let welcome = through.admit(node(zone)).await.unwrap();
+    let me = welcome.member;
+    open(wire, |peers| Membership::admitted(welcome, node(zone), peers), me).await
+}
+
+pub(crate) async fn owner(store: &Store) -> AccessKeyId {
+    let id = AccessKeyId::parse("SIMULATED").unwrap();
+    let new = NewKey {
+        name: KeyName::parse("owner").unwrap(),
+        create_buckets: true,
+        import: Some((id.clone(), SecretKey::parse("simulated-secret").unwrap())),
+    };
+    store.create_key(new).await.unwrap();
+    id
+}
+
+pub(crate) async fn create(store: &Store, name: &str, owner: &AccessKeyId) -> Arc<Bucket> {
+    let name = BucketName::parse(name).unwrap();
+    store
+        .create_bucket(&name, owner, BucketSettings::default())
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -> Result<(), StoreError> {
+    let new = NewObject {
+        headers: ObjectHeaders::default(),
+        class: StorageClass::Standard,
+        condition: WriteCondition::None,
+    };
+    let body = Text(Some(Bytes::copy_from_slice(text.as_bytes())));
+    store
+        .put_object(bucket, &object_key(key), new, body)
+        .await
+        .map(drop)
+}
+
+/// The whole content of an object.
+pub(crate) async fn get(store: &Store, bucket: &Bucket, key: &str) -> Result<String, StoreError> {
+    let object = store.object(bucket, &object_key(key), None).await?;
+    let (mut reader, mut content) = (object.read(0..u64::MAX), Vec::new());
+    while let Some(piece) = reader.next().await {
+        content.extend_from_slice(&piece?);
+    }
+    Ok(String::from_utf8(content).unwrap())
+}
+
+pub(crate) async fn delete(store: &Store, bucket: &Bucket, key: &str) {
+    try_delete(store, bucket, key).await.unwrap();
+}
+
+pub(crate) async fn try_delete(store: &Store, bucket: &Bucket, key: &str) -> Result<(), StoreError> {
+    let target = DeleteTarget {
+        key: object_key(key),
+        version: None,
+        condition: WriteCondition::None,
+    };
+    store.delete_object(bucket, target).await.map(drop)
+}
+
+pub(crate) fn object_key(key: &str) -> ObjectKey {
+    ObjectKey::parse(key.as_bytes()).unwrap()
+}
+
+/// A body in one piece.
+struct Text(Option<Bytes>);
+
+impl ObjectBody for Text {
+    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
+        self.0.take().map(Ok)
+    }
+
+    fn size_hint(&self) -> Option<u64> {
+        None
+    }
+
+    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        None
+    }
+
+    fn claims_sha256(&self) -> bool {
+        false
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::default()
+    }
+}
+
+/// Waits until every partition has voters as wanted, and nobody has to do anything for that any more.
+pub(crate) async fn settled(stores: &[&Store], voters: &[u32]) {
+    let voters: BTreeSet<MemberId> = voters.iter().map(|member| MemberId(*member)).collect();
+    for _ in 0..2000 {
+        let there = |store: &&Store| {
+            (0..=ROOT_PARTITION).all(|partition| {
+                let registers = store.0.partitions.registers();
+                let configs = registers.configs(partition);
+                let config = configs.get(registers.epoch(partition)).cloned();
+                config.is_some_and(|config| config.new.is_none() && config.members() == voters)
+            })
+        };
+        if stores.iter().all(there) {
+            return;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    panic!("not settled");
+}
