@@ -80,6 +80,12 @@ fn one_box_becomes_three_and_what_is_stored_at_one_is_read_at_all() {
     reads(&ben, "/photos/before", b"from anna alone");
     assert_eq!(ben.client.put("/photos/from-ben", &[7; 4096]).status, 200);
     reads(&anna, "/photos/from-ben", &[7; 4096]);
+    // More than a row carries: in blocks, the last of them not full.
+    let film: Vec<u8> = (0..9_000_001_u32)
+        .map(|at| (at ^ (at >> 7)).to_le_bytes()[0])
+        .collect();
+    assert_eq!(anna.client.put("/photos/film", &film).status, 200);
+    reads(&ben, "/photos/film", &film);
     let cleo = joined(&ben, "cleo");
     for home in [&anna, &ben, &cleo] {
         soon("all are online", || online(home) == 3);
@@ -88,6 +94,7 @@ fn one_box_becomes_three_and_what_is_stored_at_one_is_read_at_all() {
     for home in [&anna, &ben, &cleo] {
         reads(home, "/photos/before", b"from anna alone");
         reads(home, "/photos/from-ben", &[7; 4096]);
+        reads(home, "/photos/film", &film);
         reads(home, "/photos/from-cleo", b"small");
     }
     // What is made at any box holds at all of them.

@@ -40,6 +40,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Displaced>,
+    /// Some were taken out of the queue and are being freed.
+    is_freeing: bool,
     /// Something was not freed that should have been.
     failed: bool,
     pins: HashMap<Owner, Pin>,
@@ -92,7 +94,8 @@ impl Releaser {
     /// Whether nothing is left to free, and nothing failed to be freed.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.state();
-        state.ready.is_empty() && state.pins.is_empty() && state.pending.is_empty() && !state.failed
+        let is_idle = state.ready.is_empty() && !state.is_freeing;
+        is_idle && state.pins.is_empty() && state.pending.is_empty() && !state.failed
     }
 
     /// Remembers that something was not freed that should have been.
@@ -135,9 +138,11 @@ impl Releaser {
         }
     }
 
+    /// Takes out what is to be freed next; what was taken out before has been freed.
     fn next(&self) -> Vec<Displaced> {
         let mut state = self.state();
         let some = state.ready.len().min(RELEASED_AT_ONCE);
+        state.is_freeing = some > 0;
         state.ready.drain(..some).collect()
     }
 
