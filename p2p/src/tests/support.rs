@@ -14,6 +14,9 @@ use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// How long connections may take to come about: attempts that fail, as when both sides dial each other at the same moment on
+/// a busy machine, are repeated after 1, 2, 4, 8 and 16 s.
+const AT_LAST: Duration = Duration::from_secs(40);
 
 /// Answers every call with what it was asked, unless asked for something special.
 pub(crate) struct Echo;
@@ -175,8 +178,8 @@ impl Home {
 
     pub(crate) async fn until(&self, condition: impl Fn(&Node) -> bool) {
         let mut changes = self.node.changes();
-        let waited = tokio::time::timeout(SOON, changes.wait_for(|_| condition(&self.node))).await;
-        waited.expect("should have come true soon").unwrap();
+        let waited = tokio::time::timeout(AT_LAST, changes.wait_for(|_| condition(&self.node))).await;
+        waited.expect("should have come true at last").unwrap();
     }
 }
 
