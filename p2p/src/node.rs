@@ -26,7 +26,7 @@ use crate::{CallError, Class, Limits, MeshId, NodeId, PeerStatus};
 
 /// How long answers under way may take once the node ends.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
-/// How often one call is sent when connections break under it. Requests may arrive twice; the service copes.
+/// How often one call is tried when connections break under it.
 const TRIES_MAX: u32 = 3;
 /// How long to wait before asking again over another connection.
 const RETRY_WAIT: Duration = Duration::from_millis(20);
@@ -108,7 +108,8 @@ impl Node {
     /// There is none, or it is a refusal.
     ///
     /// # Cancellation
-    /// The member may act on the request all the same. It may also act on it twice, when a connection breaks.
+    /// The member may act on the request all the same. A request about metadata is sent once; one about a block may arrive
+    /// twice, when a connection breaks: blocks are named after their content, so that does no harm.
     pub async fn call(
         &self,
         to: NodeId,
@@ -134,8 +135,13 @@ impl Node {
         loop {
             let outcome = tokio::time::timeout_at(until, self.ask(peer, class, request.clone(), until)).await;
             let outcome = outcome.unwrap_or(Err(CallError::NoAnswer));
-            let is_broken = matches!(outcome, Err(CallError::NoAnswer | CallError::NotConnected));
-            if !is_broken || tries == TRIES_MAX || tokio::time::Instant::now() >= until {
+            // What was sent may have been acted on: to send it again is for whoever knows what it means.
+            let may_repeat = match &outcome {
+                Err(CallError::NotConnected) => true,
+                Err(CallError::NoAnswer) => class == Class::Block,
+                _ => false,
+            };
+            if !may_repeat || tries == TRIES_MAX || tokio::time::Instant::now() >= until {
                 return outcome;
             }
             // Where several connections were dialled at once, all but one are closed soon after they came up.
