@@ -58,7 +58,8 @@ fn reads(home: &Home, path: &str, body: &[u8]) {
     assert_eq!(
         (got.status, got.body == body),
         (200, true),
-        "{path}: {shown} {log}"
+        "{path}: {} bytes, {shown:.200} {log}",
+        got.body.len()
     );
 }
 
