@@ -19,6 +19,7 @@ use crate::access::{Access, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
+use crate::cors;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
 use crate::ops;
@@ -145,10 +146,16 @@ impl Gateway {
         watch.begin(has_body);
         let expects = request.headers().contains_key(header::EXPECT);
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
-        let admitted = self.admit(request, id, watch.clone()).instrument(span);
+        let address = self.address(&request);
+        let shared = address
+            .as_ref()
+            .ok()
+            .and_then(|address| self.shared(address, &request));
+        let admitted = self.admit(request, address, id, watch.clone()).instrument(span);
         let (answered, place) = admitted.await;
         let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
         stamp(reply.headers_mut(), id);
+        reply.headers_mut().extend(shared.unwrap_or_default());
         if expects && (!has_body || watch.is_body_unread()) {
             // No `100 Continue` was sent. On a connection where that happened, botocore before 1.44, and with it
             // aws-cli 1, misreads the answer to the next request that expects one, and waits for its end for ever.
@@ -163,11 +170,12 @@ impl Gateway {
     async fn admit(
         self: Arc<Self>,
         request: Request<Incoming>,
+        address: S3Result<Address>,
         id: RequestId,
         watch: Arc<Watch>,
     ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
         match self.place().await {
-            Some(place) => (self.serve(request, id, watch).await, Some(place)),
+            Some(place) => (self.serve(request, address, id, watch).await, Some(place)),
             None => {
                 let refusal = Refusal {
                     error: S3Error::new(S3Code::SlowDown),
@@ -190,9 +198,26 @@ impl Gateway {
             .ok()
     }
 
+    /// What a request addresses; a head that is larger than any client needs addresses nothing.
+    fn address(&self, request: &Request<Incoming>) -> S3Result<Address> {
+        check_size(request)?;
+        let host = request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        Address::parse(host_of(host, request.uri()), request.uri(), &self.root_domains)
+    }
+
+    /// What the answer tells a browser, whatever becomes of the request.
+    fn shared(&self, address: &Address, request: &Request<Incoming>) -> Option<HeaderMap> {
+        let bucket = self.store.bucket(address.bucket()?).ok()?;
+        cors::shared(&bucket.settings.cors, request.method(), request.headers())
+    }
+
     async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
+        address: S3Result<Address>,
         id: RequestId,
         watch: Arc<Watch>,
     ) -> Result<Reply, Refusal> {
@@ -204,13 +229,14 @@ impl Gateway {
             uri: uri.clone(),
             head,
         };
-        let again = self.store.is_meshed().then(|| parts.clone());
-        let understood = match (self.understand(parts, id), again) {
+        let address = address.map_err(refuse)?;
+        let again = self.store.is_meshed().then(|| (parts.clone(), address.clone()));
+        let understood = match (self.understand(parts, address, id), again) {
             // The key may have been made by another member a moment ago.
-            (Err(error), Some(parts))
+            (Err(error), Some((parts, address)))
                 if error.code() == S3Code::InvalidAccessKeyId && self.store.hear_news().await =>
             {
-                self.understand(parts, id)
+                self.understand(parts, address, id)
             }
             // Whoever knows nobody's key yet must not say that one is wrong.
             (Err(error), _) if error.code() == S3Code::InvalidAccessKeyId && !self.store.is_informed() => {
@@ -238,19 +264,18 @@ impl Gateway {
     fn understand(
         self: &Arc<Self>,
         parts: Parts,
+        address: Address,
         id: RequestId,
     ) -> S3Result<(Call, Operation, crate::auth::PayloadRule)> {
-        check_size(&parts)?;
         let query = Query::parse(parts.uri.query())?;
-        let host = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let address = Address::parse(host_of(host, &parts.uri), &parts.uri, &self.root_domains)?;
         let lookup = |id: &_| self.store.access_key(id).ok();
-        let verified = self
-            .authenticator
-            .verify(&parts, &query, Timestamp::now(), lookup)?;
+        let verified = match parts.method {
+            // A browser asks before it sends what the link in its hands was signed for.
+            Method::OPTIONS => Verified::nobody(),
+            _ => self
+                .authenticator
+                .verify(&parts, &query, Timestamp::now(), lookup)?,
+        };
         let Verified {
             identity,
             payload,
@@ -274,13 +299,13 @@ impl Gateway {
 }
 
 /// Refuses heads that are larger than any client needs.
-fn check_size(parts: &Parts) -> S3Result<()> {
-    let target = parts
-        .uri
+fn check_size(request: &Request<Incoming>) -> S3Result<()> {
+    let target = request
+        .uri()
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
-    let headers: usize = parts
-        .headers
+    let headers: usize = request
+        .headers()
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
@@ -368,10 +393,13 @@ impl Call {
             Op::PutBucketPolicy => ops::put_bucket_policy(self, &bucket, body).await,
             Op::DeleteBucketPolicy => ops::delete_bucket_policy(self, &bucket).await,
             Op::GetBucketPolicyStatus => ops::get_bucket_policy_status(&bucket),
+            Op::GetSetting(setting) => ops::get_setting(&bucket, setting),
+            Op::PutSetting(setting) => ops::put_setting(self, &bucket, setting, body).await,
+            Op::DeleteSetting(setting) => ops::delete_setting(self, &bucket, setting).await,
             Op::GetDefault(setting) => Ok(ops::get_default(setting)),
             Op::GetUnset(setting) => Err(ops::unset(setting)),
             Op::DeleteUnset(_) => Ok(empty(StatusCode::NO_CONTENT)),
-            Op::Preflight => Err(ops::no_cors()),
+            Op::Preflight => ops::preflight(self, &bucket),
         }
     }
 
@@ -411,7 +439,7 @@ impl Call {
             Op::PutObjectAcl => Box::pin(ops::put_object_acl(self, bucket, &key, body)).await,
             Op::GetObjectTagging => Box::pin(ops::get_object_tagging(self, bucket, &key)).await,
             Op::GetObjectLock => Box::pin(ops::get_object_lock(self, bucket, &key)).await,
-            Op::Preflight => Err(ops::no_cors()),
+            Op::Preflight => ops::preflight(self, bucket),
         }
     }
 

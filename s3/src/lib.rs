@@ -6,6 +6,7 @@ pub mod auth;
 mod body;
 pub mod checksum;
 mod connection;
+mod cors;
 pub mod error;
 mod gateway;
 mod headers;

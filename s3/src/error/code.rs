@@ -36,14 +36,20 @@ macro_rules! codes {
 }
 
 codes! {
+    AccessControlListNotSupported BAD_REQUEST
+        "The bucket does not allow ACLs.",
     AccessDenied FORBIDDEN
         "Access Denied. The access key has no grant for this operation.",
+    AccessForbidden FORBIDDEN
+        "Access forbidden. The CORS rules of the bucket do not allow this request.",
     AuthorizationHeaderMalformed BAD_REQUEST
         "The authorization header that you provided is not valid.",
     AuthorizationQueryParametersError BAD_REQUEST
         "The authorization query parameters that you provided are not valid.",
     BadDigest BAD_REQUEST
         "The content does not match the digest given with it. Nothing was stored; send it again.",
+    BadRequest BAD_REQUEST
+        "The request is not valid.",
     BucketAlreadyExists CONFLICT
         "The requested bucket name is not available. Select a different name and try again.",
     BucketAlreadyOwnedByYou CONFLICT
@@ -66,6 +72,8 @@ codes! {
         "The access key id you provided does not exist here.",
     InvalidArgument BAD_REQUEST
         "Invalid argument.",
+    InvalidBucketAclWithObjectOwnership BAD_REQUEST
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting. Make its ACL private first.",
     InvalidBucketName BAD_REQUEST
         "The specified bucket is not valid.",
     InvalidDigest BAD_REQUEST

@@ -13,6 +13,7 @@ mod listing;
 mod multipart;
 mod policy;
 mod put_object;
+mod setting;
 mod settings;
 mod slow;
 mod tagging;
@@ -33,5 +34,6 @@ pub(crate) use policy::{
     delete_bucket_policy, get_bucket_policy, get_bucket_policy_status, put_bucket_policy,
 };
 pub(crate) use put_object::put_object;
-pub(crate) use settings::{get_bucket_versioning, get_default, no_cors, put_bucket_versioning, unset};
+pub(crate) use setting::{delete_setting, get_setting, preflight, put_setting};
+pub(crate) use settings::{get_bucket_versioning, get_default, put_bucket_versioning, unset};
 pub(crate) use tagging::{get_object_lock, get_object_tagging};

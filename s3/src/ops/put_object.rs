@@ -5,6 +5,7 @@ use storage::model::{Bucket, BucketAcl, ObjectKey, WriteCondition};
 use storage::{NewObject, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, tell_checksum};
+use super::setting::check_settable;
 use crate::access::parse_canned;
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -36,7 +37,7 @@ pub(crate) async fn put_object(
     let stored = call.gateway.store.put_object(bucket, key, new, body).await;
     let outcome = stored.map_err(|error| conditional(condition, error))?;
     let mut reply = empty(StatusCode::OK);
-    tell_outcome(call, reply.headers_mut(), &outcome);
+    tell_outcome(reply.headers_mut(), &outcome);
     Ok(reply)
 }
 
@@ -59,8 +60,15 @@ pub(super) fn check_size(body: &RequestBody) -> S3Result<()> {
 pub(super) fn check_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<()> {
     match text(&call.headers, "x-amz-acl")? {
         // The bucket's owner owns every object in it, whoever else may read it.
-        None | Some("bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
-        Some(name) => check_public(call, bucket, key, parse_canned(name)?),
+        None | Some("bucket-owner-full-control") => Ok(()),
+        Some(name) => {
+            let acl = parse_canned(name)?;
+            check_settable(&bucket.settings, acl)?;
+            if name == "bucket-owner-read" {
+                return Ok(());
+            }
+            check_public(call, bucket, key, acl)
+        }
     }
 }
 
@@ -71,7 +79,7 @@ pub(super) fn check_public(call: &Call, bucket: &Bucket, key: &ObjectKey, acl: B
         BucketAcl::Private => !public,
         // No write access comes with an object: at AWS, too, WRITE means nothing there.
         BucketAcl::PublicRead | BucketAcl::PublicReadWrite => public,
-        BucketAcl::AuthenticatedRead => public || bucket.settings.acl == BucketAcl::AuthenticatedRead,
+        BucketAcl::AuthenticatedRead => public || bucket.settings.effective_acl() == acl,
     };
     if holds {
         return Ok(());
@@ -99,7 +107,7 @@ pub(super) fn conditional(condition: WriteCondition, error: StoreError) -> S3Err
 }
 
 /// What a response says about an object just stored.
-fn tell_outcome(call: &Call, headers: &mut HeaderMap, outcome: &PutOutcome) {
+fn tell_outcome(headers: &mut HeaderMap, outcome: &PutOutcome) {
     headers.insert(header::ETAG, etag_value(outcome.etag));
     if let Some(version) = outcome.version {
         insert(
@@ -111,13 +119,10 @@ fn tell_outcome(call: &Call, headers: &mut HeaderMap, outcome: &PutOutcome) {
     if let Some(checksum) = &outcome.checksum {
         tell_checksum(headers, checksum);
     }
-    tell_encryption(call, headers);
+    tell_encryption(headers);
 }
 
-/// Confirms encryption to whoever asked for it; every block is encrypted, asked or not.
-pub(super) fn tell_encryption(call: &Call, headers: &mut HeaderMap) {
-    const NAME: &str = "x-amz-server-side-encryption";
-    if call.headers.contains_key(NAME) {
-        headers.insert(NAME, HeaderValue::from_static("AES256"));
-    }
+/// Says that what is stored is encrypted: everything is, asked or not, before it is written.
+pub(super) fn tell_encryption(headers: &mut HeaderMap) {
+    headers.insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
 }

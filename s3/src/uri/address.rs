@@ -19,6 +19,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// The bucket it is about, if any.
+    pub fn bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::Service => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+
     /// Reads the bucket from the host name where it is below a root domain, else from the path. The path is
     /// decoded once and never normalised.
     ///

@@ -124,15 +124,25 @@ impl World {
 
     /// As [`Self::check`], signed by another key.
     pub(crate) async fn check_as(&self, signer: &Signer, request: &str, expected: &str) -> Answer {
-        let request_bytes = self.sign(request, &signer.0, &signer.1);
-        check(request, expected, self.exchange(&request_bytes).await)
+        check(request, expected, self.send_as(signer, request).await)
     }
 
     /// As [`Self::check`], signed by nobody.
     pub(crate) async fn check_anonymous(&self, request: &str, expected: &str) -> Answer {
-        let (line, headers, body) = parse(request);
-        let bytes = assemble(&line, &self.host(), &headers, &body);
-        check(request, expected, self.exchange(&bytes).await)
+        check(request, expected, self.send_anonymous(request).await)
+    }
+
+    /// Sends a request signed by this key.
+    pub(crate) async fn send_as(&self, signer: &Signer, request: &str) -> Answer {
+        self.exchange(&self.sign(request, &signer.0, &signer.1)).await
+    }
+
+    /// Sends a request that nobody signed.
+    pub(crate) async fn send_anonymous(&self, request: &str) -> Answer {
+        let (line, mut headers, body) = parse(request);
+        let named = headers.iter().position(|(name, _)| name == "host");
+        let host = named.map_or_else(|| self.host(), |at| headers.remove(at).1);
+        self.exchange(&assemble(&line, &host, &headers, &body)).await
     }
 
     pub(crate) async fn send(&self, request: &str) -> Answer {

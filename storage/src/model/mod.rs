@@ -2,6 +2,7 @@
 
 mod access_key;
 mod bucket;
+mod bucket_settings;
 mod checksum;
 pub mod command;
 mod condition;
@@ -18,6 +19,7 @@ mod upload;
 
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
 pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Granted};
+pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
