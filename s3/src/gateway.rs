@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
-use crate::access::{Access, Rule, key_of};
+use crate::access::{Access, Asking, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
@@ -105,10 +106,20 @@ impl fmt::Debug for Gateway {
     }
 }
 
+/// A request that has come in: which one it is, from where, and what its connection is doing.
+#[derive(Clone)]
+struct Arrival {
+    id: RequestId,
+    from: IpAddr,
+    watch: Arc<Watch>,
+}
+
 /// A request whose sender is known, without its body.
 pub(crate) struct Call {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) id: RequestId,
+    /// The address at the other end of the connection.
+    pub(crate) from: IpAddr,
     pub(crate) identity: Identity,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -135,7 +146,12 @@ impl Gateway {
     }
 
     /// Answers a request; whatever goes wrong is an answer too.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, watch: Arc<Watch>) -> Reply {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        from: IpAddr,
+        watch: Arc<Watch>,
+    ) -> Reply {
         // An odd factor permutes the numbers: neighbouring ids look nothing alike and none repeats.
         let number = self
             .next_id
@@ -151,7 +167,12 @@ impl Gateway {
             .as_ref()
             .ok()
             .and_then(|address| self.shared(address, &request));
-        let admitted = self.admit(request, address, id, watch.clone()).instrument(span);
+        let arrival = Arrival {
+            id,
+            from,
+            watch: watch.clone(),
+        };
+        let admitted = self.admit(request, address, arrival).instrument(span);
         let (answered, place) = admitted.await;
         let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
         stamp(reply.headers_mut(), id);
@@ -171,11 +192,10 @@ impl Gateway {
         self: Arc<Self>,
         request: Request<Incoming>,
         address: S3Result<Address>,
-        id: RequestId,
-        watch: Arc<Watch>,
+        arrival: Arrival,
     ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
         match self.place().await {
-            Some(place) => (self.serve(request, address, id, watch).await, Some(place)),
+            Some(place) => (self.serve(request, address, arrival).await, Some(place)),
             None => {
                 let refusal = Refusal {
                     error: S3Error::new(S3Code::SlowDown),
@@ -218,8 +238,7 @@ impl Gateway {
         self: Arc<Self>,
         request: Request<Incoming>,
         address: S3Result<Address>,
-        id: RequestId,
-        watch: Arc<Watch>,
+        arrival: Arrival,
     ) -> Result<Reply, Refusal> {
         let (parts, incoming) = request.into_parts();
         let head = parts.method == Method::HEAD;
@@ -231,12 +250,12 @@ impl Gateway {
         };
         let address = address.map_err(refuse)?;
         let again = self.store.is_meshed().then(|| (parts.clone(), address.clone()));
-        let understood = match (self.understand(parts, address, id), again) {
+        let understood = match (self.understand(parts, address, &arrival), again) {
             // The key may have been made by another member a moment ago.
             (Err(error), Some((parts, address)))
                 if error.code() == S3Code::InvalidAccessKeyId && self.store.hear_news().await =>
             {
-                self.understand(parts, address, id)
+                self.understand(parts, address, &arrival)
             }
             // Whoever knows nobody's key yet must not say that one is wrong.
             (Err(error), _) if error.code() == S3Code::InvalidAccessKeyId && !self.store.is_informed() => {
@@ -249,6 +268,7 @@ impl Gateway {
             Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
             _ => ChecksumOver::Body,
         };
+        let watch = arrival.watch;
         let body = RequestBody::new(incoming, &call.headers, payload, over, self.body_timeout, watch);
         let body = body.map_err(refuse)?;
         let outcome = match operation {
@@ -265,7 +285,7 @@ impl Gateway {
         self: &Arc<Self>,
         parts: Parts,
         address: Address,
-        id: RequestId,
+        arrival: &Arrival,
     ) -> S3Result<(Call, Operation, crate::auth::PayloadRule)> {
         let query = Query::parse(parts.uri.query())?;
         let lookup = |id: &_| self.store.access_key(id).ok();
@@ -287,7 +307,8 @@ impl Gateway {
         refuse_unhonoured(&operation, &headers)?;
         let call = Call {
             gateway: self.clone(),
-            id,
+            id: arrival.id,
+            from: arrival.from,
             identity,
             headers,
             query,
@@ -473,7 +494,19 @@ impl Call {
     /// # Errors
     /// `AccessDenied`.
     pub(crate) fn allow(&self, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
-        self.gateway.access.allow(&self.identity, bucket, key, rule)
+        self.gateway.access.allow(&self.asking(None), bucket, key, rule)
+    }
+
+    /// Who asks and how, for a version or none.
+    fn asking<'c>(&'c self, version: Option<&'c str>) -> Asking<'c> {
+        Asking {
+            caller: &self.identity,
+            from: self.from,
+            now: Timestamp::now(),
+            headers: &self.headers,
+            query: &self.query,
+            version,
+        }
     }
 
     /// As [`Self::allow`], for the version a request names. `null` is what a request without a version gets where
@@ -488,13 +521,12 @@ impl Call {
         version: Option<&str>,
         (current, named): (Rule, Rule),
     ) -> S3Result<()> {
-        let Some(version) = version else {
-            return self.allow(bucket, Some(key), current);
-        };
-        if version == "null" && self.gateway.access.denies(&self.identity, bucket, key, current) {
+        let (access, asking) = (&self.gateway.access, self.asking(version));
+        if version == Some("null") && access.denies(&asking, bucket, key, current) {
             return Err(S3Error::new(S3Code::AccessDenied));
         }
-        self.allow(bucket, Some(key), named)
+        let rule = if version.is_some() { named } else { current };
+        access.allow(&asking, bucket, Some(key), rule)
     }
 
     /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.
@@ -518,7 +550,13 @@ impl Call {
     /// What a failed look at an object may say: whoever may not list must not learn which keys exist.
     pub(crate) fn absence(&self, bucket: &Bucket, error: S3Error) -> S3Error {
         let absent = matches!(error.code(), S3Code::NoSuchKey | S3Code::NoSuchVersion);
-        if absent && !self.gateway.access.may(&self.identity, bucket, None, Rule::LIST) {
+        // It lists nothing: a prefix in its query is none of a listing's.
+        let query = Query::default();
+        let asking = Asking {
+            query: &query,
+            ..self.asking(None)
+        };
+        if absent && !self.gateway.access.may(&asking, bucket, None, Rule::LIST) {
             return S3Error::new(S3Code::AccessDenied);
         }
         error

@@ -140,7 +140,7 @@ async fn accept(
         };
         let (gateway, drain, cut) = (gateway.clone(), stop.clone(), cut.clone());
         tasks.spawn(async move {
-            connection::drive(stream, gateway, patience, drain, cut).await;
+            connection::drive((stream, from), gateway, patience, drain, cut).await;
             drop((permit, place));
         });
     }

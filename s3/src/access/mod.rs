@@ -1,6 +1,8 @@
 //! Decides, in one place and refusing by default, who may do what to which bucket and object.
 
 mod acl;
+mod asking;
+mod condition;
 mod policy;
 
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, Setting, UnsetSetting};
 
 pub use acl::{Grantee, Permission, canned_of_grants, grants_of_canned, parse_canned};
+pub use asking::Asking;
 pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
 
 /// The key that signed, unless nobody did.
@@ -212,12 +215,12 @@ impl Access {
     /// `AccessDenied`.
     pub fn allow(
         &self,
-        caller: &Identity,
+        asking: &Asking<'_>,
         bucket: &Bucket,
         key: Option<&ObjectKey>,
         rule: Rule,
     ) -> S3Result<()> {
-        if self.may(caller, bucket, key, rule) {
+        if self.may(asking, bucket, key, rule) {
             Ok(())
         } else {
             Err(S3Error::new(S3Code::AccessDenied))
@@ -225,7 +228,8 @@ impl Access {
     }
 
     /// Whether a caller may: a denying policy wins, then grants, then an allowing policy.
-    pub fn may(&self, caller: &Identity, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
+    pub fn may(&self, asking: &Asking<'_>, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
+        let caller = asking.caller;
         let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
         let granted = rule.need.met_by(own, public_grants(&bucket.settings, caller));
         let Some(text) = bucket
@@ -247,7 +251,7 @@ impl Access {
             bucket: bucket.name.as_str(),
             key: key.map(ObjectKey::as_str),
         };
-        match policy.decide(key_of(caller).map(|key| &key.id), rule.action, on) {
+        match policy.decide(asking, rule.action, on) {
             Verdict::Deny => false,
             Verdict::Allow => granted || !is_restricted(bucket, &policy, own),
             Verdict::Silent => granted,
@@ -255,16 +259,13 @@ impl Access {
     }
 
     /// Whether the policy of the bucket denies the caller the action of the rule.
-    pub fn denies(&self, caller: &Identity, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> bool {
+    pub fn denies(&self, asking: &Asking<'_>, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> bool {
         let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
         let on = Resource {
             bucket: bucket.name.as_str(),
             key: Some(key.as_str()),
         };
-        policy().is_some_and(|policy| {
-            let who = key_of(caller).map(|key| &key.id);
-            policy.decide(who, rule.action, on) == Verdict::Deny
-        })
+        policy().is_some_and(|policy| policy.decide(asking, rule.action, on) == Verdict::Deny)
     }
 
     /// Lets pass whoever may delete anything in the bucket, before what exactly is known.
@@ -288,9 +289,23 @@ impl Access {
         }
     }
 
-    /// Whether anyone may read every object of the bucket.
+    /// Whether anyone may read the object, however they ask.
     pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
-        self.may(&Identity::Anonymous, bucket, Some(key), Rule::COPY_SOURCE)
+        let by_acl = public_grants(&bucket.settings, &Identity::Anonymous).read;
+        let Some(text) = &bucket.settings.policy else {
+            return by_acl;
+        };
+        let on = Resource {
+            bucket: bucket.name.as_str(),
+            key: Some(key.as_str()),
+        };
+        self.policy(bucket, text).is_some_and(|policy| {
+            match policy.decide_for_everyone(Rule::COPY_SOURCE.action, on) {
+                Verdict::Deny => false,
+                Verdict::Allow => by_acl || !is_restricted(bucket, &policy, Grants::NONE),
+                Verdict::Silent => by_acl,
+            }
+        })
     }
 
     fn policy(&self, bucket: &Bucket, text: &str) -> Option<Arc<Policy>> {
