@@ -27,7 +27,8 @@ use crate::ops;
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
-use crate::uri::{Address, Query, RootDomains, host_of};
+use crate::uri::{Address, Query, RootDomains, host_of, site_of};
+use crate::website;
 
 /// Longest request target, in bytes: a key of 1024 bytes, each percent-encoded, and a long query.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -93,8 +94,9 @@ pub(crate) struct Gateway {
     pub(crate) store: Store,
     pub(crate) access: Access,
     pub(crate) region: String,
-    authenticator: Authenticator,
+    pub(crate) authenticator: Authenticator,
     root_domains: RootDomains,
+    website_domains: RootDomains,
     body_timeout: Duration,
     places: Arc<Semaphore>,
     next_id: AtomicU64,
@@ -114,7 +116,17 @@ struct Arrival {
     watch: Arc<Watch>,
 }
 
+/// What a request is for.
+#[derive(Clone)]
+enum Target {
+    /// An operation of S3.
+    Api(Address),
+    /// A page of the website that this bucket is.
+    Website(BucketName),
+}
+
 /// A request whose sender is known, without its body.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) id: RequestId,
@@ -139,6 +151,7 @@ impl Gateway {
             region: options.region.clone(),
             authenticator: Authenticator::new(),
             root_domains: options.root_domains.clone(),
+            website_domains: options.website_domains.clone(),
             body_timeout: options.body_timeout,
             places: Arc::new(Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS))),
             next_id: AtomicU64::new(start),
@@ -162,17 +175,17 @@ impl Gateway {
         watch.begin(has_body);
         let expects = request.headers().contains_key(header::EXPECT);
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
-        let address = self.address(&request);
-        let shared = address
+        let target = self.target(&request);
+        let shared = target
             .as_ref()
             .ok()
-            .and_then(|address| self.shared(address, &request));
+            .and_then(|target| self.shared(target, &request));
         let arrival = Arrival {
             id,
             from,
             watch: watch.clone(),
         };
-        let admitted = self.admit(request, address, arrival).instrument(span);
+        let admitted = self.admit(request, target, arrival).instrument(span);
         let (answered, place) = admitted.await;
         let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
         stamp(reply.headers_mut(), id);
@@ -191,11 +204,11 @@ impl Gateway {
     async fn admit(
         self: Arc<Self>,
         request: Request<Incoming>,
-        address: S3Result<Address>,
+        target: S3Result<Target>,
         arrival: Arrival,
     ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
         match self.place().await {
-            Some(place) => (self.serve(request, address, arrival).await, Some(place)),
+            Some(place) => (self.serve(request, target, arrival).await, Some(place)),
             None => {
                 let refusal = Refusal {
                     error: S3Error::new(S3Code::SlowDown),
@@ -218,26 +231,39 @@ impl Gateway {
             .ok()
     }
 
-    /// What a request addresses; a head that is larger than any client needs addresses nothing.
-    fn address(&self, request: &Request<Incoming>) -> S3Result<Address> {
+    /// What a request is for; a head that is larger than any client needs is for nothing.
+    fn target(&self, request: &Request<Incoming>) -> S3Result<Target> {
         check_size(request)?;
-        let host = request
-            .headers()
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        Address::parse(host_of(host, request.uri()), request.uri(), &self.root_domains)
+        let (uri, headers) = (request.uri(), request.headers());
+        let host = host_of(headers.get(header::HOST).and_then(|host| host.to_str().ok()), uri);
+        let is_website = |name: &_| {
+            self.store
+                .bucket(name)
+                .is_ok_and(|bucket| bucket.settings.website.is_some())
+        };
+        let roots = (&self.website_domains, &self.root_domains);
+        let site =
+            host.and_then(|host| site_of(host, (request.method(), uri.query(), headers), roots, is_website));
+        match site {
+            Some(bucket) => Ok(Target::Website(bucket)),
+            None => Address::parse(host, uri, &self.root_domains).map(Target::Api),
+        }
     }
 
     /// What the answer tells a browser, whatever becomes of the request.
-    fn shared(&self, address: &Address, request: &Request<Incoming>) -> Option<HeaderMap> {
-        let bucket = self.store.bucket(address.bucket()?).ok()?;
+    fn shared(&self, target: &Target, request: &Request<Incoming>) -> Option<HeaderMap> {
+        let name = match target {
+            Target::Api(address) => address.bucket()?,
+            Target::Website(bucket) => bucket,
+        };
+        let bucket = self.store.bucket(name).ok()?;
         cors::shared(&bucket.settings.cors, request.method(), request.headers())
     }
 
     async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
-        address: S3Result<Address>,
+        target: S3Result<Target>,
         arrival: Arrival,
     ) -> Result<Reply, Refusal> {
         let (parts, incoming) = request.into_parts();
@@ -248,7 +274,10 @@ impl Gateway {
             uri: uri.clone(),
             head,
         };
-        let address = address.map_err(refuse)?;
+        let address = match target.map_err(refuse)? {
+            Target::Api(address) => address,
+            Target::Website(bucket) => return Ok(Box::pin(self.visit(parts, &bucket, arrival)).await),
+        };
         let again = self.store.is_meshed().then(|| (parts.clone(), address.clone()));
         let understood = match (self.understand(parts, address, &arrival), again) {
             // The key may have been made by another member a moment ago.
@@ -278,6 +307,27 @@ impl Gateway {
             Operation::Object(bucket, key, operation) => call.on_object(bucket, key, operation, body).await,
         };
         outcome.map_err(refuse)
+    }
+
+    /// Shows somebody whom nobody knows a page of a website.
+    async fn visit(self: Arc<Self>, parts: Parts, bucket: &BucketName, arrival: Arrival) -> Reply {
+        let call = Call {
+            gateway: self,
+            id: arrival.id,
+            from: arrival.from,
+            identity: Identity::Anonymous,
+            headers: parts.headers,
+            query: Query::default(),
+            uri: parts.uri,
+            head: parts.method == Method::HEAD,
+        };
+        let mut reply = website::serve(&call, &parts.method, bucket).await;
+        if arrival.watch.is_body_unread() {
+            reply
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
     }
 
     /// Who asks for what; nothing of the body is read yet.
@@ -406,6 +456,7 @@ impl Call {
             Op::ListObjectVersions => ops::list_object_versions(self, &bucket).await,
             Op::ListMultipartUploads => ops::list_multipart_uploads(self, &bucket).await,
             Op::DeleteObjects => ops::delete_objects(self, &bucket, body).await,
+            Op::PostObject => Box::pin(ops::post_object(self, &bucket, body)).await,
             Op::GetBucketVersioning => Ok(ops::get_bucket_versioning()),
             Op::PutBucketVersioning => ops::put_bucket_versioning(body).await,
             Op::GetBucketAcl => Ok(ops::get_bucket_acl(&bucket)),

@@ -35,6 +35,7 @@ pub enum BucketOperation {
     ListObjectVersions,
     ListMultipartUploads,
     DeleteObjects,
+    PostObject,
     GetBucketVersioning,
     PutBucketVersioning,
     GetBucketAcl,
@@ -68,6 +69,7 @@ pub enum Setting {
     PublicAccessBlock,
     OwnershipControls,
     Encryption,
+    Website,
 }
 
 /// Settings of a bucket that cannot be changed and answer with their default.
@@ -85,7 +87,6 @@ pub enum DefaultSetting {
 #[allow(missing_docs, reason = "the names are those of S3")]
 pub enum UnsetSetting {
     Lifecycle,
-    Website,
     ObjectLock,
     Replication,
 }
@@ -196,11 +197,7 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::GET, About::Nothing) => Op::ListObjects,
         (&Method::HEAD, About::Nothing) => Op::HeadBucket,
         (&Method::DELETE, About::Nothing) => Op::DeleteBucket,
-        (&Method::POST, About::Nothing) => {
-            return Err(S3Error::not_implemented(
-                "Uploads by POST form are not implemented.",
-            ));
-        }
+        (&Method::POST, About::Nothing) => Op::PostObject,
         (&Method::POST, About::Delete) => Op::DeleteObjects,
         (&Method::GET, About::Acl) => Op::GetBucketAcl,
         (&Method::PUT, About::Acl) => Op::PutBucketAcl,
@@ -329,7 +326,7 @@ mod tests {
         check("GET /b?uploads=&prefix=x", "ListMultipartUploads");
         check("GET /b?location", "GetBucketLocation");
         check("POST /b?delete=", "DeleteObjects");
-        check("POST /b", "NotImplemented");
+        check("POST /b", "PostObject");
         check("GET /b?versioning", "GetBucketVersioning");
         check("PUT /b?versioning", "PutBucketVersioning");
         check("GET /b?acl", "GetBucketAcl");
@@ -351,7 +348,7 @@ mod tests {
             );
             check(&format!("PUT /b?{name}"), "NotImplemented");
         }
-        for name in ["lifecycle", "website", "object-lock", "replication"] {
+        for name in ["lifecycle", "object-lock", "replication"] {
             assert!(
                 outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("),
                 "{name}"
@@ -372,6 +369,7 @@ mod tests {
             ("encryption", "Encryption"),
             ("publicAccessBlock", "PublicAccessBlock"),
             ("ownershipControls", "OwnershipControls"),
+            ("website", "Website"),
         ] {
             check(&format!("GET /b?{name}"), &format!("GetSetting({setting})"));
             check(&format!("PUT /b?{name}="), &format!("PutSetting({setting})"));

@@ -79,7 +79,8 @@ impl Rule {
             Op::ListObjects | Op::ListObjectsV2 => Self::LIST,
             Op::ListObjectVersions => rule("s3:ListBucketVersions", Need::Read),
             Op::ListMultipartUploads => rule("s3:ListBucketMultipartUploads", Need::Member),
-            Op::DeleteObjects | Op::Preflight => rule("", Need::Nothing),
+            // Who sends a form stands in it.
+            Op::DeleteObjects | Op::PostObject | Op::Preflight => rule("", Need::Nothing),
             Op::GetBucketVersioning => rule("s3:GetBucketVersioning", Need::Any),
             Op::PutBucketVersioning => rule("s3:PutBucketVersioning", Need::Owner),
             Op::GetBucketAcl => rule("s3:GetBucketAcl", Need::Member),
@@ -138,6 +139,13 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
         Setting::Tagging => ("s3:GetBucketTagging", "s3:PutBucketTagging"),
         Setting::PublicAccessBlock => ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
         Setting::OwnershipControls => ("s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
+        Setting::Website => {
+            return (
+                "s3:GetBucketWebsite",
+                "s3:PutBucketWebsite",
+                "s3:DeleteBucketWebsite",
+            );
+        }
         Setting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
     };
     (read, write, write)
@@ -147,7 +155,6 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
 const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
     match setting {
         UnsetSetting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
-        UnsetSetting::Website => ("s3:GetBucketWebsite", "s3:DeleteBucketWebsite"),
         UnsetSetting::ObjectLock => (
             "s3:GetBucketObjectLockConfiguration",
             "s3:PutBucketObjectLockConfiguration",

@@ -82,6 +82,8 @@ codes! {
         "One or more of the specified parts could not be found, or its entity tag or checksum differs.",
     InvalidPartOrder BAD_REQUEST
         "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+    InvalidPolicyDocument BAD_REQUEST
+        "The content of the form does not meet the conditions specified in the policy document.",
     InvalidRange RANGE_NOT_SATISFIABLE
         "The requested range is not satisfiable.",
     InvalidRequest BAD_REQUEST
@@ -98,6 +100,8 @@ codes! {
         "Your key is too long. A key has at most 1024 bytes.",
     MalformedACLError BAD_REQUEST
         "The ACL that you provided was not well formed or did not validate against our published schema.",
+    MalformedPOSTRequest BAD_REQUEST
+        "The body of your POST request is not well-formed multipart/form-data.",
     MalformedPolicy BAD_REQUEST
         "The policy that you provided is not valid.",
     MalformedTrailerError BAD_REQUEST
@@ -106,6 +110,8 @@ codes! {
         "The XML that you provided was not well formed or did not validate against our published schema.",
     MaxMessageLengthExceeded BAD_REQUEST
         "Your request was too large.",
+    MaxPostPreDataLengthExceededError BAD_REQUEST
+        "Your POST request fields preceding the upload file were too large.",
     MetadataTooLarge BAD_REQUEST
         "Your metadata headers exceed the maximum allowed metadata size of 2 KB.",
     MethodNotAllowed METHOD_NOT_ALLOWED

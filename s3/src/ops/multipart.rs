@@ -208,7 +208,7 @@ fn completed_document(location: &str, bucket: &Bucket, key: &ObjectKey, outcome:
 }
 
 /// Where the client finds the object, by the name it called us.
-fn location(call: &Call) -> String {
+pub(super) fn location(call: &Call) -> String {
     let host = call.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     format!("http://{}{}", host.unwrap_or_default(), call.uri.path())
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use storage::model::{Bucket, BucketAcl, ObjectKey, WriteCondition};
-use storage::{NewObject, PutOutcome, StoreError};
+use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, tell_checksum};
 use super::setting::check_settable;
@@ -25,6 +25,19 @@ pub(crate) async fn put_object(
 ) -> S3Result<Reply> {
     let body = body.with_length(&call.headers)?;
     check_size(&body)?;
+    let outcome = store(call, bucket, key, body).await?;
+    let mut reply = empty(StatusCode::OK);
+    tell_outcome(reply.headers_mut(), &outcome);
+    Ok(reply)
+}
+
+/// Stores what the body holds as the headers say, if its writer may do all that they ask for.
+pub(super) async fn store(
+    call: &Call,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    body: impl ObjectBody,
+) -> S3Result<PutOutcome> {
     check_object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
     call.allow_condition(bucket, key, condition)?;
@@ -35,10 +48,7 @@ pub(crate) async fn put_object(
     };
     call.gateway.store.check_early(bucket, key, &condition).await?;
     let stored = call.gateway.store.put_object(bucket, key, new, body).await;
-    let outcome = stored.map_err(|error| conditional(condition, error))?;
-    let mut reply = empty(StatusCode::OK);
-    tell_outcome(reply.headers_mut(), &outcome);
-    Ok(reply)
+    stored.map_err(|error| conditional(condition, error))
 }
 
 /// Refuses content that is too large before any of it is read.
@@ -107,7 +117,7 @@ pub(super) fn conditional(condition: WriteCondition, error: StoreError) -> S3Err
 }
 
 /// What a response says about an object just stored.
-fn tell_outcome(headers: &mut HeaderMap, outcome: &PutOutcome) {
+pub(super) fn tell_outcome(headers: &mut HeaderMap, outcome: &PutOutcome) {
     headers.insert(header::ETAG, etag_value(outcome.etag));
     if let Some(version) = outcome.version {
         insert(

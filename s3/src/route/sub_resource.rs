@@ -85,7 +85,7 @@ impl SubResource {
             "notification" => Self::Default(DefaultSetting::Notification),
             "cors" => Self::Setting(Setting::Cors),
             "lifecycle" => Self::Unset(UnsetSetting::Lifecycle),
-            "website" => Self::Unset(UnsetSetting::Website),
+            "website" => Self::Setting(Setting::Website),
             "encryption" => Self::Setting(Setting::Encryption),
             "object-lock" => Self::Unset(UnsetSetting::ObjectLock),
             "replication" => Self::Unset(UnsetSetting::Replication),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, KeySerial,
-    ObjectOwnership, PublicAccessBlock, Timestamp,
+    ObjectOwnership, PublicAccessBlock, Timestamp, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -101,6 +101,9 @@ pub struct BucketSettings {
     /// The default encryption that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<BucketEncryption>,
+    /// How it is served as a website, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website: Option<Website>,
 }
 
 impl BucketSettings {

@@ -16,6 +16,7 @@ pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
 mod upload;
+mod website;
 
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
 pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Granted};
@@ -38,3 +39,4 @@ pub use partition::Partition;
 pub use row_key::partition_of;
 pub use time::Timestamp;
 pub use upload::{Closing, Completed, PartRow, UploadRow, UploadState};
+pub use website::{Protocol, Replacement, RoutingRule, Website};

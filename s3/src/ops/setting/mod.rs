@@ -5,6 +5,7 @@ mod encryption;
 mod ownership;
 mod public_access;
 mod tags;
+mod website;
 
 use http::StatusCode;
 use storage::model::{Bucket, BucketAcl, BucketSettings};
@@ -18,6 +19,7 @@ use crate::route::Setting;
 use crate::xml::XmlWriter;
 
 pub(super) use ownership::check_acl as check_ownership;
+pub(super) use tags::read as read_tags;
 
 /// The largest document of a setting, in bytes. Source: AWS S3 API reference: 64 KB of CORS, 128 KB of website.
 const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
@@ -41,6 +43,10 @@ pub(crate) fn get_setting(bucket: &Bucket, setting: Setting) -> S3Result<Reply> 
         Setting::Encryption => settings
             .encryption
             .map(|encryption| encryption::write(&mut document, encryption)),
+        Setting::Website => settings
+            .website
+            .as_ref()
+            .map(|website| website::write(&mut document, website)),
     };
     match written {
         Some(()) => Ok(xml(document.finish())),
@@ -81,6 +87,13 @@ pub(crate) async fn put_setting(
             check_ownership(&wanted)?;
             change(call, bucket, move |settings| settings.ownership = Some(ownership)).await?;
         }
+        Setting::Website => {
+            let website = website::read(document)?;
+            change(call, bucket, move |settings| {
+                settings.website = Some(website.clone())
+            })
+            .await?;
+        }
         Setting::Encryption => {
             let encryption = encryption::read(document)?;
             change(call, bucket, move |settings| {
@@ -100,6 +113,7 @@ pub(crate) async fn delete_setting(call: &Call, bucket: &Bucket, setting: Settin
         Setting::PublicAccessBlock => settings.public_access = None,
         Setting::OwnershipControls => settings.ownership = None,
         Setting::Encryption => settings.encryption = None,
+        Setting::Website => settings.website = None,
     })
     .await?;
     Ok(empty(StatusCode::NO_CONTENT))
@@ -145,6 +159,7 @@ const fn unset_code(setting: Setting) -> S3Code {
         Setting::Tagging => S3Code::NoSuchTagSet,
         Setting::PublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         Setting::OwnershipControls => S3Code::OwnershipControlsNotFoundError,
+        Setting::Website => S3Code::NoSuchWebsiteConfiguration,
         Setting::Encryption => S3Code::ServerSideEncryptionConfigurationNotFoundError,
     }
 }

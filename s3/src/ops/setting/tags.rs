@@ -1,4 +1,4 @@
-//! The `Tagging` document of a bucket.
+//! The `Tagging` document, as buckets have it and as forms carry it.
 
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::xml::{XmlWriter, parse};
@@ -10,7 +10,7 @@ const TAGS_MAX: usize = 50;
 ///
 /// # Errors
 /// `MalformedXML`; `InvalidTag` for too many, a key twice, or one that is too long.
-pub(super) fn read(document: &[u8]) -> S3Result<Vec<(String, String)>> {
+pub(in crate::ops) fn read(document: &[u8]) -> S3Result<Vec<(String, String)>> {
     let root = parse(document, "Tagging")?;
     let set = root.only(&["TagSet"])?.required("TagSet")?;
     set.only(&["Tag"])?;
