@@ -150,6 +150,12 @@ impl appliance::Node for Console {
         };
         let refusal = |error| refusal(error, name);
         let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
+        let blocked = bucket.settings.blocked();
+        if public && (bucket.settings.has_no_acls() || blocked.block_acls || blocked.ignore_acls) {
+            return Err(NodeError::Invalid(
+                "the bucket's public access block or ownership controls forbid a public ACL: change those first".into(),
+            ));
+        }
         let changed = self
             .store
             .change_bucket(&bucket, move |settings| settings.acl = acl)
@@ -380,7 +386,7 @@ fn bucket_shown(bucket: &Bucket) -> api::Bucket {
         name: bucket.name.to_string(),
         created: time_shown(bucket.created),
         owner: bucket.owner.to_string(),
-        public: match bucket.settings.acl {
+        public: match bucket.settings.effective_acl() {
             BucketAcl::Private | BucketAcl::AuthenticatedRead => api::Public::No,
             BucketAcl::PublicRead => api::Public::Read,
             BucketAcl::PublicReadWrite => api::Public::ReadWrite,

@@ -253,6 +253,7 @@ fn s3_options(config: &Config) -> s3::Options {
     let configured = config.s3_domains.value.iter().map(S3Domain::as_str);
     s3::Options {
         root_domains: RootDomains::new(own.iter().map(String::as_str).chain(configured)),
+        website_domains: RootDomains::new(config.website_domains.value.iter().map(S3Domain::as_str)),
         region: REGION.into(),
         connections_max: limits::CONNECTIONS_MAX,
         requests_max: limits::requests_max(limits::memory_bytes()),

@@ -158,7 +158,7 @@ impl RequestBody {
     }
 
     /// The next piece of content, `None` at its verified end.
-    async fn piece(&mut self) -> S3Result<Option<Bytes>> {
+    pub(crate) async fn piece(&mut self) -> S3Result<Option<Bytes>> {
         loop {
             if let Some(decoder) = &mut self.decoder
                 && !self.pending.is_empty()

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -222,7 +223,7 @@ impl Write for WatchedIo {
 /// Serves a connection until it ends, stalls, or the server stops: `drain` lets the request in flight
 /// finish, `cut` does not.
 pub(crate) async fn drive(
-    stream: TcpStream,
+    (stream, from): (TcpStream, IpAddr),
     gateway: Arc<Gateway>,
     patience: Patience,
     drain: CancellationToken,
@@ -236,7 +237,7 @@ pub(crate) async fn drive(
     let watched = watch.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (gateway, watch) = (gateway.clone(), watched.clone());
-        async move { Ok::<_, Infallible>(gateway.answer(request, watch).await) }
+        async move { Ok::<_, Infallible>(gateway.answer(request, from, watch).await) }
     });
     // Never with `pipeline_flush`: it lifts the bound on what is buffered, and a slow client's whole object is copied
     // into memory.

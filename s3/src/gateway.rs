@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,17 +16,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
-use crate::access::{Access, Rule, key_of};
+use crate::access::{Access, Asking, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
+use crate::cors;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
 use crate::ops;
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
-use crate::uri::{Address, Query, RootDomains, host_of};
+use crate::uri::{Address, Query, RootDomains, host_of, site_of};
+use crate::website;
 
 /// Longest request target, in bytes: a key of 1024 bytes, each percent-encoded, and a long query.
 const TARGET_BYTES_MAX: usize = 8 * 1024;
@@ -91,8 +94,9 @@ pub(crate) struct Gateway {
     pub(crate) store: Store,
     pub(crate) access: Access,
     pub(crate) region: String,
-    authenticator: Authenticator,
+    pub(crate) authenticator: Authenticator,
     root_domains: RootDomains,
+    website_domains: RootDomains,
     body_timeout: Duration,
     places: Arc<Semaphore>,
     next_id: AtomicU64,
@@ -104,10 +108,30 @@ impl fmt::Debug for Gateway {
     }
 }
 
+/// A request that has come in: which one it is, from where, and what its connection is doing.
+#[derive(Clone)]
+struct Arrival {
+    id: RequestId,
+    from: IpAddr,
+    watch: Arc<Watch>,
+}
+
+/// What a request is for.
+#[derive(Clone)]
+enum Target {
+    /// An operation of S3.
+    Api(Address),
+    /// A page of the website that this bucket is.
+    Website(BucketName),
+}
+
 /// A request whose sender is known, without its body.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) id: RequestId,
+    /// The address at the other end of the connection.
+    pub(crate) from: IpAddr,
     pub(crate) identity: Identity,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -127,6 +151,7 @@ impl Gateway {
             region: options.region.clone(),
             authenticator: Authenticator::new(),
             root_domains: options.root_domains.clone(),
+            website_domains: options.website_domains.clone(),
             body_timeout: options.body_timeout,
             places: Arc::new(Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS))),
             next_id: AtomicU64::new(start),
@@ -134,7 +159,12 @@ impl Gateway {
     }
 
     /// Answers a request; whatever goes wrong is an answer too.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, watch: Arc<Watch>) -> Reply {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        from: IpAddr,
+        watch: Arc<Watch>,
+    ) -> Reply {
         // An odd factor permutes the numbers: neighbouring ids look nothing alike and none repeats.
         let number = self
             .next_id
@@ -145,10 +175,21 @@ impl Gateway {
         watch.begin(has_body);
         let expects = request.headers().contains_key(header::EXPECT);
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
-        let admitted = self.admit(request, id, watch.clone()).instrument(span);
+        let target = self.target(&request);
+        let shared = target
+            .as_ref()
+            .ok()
+            .and_then(|target| self.shared(target, &request));
+        let arrival = Arrival {
+            id,
+            from,
+            watch: watch.clone(),
+        };
+        let admitted = self.admit(request, target, arrival).instrument(span);
         let (answered, place) = admitted.await;
         let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
         stamp(reply.headers_mut(), id);
+        reply.headers_mut().extend(shared.unwrap_or_default());
         if expects && (!has_body || watch.is_body_unread()) {
             // No `100 Continue` was sent. On a connection where that happened, botocore before 1.44, and with it
             // aws-cli 1, misreads the answer to the next request that expects one, and waits for its end for ever.
@@ -163,11 +204,11 @@ impl Gateway {
     async fn admit(
         self: Arc<Self>,
         request: Request<Incoming>,
-        id: RequestId,
-        watch: Arc<Watch>,
+        target: S3Result<Target>,
+        arrival: Arrival,
     ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
         match self.place().await {
-            Some(place) => (self.serve(request, id, watch).await, Some(place)),
+            Some(place) => (self.serve(request, target, arrival).await, Some(place)),
             None => {
                 let refusal = Refusal {
                     error: S3Error::new(S3Code::SlowDown),
@@ -190,11 +231,40 @@ impl Gateway {
             .ok()
     }
 
+    /// What a request is for; a head that is larger than any client needs is for nothing.
+    fn target(&self, request: &Request<Incoming>) -> S3Result<Target> {
+        check_size(request)?;
+        let (uri, headers) = (request.uri(), request.headers());
+        let host = host_of(headers.get(header::HOST).and_then(|host| host.to_str().ok()), uri);
+        let is_website = |name: &_| {
+            self.store
+                .bucket(name)
+                .is_ok_and(|bucket| bucket.settings.website.is_some())
+        };
+        let roots = (&self.website_domains, &self.root_domains);
+        let site =
+            host.and_then(|host| site_of(host, (request.method(), uri.query(), headers), roots, is_website));
+        match site {
+            Some(bucket) => Ok(Target::Website(bucket)),
+            None => Address::parse(host, uri, &self.root_domains).map(Target::Api),
+        }
+    }
+
+    /// What the answer tells a browser, whatever becomes of the request.
+    fn shared(&self, target: &Target, request: &Request<Incoming>) -> Option<HeaderMap> {
+        let name = match target {
+            Target::Api(address) => address.bucket()?,
+            Target::Website(bucket) => bucket,
+        };
+        let bucket = self.store.bucket(name).ok()?;
+        cors::shared(&bucket.settings.cors, request.method(), request.headers())
+    }
+
     async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
-        id: RequestId,
-        watch: Arc<Watch>,
+        target: S3Result<Target>,
+        arrival: Arrival,
     ) -> Result<Reply, Refusal> {
         let (parts, incoming) = request.into_parts();
         let head = parts.method == Method::HEAD;
@@ -204,13 +274,17 @@ impl Gateway {
             uri: uri.clone(),
             head,
         };
-        let again = self.store.is_meshed().then(|| parts.clone());
-        let understood = match (self.understand(parts, id), again) {
+        let address = match target.map_err(refuse)? {
+            Target::Api(address) => address,
+            Target::Website(bucket) => return Ok(Box::pin(self.visit(parts, &bucket, arrival)).await),
+        };
+        let again = self.store.is_meshed().then(|| (parts.clone(), address.clone()));
+        let understood = match (self.understand(parts, address, &arrival), again) {
             // The key may have been made by another member a moment ago.
-            (Err(error), Some(parts))
+            (Err(error), Some((parts, address)))
                 if error.code() == S3Code::InvalidAccessKeyId && self.store.hear_news().await =>
             {
-                self.understand(parts, id)
+                self.understand(parts, address, &arrival)
             }
             // Whoever knows nobody's key yet must not say that one is wrong.
             (Err(error), _) if error.code() == S3Code::InvalidAccessKeyId && !self.store.is_informed() => {
@@ -223,6 +297,7 @@ impl Gateway {
             Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
             _ => ChecksumOver::Body,
         };
+        let watch = arrival.watch;
         let body = RequestBody::new(incoming, &call.headers, payload, over, self.body_timeout, watch);
         let body = body.map_err(refuse)?;
         let outcome = match operation {
@@ -234,23 +309,43 @@ impl Gateway {
         outcome.map_err(refuse)
     }
 
+    /// Shows somebody whom nobody knows a page of a website.
+    async fn visit(self: Arc<Self>, parts: Parts, bucket: &BucketName, arrival: Arrival) -> Reply {
+        let call = Call {
+            gateway: self,
+            id: arrival.id,
+            from: arrival.from,
+            identity: Identity::Anonymous,
+            headers: parts.headers,
+            query: Query::default(),
+            uri: parts.uri,
+            head: parts.method == Method::HEAD,
+        };
+        let mut reply = website::serve(&call, &parts.method, bucket).await;
+        if arrival.watch.is_body_unread() {
+            reply
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+
     /// Who asks for what; nothing of the body is read yet.
     fn understand(
         self: &Arc<Self>,
         parts: Parts,
-        id: RequestId,
+        address: Address,
+        arrival: &Arrival,
     ) -> S3Result<(Call, Operation, crate::auth::PayloadRule)> {
-        check_size(&parts)?;
         let query = Query::parse(parts.uri.query())?;
-        let host = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let address = Address::parse(host_of(host, &parts.uri), &parts.uri, &self.root_domains)?;
         let lookup = |id: &_| self.store.access_key(id).ok();
-        let verified = self
-            .authenticator
-            .verify(&parts, &query, Timestamp::now(), lookup)?;
+        let verified = match parts.method {
+            // A browser asks before it sends what the link in its hands was signed for.
+            Method::OPTIONS => Verified::nobody(),
+            _ => self
+                .authenticator
+                .verify(&parts, &query, Timestamp::now(), lookup)?,
+        };
         let Verified {
             identity,
             payload,
@@ -262,7 +357,8 @@ impl Gateway {
         refuse_unhonoured(&operation, &headers)?;
         let call = Call {
             gateway: self.clone(),
-            id,
+            id: arrival.id,
+            from: arrival.from,
             identity,
             headers,
             query,
@@ -274,13 +370,13 @@ impl Gateway {
 }
 
 /// Refuses heads that are larger than any client needs.
-fn check_size(parts: &Parts) -> S3Result<()> {
-    let target = parts
-        .uri
+fn check_size(request: &Request<Incoming>) -> S3Result<()> {
+    let target = request
+        .uri()
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
-    let headers: usize = parts
-        .headers
+    let headers: usize = request
+        .headers()
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
@@ -360,6 +456,7 @@ impl Call {
             Op::ListObjectVersions => ops::list_object_versions(self, &bucket).await,
             Op::ListMultipartUploads => ops::list_multipart_uploads(self, &bucket).await,
             Op::DeleteObjects => ops::delete_objects(self, &bucket, body).await,
+            Op::PostObject => Box::pin(ops::post_object(self, &bucket, body)).await,
             Op::GetBucketVersioning => Ok(ops::get_bucket_versioning()),
             Op::PutBucketVersioning => ops::put_bucket_versioning(body).await,
             Op::GetBucketAcl => Ok(ops::get_bucket_acl(&bucket)),
@@ -368,10 +465,13 @@ impl Call {
             Op::PutBucketPolicy => ops::put_bucket_policy(self, &bucket, body).await,
             Op::DeleteBucketPolicy => ops::delete_bucket_policy(self, &bucket).await,
             Op::GetBucketPolicyStatus => ops::get_bucket_policy_status(&bucket),
+            Op::GetSetting(setting) => ops::get_setting(&bucket, setting),
+            Op::PutSetting(setting) => ops::put_setting(self, &bucket, setting, body).await,
+            Op::DeleteSetting(setting) => ops::delete_setting(self, &bucket, setting).await,
             Op::GetDefault(setting) => Ok(ops::get_default(setting)),
             Op::GetUnset(setting) => Err(ops::unset(setting)),
             Op::DeleteUnset(_) => Ok(empty(StatusCode::NO_CONTENT)),
-            Op::Preflight => Err(ops::no_cors()),
+            Op::Preflight => ops::preflight(self, &bucket),
         }
     }
 
@@ -411,7 +511,7 @@ impl Call {
             Op::PutObjectAcl => Box::pin(ops::put_object_acl(self, bucket, &key, body)).await,
             Op::GetObjectTagging => Box::pin(ops::get_object_tagging(self, bucket, &key)).await,
             Op::GetObjectLock => Box::pin(ops::get_object_lock(self, bucket, &key)).await,
-            Op::Preflight => Err(ops::no_cors()),
+            Op::Preflight => ops::preflight(self, bucket),
         }
     }
 
@@ -445,7 +545,19 @@ impl Call {
     /// # Errors
     /// `AccessDenied`.
     pub(crate) fn allow(&self, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
-        self.gateway.access.allow(&self.identity, bucket, key, rule)
+        self.gateway.access.allow(&self.asking(None), bucket, key, rule)
+    }
+
+    /// Who asks and how, for a version or none.
+    fn asking<'c>(&'c self, version: Option<&'c str>) -> Asking<'c> {
+        Asking {
+            caller: &self.identity,
+            from: self.from,
+            now: Timestamp::now(),
+            headers: &self.headers,
+            query: &self.query,
+            version,
+        }
     }
 
     /// As [`Self::allow`], for the version a request names. `null` is what a request without a version gets where
@@ -460,13 +572,12 @@ impl Call {
         version: Option<&str>,
         (current, named): (Rule, Rule),
     ) -> S3Result<()> {
-        let Some(version) = version else {
-            return self.allow(bucket, Some(key), current);
-        };
-        if version == "null" && self.gateway.access.denies(&self.identity, bucket, key, current) {
+        let (access, asking) = (&self.gateway.access, self.asking(version));
+        if version == Some("null") && access.denies(&asking, bucket, key, current) {
             return Err(S3Error::new(S3Code::AccessDenied));
         }
-        self.allow(bucket, Some(key), named)
+        let rule = if version.is_some() { named } else { current };
+        access.allow(&asking, bucket, Some(key), rule)
     }
 
     /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.
@@ -490,7 +601,13 @@ impl Call {
     /// What a failed look at an object may say: whoever may not list must not learn which keys exist.
     pub(crate) fn absence(&self, bucket: &Bucket, error: S3Error) -> S3Error {
         let absent = matches!(error.code(), S3Code::NoSuchKey | S3Code::NoSuchVersion);
-        if absent && !self.gateway.access.may(&self.identity, bucket, None, Rule::LIST) {
+        // It lists nothing: a prefix in its query is none of a listing's.
+        let query = Query::default();
+        let asking = Asking {
+            query: &query,
+            ..self.asking(None)
+        };
+        if absent && !self.gateway.access.may(&asking, bucket, None, Rule::LIST) {
             return S3Error::new(S3Code::AccessDenied);
         }
         error

@@ -6,7 +6,9 @@ pub mod auth;
 mod body;
 pub mod checksum;
 mod connection;
+mod cors;
 pub mod error;
+mod form;
 mod gateway;
 mod headers;
 mod ops;
@@ -16,6 +18,7 @@ pub mod route;
 mod server;
 pub mod time;
 pub mod uri;
+mod website;
 pub mod xml;
 
 pub use server::{Options, Server};

@@ -35,6 +35,7 @@ pub enum BucketOperation {
     ListObjectVersions,
     ListMultipartUploads,
     DeleteObjects,
+    PostObject,
     GetBucketVersioning,
     PutBucketVersioning,
     GetBucketAcl,
@@ -43,6 +44,12 @@ pub enum BucketOperation {
     PutBucketPolicy,
     DeleteBucketPolicy,
     GetBucketPolicyStatus,
+    /// Reading a setting that has a document of its own.
+    GetSetting(Setting),
+    /// Putting one.
+    PutSetting(Setting),
+    /// Removing one.
+    DeleteSetting(Setting),
     /// A setting that answers with what holds where nobody sets it.
     GetDefault(DefaultSetting),
     /// A setting that no bucket has yet.
@@ -51,6 +58,18 @@ pub enum BucketOperation {
     DeleteUnset(UnsetSetting),
     /// A browser asks whether it may.
     Preflight,
+}
+
+/// Settings of a bucket that are put as a document and read back as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of S3")]
+pub enum Setting {
+    Cors,
+    Tagging,
+    PublicAccessBlock,
+    OwnershipControls,
+    Encryption,
+    Website,
 }
 
 /// Settings of a bucket that cannot be changed and answer with their default.
@@ -67,15 +86,9 @@ pub enum DefaultSetting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of S3")]
 pub enum UnsetSetting {
-    Cors,
     Lifecycle,
-    Website,
-    Tagging,
-    Encryption,
     ObjectLock,
     Replication,
-    PublicAccessBlock,
-    OwnershipControls,
 }
 
 /// What can be asked of an object. The names are those of the S3 API.
@@ -184,11 +197,7 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::GET, About::Nothing) => Op::ListObjects,
         (&Method::HEAD, About::Nothing) => Op::HeadBucket,
         (&Method::DELETE, About::Nothing) => Op::DeleteBucket,
-        (&Method::POST, About::Nothing) => {
-            return Err(S3Error::not_implemented(
-                "Uploads by POST form are not implemented.",
-            ));
-        }
+        (&Method::POST, About::Nothing) => Op::PostObject,
         (&Method::POST, About::Delete) => Op::DeleteObjects,
         (&Method::GET, About::Acl) => Op::GetBucketAcl,
         (&Method::PUT, About::Acl) => Op::PutBucketAcl,
@@ -204,9 +213,13 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::GET, About::Default(setting)) => Op::GetDefault(setting),
         (&Method::GET, About::Unset(setting)) => Op::GetUnset(setting),
         (&Method::DELETE, About::Unset(setting)) => Op::DeleteUnset(setting),
-        (&Method::GET, About::Tagging) => Op::GetUnset(UnsetSetting::Tagging),
-        (&Method::DELETE, About::Tagging) => Op::DeleteUnset(UnsetSetting::Tagging),
-        (_, About::Unset(_) | About::Default(_) | About::Tagging) => {
+        (&Method::GET, About::Setting(setting)) => Op::GetSetting(setting),
+        (&Method::PUT, About::Setting(setting)) => Op::PutSetting(setting),
+        (&Method::DELETE, About::Setting(setting)) => Op::DeleteSetting(setting),
+        (&Method::GET, About::Tagging) => Op::GetSetting(Setting::Tagging),
+        (&Method::PUT, About::Tagging) => Op::PutSetting(Setting::Tagging),
+        (&Method::DELETE, About::Tagging) => Op::DeleteSetting(Setting::Tagging),
+        (_, About::Unset(_) | About::Default(_)) => {
             return Err(S3Error::not_implemented(
                 "This setting of a bucket cannot be changed yet.",
             ));
@@ -313,7 +326,7 @@ mod tests {
         check("GET /b?uploads=&prefix=x", "ListMultipartUploads");
         check("GET /b?location", "GetBucketLocation");
         check("POST /b?delete=", "DeleteObjects");
-        check("POST /b", "NotImplemented");
+        check("POST /b", "PostObject");
         check("GET /b?versioning", "GetBucketVersioning");
         check("PUT /b?versioning", "PutBucketVersioning");
         check("GET /b?acl", "GetBucketAcl");
@@ -335,17 +348,7 @@ mod tests {
             );
             check(&format!("PUT /b?{name}"), "NotImplemented");
         }
-        for name in [
-            "cors",
-            "lifecycle",
-            "website",
-            "tagging",
-            "encryption",
-            "object-lock",
-            "replication",
-            "publicAccessBlock",
-            "ownershipControls",
-        ] {
+        for name in ["lifecycle", "object-lock", "replication"] {
             assert!(
                 outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("),
                 "{name}"
@@ -355,6 +358,23 @@ mod tests {
                 "{name}"
             );
             check(&format!("PUT /b?{name}"), "NotImplemented");
+        }
+    }
+
+    #[test]
+    fn a_setting_with_a_document_is_read_put_and_deleted() {
+        for (name, setting) in [
+            ("cors", "Cors"),
+            ("tagging", "Tagging"),
+            ("encryption", "Encryption"),
+            ("publicAccessBlock", "PublicAccessBlock"),
+            ("ownershipControls", "OwnershipControls"),
+            ("website", "Website"),
+        ] {
+            check(&format!("GET /b?{name}"), &format!("GetSetting({setting})"));
+            check(&format!("PUT /b?{name}="), &format!("PutSetting({setting})"));
+            check(&format!("DELETE /b?{name}"), &format!("DeleteSetting({setting})"));
+            check(&format!("POST /b?{name}"), "MethodNotAllowed");
         }
     }
 

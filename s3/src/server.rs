@@ -23,6 +23,8 @@ use crate::uri::RootDomains;
 pub struct Options {
     /// Domains below which the first labels of a host name are a bucket.
     pub root_domains: RootDomains,
+    /// Domains below which the first labels of a host name are a bucket that is served as a website.
+    pub website_domains: RootDomains,
     /// The region clients are told; any region they sign with is accepted.
     pub region: String,
     /// Connections at most; more wait in the kernel's queue. A quarter of them for one address, the box itself excepted.
@@ -140,7 +142,7 @@ async fn accept(
         };
         let (gateway, drain, cut) = (gateway.clone(), stop.clone(), cut.clone());
         tasks.spawn(async move {
-            connection::drive(stream, gateway, patience, drain, cut).await;
+            connection::drive((stream, from), gateway, patience, drain, cut).await;
             drop((permit, place));
         });
     }

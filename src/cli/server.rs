@@ -29,6 +29,9 @@ pub(super) struct ServerArgs {
     /// Domain below which host names name buckets, e.g. s3.example for photos.s3.example; may be repeated
     #[arg(long, value_name = "DOMAIN")]
     s3_domain: Vec<String>,
+    /// Domain below which host names name buckets that are served as websites; may be repeated
+    #[arg(long, value_name = "DOMAIN")]
+    s3_website_domain: Vec<String>,
     /// Where other boxes of the mesh connect [default: every address, one random port that is kept]
     #[arg(long, value_name = "ADDRESS")]
     mesh: Option<String>,
@@ -67,6 +70,7 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         data: args.data,
         s3: args.s3,
         s3_domains: args.s3_domain,
+        website_domains: args.s3_website_domain,
         mesh: args.mesh,
         mesh_public: args.mesh_public,
         log: args.log,

@@ -38,6 +38,8 @@ pub struct S3Section {
     pub address: Option<String>,
     /// `s3.domains`.
     pub domains: Option<Vec<String>>,
+    /// `s3.website_domains`.
+    pub website_domains: Option<Vec<String>>,
 }
 
 /// What a configuration file says about the mesh.

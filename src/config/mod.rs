@@ -10,6 +10,7 @@
 //! | `data`       | `--data`       | `WARREN_DATA`       | `blocks` in the state directory, all of its file system: the one directory known to be writable |
 //! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
 //! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here, `localhost` and the names of the box also as `bucket.domain` |
+//! | `s3.website_domains` | `--s3-website-domain` | `WARREN_S3_WEBSITE_DOMAINS` | none: a bucket that is a website is served to browsers at the host that is its name; below a domain named here also as `bucket.domain` |
 //! | `mesh.address` | `--mesh`     | `WARREN_MESH`       | `[::]:0`: every address, and one random port that is chosen once and kept, so that two boxes behind one router do not share it |
 //! | `mesh.public` | `--mesh-public` | `WARREN_MESH_PUBLIC` | none: where the owner knows the box to be reachable from everywhere, a server on the internet or a forwarded port |
 //! | `mesh.mdns`  |                | `WARREN_MESH_MDNS`  | `on`: members in one home find each other without the internet |
@@ -20,7 +21,7 @@
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
 //! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
-//! `WARREN_DATA`, `WARREN_S3_DOMAINS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
+//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
 mod file;
@@ -37,13 +38,14 @@ pub use values::{
 };
 
 /// Every key of the configuration file, in the order of the manual.
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 15] = [
     "name",
     "zone",
     "state",
     "data",
     "s3.address",
     "s3.domains",
+    "s3.website_domains",
     "mesh.address",
     "mesh.public",
     "mesh.mdns",
@@ -131,6 +133,8 @@ pub struct Flags {
     pub s3: Option<String>,
     /// `--s3-domain`, repeated.
     pub s3_domains: Vec<String>,
+    /// `--s3-website-domain`, repeated.
+    pub website_domains: Vec<String>,
     /// `--mesh`.
     pub mesh: Option<String>,
     /// `--mesh-public`, repeated.
@@ -166,6 +170,8 @@ pub struct Config {
     pub s3_address: Setting<S3Address>,
     /// Domains below which host names name buckets; may be none.
     pub s3_domains: Setting<Vec<S3Domain>>,
+    /// Domains below which host names name buckets that are websites; may be none.
+    pub website_domains: Setting<Vec<S3Domain>>,
     /// How it takes part in a mesh.
     pub mesh: MeshConfig,
     /// Which events are logged.
@@ -212,9 +218,10 @@ impl Config {
     }
 
     /// Keys and values as the configuration file would have them, in the order of the manual.
-    pub fn settings(&self) -> [(&'static str, String, &Source); 14] {
+    pub fn settings(&self) -> [(&'static str, String, &Source); 15] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
         let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
+        let websites: Vec<&str> = self.website_domains.value.iter().map(S3Domain::as_str).collect();
         let public: Vec<String> = self.mesh.public.value.iter().map(ToString::to_string).collect();
         let values = [
             (self.name.value.clone(), &self.name.source),
@@ -223,6 +230,7 @@ impl Config {
             (data.join(", "), &self.data.source),
             (self.s3_address.value.to_string(), &self.s3_address.source),
             (domains.join(", "), &self.s3_domains.source),
+            (websites.join(", "), &self.website_domains.source),
             (self.mesh.address.value.to_string(), &self.mesh.address.source),
             (public.join(", "), &self.mesh.public.source),
             (self.mesh.mdns.value.to_string(), &self.mesh.mdns.source),
@@ -302,6 +310,7 @@ impl Layers<'_> {
                 S3Address::everywhere,
             )?,
             s3_domains: self.s3_domains()?,
+            website_domains: self.website_domains()?,
             mesh: self.mesh()?,
             log_level: self.setting(
                 &key("log.level", "--log", flags.log.as_ref(), "WARREN_LOG"),
@@ -379,6 +388,14 @@ impl Layers<'_> {
         let flag = ("--s3-domain", &self.flags.s3_domains[..]);
         let said = self.list(flag, "WARREN_S3_DOMAINS", |file| file.s3.domains.clone());
         parsed("s3.domains", said, S3Domain::parse)
+    }
+
+    fn website_domains(&self) -> Result<Setting<Vec<S3Domain>>, ConfigError> {
+        let flag = ("--s3-website-domain", &self.flags.website_domains[..]);
+        let said = self.list(flag, "WARREN_S3_WEBSITE_DOMAINS", |file| {
+            file.s3.website_domains.clone()
+        });
+        parsed("s3.website_domains", said, S3Domain::parse)
     }
 
     fn mesh(&self) -> Result<MeshConfig, ConfigError> {

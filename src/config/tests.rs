@@ -193,6 +193,10 @@ fn domains_of_buckets_come_from_one_place_and_are_names() {
         Ok("d.example".into())
     );
     assert_eq!(domains(&[], &[], ""), Ok((String::new(), "default".into())));
+    let websites = load(Flags::default(), &["WARREN_S3_WEBSITE_DOMAINS=web.example"], "").unwrap();
+    assert_eq!(websites.website_domains.value[0].as_str(), "web.example");
+    let websites = load(Flags::default(), &[], "s3.website_domains = ['W.example']").unwrap();
+    assert_eq!(websites.website_domains.value[0].as_str(), "w.example");
     for wrong in [
         "",
         ".",

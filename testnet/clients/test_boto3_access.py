@@ -137,3 +137,33 @@ def test_what_does_not_exist_here_says_so(s3, bucket, operation, given):
 def test_a_header_that_is_not_honoured_is_refused_rather_than_ignored(s3, bucket):
     with refused(501, "NotImplemented"):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId="x")
+
+
+@pytest.mark.parametrize(
+    "condition, opens, public",
+    [
+        ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, True, False),
+        ({"IpAddress": {"aws:SourceIp": ["192.0.2.0/24", "2001:db8::/32"]}}, False, False),
+        ({"NotIpAddress": {"aws:SourceIp": "192.0.2.0/24"}}, True, True),
+        ({"StringLike": {"aws:UserAgent": "Python-urllib/*"}}, True, True),
+        ({"StringEquals": {"aws:Referer": "https://a.example/"}}, False, True),
+        ({"StringEqualsIfExists": {"aws:Referer": "https://a.example/"}}, True, True),
+        ({"Null": {"aws:Referer": "true"}}, True, True),
+        ({"Bool": {"aws:SecureTransport": "true"}}, False, True),
+        ({"DateLessThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}, False, True),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}, True, True),
+    ],
+)
+def test_a_condition_decides_who_gets_in_and_whether_that_is_the_public(s3, bucket, link, condition, opens, public):
+    statement = {"Effect": "Allow", "Resource": f"arn:aws:s3:::{bucket}/*", "Condition": condition}
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, statement))
+    assert world_reads(link) == opens
+    assert s3.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"] == public
+
+
+def test_a_condition_that_is_not_known_is_refused(s3, bucket):
+    for effect in ("Allow", "Deny"):
+        condition = {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}
+        statement = {"Effect": effect, "Resource": f"arn:aws:s3:::{bucket}/*", "Condition": condition}
+        with refused(400, "MalformedPolicy"):
+            s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, statement))

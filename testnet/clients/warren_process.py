@@ -12,6 +12,8 @@ from pathlib import Path
 
 # Below it host names name buckets, as `--s3-domain` says.
 DOMAIN = "s3.example"
+# Below it host names name buckets that are websites.
+WEBSITE_DOMAIN = "web.example"
 START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
 
@@ -40,7 +42,7 @@ class Server:
         alone = {"WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--s3", f"127.0.0.1:{self.port}", "--s3-domain", DOMAIN],
+                [*command, "--s3", f"127.0.0.1:{self.port}", "--s3-domain", DOMAIN, "--s3-website-domain", WEBSITE_DOMAIN],
                 env={**os.environ, **alone}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
         try:

@@ -1,19 +1,22 @@
 //! Decides, in one place and refusing by default, who may do what to which bucket and object.
 
 mod acl;
+mod asking;
+mod condition;
 mod policy;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use storage::model::{AccessKey, Bucket, BucketAcl, BucketId, Grants, ObjectKey};
+use storage::model::{AccessKey, Bucket, BucketAcl, BucketId, BucketSettings, Grants, ObjectKey};
 use tracing::warn;
 
 use crate::auth::Identity;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, UnsetSetting};
+use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, Setting, UnsetSetting};
 
 pub use acl::{Grantee, Permission, canned_of_grants, grants_of_canned, parse_canned};
+pub use asking::Asking;
 pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
 
 /// The key that signed, unless nobody did.
@@ -76,7 +79,8 @@ impl Rule {
             Op::ListObjects | Op::ListObjectsV2 => Self::LIST,
             Op::ListObjectVersions => rule("s3:ListBucketVersions", Need::Read),
             Op::ListMultipartUploads => rule("s3:ListBucketMultipartUploads", Need::Member),
-            Op::DeleteObjects | Op::Preflight => rule("", Need::Nothing),
+            // Who sends a form stands in it.
+            Op::DeleteObjects | Op::PostObject | Op::Preflight => rule("", Need::Nothing),
             Op::GetBucketVersioning => rule("s3:GetBucketVersioning", Need::Any),
             Op::PutBucketVersioning => rule("s3:PutBucketVersioning", Need::Owner),
             Op::GetBucketAcl => rule("s3:GetBucketAcl", Need::Member),
@@ -85,6 +89,9 @@ impl Rule {
             Op::PutBucketPolicy => rule("s3:PutBucketPolicy", Need::Owner),
             Op::DeleteBucketPolicy => rule("s3:DeleteBucketPolicy", Need::Owner),
             Op::GetBucketPolicyStatus => rule("s3:GetBucketPolicyStatus", Need::Member),
+            Op::GetSetting(setting) => rule(setting_actions(setting).0, Need::Member),
+            Op::PutSetting(setting) => rule(setting_actions(setting).1, Need::Owner),
+            Op::DeleteSetting(setting) => rule(setting_actions(setting).2, Need::Owner),
             Op::GetDefault(setting) => rule(default_action(setting), Need::Member),
             Op::GetUnset(setting) => rule(unset_actions(setting).0, Need::Member),
             Op::DeleteUnset(setting) => rule(unset_actions(setting).1, Need::Owner),
@@ -125,21 +132,34 @@ const fn default_action(setting: DefaultSetting) -> &'static str {
     }
 }
 
-/// The actions of reading and of removing a setting, as AWS names them.
+/// The actions of reading, putting and removing a setting, as AWS names them.
+const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'static str) {
+    let (read, write) = match setting {
+        Setting::Cors => ("s3:GetBucketCORS", "s3:PutBucketCORS"),
+        Setting::Tagging => ("s3:GetBucketTagging", "s3:PutBucketTagging"),
+        Setting::PublicAccessBlock => ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
+        Setting::OwnershipControls => ("s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
+        Setting::Website => {
+            return (
+                "s3:GetBucketWebsite",
+                "s3:PutBucketWebsite",
+                "s3:DeleteBucketWebsite",
+            );
+        }
+        Setting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
+    };
+    (read, write, write)
+}
+
+/// The actions of reading and of removing a setting that nobody can put, as AWS names them.
 const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
     match setting {
-        UnsetSetting::Cors => ("s3:GetBucketCORS", "s3:PutBucketCORS"),
         UnsetSetting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
-        UnsetSetting::Website => ("s3:GetBucketWebsite", "s3:DeleteBucketWebsite"),
-        UnsetSetting::Tagging => ("s3:GetBucketTagging", "s3:PutBucketTagging"),
-        UnsetSetting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
         UnsetSetting::ObjectLock => (
             "s3:GetBucketObjectLockConfiguration",
             "s3:PutBucketObjectLockConfiguration",
         ),
         UnsetSetting::Replication => ("s3:GetReplicationConfiguration", "s3:PutReplicationConfiguration"),
-        UnsetSetting::PublicAccessBlock => ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"),
-        UnsetSetting::OwnershipControls => ("s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"),
     }
 }
 
@@ -158,7 +178,8 @@ impl Need {
 }
 
 /// What the canned ACL of a bucket gives to this caller.
-fn public_grants(acl: BucketAcl, caller: &Identity) -> Grants {
+fn public_grants(settings: &BucketSettings, caller: &Identity) -> Grants {
+    let acl = settings.effective_acl();
     let read = match acl {
         BucketAcl::Private => false,
         BucketAcl::PublicRead | BucketAcl::PublicReadWrite => true,
@@ -170,6 +191,12 @@ fn public_grants(acl: BucketAcl, caller: &Identity) -> Grants {
         write,
         owner: false,
     }
+}
+
+/// Whether what a policy allows is kept from a caller with these grants of its own: its bucket lets a public policy open
+/// nothing to strangers.
+fn is_restricted(bucket: &Bucket, policy: &Policy, own: Grants) -> bool {
+    bucket.settings.blocked().restrict_policy && own == Grants::NONE && policy.is_public()
 }
 
 /// Most parsed policies kept; with more buckets than this, some are parsed again.
@@ -195,12 +222,12 @@ impl Access {
     /// `AccessDenied`.
     pub fn allow(
         &self,
-        caller: &Identity,
+        asking: &Asking<'_>,
         bucket: &Bucket,
         key: Option<&ObjectKey>,
         rule: Rule,
     ) -> S3Result<()> {
-        if self.may(caller, bucket, key, rule) {
+        if self.may(asking, bucket, key, rule) {
             Ok(())
         } else {
             Err(S3Error::new(S3Code::AccessDenied))
@@ -208,9 +235,10 @@ impl Access {
     }
 
     /// Whether a caller may: a denying policy wins, then grants, then an allowing policy.
-    pub fn may(&self, caller: &Identity, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
+    pub fn may(&self, asking: &Asking<'_>, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
+        let caller = asking.caller;
         let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
-        let granted = rule.need.met_by(own, public_grants(bucket.settings.acl, caller));
+        let granted = rule.need.met_by(own, public_grants(&bucket.settings, caller));
         let Some(text) = bucket
             .settings
             .policy
@@ -230,24 +258,21 @@ impl Access {
             bucket: bucket.name.as_str(),
             key: key.map(ObjectKey::as_str),
         };
-        match policy.decide(key_of(caller).map(|key| &key.id), rule.action, on) {
+        match policy.decide(asking, rule.action, on) {
             Verdict::Deny => false,
-            Verdict::Allow => true,
+            Verdict::Allow => granted || !is_restricted(bucket, &policy, own),
             Verdict::Silent => granted,
         }
     }
 
     /// Whether the policy of the bucket denies the caller the action of the rule.
-    pub fn denies(&self, caller: &Identity, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> bool {
+    pub fn denies(&self, asking: &Asking<'_>, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> bool {
         let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
         let on = Resource {
             bucket: bucket.name.as_str(),
             key: Some(key.as_str()),
         };
-        policy().is_some_and(|policy| {
-            let who = key_of(caller).map(|key| &key.id);
-            policy.decide(who, rule.action, on) == Verdict::Deny
-        })
+        policy().is_some_and(|policy| policy.decide(asking, rule.action, on) == Verdict::Deny)
     }
 
     /// Lets pass whoever may delete anything in the bucket, before what exactly is known.
@@ -256,11 +281,12 @@ impl Access {
     /// `AccessDenied`.
     pub fn allow_some_delete(&self, caller: &Identity, bucket: &Bucket) -> S3Result<()> {
         let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
-        let granted = Need::Write.met_by(own, public_grants(bucket.settings.acl, caller));
+        let granted = Need::Write.met_by(own, public_grants(&bucket.settings, caller));
         let rules = [Rule::DELETE_OBJECT, Rule::DELETE_VERSION];
         let allows = |policy: Arc<Policy>| {
             let who = key_of(caller).map(|key| &key.id);
-            rules.iter().any(|rule| policy.may_allow(who, rule.action))
+            !is_restricted(bucket, &policy, own)
+                && rules.iter().any(|rule| policy.may_allow(who, rule.action))
         };
         let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
         if granted || own.owner || policy().is_some_and(allows) {
@@ -270,9 +296,23 @@ impl Access {
         }
     }
 
-    /// Whether anyone may read every object of the bucket.
+    /// Whether anyone may read the object, however they ask.
     pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
-        self.may(&Identity::Anonymous, bucket, Some(key), Rule::COPY_SOURCE)
+        let by_acl = public_grants(&bucket.settings, &Identity::Anonymous).read;
+        let Some(text) = &bucket.settings.policy else {
+            return by_acl;
+        };
+        let on = Resource {
+            bucket: bucket.name.as_str(),
+            key: Some(key.as_str()),
+        };
+        self.policy(bucket, text).is_some_and(|policy| {
+            match policy.decide_for_everyone(Rule::COPY_SOURCE.action, on) {
+                Verdict::Deny => false,
+                Verdict::Allow => by_acl || !is_restricted(bucket, &policy, Grants::NONE),
+                Verdict::Silent => by_acl,
+            }
+        })
     }
 
     fn policy(&self, bucket: &Bucket, text: &str) -> Option<Arc<Policy>> {

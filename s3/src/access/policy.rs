@@ -1,7 +1,14 @@
 //! Bucket policies: checked once when put, then asked who may do what.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use storage::model::{AccessKeyId, BucketName};
+
+use super::asking::Asking;
+use super::condition::Condition;
 
 /// The longest policy text, in bytes. Source: AWS S3 user guide, "Bucket policies".
 pub const POLICY_BYTES_MAX: usize = 20 * 1024;
@@ -11,9 +18,9 @@ const ARN: &str = "arn:aws:s3:::";
 /// Why a text is not a policy Warren can keep its word on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct MalformedPolicy(String);
+pub struct MalformedPolicy(pub(super) String);
 
-fn malformed<T>(why: impl Into<String>) -> Result<T, MalformedPolicy> {
+pub(super) fn malformed<T>(why: impl Into<String>) -> Result<T, MalformedPolicy> {
     Err(MalformedPolicy(why.into()))
 }
 
@@ -38,12 +45,12 @@ pub struct Resource<'a> {
 }
 
 /// The statements of a bucket's policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     statements: Vec<Statement>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Statement {
     effect: Effect,
     principals: Principals,
@@ -51,6 +58,8 @@ struct Statement {
     actions: Vec<String>,
     /// Without the `arn:aws:s3:::` in front.
     resources: Vec<String>,
+    /// All of them must hold.
+    conditions: Vec<Condition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -69,7 +78,7 @@ impl Policy {
     /// Reads the JSON of a policy for `bucket`.
     ///
     /// # Errors
-    /// Says what is malformed, names another bucket, or would not be honoured (conditions, negations).
+    /// Says what is malformed, names another bucket, or would not be honoured (unknown conditions, negations).
     pub fn parse(text: &str, bucket: &BucketName) -> Result<Self, MalformedPolicy> {
         if text.len() > POLICY_BYTES_MAX {
             return malformed("a policy has at most 20 KB");
@@ -93,9 +102,31 @@ impl Policy {
         Ok(Self { statements })
     }
 
-    /// What the policy says of `who` (nobody for an anonymous request) doing `action` (e.g.
-    /// `s3:GetObject`). A denial wins over every allowance.
-    pub fn decide(&self, who: Option<&AccessKeyId>, action: &str, on: Resource<'_>) -> Verdict {
+    /// What the policy says of a request for `action` (e.g. `s3:GetObject`). A denial wins over every allowance.
+    pub fn decide(&self, asking: &Asking<'_>, action: &str, on: Resource<'_>) -> Verdict {
+        self.verdict(asking.who(), action, on, |statement| {
+            statement
+                .conditions
+                .iter()
+                .all(|condition| condition.holds(asking))
+        })
+    }
+
+    /// What the policy says of everyone, however they ask: one whom a condition denies something may be anyone, and whom
+    /// one allows it is not everyone.
+    pub fn decide_for_everyone(&self, action: &str, on: Resource<'_>) -> Verdict {
+        self.verdict(None, action, on, |statement| {
+            statement.effect == Effect::Deny || statement.conditions.is_empty()
+        })
+    }
+
+    fn verdict(
+        &self,
+        who: Option<&AccessKeyId>,
+        action: &str,
+        on: Resource<'_>,
+        applies: impl Fn(&Statement) -> bool,
+    ) -> Verdict {
         let action = action.to_ascii_lowercase();
         let resource = match on.key {
             Some(key) => format!("{}/{key}", on.bucket),
@@ -103,7 +134,7 @@ impl Policy {
         };
         let mut verdict = Verdict::Silent;
         for statement in &self.statements {
-            if statement.speaks_of(who, &action, &resource) {
+            if statement.speaks_of(who, &action, &resource) && applies(statement) {
                 match statement.effect {
                     Effect::Deny => return Verdict::Deny,
                     Effect::Allow => verdict = Verdict::Allow,
@@ -113,16 +144,19 @@ impl Policy {
         verdict
     }
 
-    /// Whether the policy allows `who` this action on anything.
+    /// Whether the policy allows `who` this action on anything, if its conditions hold.
     pub fn may_allow(&self, who: Option<&AccessKeyId>, action: &str) -> bool {
         let action = action.to_ascii_lowercase();
         let allows = |s: &Statement| s.effect == Effect::Allow && s.names(who) && any(&s.actions, &action);
         self.statements.iter().any(allows)
     }
 
-    /// Whether the policy allows anything to everyone.
+    /// Whether the policy allows anything to everyone, or to everyone but few.
     pub fn is_public(&self) -> bool {
-        let public = |s: &Statement| s.effect == Effect::Allow && s.principals == Principals::Everyone;
+        let public = |s: &Statement| {
+            let is_narrow = s.conditions.iter().any(Condition::keeps_the_public_out);
+            s.effect == Effect::Allow && s.principals == Principals::Everyone && !is_narrow
+        };
         self.statements.iter().any(public)
     }
 }
@@ -147,7 +181,7 @@ fn any(patterns: &[String], text: &str) -> bool {
 }
 
 /// Whether `text` fits a pattern in which `*` stands for any text and `?` for any one byte.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where to resume when the text after the last `*` turns out not to fit: only the last one needs
@@ -194,7 +228,7 @@ struct RawStatement {
     principal: Option<RawPrincipal>,
     action: Option<OneOrMany<String>>,
     resource: Option<OneOrMany<String>>,
-    condition: Option<serde_json::Map<String, serde_json::Value>>,
+    condition: Option<Unique<Unique<OneOrMany<Scalar>>>>,
     not_principal: Option<serde_json::Value>,
     not_action: Option<serde_json::Value>,
     not_resource: Option<serde_json::Value>,
@@ -204,7 +238,7 @@ struct RawStatement {
 #[serde(untagged)]
 enum RawPrincipal {
     Text(String),
-    Map(std::collections::BTreeMap<String, OneOrMany<String>>),
+    Map(Unique<OneOrMany<String>>),
 }
 
 #[derive(Deserialize)]
@@ -223,11 +257,57 @@ impl<T> OneOrMany<T> {
     }
 }
 
+/// A value of a condition: text, or what clients write without quotes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Bool(bool),
+    Number(serde_json::Number),
+}
+
+impl From<Scalar> for String {
+    fn from(scalar: Scalar) -> Self {
+        match scalar {
+            Scalar::Text(text) => text,
+            Scalar::Bool(value) => value.to_string(),
+            Scalar::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// The members of a JSON object, none of which may come twice: where the last one won, a condition would vanish.
+struct Unique<V>(Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+struct Members<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for Members<V> {
+    type Value = Unique<V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object whose members differ in name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Vec<(String, V)> = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, V>()? {
+            if members.iter().any(|(known, _)| *known == name) {
+                return Err(de::Error::custom(format_args!("{name} is there twice")));
+            }
+            members.push((name, value));
+        }
+        Ok(Unique(members))
+    }
+}
+
 impl RawStatement {
     fn check(self, bucket: &BucketName) -> Result<Statement, MalformedPolicy> {
-        if self.condition.is_some_and(|condition| !condition.is_empty()) {
-            return malformed("Conditions are not supported yet");
-        }
         if self.not_principal.is_some() || self.not_action.is_some() || self.not_resource.is_some() {
             return malformed("NotPrincipal, NotAction and NotResource are not supported yet");
         }
@@ -236,6 +316,7 @@ impl RawStatement {
             principals: principals(self.principal)?,
             actions: actions(self.action)?,
             resources: resources(self.resource, bucket)?,
+            conditions: conditions(self.condition)?,
         })
     }
 }
@@ -245,8 +326,8 @@ fn principals(raw: Option<RawPrincipal>) -> Result<Principals, MalformedPolicy> 
         None => return malformed("Missing required field Principal"),
         Some(RawPrincipal::Text(text)) if text == "*" => return Ok(Principals::Everyone),
         Some(RawPrincipal::Text(_)) => return malformed("Invalid principal in policy"),
-        Some(RawPrincipal::Map(mut map)) => match (map.remove("AWS"), map.is_empty()) {
-            (Some(names), true) => names.into_vec(),
+        Some(RawPrincipal::Map(Unique(mut map))) => match (map.pop(), map.is_empty()) {
+            (Some((kind, names)), true) if kind == "AWS" => names.into_vec(),
             _ => return malformed("Invalid principal in policy: only AWS principals are known"),
         },
     };
@@ -269,6 +350,17 @@ fn principals(raw: Option<RawPrincipal>) -> Result<Principals, MalformedPolicy> 
         return malformed("Invalid principal in policy: none is named");
     }
     Ok(Principals::Keys(keys))
+}
+
+fn conditions(raw: Option<Unique<Unique<OneOrMany<Scalar>>>>) -> Result<Vec<Condition>, MalformedPolicy> {
+    let mut conditions = Vec::new();
+    for (operator, keys) in raw.map(|raw| raw.0).unwrap_or_default() {
+        for (key, values) in keys.0 {
+            let values = values.into_vec().into_iter().map(String::from).collect();
+            conditions.push(Condition::parse(&operator, &key, values)?);
+        }
+    }
+    Ok(conditions)
 }
 
 fn actions(raw: Option<OneOrMany<String>>) -> Result<Vec<String>, MalformedPolicy> {
@@ -312,9 +404,15 @@ fn resources(raw: Option<OneOrMany<String>>, bucket: &BucketName) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use http::HeaderMap;
     use proptest::prelude::*;
+    use storage::model::{AccessKey, KeyName, KeySerial, SecretKey, Timestamp};
 
     use super::*;
+    use crate::auth::Identity;
+    use crate::uri::Query;
 
     const READER: &str = "WKREADER0001";
 
@@ -333,13 +431,32 @@ mod tests {
         format!(r#"{{"Effect":"{effect}","Principal":{principal},"Action":{action},"Resource":{resource}}}"#)
     }
 
+    fn identity(id: &str) -> Identity {
+        Identity::Key(Arc::new(AccessKey {
+            id: AccessKeyId::parse(id).unwrap(),
+            serial: KeySerial::from_bytes([1; 16]),
+            secret: SecretKey::parse("0123456789abcdef").unwrap(),
+            name: KeyName::parse("a key").unwrap(),
+            created: Timestamp::now(),
+            create_buckets: false,
+        }))
+    }
+
     fn check(statements: &str, who: Option<&str>, action: &str, key: Option<&str>, expected: Verdict) {
-        let who = who.map(|id| AccessKeyId::parse(id).unwrap());
+        let caller = who.map_or(Identity::Anonymous, identity);
         let on = Resource {
             bucket: "photos",
             key,
         };
-        let verdict = policy(statements).unwrap().decide(who.as_ref(), action, on);
+        let asking = Asking {
+            caller: &caller,
+            from: [127, 0, 0, 1].into(),
+            now: Timestamp::now(),
+            headers: &HeaderMap::new(),
+            query: &Query::default(),
+            version: None,
+        };
+        let verdict = policy(statements).unwrap().decide(&asking, action, on);
         assert_eq!(verdict, expected, "{statements} | {who:?} {action} {key:?}");
     }
 
@@ -383,14 +500,22 @@ mod tests {
     fn a_policy_that_would_not_be_honoured_is_refused() {
         let fine = statement("Allow", r#""*""#, r#""s3:*""#, r#""arn:aws:s3:::photos/*""#);
         assert!(policy(&fine).is_ok());
-        let conditional = fine.replace(
-            "\"Effect\"",
-            r#""Condition":{"Bool":{"aws:SecureTransport":"true"}},"Effect""#,
-        );
-        assert_eq!(
-            policy(&conditional),
-            malformed("Conditions are not supported yet")
-        );
+        let when = |conditions: &str| {
+            let condition = format!("\"Condition\":{{{conditions}}},\"Effect\"");
+            policy(&fine.replace("\"Effect\"", &condition)).is_ok()
+        };
+        assert!(when(r#""Bool":{"aws:SecureTransport":true}"#));
+        assert!(when(r#""NumericLessThan":{"s3:max-keys":[5,"6"]}"#));
+        for unhonoured in [
+            r#""Bool":{"aws:MultiFactorAuthPresent":"true"}"#,
+            r#""Bool":{"aws:SecureTransport":null}"#,
+            r#""StringEquals":{"aws:Referer":"a"},"StringEquals":{"aws:UserAgent":"b"}"#,
+            r#""StringEquals":{"aws:Referer":"a","aws:Referer":"b"}"#,
+            r#""StringEquals":{"aws:Referer":[]}"#,
+            r#""StringEquals":"aws:Referer""#,
+        ] {
+            assert!(!when(unhonoured), "{unhonoured}");
+        }
         for bad in [
             fine.replace("Principal", "NotPrincipal"),
             fine.replace("\"Action\"", "\"NotAction\""),
@@ -402,6 +527,10 @@ mod tests {
             fine.replace(r#""Principal":"*""#, r#""Principal":"bob""#),
             fine.replace(r#""Principal":"*""#, r#""Principal":{"Service":"x"}"#),
             fine.replace(r#""Principal":"*""#, r#""Principal":{"AWS":[]}"#),
+            fine.replace(
+                r#""Principal":"*""#,
+                r#""Principal":{"AWS":"*","AWS":"WKREADER0001"}"#,
+            ),
             String::new(),
         ] {
             assert!(policy(&bad).is_err(), "{bad}");
@@ -417,6 +546,14 @@ mod tests {
         assert!(policy(&to("Allow", r#"{"AWS":"*"}"#)).unwrap().is_public());
         assert!(!policy(&to("Deny", r#""*""#)).unwrap().is_public());
         assert!(!policy(&to("Allow", &key)).unwrap().is_public());
+        let when = |condition: &str| {
+            let condition = format!("\"Condition\":{condition},\"Effect\"");
+            let statement = to("Allow", r#""*""#).replace("\"Effect\"", &condition);
+            policy(&statement).unwrap().is_public()
+        };
+        assert!(!when(r#"{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}"#));
+        assert!(when(r#"{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}"#));
+        assert!(when(r#"{"StringLike":{"aws:Referer":"https://a.example/*"}}"#));
     }
 
     /// The definition of a wildcard match, too slow for hostile patterns.

@@ -36,14 +36,20 @@ macro_rules! codes {
 }
 
 codes! {
+    AccessControlListNotSupported BAD_REQUEST
+        "The bucket does not allow ACLs.",
     AccessDenied FORBIDDEN
         "Access Denied. The access key has no grant for this operation.",
+    AccessForbidden FORBIDDEN
+        "Access forbidden. The CORS rules of the bucket do not allow this request.",
     AuthorizationHeaderMalformed BAD_REQUEST
         "The authorization header that you provided is not valid.",
     AuthorizationQueryParametersError BAD_REQUEST
         "The authorization query parameters that you provided are not valid.",
     BadDigest BAD_REQUEST
         "The content does not match the digest given with it. Nothing was stored; send it again.",
+    BadRequest BAD_REQUEST
+        "The request is not valid.",
     BucketAlreadyExists CONFLICT
         "The requested bucket name is not available. Select a different name and try again.",
     BucketAlreadyOwnedByYou CONFLICT
@@ -66,6 +72,8 @@ codes! {
         "The access key id you provided does not exist here.",
     InvalidArgument BAD_REQUEST
         "Invalid argument.",
+    InvalidBucketAclWithObjectOwnership BAD_REQUEST
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting. Make its ACL private first.",
     InvalidBucketName BAD_REQUEST
         "The specified bucket is not valid.",
     InvalidDigest BAD_REQUEST
@@ -74,6 +82,8 @@ codes! {
         "One or more of the specified parts could not be found, or its entity tag or checksum differs.",
     InvalidPartOrder BAD_REQUEST
         "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+    InvalidPolicyDocument BAD_REQUEST
+        "The content of the form does not meet the conditions specified in the policy document.",
     InvalidRange RANGE_NOT_SATISFIABLE
         "The requested range is not satisfiable.",
     InvalidRequest BAD_REQUEST
@@ -90,6 +100,8 @@ codes! {
         "Your key is too long. A key has at most 1024 bytes.",
     MalformedACLError BAD_REQUEST
         "The ACL that you provided was not well formed or did not validate against our published schema.",
+    MalformedPOSTRequest BAD_REQUEST
+        "The body of your POST request is not well-formed multipart/form-data.",
     MalformedPolicy BAD_REQUEST
         "The policy that you provided is not valid.",
     MalformedTrailerError BAD_REQUEST
@@ -98,6 +110,8 @@ codes! {
         "The XML that you provided was not well formed or did not validate against our published schema.",
     MaxMessageLengthExceeded BAD_REQUEST
         "Your request was too large.",
+    MaxPostPreDataLengthExceededError BAD_REQUEST
+        "Your POST request fields preceding the upload file were too large.",
     MetadataTooLarge BAD_REQUEST
         "Your metadata headers exceed the maximum allowed metadata size of 2 KB.",
     MethodNotAllowed METHOD_NOT_ALLOWED

@@ -6,6 +6,7 @@ use storage::model::{Bucket, BucketAcl, ObjectKey};
 use super::get_object::open;
 use super::listing::user;
 use super::put_object::check_public;
+use super::setting::check_settable;
 use crate::access::{Grantee, Permission, canned_of_grants, grants_of_canned};
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -18,12 +19,17 @@ const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Reads a bucket's canned ACL back as grants.
 pub(crate) fn get_bucket_acl(bucket: &Bucket) -> Reply {
-    document(bucket, bucket.settings.acl)
+    let acl = match bucket.settings.has_no_acls() {
+        true => BucketAcl::Private,
+        false => bucket.settings.acl,
+    };
+    document(bucket, acl)
 }
 
 /// Sets a bucket's ACL, given by name or as grants that a canned ACL stands for.
 pub(crate) async fn put_bucket_acl(call: &Call, bucket: &Bucket, body: RequestBody) -> S3Result<Reply> {
     let acl = wanted(call, bucket, body).await?;
+    check_settable(&bucket.settings, acl)?;
     call.gateway
         .store
         .change_bucket(bucket, move |settings| settings.acl = acl)
@@ -34,7 +40,7 @@ pub(crate) async fn put_bucket_acl(call: &Call, bucket: &Bucket, body: RequestBo
 /// Says how public an object is: as public as its bucket.
 pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
     open(call, bucket, key).await?;
-    let acl = match bucket.settings.acl {
+    let acl = match bucket.settings.effective_acl() {
         _ if call.gateway.access.is_public_read(bucket, key) => BucketAcl::PublicRead,
         BucketAcl::AuthenticatedRead => BucketAcl::AuthenticatedRead,
         BucketAcl::Private | BucketAcl::PublicRead | BucketAcl::PublicReadWrite => BucketAcl::Private,
@@ -51,6 +57,7 @@ pub(crate) async fn put_object_acl(
 ) -> S3Result<Reply> {
     open(call, bucket, key).await?;
     let acl = wanted(call, bucket, body).await?;
+    check_settable(&bucket.settings, acl)?;
     check_public(call, bucket, key, acl)?;
     Ok(empty(StatusCode::OK))
 }

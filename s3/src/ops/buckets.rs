@@ -2,14 +2,15 @@
 
 use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
-use storage::model::{Bucket, BucketName, BucketSettings, Grants};
+use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectOwnership};
 
 use super::listing::{given, page_max, user};
+use super::setting::check_ownership;
 use crate::access::{allow_create_bucket, allow_list_buckets};
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
-use crate::headers::canned_acl;
+use crate::headers::{canned_acl, text};
 use crate::response::{Reply, empty, xml};
 use crate::xml::{BODY_BYTES_MAX, XmlWriter, parse_create_bucket};
 
@@ -57,14 +58,20 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
     let acl = canned_acl(&call.headers)?;
     let settings = BucketSettings {
         acl: acl.unwrap_or_default(),
-        policy: None,
+        ownership: text(&call.headers, "x-amz-object-ownership")?.and_then(ObjectOwnership::from_name),
+        ..BucketSettings::default()
     };
+    check_ownership(&settings)?;
     parse_create_bucket(&body.document(BODY_BYTES_MAX).await?)?;
     let store = &call.gateway.store;
-    // A repeated request may not say that an ACL holds which does not.
+    let ownership = settings.ownership;
+    // A repeated request may not say that an ACL or an ownership holds which does not.
     let is_repeated = || {
         let known = store.bucket(name);
-        acl.is_none_or(|acl| known.is_ok_and(|known| known.settings.acl == acl))
+        known.is_ok_and(|known| {
+            acl.is_none_or(|acl| known.settings.acl == acl)
+                && ownership.is_none_or(|ownership| known.settings.ownership == Some(ownership))
+        })
     };
     match store.create_bucket(name, &key.id, settings).await {
         Ok(_) => {}

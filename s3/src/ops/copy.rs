@@ -125,7 +125,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
     let copy = with_redirect(call, copy, &object)?;
     let mut headers = HeaderMap::new();
     tell_source_version(&mut headers, &object);
-    tell_encryption(call, &mut headers);
+    tell_encryption(&mut headers);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
         let copied = store.copy_object(&object, &bucket, &key, copy).await;

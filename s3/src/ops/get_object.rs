@@ -8,6 +8,7 @@ use storage::model::{
 };
 use storage::{Object, ObjectInfo};
 
+use super::put_object::tell_encryption;
 use crate::checksum;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
@@ -205,7 +206,7 @@ async fn select_part(object: &Object, wanted: PartNumber) -> S3Result<Selection>
 
 /// Everything a response says about an object but its length.
 fn describe(headers: &mut HeaderMap, info: &ObjectInfo) {
-    headers.reserve(12);
+    headers.reserve(13);
     headers.insert(header::ETAG, etag_value(info.etag));
     insert(headers, header::LAST_MODIFIED, &http_date(info.modified));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -253,6 +254,7 @@ fn describe(headers: &mut HeaderMap, info: &ObjectInfo) {
     if info.class != StorageClass::Standard {
         headers.insert("x-amz-storage-class", HeaderValue::from_static(info.class.name()));
     }
+    tell_encryption(headers);
     tell_version(headers, info);
 }
 

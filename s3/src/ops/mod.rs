@@ -12,7 +12,9 @@ mod list_versions;
 mod listing;
 mod multipart;
 mod policy;
+mod post_object;
 mod put_object;
+mod setting;
 mod settings;
 mod slow;
 mod tagging;
@@ -32,6 +34,8 @@ pub(crate) use multipart::{
 pub(crate) use policy::{
     delete_bucket_policy, get_bucket_policy, get_bucket_policy_status, put_bucket_policy,
 };
+pub(crate) use post_object::post_object;
 pub(crate) use put_object::put_object;
-pub(crate) use settings::{get_bucket_versioning, get_default, no_cors, put_bucket_versioning, unset};
+pub(crate) use setting::{delete_setting, get_setting, preflight, put_setting};
+pub(crate) use settings::{get_bucket_versioning, get_default, put_bucket_versioning, unset};
 pub(crate) use tagging::{get_object_lock, get_object_tagging};

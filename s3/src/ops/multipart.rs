@@ -102,7 +102,7 @@ pub(crate) async fn create_multipart_upload(
             HeaderValue::from_static(type_name(full_object)),
         );
     }
-    tell_encryption(call, headers);
+    tell_encryption(headers);
     Ok(reply)
 }
 
@@ -139,7 +139,7 @@ pub(crate) async fn upload_part(
         let name = HeaderName::from_static(checksum::header_name(value.algorithm()));
         insert(headers, name, &checksum::print_value(value));
     }
-    tell_encryption(call, headers);
+    tell_encryption(headers);
     Ok(reply)
 }
 
@@ -171,7 +171,7 @@ pub(crate) async fn complete_multipart_upload(
     };
     let location = location(call);
     let mut headers = HeaderMap::new();
-    tell_encryption(call, &mut headers);
+    tell_encryption(&mut headers);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
         let completed = store.complete_upload(&bucket, &key, upload, complete).await;
@@ -208,7 +208,7 @@ fn completed_document(location: &str, bucket: &Bucket, key: &ObjectKey, outcome:
 }
 
 /// Where the client finds the object, by the name it called us.
-fn location(call: &Call) -> String {
+pub(super) fn location(call: &Call) -> String {
     let host = call.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     format!("http://{}{}", host.unwrap_or_default(), call.uri.path())
 }

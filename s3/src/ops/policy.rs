@@ -21,7 +21,13 @@ pub(crate) async fn put_bucket_policy(call: &Call, bucket: &Bucket, body: Reques
     let document = body.document(POLICY_BYTES_MAX).await?;
     let malformed = |why: String| S3Error::with_message(S3Code::MalformedPolicy, why);
     let text = std::str::from_utf8(&document).map_err(|_| malformed("A policy is UTF-8.".into()))?;
-    Policy::parse(text, &bucket.name).map_err(|why| malformed(why.to_string()))?;
+    let policy = Policy::parse(text, &bucket.name).map_err(|why| malformed(why.to_string()))?;
+    if bucket.settings.blocked().block_policy && policy.is_public() {
+        return Err(S3Error::with_message(
+            S3Code::AccessDenied,
+            "Access Denied. Public policies are blocked by the public access block of this bucket.",
+        ));
+    }
     let text = text.to_owned();
     call.gateway
         .store

@@ -2,9 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use storage::model::{Bucket, BucketAcl, ObjectKey, WriteCondition};
-use storage::{NewObject, PutOutcome, StoreError};
+use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, tell_checksum};
+use super::setting::check_settable;
 use crate::access::parse_canned;
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -24,6 +25,19 @@ pub(crate) async fn put_object(
 ) -> S3Result<Reply> {
     let body = body.with_length(&call.headers)?;
     check_size(&body)?;
+    let outcome = store(call, bucket, key, body).await?;
+    let mut reply = empty(StatusCode::OK);
+    tell_outcome(reply.headers_mut(), &outcome);
+    Ok(reply)
+}
+
+/// Stores what the body holds as the headers say, if its writer may do all that they ask for.
+pub(super) async fn store(
+    call: &Call,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    body: impl ObjectBody,
+) -> S3Result<PutOutcome> {
     check_object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
     call.allow_condition(bucket, key, condition)?;
@@ -34,10 +48,7 @@ pub(crate) async fn put_object(
     };
     call.gateway.store.check_early(bucket, key, &condition).await?;
     let stored = call.gateway.store.put_object(bucket, key, new, body).await;
-    let outcome = stored.map_err(|error| conditional(condition, error))?;
-    let mut reply = empty(StatusCode::OK);
-    tell_outcome(call, reply.headers_mut(), &outcome);
-    Ok(reply)
+    stored.map_err(|error| conditional(condition, error))
 }
 
 /// Refuses content that is too large before any of it is read.
@@ -59,8 +70,15 @@ pub(super) fn check_size(body: &RequestBody) -> S3Result<()> {
 pub(super) fn check_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<()> {
     match text(&call.headers, "x-amz-acl")? {
         // The bucket's owner owns every object in it, whoever else may read it.
-        None | Some("bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
-        Some(name) => check_public(call, bucket, key, parse_canned(name)?),
+        None | Some("bucket-owner-full-control") => Ok(()),
+        Some(name) => {
+            let acl = parse_canned(name)?;
+            check_settable(&bucket.settings, acl)?;
+            if name == "bucket-owner-read" {
+                return Ok(());
+            }
+            check_public(call, bucket, key, acl)
+        }
     }
 }
 
@@ -71,7 +89,7 @@ pub(super) fn check_public(call: &Call, bucket: &Bucket, key: &ObjectKey, acl: B
         BucketAcl::Private => !public,
         // No write access comes with an object: at AWS, too, WRITE means nothing there.
         BucketAcl::PublicRead | BucketAcl::PublicReadWrite => public,
-        BucketAcl::AuthenticatedRead => public || bucket.settings.acl == BucketAcl::AuthenticatedRead,
+        BucketAcl::AuthenticatedRead => public || bucket.settings.effective_acl() == acl,
     };
     if holds {
         return Ok(());
@@ -99,7 +117,7 @@ pub(super) fn conditional(condition: WriteCondition, error: StoreError) -> S3Err
 }
 
 /// What a response says about an object just stored.
-fn tell_outcome(call: &Call, headers: &mut HeaderMap, outcome: &PutOutcome) {
+pub(super) fn tell_outcome(headers: &mut HeaderMap, outcome: &PutOutcome) {
     headers.insert(header::ETAG, etag_value(outcome.etag));
     if let Some(version) = outcome.version {
         insert(
@@ -111,13 +129,10 @@ fn tell_outcome(call: &Call, headers: &mut HeaderMap, outcome: &PutOutcome) {
     if let Some(checksum) = &outcome.checksum {
         tell_checksum(headers, checksum);
     }
-    tell_encryption(call, headers);
+    tell_encryption(headers);
 }
 
-/// Confirms encryption to whoever asked for it; every block is encrypted, asked or not.
-pub(super) fn tell_encryption(call: &Call, headers: &mut HeaderMap) {
-    const NAME: &str = "x-amz-server-side-encryption";
-    if call.headers.contains_key(NAME) {
-        headers.insert(NAME, HeaderValue::from_static("AES256"));
-    }
+/// Says that what is stored is encrypted: everything is, asked or not, before it is written.
+pub(super) fn tell_encryption(headers: &mut HeaderMap) {
+    headers.insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
 }

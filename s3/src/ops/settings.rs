@@ -25,24 +25,10 @@ pub(crate) fn get_default(setting: DefaultSetting) -> Reply {
 /// The answer to reading a setting no bucket has.
 pub(crate) fn unset(setting: UnsetSetting) -> S3Error {
     S3Error::new(match setting {
-        UnsetSetting::Cors => S3Code::NoSuchCORSConfiguration,
         UnsetSetting::Lifecycle => S3Code::NoSuchLifecycleConfiguration,
-        UnsetSetting::Website => S3Code::NoSuchWebsiteConfiguration,
-        UnsetSetting::Tagging => S3Code::NoSuchTagSet,
-        UnsetSetting::Encryption => S3Code::ServerSideEncryptionConfigurationNotFoundError,
         UnsetSetting::ObjectLock => S3Code::ObjectLockConfigurationNotFoundError,
         UnsetSetting::Replication => S3Code::ReplicationConfigurationNotFoundError,
-        UnsetSetting::PublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
-        UnsetSetting::OwnershipControls => S3Code::OwnershipControlsNotFoundError,
     })
-}
-
-/// The answer to a browser that asks whether it may, where no bucket allows it.
-pub(crate) fn no_cors() -> S3Error {
-    S3Error::with_message(
-        S3Code::AccessDenied,
-        "CORSResponse: CORS is not enabled for this bucket.",
-    )
 }
 
 /// Says that versioning was never on.

@@ -1,6 +1,6 @@
 //! Finds the one query parameter that says what a request is about.
 
-use super::{DefaultSetting, UnsetSetting};
+use super::{DefaultSetting, Setting, UnsetSetting};
 use crate::error::{S3Error, S3Result};
 use crate::uri::Query;
 
@@ -19,6 +19,7 @@ pub(super) enum SubResource {
     Versions,
     ObjectLocks,
     Tagging,
+    Setting(Setting),
     Default(DefaultSetting),
     Unset(UnsetSetting),
 }
@@ -82,14 +83,14 @@ impl SubResource {
             "requestPayment" => Self::Default(DefaultSetting::RequestPayment),
             "logging" => Self::Default(DefaultSetting::Logging),
             "notification" => Self::Default(DefaultSetting::Notification),
-            "cors" => Self::Unset(UnsetSetting::Cors),
+            "cors" => Self::Setting(Setting::Cors),
             "lifecycle" => Self::Unset(UnsetSetting::Lifecycle),
-            "website" => Self::Unset(UnsetSetting::Website),
-            "encryption" => Self::Unset(UnsetSetting::Encryption),
+            "website" => Self::Setting(Setting::Website),
+            "encryption" => Self::Setting(Setting::Encryption),
             "object-lock" => Self::Unset(UnsetSetting::ObjectLock),
             "replication" => Self::Unset(UnsetSetting::Replication),
-            "publicAccessBlock" => Self::Unset(UnsetSetting::PublicAccessBlock),
-            "ownershipControls" => Self::Unset(UnsetSetting::OwnershipControls),
+            "publicAccessBlock" => Self::Setting(Setting::PublicAccessBlock),
+            "ownershipControls" => Self::Setting(Setting::OwnershipControls),
             _ if UNKNOWN.contains(&name) => return unknown(name),
             // Every sub-resource is a bare name; one invented after this was written must not become
             // a GetObject or, worse, a PutObject.

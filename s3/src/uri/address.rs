@@ -19,6 +19,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// The bucket it is about, if any.
+    pub fn bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::Service => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+
     /// Reads the bucket from the host name where it is below a root domain, else from the path. The path is
     /// decoded once and never normalised.
     ///
@@ -83,9 +91,15 @@ impl RootDomains {
         Self(domains)
     }
 
+    /// Whether a host is one of the roots or below one.
+    pub(super) fn knows(&self, host: &str) -> bool {
+        let is_root = |root: &String| host.eq_ignore_ascii_case(root);
+        self.0.iter().any(is_root) || self.bucket_of(host).is_some()
+    }
+
     /// The labels in front of the longest matching root; `None` for a root itself, an IP address or a
     /// foreign name, which are addressed by path.
-    fn bucket_of<'h>(&self, host: &'h str) -> Option<&'h str> {
+    pub(super) fn bucket_of<'h>(&self, host: &'h str) -> Option<&'h str> {
         let host = host_without_port(host);
         for root in &self.0 {
             let Some(split) = host.len().checked_sub(root.len()) else {
@@ -107,7 +121,7 @@ impl RootDomains {
 }
 
 /// The host of a Host header: port and trailing dot dropped, an IPv6 address kept in its brackets.
-fn host_without_port(host: &str) -> &str {
+pub(super) fn host_without_port(host: &str) -> &str {
     let host = host.trim();
     let name = if host.starts_with('[') {
         host.split_once(']')

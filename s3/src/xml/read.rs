@@ -49,6 +49,19 @@ impl<'x> Element<'x> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
+    /// This element, if it holds elements of these names alone: what is not understood must not be taken for granted.
+    ///
+    /// # Errors
+    /// `MalformedXML` when there is another.
+    pub fn only(&self, names: &[&str]) -> S3Result<&Self> {
+        let known = |child: &Self| names.contains(&child.name());
+        self.children
+            .iter()
+            .all(known)
+            .then_some(self)
+            .ok_or_else(malformed)
+    }
+
     /// The one element of that name inside, if any.
     ///
     /// # Errors

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessKey, AccessKeyId, BucketId, BucketName, Grants, KeySerial, Timestamp};
+use super::{
+    AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, KeySerial,
+    ObjectOwnership, PublicAccessBlock, Timestamp, Website,
+};
 
 /// A bucket as the directory knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,45 @@ pub struct BucketSettings {
     pub acl: BucketAcl,
     /// Bucket policy: the JSON a client put, checked by whoever put it.
     pub policy: Option<String>,
+    /// Which pages of other origins may use it from a browser: the first rule that fits counts; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors: Vec<CorsRule>,
+    /// Tags of the bucket, in the client's order; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// What the public never gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_access: Option<PublicAccessBlock>,
+    /// Whether ACLs mean anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ownership: Option<ObjectOwnership>,
+    /// The default encryption that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<BucketEncryption>,
+    /// How it is served as a website, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website: Option<Website>,
+}
+
+impl BucketSettings {
+    /// What the public never gets; nothing is kept from it unless somebody says so.
+    pub fn blocked(&self) -> PublicAccessBlock {
+        self.public_access.unwrap_or_default()
+    }
+
+    /// Whether ACLs mean nothing here and must not be set.
+    pub fn has_no_acls(&self) -> bool {
+        self.ownership == Some(ObjectOwnership::BucketOwnerEnforced)
+    }
+
+    /// The canned ACL that grants anything: the one that was set, unless ACLs mean nothing or public ones are ignored.
+    /// Every ACL but the private one is public.
+    pub fn effective_acl(&self) -> BucketAcl {
+        if self.has_no_acls() || self.blocked().ignore_acls {
+            return BucketAcl::Private;
+        }
+        self.acl
+    }
 }
 
 /// The canned access control lists that change anything here.

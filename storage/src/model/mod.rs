@@ -2,6 +2,7 @@
 
 mod access_key;
 mod bucket;
+mod bucket_settings;
 mod checksum;
 pub mod command;
 mod condition;
@@ -15,9 +16,11 @@ pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
 mod upload;
+mod website;
 
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
 pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Granted};
+pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
@@ -36,3 +39,4 @@ pub use partition::Partition;
 pub use row_key::partition_of;
 pub use time::Timestamp;
 pub use upload::{Closing, Completed, PartRow, UploadRow, UploadState};
+pub use website::{Protocol, Replacement, RoutingRule, Website};

@@ -56,7 +56,7 @@ pub enum Outcome {
         unneeded: Unneeded,
     },
     /// The bucket is there, as it is now.
-    Bucket(BucketRow),
+    Bucket(Box<BucketRow>),
     /// The bucket is gone.
     BucketGone,
     /// The access key is there, as it is now.

@@ -268,7 +268,7 @@ fn drop_dangling(bucket: &mut Bucket, rows: &dyn Rows) -> Result<Vec<RowKey>, St
 
 fn put_bucket(key: RowKey, row: BucketRow) -> Decision {
     let stage = vec![RowChange::put(key, &row)];
-    Decision::told_last(vec![stage], Outcome::Bucket(row))
+    Decision::told_last(vec![stage], Outcome::Bucket(Box::new(row)))
 }
 
 fn put_access_key(key: RowKey, row: AccessKeyRow) -> Decision {
@@ -279,7 +279,10 @@ fn put_access_key(key: RowKey, row: AccessKeyRow) -> Decision {
 /// What a change that was tried again hears: the row as it is now, or as it was written where it is gone since.
 fn bucket_before(known: Known<BucketRow>, written: BucketRow) -> Decision {
     let same = known.row.filter(|there| there.bucket.id == written.bucket.id);
-    Decision::nothing(Outcome::Bucket(same.unwrap_or(written)), vec![known.key])
+    Decision::nothing(
+        Outcome::Bucket(Box::new(same.unwrap_or(written))),
+        vec![known.key],
+    )
 }
 
 fn access_key_before(known: Known<AccessKeyRow>, written: AccessKeyRow) -> Decision {

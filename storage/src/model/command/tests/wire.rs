@@ -221,7 +221,7 @@ fn outcomes() -> Vec<Outcome> {
         },
         Outcome::UploadAborted { unneeded: unneeded() },
         Outcome::RestForgotten { unneeded: unneeded() },
-        Outcome::Bucket(bucket_row()),
+        Outcome::Bucket(Box::new(bucket_row())),
         Outcome::BucketGone,
         Outcome::AccessKey(key_row()),
         Outcome::AccessKeyGone,

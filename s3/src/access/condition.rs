@@ -1,0 +1,452 @@
+//! The conditions of a policy's statement: read to the last word, or the policy is refused.
+//!
+//! Source: AWS IAM user guide, "IAM JSON policy elements: Condition operators".
+
+use std::net::IpAddr;
+
+use super::asking::{Asking, ConditionKey};
+use super::policy::{MalformedPolicy, malformed, matches};
+
+/// One condition: an operator, what it looks at, and the values it compares with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Condition {
+    key: ConditionKey,
+    operand: Operand,
+    negated: bool,
+    absent: Absent,
+}
+
+/// What holds of a request that has no such thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    /// The condition does not hold.
+    Fails,
+    /// The condition holds.
+    Holds,
+}
+
+/// How a value is compared, and with what. One that fits is enough.
+#[derive(Clone, Debug, PartialEq)]
+enum Operand {
+    Equals(Vec<String>),
+    EqualsIgnoringCase(Vec<String>),
+    Like(Vec<String>),
+    Number(Comparison, Vec<f64>),
+    /// Seconds since 1970.
+    Date(Comparison, Vec<f64>),
+    Bool(Vec<bool>),
+    Address(Vec<Network>),
+    /// Whether there is no value.
+    Null(Vec<bool>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Equals,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    fn holds(self, value: f64, than: f64) -> bool {
+        match self {
+            Self::Equals => value == than,
+            Self::Less => value < than,
+            Self::LessOrEqual => value <= than,
+            Self::Greater => value > than,
+            Self::GreaterOrEqual => value >= than,
+        }
+    }
+}
+
+/// Addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Reads e.g. `192.0.2.0/24`, `2001:db8::/32`, or one address.
+    fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { address, bits })
+    }
+
+    fn holds(self, address: IpAddr) -> bool {
+        let (network, address, width) = match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
+            _ => return false,
+        };
+        let shift = width - u32::from(self.bits);
+        // Shifting by the whole width means that no bit is compared.
+        (network ^ address).checked_shr(shift).unwrap_or(0) == 0
+    }
+
+    /// Whether it is so narrow that what is open to it is not open to the public.
+    /// Source: AWS S3 user guide, "The meaning of public": not wider than /8 (IPv4) and /32 (IPv6).
+    fn is_narrow(self) -> bool {
+        self.bits >= if self.address.is_ipv4() { 8 } else { 32 }
+    }
+}
+
+impl Condition {
+    /// Reads one condition, e.g. `StringLike`, `aws:Referer` and its values.
+    ///
+    /// # Errors
+    /// Names the operator, key or value that is not known here: it could not be honoured.
+    pub(super) fn parse(operator: &str, key: &str, values: Vec<String>) -> Result<Self, MalformedPolicy> {
+        let Some(known) = ConditionKey::parse(key) else {
+            return malformed(format!("Policy has an invalid condition key: {key}"));
+        };
+        if values.is_empty() {
+            return malformed(format!("The condition on {key} names no value"));
+        }
+        if values.iter().any(|value| value.contains("${")) {
+            return malformed("Policy variables like ${aws:username} are not supported yet");
+        }
+        let (quantifier, rest) = operator
+            .split_once(':')
+            .map_or((None, operator), |(q, rest)| (Some(q), rest));
+        let (name, if_exists) = rest
+            .strip_suffix("IfExists")
+            .map_or((rest, false), |name| (name, true));
+        let invalid = || MalformedPolicy(format!("Policy has an invalid condition operator: {operator}"));
+        let (negated, operand) = operand(name, values).ok_or_else(invalid)??;
+        if !operand.suits(known) {
+            return malformed(format!("{operator} cannot be asked about {key}"));
+        }
+        let is_null = matches!(operand, Operand::Null(_));
+        let absent = match quantifier {
+            Some(_) if is_null => return Err(invalid()),
+            None if is_null && if_exists => return Err(invalid()),
+            Some("ForAllValues") => Absent::Holds,
+            Some("ForAnyValue") if !if_exists => Absent::Fails,
+            None if !if_exists && !negated => Absent::Fails,
+            Some("ForAnyValue") | None => Absent::Holds,
+            Some(_) => return Err(invalid()),
+        };
+        Ok(Self {
+            key: known,
+            operand,
+            negated,
+            absent,
+        })
+    }
+
+    /// Whether it holds for this request.
+    pub(super) fn holds(&self, asking: &Asking<'_>) -> bool {
+        let value = asking.value(self.key);
+        match (&self.operand, value) {
+            (Operand::Null(expected), value) => expected.contains(&value.is_none()),
+            (_, None) => self.absent == Absent::Holds,
+            (operand, Some(value)) => operand.fits(&value) != self.negated,
+        }
+    }
+
+    /// Whether it leaves only a few requests of the whole world: those of some addresses or of one key.
+    pub(super) fn keeps_the_public_out(&self) -> bool {
+        if self.negated || self.absent == Absent::Holds {
+            return false;
+        }
+        match (&self.operand, self.key) {
+            (Operand::Address(networks), _) => networks.iter().all(|network| network.is_narrow()),
+            (Operand::Equals(_) | Operand::EqualsIgnoringCase(_), ConditionKey::Username) => true,
+            (Operand::Like(patterns), ConditionKey::Username) => {
+                !patterns.iter().any(|pattern| pattern.contains(['*', '?']))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What an operator of this name compares with, and whether it holds where nothing fits. `None`: there is no such one.
+fn operand(name: &str, values: Vec<String>) -> Option<Result<(bool, Operand), MalformedPolicy>> {
+    let negated = name.contains("Not");
+    let operand = match name {
+        "StringEquals" | "StringNotEquals" => Ok(Operand::Equals(values)),
+        "StringEqualsIgnoreCase" | "StringNotEqualsIgnoreCase" => Ok(Operand::EqualsIgnoringCase(values)),
+        "StringLike" | "StringNotLike" => Ok(Operand::Like(values)),
+        "Bool" => parsed(values, boolean).map(Operand::Bool),
+        "Null" => parsed(values, boolean).map(Operand::Null),
+        "IpAddress" | "NotIpAddress" => parsed(values, Network::parse).map(Operand::Address),
+        _ => {
+            let compared = name.strip_prefix("Numeric").map(|rest| (rest, false));
+            let (rest, dates) = compared.or_else(|| name.strip_prefix("Date").map(|rest| (rest, true)))?;
+            let comparison = match rest {
+                "Equals" | "NotEquals" => Comparison::Equals,
+                "LessThan" => Comparison::Less,
+                "LessThanEquals" => Comparison::LessOrEqual,
+                "GreaterThan" => Comparison::Greater,
+                "GreaterThanEquals" => Comparison::GreaterOrEqual,
+                _ => return None,
+            };
+            if dates {
+                parsed(values, date).map(|dates| Operand::Date(comparison, dates))
+            } else {
+                parsed(values, number).map(|numbers| Operand::Number(comparison, numbers))
+            }
+        }
+    };
+    Some(operand.map(|operand| (negated, operand)))
+}
+
+fn parsed<T>(values: Vec<String>, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, MalformedPolicy> {
+    let parse = |text: String| {
+        parse(&text)
+            .ok_or_else(|| MalformedPolicy(format!("Policy has an invalid condition value: {text:?}")))
+    };
+    values.into_iter().map(parse).collect()
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    text.to_ascii_lowercase().parse().ok()
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Seconds since 1970 of an ISO 8601 date (of its first moment, in UTC, where it has no time), or as such a number.
+fn date(text: &str) -> Option<f64> {
+    let moment = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let day: jiff::civil::Date = text.parse().ok()?;
+        let zoned = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(zoned.timestamp())
+    });
+    moment
+        .map(jiff::Timestamp::as_duration)
+        .map(|since| since.as_secs_f64())
+        .or_else(|| number(text))
+}
+
+impl Operand {
+    /// Whether values of this kind stand behind a key. Every value is text, too.
+    fn suits(&self, key: ConditionKey) -> bool {
+        use ConditionKey as Key;
+        match self {
+            Self::Equals(_) | Self::EqualsIgnoringCase(_) | Self::Like(_) => {
+                !matches!(key, Key::CurrentTime | Key::EpochTime)
+            }
+            Self::Null(_) => true,
+            Self::Number(..) => matches!(key, Key::MaxKeys | Key::EpochTime),
+            Self::Date(..) => matches!(key, Key::CurrentTime | Key::EpochTime),
+            Self::Bool(_) => key == Key::SecureTransport,
+            Self::Address(_) => key == Key::SourceIp,
+        }
+    }
+
+    fn fits(&self, value: &str) -> bool {
+        match self {
+            Self::Equals(values) => values.iter().any(|known| known == value),
+            Self::EqualsIgnoringCase(values) => {
+                let value = value.to_lowercase();
+                values.iter().any(|known| known.to_lowercase() == value)
+            }
+            Self::Like(patterns) => patterns.iter().any(|pattern| matches(pattern, value)),
+            Self::Number(comparison, numbers) | Self::Date(comparison, numbers) => {
+                number(value).is_some_and(|value| numbers.iter().any(|than| comparison.holds(value, *than)))
+            }
+            Self::Bool(values) => boolean(value).is_some_and(|value| values.contains(&value)),
+            Self::Address(networks) => {
+                let address = value.parse::<IpAddr>();
+                address.is_ok_and(|address| networks.iter().any(|network| network.holds(address)))
+            }
+            Self::Null(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use proptest::prelude::*;
+    use storage::model::Timestamp;
+
+    use super::*;
+    use crate::auth::Identity;
+    use crate::uri::Query;
+
+    /// 2026-01-02T00:00:00Z.
+    const NOW_SECS: u64 = 1_767_312_000;
+
+    fn condition(text: &str) -> Result<Condition, MalformedPolicy> {
+        let mut words = text.split(' ');
+        let (operator, key) = (words.next().unwrap(), words.next().unwrap());
+        Condition::parse(operator, key, words.map(str::to_owned).collect())
+    }
+
+    /// Whether `StringLike aws:Referer a* b*` holds for a request from an address, with headers and a query.
+    fn holds(text: &str, from: &str, headers: &[(&'static str, &str)], query: &str) -> bool {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        };
+        let asking = Asking {
+            caller: &Identity::Anonymous,
+            from: from.parse().unwrap(),
+            now: Timestamp::from_millis(NOW_SECS * 1000),
+            headers: &headers.iter().map(pair).collect::<HeaderMap>(),
+            query: &Query::parse(Some(query)).unwrap(),
+            version: None,
+        };
+        condition(text).unwrap().holds(&asking)
+    }
+
+    #[test]
+    fn addresses_are_compared_by_their_leading_bits() {
+        for (text, from, expected) in [
+            ("IpAddress aws:SourceIp 192.0.2.0/24", "192.0.2.7", true),
+            ("IpAddress aws:SourceIp 192.0.2.0/24", "::ffff:192.0.2.7", true),
+            ("IpAddress aws:SourceIp 192.0.2.0/24", "192.0.3.7", false),
+            ("IpAddress aws:SourceIp 10.0.0.1 192.0.2.7", "192.0.2.7", true),
+            ("IpAddress aws:SourceIp 0.0.0.0/0", "192.0.2.7", true),
+            ("IpAddress aws:SourceIp ::/0", "2001:db8::1", true),
+            ("IpAddress aws:SourceIp 0.0.0.0/0", "2001:db8::1", false),
+            ("IpAddress aws:SourceIp 2001:db8::/32", "2001:db8:9::1", true),
+            ("NotIpAddress aws:SourceIp 192.0.2.0/24", "192.0.2.7", false),
+            ("NotIpAddress aws:SourceIp 192.0.2.0/24", "203.0.113.1", true),
+            ("StringEquals aws:SourceIp 192.0.2.7", "::ffff:192.0.2.7", true),
+        ] {
+            assert_eq!(holds(text, from, &[], ""), expected, "{text} from {from}");
+        }
+        let headers = [("x-forwarded-for", "192.0.2.7"), ("forwarded", "for=192.0.2.7")];
+        assert!(!holds(
+            "IpAddress aws:SourceIp 192.0.2.7",
+            "203.0.113.1",
+            &headers,
+            ""
+        ));
+    }
+
+    #[test]
+    fn a_request_without_the_value_satisfies_only_what_says_so() {
+        let referer = [("referer", "https://a.example/x")];
+        for (operator, with_it, without_it) in [
+            ("StringLike", true, false),
+            ("StringNotLike", false, true),
+            ("StringLikeIfExists", true, true),
+            ("StringNotLikeIfExists", false, true),
+            ("ForAnyValue:StringLike", true, false),
+            ("ForAnyValue:StringNotLike", false, false),
+            ("ForAllValues:StringLike", true, true),
+        ] {
+            let text = format!("{operator} aws:Referer https://a.example/*");
+            assert_eq!(holds(&text, "::1", &referer, ""), with_it, "{operator} with");
+            assert_eq!(holds(&text, "::1", &[], ""), without_it, "{operator} without");
+        }
+        assert!(holds("Null aws:Referer true", "::1", &[], ""));
+        assert!(!holds("Null aws:Referer true", "::1", &referer, ""));
+        assert!(holds("Null aws:Referer false", "::1", &referer, ""));
+    }
+
+    #[test]
+    fn each_operator_compares_as_its_name_says() {
+        let query = "prefix=home/anna/&max-keys=10&delimiter=/";
+        let headers = [("x-amz-acl", "public-read"), ("user-agent", "Backup/2")];
+        for (text, expected) in [
+            ("StringEquals s3:prefix home/anna/ home/ben/", true),
+            ("StringEquals s3:prefix Home/anna/", false),
+            ("StringEqualsIgnoreCase s3:prefix Home/anna/", true),
+            ("StringNotEquals s3:prefix home/ben/", true),
+            ("StringNotEquals s3:prefix home/ben/ home/anna/", false),
+            ("StringLike s3:prefix home/*", true),
+            ("StringEquals s3:prefix home/*", false),
+            ("StringEquals s3:delimiter /", true),
+            ("NumericLessThanEquals s3:max-keys 10", true),
+            ("NumericLessThan s3:max-keys 10", false),
+            ("NumericGreaterThan s3:max-keys 9.5", true),
+            ("NumericNotEquals s3:max-keys 10", false),
+            ("Bool aws:SecureTransport true", false),
+            ("Bool aws:securetransport false", true),
+            ("DateLessThan aws:CurrentTime 2026-01-02T00:00:01Z", true),
+            ("DateLessThan aws:CurrentTime 2026-01-02", false),
+            ("DateGreaterThanEquals aws:CurrentTime 2026-01-02", true),
+            ("DateGreaterThan aws:CurrentTime 2026-01-01T23:59:59+00:00", true),
+            ("DateGreaterThan aws:EpochTime 1767311999", true),
+            ("StringEquals s3:x-amz-acl private", false),
+            ("StringNotEquals s3:x-amz-acl private", true),
+            ("StringLike aws:UserAgent Backup/?", true),
+            ("StringEquals aws:username WKREADER0001", false),
+        ] {
+            assert_eq!(holds(text, "::1", &headers, query), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_honoured_is_refused() {
+        for text in [
+            "StringEquals aws:PrincipalOrgID o-1",
+            "StringEquals s3:ExistingObjectTag/a b",
+            "StringEquals x-amz-acl private",
+            "StringSounds aws:Referer a",
+            "ForSomeValues:StringLike aws:Referer a",
+            "ForAllValues:Null aws:Referer true",
+            "NullIfExists aws:Referer true",
+            "StringEquals aws:Referer",
+            "StringEquals aws:Referer ${aws:username}",
+            "IpAddress aws:SourceIp 192.0.2.0/33",
+            "IpAddress aws:SourceIp everywhere",
+            "IpAddress aws:Referer 192.0.2.0/24",
+            "NumericLessThan s3:max-keys many",
+            "NumericLessThan s3:max-keys NaN",
+            "NumericLessThan s3:prefix 5",
+            "DateLessThan aws:CurrentTime soon",
+            "StringEquals aws:CurrentTime 2026-01-02",
+            "Bool aws:SecureTransport perhaps",
+            "BinaryEquals aws:Referer YQ==",
+            "NotBool aws:SecureTransport true",
+            "stringequals aws:Referer a",
+        ] {
+            assert!(condition(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_narrow_conditions_keep_the_public_out() {
+        for (text, expected) in [
+            ("IpAddress aws:SourceIp 192.0.2.0/24", true),
+            ("IpAddress aws:SourceIp 192.0.2.0/24 0.0.0.0/0", false),
+            ("IpAddress aws:SourceIp 2001::/16", false),
+            ("NotIpAddress aws:SourceIp 192.0.2.0/24", false),
+            ("IpAddressIfExists aws:SourceIp 192.0.2.0/24", false),
+            ("StringEquals aws:username WKREADER0001", true),
+            ("StringLike aws:username WK*", false),
+            ("StringLike aws:Referer https://a.example/*", false),
+            ("Bool aws:SecureTransport true", false),
+        ] {
+            assert_eq!(
+                condition(text).unwrap().keeps_the_public_out(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_network_holds_exactly_the_addresses_with_its_bits(network: u32, address: u32, bits in 0_u8..=32) {
+            let net = Network { address: IpAddr::V4(network.into()), bits };
+            let mask = if bits == 0 { 0 } else { u32::MAX << (32 - u32::from(bits)) };
+            prop_assert_eq!(net.holds(IpAddr::V4(address.into())), network & mask == address & mask);
+        }
+
+        #[test]
+        fn any_condition_is_read_or_refused(operator in "\\PC{0,20}", key in "\\PC{0,20}", values: Vec<String>) {
+            let _ = Condition::parse(&operator, &key, values);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+"""Forms that boto3 signs, sent as a browser sends them."""
+
+import uuid
+
+import pytest
+
+from wire import exchange
+
+
+@pytest.fixture
+def submit(server, bucket):
+    """Sends a form with a file; gives the answer."""
+
+    def go(form, content, filename="holiday.jpg", **more):
+        boundary = uuid.uuid4().hex
+        body = b""
+        for name, value in {**form["fields"], **more}.items():
+            body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'.encode()
+        body += b"Content-Type: image/jpeg\r\n\r\n" + content + f"\r\n--{boundary}--\r\n".encode()
+        head = [
+            f"POST /{bucket} HTTP/1.1",
+            f"host: 127.0.0.1:{server.port}",
+            f"content-type: multipart/form-data; boundary={boundary}",
+            f"content-length: {len(body)}",
+            "connection: close",
+        ]
+        return exchange(server, "\r\n".join([*head, "", ""]).encode() + body, "POST")
+
+    return go
+
+
+def test_a_form_uploads_a_file_below_its_prefix(s3, bucket, submit):
+    form = s3.generate_presigned_post(
+        bucket,
+        "upload/${filename}",
+        Fields={"acl": "bucket-owner-full-control", "Content-Type": "image/jpeg", "success_action_status": "201"},
+        Conditions=[
+            {"acl": "bucket-owner-full-control"},
+            ["starts-with", "$Content-Type", "image/"],
+            ["content-length-range", 1, 10_000_000],
+            {"success_action_status": "201"},
+        ],
+    )
+    content = bytes(range(256)) * 4096
+    answer = submit(form, content)
+    assert answer.status == 201
+    assert b"<Key>upload/holiday.jpg</Key>" in answer.body
+    stored = s3.get_object(Bucket=bucket, Key="upload/holiday.jpg")
+    assert stored["ContentType"] == "image/jpeg"
+    assert stored["Body"].read() == content
+    assert answer.headers["etag"] == stored["ETag"]
+
+
+def test_a_form_does_nothing_that_its_signer_did_not_permit(server, s3, bucket, submit):
+    form = s3.generate_presigned_post(bucket, "k", Conditions=[["content-length-range", 2, 4]])
+    assert (submit(form, b"x").status, submit(form, b"x").code) == (400, "EntityTooSmall")
+    assert submit(form, b"xxxxx").code == "EntityTooLarge"
+    assert submit(form, b"xxx", acl="public-read").code == "AccessDenied"
+    assert submit({"fields": {**form["fields"], "key": "other"}}, b"xxx").code == "AccessDenied"
+    assert submit({"fields": {**form["fields"], "x-amz-signature": "0" * 64}}, b"xxx").code == "SignatureDoesNotMatch"
+    assert submit({"fields": {"key": "k"}}, b"xxx").code == "AccessDenied"
+    expired = s3.generate_presigned_post(bucket, "k", ExpiresIn=-1)
+    assert submit(expired, b"xxx").code == "AccessDenied"
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+    assert submit(form, b"xxx").status == 204
+
+
+def test_a_form_is_only_for_what_its_signer_may(server, s3, bucket, connect, submit):
+    if not hasattr(server, "state"):
+        pytest.skip("only for a server of our own, whose keys we can make")
+    stranger = connect(server.create_key("stranger", create_buckets=False))
+    form = stranger.generate_presigned_post(bucket, "k")
+    assert submit(form, b"x").code == "AccessDenied"
