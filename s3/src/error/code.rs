@@ -98,6 +98,8 @@ codes! {
         "The XML that you provided was not well formed or did not validate against our published schema.",
     MaxMessageLengthExceeded BAD_REQUEST
         "Your request was too large.",
+    MaxVersionsExceeded BAD_REQUEST
+        "This key has as many versions as one key can have here. Delete some of them, then try again.",
     MetadataTooLarge BAD_REQUEST
         "Your metadata headers exceed the maximum allowed metadata size of 2 KB.",
     MethodNotAllowed METHOD_NOT_ALLOWED

@@ -57,7 +57,7 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
     let acl = canned_acl(&call.headers)?;
     let settings = BucketSettings {
         acl: acl.unwrap_or_default(),
-        policy: None,
+        ..BucketSettings::default()
     };
     parse_create_bucket(&body.document(BODY_BYTES_MAX).await?)?;
     let store = &call.gateway.store;

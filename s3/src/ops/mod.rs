@@ -16,6 +16,7 @@ mod put_object;
 mod settings;
 mod slow;
 mod tagging;
+mod versioning;
 
 pub(crate) use acl::{get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl};
 pub(crate) use buckets::{create_bucket, delete_bucket, get_bucket_location, head_bucket, list_buckets};
@@ -33,5 +34,6 @@ pub(crate) use policy::{
     delete_bucket_policy, get_bucket_policy, get_bucket_policy_status, put_bucket_policy,
 };
 pub(crate) use put_object::put_object;
-pub(crate) use settings::{get_bucket_versioning, get_default, no_cors, put_bucket_versioning, unset};
+pub(crate) use settings::{get_default, no_cors, unset};
 pub(crate) use tagging::{get_object_lock, get_object_tagging};
+pub(crate) use versioning::{get_bucket_versioning, put_bucket_versioning};

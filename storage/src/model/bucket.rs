@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessKey, AccessKeyId, BucketId, BucketName, Grants, KeySerial, Timestamp};
+use super::{
+    AccessKey, AccessKeyId, BucketId, BucketName, Grants, Keeping, KeySerial, Timestamp, Versioning,
+};
 
 /// A bucket as the directory knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,17 @@ pub struct BucketSettings {
     pub acl: BucketAcl,
     /// Bucket policy: the JSON a client put, checked by whoever put it.
     pub policy: Option<String>,
+    /// Whether it keeps the version that a write replaces.
+    pub versioning: Versioning,
+}
+
+impl BucketSettings {
+    /// What a write has to know at commit.
+    pub const fn keeping(&self) -> Keeping {
+        Keeping {
+            versioning: self.versioning,
+        }
+    }
 }
 
 /// The canned access control lists that change anything here.

@@ -20,8 +20,8 @@ use crate::cluster::{Displaced, summary_of};
 use crate::disk::{DiskError, HeldReference, RowScan, ScannedRow};
 use crate::model::command::{Action, Command, ObjectCommand, Rest, Submission};
 use crate::model::{
-    BlockId, BucketId, ObjectKey, ObjectRow, OpId, PartRow, Timestamp, UploadId, UploadRow, UploadState,
-    row_key, summary,
+    BlockId, BucketId, Keeping, ObjectKey, ObjectRow, OpId, PartRow, Timestamp, UploadId, UploadRow,
+    UploadState, row_key, summary,
 };
 use crate::seal::owner_of;
 use crate::store::Inner;
@@ -278,6 +278,7 @@ async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> {
             bucket,
             // What only removes passes every fence.
             closings: 0,
+            keeping: Keeping::default(),
             key,
             action: Action::Forget { upload, rest },
         });

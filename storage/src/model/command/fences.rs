@@ -9,7 +9,8 @@ use crate::model::Timestamp;
 pub struct Fences {
     /// Operations that began before this are refused: blocks they stored may have been collected.
     pub min_started: Timestamp,
-    /// Whoever knew of fewer closed buckets is refused: the bucket it writes to may be one of those closed since.
+    /// Whoever knew of fewer closed buckets is refused: the bucket it writes to may be one of those closed since, or one that
+    /// keeps versions in another way since, which is counted like a closing.
     pub closings: u64,
 }
 
