@@ -98,12 +98,13 @@ impl AdminClient {
         self.ask(Method::DELETE, path, Bytes::new()).await.map(drop)
     }
 
-    /// Has done what the path names, where there is nothing to say about it.
+    /// Sends a document, where there is nothing to say about what was done.
     ///
     /// # Errors
     /// The node does not run, or refuses.
-    pub(crate) async fn post(&self, path: &[&str]) -> Result<(), AskError> {
-        self.ask(Method::POST, path, Bytes::new()).await.map(drop)
+    pub(crate) async fn post(&self, path: &[&str], document: &impl Serialize) -> Result<(), AskError> {
+        let body = serde_json::to_vec(document).map_err(AskError::NotUnderstood)?;
+        self.ask(Method::POST, path, body.into()).await.map(drop)
     }
 
     async fn ask(&self, method: Method, path: &[&str], body: Bytes) -> Result<Bytes, AskError> {

@@ -13,7 +13,7 @@ use storage::model::{
     AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, SecretKey,
     Timestamp,
 };
-use storage::{NewKey, Store, StoreError};
+use storage::{NewKey, Parting, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -74,16 +74,16 @@ impl appliance::Node for Console {
         self.drain(peer, draining).await
     }
 
-    async fn remove_peer(&self, peer: &str) -> Result<(), NodeError> {
-        self.remove(peer).await
+    async fn remove_peer(&self, peer: &str, lose: bool) -> Result<(), NodeError> {
+        self.remove(peer, parting(lose)).await
     }
 
     async fn ping_peer(&self, peer: &str) -> Result<api::Pong, NodeError> {
         self.ping(peer).await
     }
 
-    async fn leave(&self) -> Result<(), NodeError> {
-        self.leave_mesh().await
+    async fn leave(&self, lose: bool) -> Result<(), NodeError> {
+        self.leave_mesh(parting(lose)).await
     }
 
     async fn create_invite(&self, request: api::CreateInvite) -> Result<api::CreatedInvite, NodeError> {
@@ -343,6 +343,14 @@ fn existing(name: &str) -> Result<BucketName, NodeError> {
     BucketName::parse(name).map_err(|_| NodeError::NoSuchBucket(name.into()))
 }
 
+/// What a box takes along, by whether a person gives up what only it has.
+fn parting(lose: bool) -> Parting {
+    match lose {
+        true => Parting::WithWhatItHolds,
+        false => Parting::WithNothing,
+    }
+}
+
 /// Why the store refused something about `name`.
 fn refusal(error: StoreError, name: &str) -> NodeError {
     match error {
@@ -360,6 +368,8 @@ fn refusal(error: StoreError, name: &str) -> NodeError {
         StoreError::Unavailable => NodeError::TooFewAnswer,
         StoreError::NoSuchMember => NodeError::NoSuchPeer(name.into()),
         StoreError::StillNeeded { partitions } => NodeError::StillNeeded(name.into(), partitions),
+        StoreError::StillHolds { references } => NodeError::StillHolds(name.into(), references),
+        StoreError::MemberAway => NodeError::NoAnswer(name.into()),
         StoreError::NoSuchInvite => NodeError::NoSuchInvite(name.into()),
         other => NodeError::Failed(Box::new(other)),
     }

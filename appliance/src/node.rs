@@ -44,6 +44,9 @@ pub enum NodeError {
     /// A box cannot go yet: so many parts of the directory and of the buckets could not be changed without it.
     #[error("{0:?} is still needed: {1} of 257 parts of the mesh could not be changed without it")]
     StillNeeded(String, usize),
+    /// A box cannot go yet: so many references to blocks, counted up to 10,000, are still to be handed over.
+    #[error("{0:?} still has blocks that are not elsewhere yet ({1} references)")]
+    StillHolds(String, u32),
     /// No invite of that id, or of several.
     #[error("no invite, or more than one, has an id that begins with {0:?}")]
     NoSuchInvite(String),
@@ -108,8 +111,9 @@ pub trait Node: Send + Sync + 'static {
     /// Cuts a box off for good.
     ///
     /// # Errors
-    /// `NoSuchPeer`, `AmbiguousPeer`, `ThisBox`, `StillNeeded`, or the store's own.
-    fn remove_peer(&self, peer: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+    /// `NoSuchPeer`, `AmbiguousPeer`, `ThisBox`, `StillNeeded`, or the store's own. `StillHolds` (it hands over what it
+    /// holds from now on) and `NoAnswer`, unless what only it has is to be lost.
+    fn remove_peer(&self, peer: &str, lose: bool) -> impl Future<Output = Result<(), NodeError>> + Send;
 
     /// Asks a box, and measures how long the answer takes.
     ///
@@ -120,8 +124,9 @@ pub trait Node: Send + Sync + 'static {
     /// Takes this box out of the mesh.
     ///
     /// # Errors
-    /// `StillNeeded`: it hands over what it holds from now on. `Invalid`: it is alone. Or the store's own.
-    fn leave(&self) -> impl Future<Output = Result<(), NodeError>> + Send;
+    /// `StillNeeded`, or `StillHolds` unless what only it has is to be lost: it hands over what it holds from now on.
+    /// `Invalid`: it is alone. Or the store's own.
+    fn leave(&self, lose: bool) -> impl Future<Output = Result<(), NodeError>> + Send;
 
     /// Makes an invite.
     ///

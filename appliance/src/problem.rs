@@ -50,6 +50,7 @@ impl From<NodeError> for Problem {
             NodeError::AmbiguousPeer(_) => (StatusCode::CONFLICT, "ambiguous-peer"),
             NodeError::ThisBox(_) => (StatusCode::UNPROCESSABLE_ENTITY, "this-box"),
             NodeError::StillNeeded(..) => (StatusCode::CONFLICT, "still-needed"),
+            NodeError::StillHolds(..) => (StatusCode::CONFLICT, "still-holds"),
             NodeError::NoSuchInvite(_) => (StatusCode::NOT_FOUND, "no-such-invite"),
             NodeError::InviteUsed(_) => (StatusCode::CONFLICT, "invite-used"),
             NodeError::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, "no-answer"),

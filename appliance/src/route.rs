@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::api::{
-    BucketList, Change, ChangeKey, ConfigShown, DrainPeer, InviteList, KeyInfo, KeyList, PeerInfo, PeerList,
-    RenamePeer, Schema,
+    BucketList, Change, ChangeKey, ConfigShown, DrainPeer, InviteList, KeyInfo, KeyList, PartWith, PeerInfo,
+    PeerList, RenamePeer, Schema,
 };
 use crate::{Node, Problem, verdict};
 
@@ -58,7 +58,10 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
             schema: Schema,
             settings: node.settings(),
         }),
-        (m, ["api", "v1", "leave"]) if m == post => gone(node.leave().await?),
+        (m, ["api", "v1", "leave"]) if m == post => {
+            let request: PartWith = read(body).await?;
+            gone(node.leave(request.lose_data).await?)
+        }
         (m, ["api", "v1", "net"]) if m == get => ok(&node.net()),
         (_, ["api", "v1", "invites", rest @ ..]) => invites(node, &head.method, rest, body).await,
         (_, ["api", "v1", "peers", rest @ ..]) => peers(node, &head.method, rest, body).await,
@@ -118,7 +121,10 @@ async fn peers<N: Node>(node: &N, method: &Method, path: &[&str], body: Incoming
             peers: node.peers().await,
         }),
         (m, [peer]) if m == Method::GET => shown(node.peer(peer).await?),
-        (m, [peer]) if m == Method::DELETE => gone(node.remove_peer(peer).await?),
+        (m, [peer, "remove"]) if m == Method::POST => {
+            let request: PartWith = read(body).await?;
+            gone(node.remove_peer(peer, request.lose_data).await?)
+        }
         (m, [peer, "name"]) if m == Method::PUT => {
             let request: RenamePeer = read(body).await?;
             shown(node.rename_peer(peer, &request.name).await?)

@@ -83,6 +83,11 @@ impl Failure {
         }
     }
 
+    /// The code by which the node said no, if it did.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.problem.as_ref().map(|problem| problem.code.as_ref())
+    }
+
     /// Says it on stderr: in words, or as a document.
     pub(crate) fn print(&self, out: &Output) {
         // A reader that went away wants to know nothing more.

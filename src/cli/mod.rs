@@ -75,7 +75,7 @@ enum Verb {
     /// Make this box a member of a mesh, with an invite from it
     Join(join::JoinArgs),
     /// Take this box out of its mesh
-    Leave,
+    Leave(peer::LeaveArgs),
     /// Show, name, measure and remove the boxes of the mesh
     #[command(subcommand)]
     Peer(peer::PeerVerb),
@@ -119,7 +119,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Init(args) => init::run(&common, args, out),
         Verb::Invite(args) => ask(async { invite::run(args, &client(&common)?, out).await }),
         Verb::Join(args) => join::run(&common, args, out),
-        Verb::Leave => ask(async { peer::leave(&client(&common)?, common.yes, out).await }),
+        Verb::Leave(args) => ask(async { peer::leave(args, &client(&common)?, common.yes, out).await }),
         Verb::Peer(verb) => ask(async { peer::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),

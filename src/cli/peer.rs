@@ -1,7 +1,7 @@
 //! `warren peer` and `warren leave`: shows, names, measures and removes the boxes of the mesh.
 
-use appliance::api::{DrainPeer, PeerInfo, PeerList, Pong, RenamePeer, Schema};
-use clap::Subcommand;
+use appliance::api::{DrainPeer, PartWith, PeerInfo, PeerList, Pong, RenamePeer, Schema};
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
@@ -35,10 +35,13 @@ pub(super) enum PeerVerb {
         #[arg(long)]
         undo: bool,
     },
-    /// Cut a box off for good
+    /// Cut a box off for good, once it has handed over what only it has
     Remove {
         /// Its number, name or node id
         peer: String,
+        /// Cut it off at once, also while it is away: what only it has is lost
+        #[arg(long)]
+        lose_data: bool,
     },
     /// Ask a box, and measure how long the answer takes
     Ping {
@@ -70,22 +73,41 @@ pub(super) async fn run(
             done(&info, &format!("{peer} is called {} now", info.peer.name), out)?;
         }
         PeerVerb::Drain { peer, undo } => drain(&peer, !undo, client, out).await?,
-        PeerVerb::Remove { peer } => remove(&peer, client, yes, out).await?,
+        PeerVerb::Remove { peer, lose_data } => remove(&peer, lose_data, client, yes, out).await?,
         PeerVerb::Ping { peer } => ping(&peer, client, out).await?,
     }
     Ok(Exit::Ok)
 }
 
+#[derive(Args)]
+pub(super) struct LeaveArgs {
+    /// Leave at once: what only this box has is lost
+    #[arg(long)]
+    lose_data: bool,
+}
+
+const HANDS_OVER: &str = "it hands over from now on; try again in a while (undo: warren peer drain --undo)";
+
 /// Takes this box out of its mesh.
-pub(super) async fn leave(client: &AdminClient, yes: bool, out: &Output) -> Result<Exit, Failure> {
-    let question =
-        "Leave the mesh? What only this box has is lost to the others, and clients of this box lose it all.";
+pub(super) async fn leave(
+    args: LeaveArgs,
+    client: &AdminClient,
+    yes: bool,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    let question = match args.lose_data {
+        true => "Leave the mesh? What only this box has is lost for good, and its clients lose everything.",
+        false => "Leave the mesh? Clients of this box lose everything; the other boxes keep all of it.",
+    };
     out.consent(yes, question)?;
-    client.post(&["leave"]).await.map_err(|error| {
+    let request = PartWith {
+        schema: Schema,
+        lose_data: args.lose_data,
+    };
+    client.post(&["leave"], &request).await.map_err(|error| {
         let failure = Failure::from(error);
         match failure.exit {
-            Exit::Conflict => failure
-                .hint("it hands over from now on; try again in a while (undo: warren peer drain --undo)"),
+            Exit::Conflict => failure.hint(HANDS_OVER),
             _ => failure,
         }
     })?;
@@ -121,18 +143,34 @@ async fn drain(peer: &str, draining: bool, client: &AdminClient, out: &Output) -
     done(&info, &format!("{} {what}", info.peer.name), out)
 }
 
-async fn remove(peer: &str, client: &AdminClient, yes: bool, out: &Output) -> Result<(), Failure> {
+async fn remove(
+    peer: &str,
+    lose_data: bool,
+    client: &AdminClient,
+    yes: bool,
+    out: &Output,
+) -> Result<(), Failure> {
     let info: PeerInfo = client.get(&["peers", peer]).await?;
     let (member, name) = (info.peer.member.to_string(), &info.peer.name);
-    let question = format!(
-        "Remove {name:?} ({}) for good? What only it has is lost.",
-        info.peer.zone
-    );
+    let loses = match lose_data {
+        true => " What only it has is lost.",
+        false => "",
+    };
+    let question = format!("Remove {name:?} ({}) for good?{loses}", info.peer.zone);
     out.consent(yes, &question)?;
-    client.delete(&["peers", &member]).await.map_err(|error| {
+    let request = PartWith {
+        schema: Schema,
+        lose_data,
+    };
+    let removed = client.post(&["peers", &member, "remove"], &request).await;
+    removed.map_err(|error| {
         let failure = Failure::from(error);
+        let hands_over = failure.code() == Some("still-holds");
         match failure.exit {
+            Exit::Conflict if hands_over => failure.hint(HANDS_OVER),
             Exit::Conflict => failure.hint(format!("first have it hand over: warren peer drain {member}")),
+            Exit::Timeout => failure
+                .hint("switch it on, so that it can hand over; if its disk is gone for good: --lose-data"),
             Exit::Usage => failure.hint("to take this box out: warren leave"),
             _ => failure,
         }

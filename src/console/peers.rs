@@ -9,6 +9,7 @@ use appliance::api::{
 };
 use futures_util::future::join_all;
 use p2p::{Gateway, LinkStatus, NodeId, Path};
+use storage::Parting;
 use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Role, Timestamp};
 
 use super::{Console, refusal, time_shown};
@@ -152,12 +153,12 @@ impl Console {
         Ok(self.home(member, &row).await)
     }
 
-    pub(super) async fn remove(&self, peer: &str) -> Result<(), NodeError> {
+    pub(super) async fn remove(&self, peer: &str, parting: Parting) -> Result<(), NodeError> {
         let (member, row) = self.find_peer(peer).await?;
         if member == self.store.me() {
             return Err(NodeError::ThisBox(row.name));
         }
-        let removed = self.store.remove_member(member).await;
+        let removed = self.store.remove_member(member, parting).await;
         removed.map_err(|error| refusal(error, &row.name))
     }
 
@@ -178,7 +179,7 @@ impl Console {
         })
     }
 
-    pub(super) async fn leave_mesh(&self) -> Result<(), NodeError> {
+    pub(super) async fn leave_mesh(&self, parting: Parting) -> Result<(), NodeError> {
         if self.store.members().len() < 2 {
             return Err(NodeError::Invalid(
                 "this box is alone in its mesh: there is nobody to leave".into(),
@@ -189,7 +190,7 @@ impl Console {
         // Handing over goes on where it cannot go at once.
         let drained = self.store.change_member(me, |row| row.draining = true).await;
         drained.map_err(refusal)?;
-        self.store.remove_member(me).await.map_err(refusal)
+        self.store.remove_member(me, parting).await.map_err(refusal)
     }
 
     pub(super) async fn invite(&self, request: &CreateInvite) -> Result<CreatedInvite, NodeError> {

@@ -122,6 +122,15 @@ pub enum StoreError {
         /// How many of the 257.
         partitions: usize,
     },
+    /// A member cannot go yet: it has not handed over all that it holds.
+    #[error("{references} references to blocks are still to be handed over by this member")]
+    StillHolds {
+        /// How many, counted up to 10,000.
+        references: u32,
+    },
+    /// The member does not answer, so that nobody knows what only it has.
+    #[error("this member does not answer")]
+    MemberAway,
     /// No such invite, or it was revoked.
     #[error("no such invite")]
     NoSuchInvite,

@@ -225,7 +225,7 @@ fn a_box_that_holds_data_does_not_join() {
 fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     let anna = founder();
     anna.place.run(&["bucket", "create", "photos"]).exits(0);
-    let ben = joined(&anna, "ben");
+    let mut ben = joined(&anna, "ben");
     soon("both are online", || online(&ben) == 2);
     for file in ["mesh.keys", "seat", "identity"] {
         assert_eq!(mode(&ben.place.state().join(file)), 0o600, "{file}");
@@ -236,6 +236,12 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
         "{needed:?}"
     );
     anna.place.run(&["peer", "remove", "ben"]).exits(2);
+    ben.place.stop();
+    let away = anna.place.run(&["peer", "remove", "ben", "--yes"]).exits(7);
+    assert!(away.stderr.contains("--lose-data"), "{away:?}");
+    let ready = ben.place.start(&[]);
+    ben.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
+    soon("both are online again", || online(&anna) == 2);
     anna.place.run(&["peer", "remove", "ben", "--yes"]).exits(0);
     anna.place.run(&["peer", "show", "ben"]).exits(5);
     soon("ben is cut off", || online(&ben) == 1);

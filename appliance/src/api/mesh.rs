@@ -106,6 +106,16 @@ pub struct DrainPeer {
     pub draining: bool,
 }
 
+/// Asks that a box goes for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartWith {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Whether it goes although what only it has is lost with it.
+    pub lose_data: bool,
+}
+
 /// A box has answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pong {

@@ -34,6 +34,8 @@ impl From<StoreError> for S3Error {
             | StoreError::Outdated
             | StoreError::NoSuchMember
             | StoreError::StillNeeded { .. }
+            | StoreError::StillHolds { .. }
+            | StoreError::MemberAway
             | StoreError::NoSuchInvite
             | StoreError::InviteUsed
             | StoreError::InviteExpired => S3Code::ServiceUnavailable,

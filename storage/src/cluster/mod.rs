@@ -12,7 +12,7 @@ pub(crate) mod registers;
 mod releaser;
 mod unsettled;
 
-pub(crate) use blocks::{Around, Blocks, Opened};
+pub(crate) use blocks::{Around, Blocks, Departure, Opened};
 pub(crate) use directory::{BucketEntry, Directory, access_key_row, new_bucket};
 pub(crate) use hot::{Hot, StepId, Weigh};
 pub(crate) use partitions::{HeardRow, Partitions, decode, summary_of};

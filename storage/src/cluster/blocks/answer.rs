@@ -59,6 +59,7 @@ impl Blocks {
                 Answer::Done
             }
             Call::Fetch { id, range } => self.give(id, range).await?,
+            Call::Depart => self.depart().await?,
             Call::Reading { owners } => {
                 let is_read = |owner| match self.0.around.releaser.is_pinned(owner) {
                     true => Held::Yes,
@@ -91,6 +92,9 @@ impl Blocks {
         sealed: Bytes,
     ) -> Result<Answer, StoreError> {
         let _told = self.0.handover.tell([pair]).await;
+        if self.is_departing() {
+            return Ok(Answer::Full);
+        }
         match self.disk().put_block(pair.1.0, pair.0, sealed).await {
             Ok(()) => {}
             Err(DiskError::Full { .. }) => return Ok(Answer::Full),
@@ -106,6 +110,12 @@ impl Blocks {
     /// Adds references to blocks that are here whole.
     pub(super) async fn share_here(&self, version: u64, pairs: &[Pair]) -> Result<Answer, StoreError> {
         let _told = self.0.handover.tell(pairs.iter().copied()).await;
+        if self.is_departing() {
+            return Ok(Answer::Each {
+                version: self.holders().version(),
+                each: vec![Held::No; pairs.len()],
+            });
+        }
         let (disk, asked) = (self.disk().clone(), pairs.to_vec());
         let holds = move || asked.iter().map(|pair| disk.holds_block(pair.1.0)).collect();
         let holds: Result<Vec<bool>, DiskError> = self.disk().run(holds).await?;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::{debug, error};
 
 use super::fetch::Whole;
@@ -58,6 +58,11 @@ impl Handover {
             }
         }
         told
+    }
+
+    /// Waits until nobody is being told of anything; nobody is, while the guard lives.
+    pub(super) async fn closed(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
     }
 
     /// Begins to ask whether these may be dropped.
@@ -237,7 +242,7 @@ impl Blocks {
         to_drop: &[Pair],
         handed: &BTreeMap<Pair, Handed>,
     ) -> Result<(), StoreError> {
-        let _alone = self.0.handover.gate.write().await;
+        let _alone = self.0.handover.closed().await;
         let untold = self.0.handover.end(ticket, to_drop);
         if self.holders().version() != holders.version() {
             return Ok(());

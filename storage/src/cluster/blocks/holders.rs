@@ -44,6 +44,12 @@ impl Holders {
         wanted
     }
 
+    /// Whether this member is to hand over everything, by its row.
+    pub(super) fn hands_over(&self) -> bool {
+        let row = self.view.members.get(&self.me);
+        row.is_some_and(|row| row.value.draining)
+    }
+
     /// All other members that may hold blocks, wanted or not.
     pub(super) fn others(&self) -> Vec<MemberId> {
         let members = self.view.members.iter();

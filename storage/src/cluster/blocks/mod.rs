@@ -14,6 +14,7 @@
 //! | `wanted` | the references that may be missing somewhere, and the worker that hands them on |
 //! | `walk` | hands on everything here whenever the assignment has changed |
 //! | `release` | the references to be removed everywhere, and the worker that has them removed |
+//! | `depart` | whether a member may go without anything being lost |
 //! | `pace` | when such a worker tries again |
 //!
 //! # Promises
@@ -26,6 +27,7 @@
 //! - What is left over when something goes wrong is a reference too many, never one too few.
 
 mod answer;
+mod depart;
 mod fetch;
 mod hand_on;
 mod hedge;
@@ -48,6 +50,7 @@ use std::time::Duration;
 
 use answer::Buried;
 use bytes::Bytes;
+pub(crate) use depart::Departure;
 use hand_on::Handover;
 use hedge::Hedge;
 use holders::Holders;
@@ -92,6 +95,8 @@ struct Shared {
     wanted: Bell,
     /// Rung when references are to be removed.
     to_release: Bell,
+    /// This member goes: it takes in nothing more.
+    departing: AtomicBool,
 }
 
 /// What blocks are stored with.
@@ -127,6 +132,7 @@ impl Blocks {
             under_way: Mutex::default(),
             wanted: Bell::default(),
             to_release: Bell::default(),
+            departing: AtomicBool::new(false),
         }))
     }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::wire::{Call, Pair};
+use super::wire::{Answer, Call, Pair};
 use crate::cluster::neighbour_tests::{
     Wire, create, delete, founder, get, join, object_key, owner, put, settled, try_delete,
 };
 use crate::disk::fault::Random;
 use crate::model::{BlockId, Bucket, MemberId};
 use crate::simulation;
-use crate::{Store, StoreError};
+use crate::{Parting, Store, StoreError};
 
 /// Content of so many blocks, of which no two are alike.
 fn content(of: &str, blocks: usize) -> String {
@@ -139,6 +139,54 @@ fn who_was_away_gets_what_was_written_and_frees_what_was_deleted() {
         delete(&third, &bucket, "new").await;
         in_place(&stores).await;
         assert_eq!(held(&stores), BTreeMap::new());
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_box_goes_only_once_nothing_is_left_that_others_rely_on() {
+    simulation::run(9, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let key = owner(&first).await;
+        create(&first, "photos", &key).await;
+        let second = join(&wire, &first, "ben").await;
+        assigned(&[&first, &second], &[1, 2]).await;
+        let bucket = first.buckets().remove(0);
+        // Only the second has it, although both should.
+        wire.cut(MemberId(1));
+        let film = content("f", 9);
+        assert!(put(&second, &bucket, "film", &film).await.is_err());
+        let kept = held(&[&second]).len();
+        wire.mend(MemberId(1));
+        put(&second, &bucket, "film", &film).await.unwrap();
+        assert!(kept > 0);
+        let at_once = second.remove_member(MemberId(2), Parting::WithNothing).await;
+        assert!(
+            matches!(at_once, Err(StoreError::StillHolds { .. })),
+            "{at_once:?}"
+        );
+        let going = || first.remove_member(MemberId(2), Parting::WithNothing);
+        wire.cut(MemberId(2));
+        assert!(matches!(going().await, Err(StoreError::MemberAway)));
+        wire.mend(MemberId(2));
+        while let Err(error) = going().await {
+            assert!(
+                matches!(
+                    error,
+                    StoreError::StillHolds { .. } | StoreError::StillNeeded { .. }
+                ),
+                "{error:?}"
+            );
+            sleep(Duration::from_secs(5)).await;
+        }
+        assert_eq!(held(&[&second]), BTreeMap::new());
+        assert_eq!(get(&first, &bucket, "film").await.unwrap(), film);
+        // Whoever has not heard of it yet sends there in vain.
+        let late = ([7; 16], BlockId(*blake3::hash(b"late").as_bytes()));
+        let call = super::wire::put(0, late, b"late");
+        let answer = second.answer(MemberId(1), &call).await.unwrap();
+        assert_eq!(Answer::decode(&answer).unwrap(), Answer::Full);
     })
     .unwrap();
 }

@@ -15,6 +15,7 @@
 //! | 4 `Fetch`: give a range of a sealed block, clipped to its length | 32 | id |
 //! | | 4, 4 | first byte, and the first behind |
 //! | 5 `Reading`: whether anybody reads what these refer to | 16 each | owners, at most 1,024 |
+//! | 6 `Depart`: take in nothing more, if nothing is left to hand over | | |
 //!
 //! | answer | bytes | field |
 //! |---|---|---|
@@ -24,9 +25,10 @@
 //! | 2 `Each`: for each that was asked about, in order | 8 | version of the answering member's assignment |
 //! | | 1 each | 0 no, 1 yes, 2 released for good |
 //! | 3 `Bytes` | rest | the range of the block |
-//! | 4 `Absent`: the block is not here whole | | |
+//! | 4 `Absent`: the block is not here whole; or, to `Depart`: no word of that yet | | |
 //! | 5 `Full`: there is no room | | |
 //! | 6 `Released`: the reference was removed for good | | |
+//! | 7 `Holds`: so many references are still here | 4 | how many |
 
 use std::ops::Range;
 
@@ -60,6 +62,8 @@ pub(super) enum Call {
     Fetch { id: BlockId, range: Range<u32> },
     /// Whether anybody reads what these refer to.
     Reading { owners: Vec<Owner> },
+    /// Take in nothing more, if nothing is left to hand over.
+    Depart,
 }
 
 /// The answer to a call.
@@ -71,12 +75,14 @@ pub(super) enum Answer {
     Each { version: u64, each: Vec<Held> },
     /// The range of the block.
     Bytes(Bytes),
-    /// The block is not here whole.
+    /// The block is not here whole; or this member has not heard yet that it is to go.
     Absent,
     /// There is no room.
     Full,
     /// The reference was removed for good.
     Released,
+    /// So many references are still here.
+    Holds(u32),
 }
 
 /// What is true of one that was asked about.
@@ -120,6 +126,7 @@ impl Call {
                 owners.iter().for_each(|owner| bytes.extend_from_slice(owner));
                 bytes.into()
             }
+            Self::Depart => head(6, 0).into(),
         }
     }
 
@@ -143,6 +150,7 @@ impl Call {
                     owners: owners.to_vec(),
                 })
             }
+            6 => body.is_empty().then_some(Self::Depart),
             _ => None,
         };
         call.ok_or_else(unreadable)
@@ -177,6 +185,11 @@ impl Answer {
             Self::Absent => head(4, 0).into(),
             Self::Full => head(5, 0).into(),
             Self::Released => head(6, 0).into(),
+            Self::Holds(references) => {
+                let mut bytes = head(7, 4);
+                bytes.extend_from_slice(&references.to_le_bytes());
+                bytes.into()
+            }
         }
     }
 
@@ -196,6 +209,10 @@ impl Answer {
             (4, []) => Some(Self::Absent),
             (5, []) => Some(Self::Full),
             (6, []) => Some(Self::Released),
+            (7, body) => body
+                .try_into()
+                .ok()
+                .map(|bytes| Self::Holds(u32::from_le_bytes(bytes))),
             _ => None,
         };
         answer.ok_or_else(unreadable)
@@ -328,6 +345,7 @@ mod tests {
         check_call(&Call::Fetch { id, range }, "b104BLOCK0300000001000004");
         let owners = vec![PAIR.0; 2];
         check_call(&Call::Reading { owners }, "b105OWNEROWNER");
+        check_call(&Call::Depart, "b106");
     }
 
     #[test]
@@ -339,6 +357,7 @@ mod tests {
         check_answer(&Answer::Absent, "b104");
         check_answer(&Answer::Full, "b105");
         check_answer(&Answer::Released, "b106");
+        check_answer(&Answer::Holds(258), "b10702010000");
     }
 
     proptest! {

@@ -126,7 +126,7 @@ impl Store {
             return Ok(self.0.welcome(member));
         }
         if is_new {
-            self.remove_member(member).await?;
+            self.unseat(member).await?;
         }
         Err(StoreError::NoSuchInvite)
     }

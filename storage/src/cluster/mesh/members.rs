@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::feed::refresh;
-use crate::cluster::ROOT_PARTITION;
 use crate::cluster::peers::{NoPeers, Peers};
+use crate::cluster::{Departure, ROOT_PARTITION};
 use crate::model::{MemberId, MemberRow, MeshKey, Role, Timestamp, Zone};
 use crate::register::{Config, Configs};
 use crate::store::Inner;
@@ -19,6 +21,18 @@ use crate::{Store, StoreError};
 pub(crate) const FOUNDER: MemberId = MemberId(1);
 /// Attempts to find a number that nobody else takes at the same moment.
 pub(super) const TRIES_MAX: usize = 100;
+
+/// How many seconds a member is given to hear that it is to go.
+const HEARS_WITHIN: usize = 10;
+
+/// What a member takes along that goes for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// Nothing that is not elsewhere: it goes only once it has handed over all it holds.
+    WithNothing,
+    /// Whatever it holds: what only it has is given up.
+    WithWhatItHolds,
+}
 
 /// As whom a store takes part in a mesh.
 #[derive(Clone)]
@@ -164,17 +178,45 @@ impl Store {
         Err(StoreError::Conflict)
     }
 
-    /// Lets a member go for good. Whatever it holds is cut off with it: a member that votes hands over first, by
-    /// [`MemberRow::draining`], unless the others are a quorum without it.
+    /// Lets a member go for good. It hands over first, by [`MemberRow::draining`], which is seen to here: what it votes on,
+    /// and what only it may hold.
     ///
     /// # Errors
-    /// `NoSuchMember`; `StillNeeded`; as [`Self::admit`].
-    pub async fn remove_member(&self, member: MemberId) -> Result<(), StoreError> {
+    /// `NoSuchMember`; `StillNeeded`: the others are no quorum without it; `StillHolds` and `MemberAway`, unless what it holds
+    /// is given up; as [`Self::admit`].
+    pub async fn remove_member(&self, member: MemberId, parting: Parting) -> Result<(), StoreError> {
         refresh(&self.0).await?;
+        let view = self.0.mesh.view();
+        let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
         let partitions = self.partitions_needing(member);
         if partitions > 0 {
             return Err(StoreError::StillNeeded { partitions });
         }
+        if parting == Parting::WithNothing {
+            if !known.value.draining {
+                self.change_member(member, |row| row.draining = true).await?;
+            }
+            self.handed_over(member).await?;
+        }
+        self.unseat(member).await
+    }
+
+    /// Makes sure that a member which hands over has come to the end of it.
+    async fn handed_over(&self, member: MemberId) -> Result<(), StoreError> {
+        for _ in 0..HEARS_WITHIN {
+            match self.0.blocks.departure_of(member).await {
+                Departure::Ready => return Ok(()),
+                Departure::Holds(references) => return Err(StoreError::StillHolds { references }),
+                Departure::Away => return Err(StoreError::MemberAway),
+                // It was told a moment ago.
+                Departure::Unaware => sleep(Duration::from_secs(1)).await,
+            }
+        }
+        Err(StoreError::MemberAway)
+    }
+
+    /// Removes the row of a member, and what would let it in again.
+    pub(super) async fn unseat(&self, member: MemberId) -> Result<(), StoreError> {
         // First of all what it joined with, which would let it in again under its number.
         self.forget_redeemed(member).await?;
         for _ in 0..TRIES_MAX {

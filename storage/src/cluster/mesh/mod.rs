@@ -21,7 +21,7 @@ mod tests;
 mod view;
 
 pub(crate) use members::{FOUNDER, first_config};
-pub use members::{Membership, Welcome};
+pub use members::{Membership, Parting, Welcome};
 pub(crate) use presence::Presences;
 #[cfg(any(test, feature = "simulation"))]
 pub use reshape::Voters;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::cluster::neighbour_tests::{Wire, create, founder, join, node, object_key, owner, put, settled};
 use crate::model::{InviteId, MemberId, MemberRow, Role, Timestamp};
-use crate::{StoreError, simulation};
+use crate::{Parting, StoreError, simulation};
 
 #[test]
 fn one_box_becomes_three_and_everybody_finds_everything() {
@@ -107,7 +107,10 @@ fn a_removed_member_does_not_come_back_with_its_old_invite() {
         let invite = InviteId::from_bytes([1; 32]);
         first.create_invite(invite, Role::Trusted, later()).await.unwrap();
         let welcome = first.redeem_invite(invite, guest(1)).await.unwrap();
-        first.remove_member(welcome.member).await.unwrap();
+        first
+            .remove_member(welcome.member, Parting::WithWhatItHolds)
+            .await
+            .unwrap();
         assert!(matches!(
             first.redeem_invite(invite, guest(1)).await,
             Err(StoreError::NoSuchInvite)
@@ -142,13 +145,16 @@ fn a_member_without_which_nothing_could_be_decided_is_not_let_go() {
         let first = founder(&wire, "anna").await;
         let second = join(&wire, &first, "ben").await;
         for store in [&first, &second] {
-            let refused = store.remove_member(MemberId(1)).await;
+            let refused = store.remove_member(MemberId(1), Parting::WithNothing).await;
             assert!(
                 matches!(refused, Err(StoreError::StillNeeded { partitions: 257 })),
                 "{refused:?}"
             );
         }
-        second.remove_member(MemberId(2)).await.unwrap();
+        second
+            .remove_member(MemberId(2), Parting::WithNothing)
+            .await
+            .unwrap();
         sleep(Duration::from_secs(1)).await;
         assert_eq!(first.members().len(), 1);
     })
