@@ -32,7 +32,12 @@ pub enum StoreError {
         version: crate::model::VersionId,
         /// True when the version was named, false when it is the current one.
         named: bool,
+        /// When it was made.
+        modified: crate::model::Timestamp,
     },
+    /// The key has as many versions as its row has room for; removing some makes room.
+    #[error("no room for another version of this key")]
+    TooManyVersions,
     /// No such upload, or it is finished or aborted.
     #[error("no such upload")]
     NoSuchUpload,
@@ -170,6 +175,7 @@ impl From<Refusal> for StoreError {
             Refusal::PreconditionFailed => Self::PreconditionFailed,
             Refusal::NoSuchKey => Self::NoSuchKey,
             Refusal::NoSuchUpload => Self::NoSuchUpload,
+            Refusal::TooManyVersions => Self::TooManyVersions,
             Refusal::NoSuchBucket | Refusal::BucketClosed => Self::NoSuchBucket,
             Refusal::BucketExists(_) => Self::BucketAlreadyExists,
             Refusal::AccessKeyExists => Self::AccessKeyExists,

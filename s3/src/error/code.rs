@@ -112,6 +112,8 @@ codes! {
         "Your request was too large.",
     MaxPostPreDataLengthExceededError BAD_REQUEST
         "Your POST request fields preceding the upload file were too large.",
+    MaxVersionsExceeded BAD_REQUEST
+        "This key has as many versions as one key can have here. Delete some of them, then try again.",
     MetadataTooLarge BAD_REQUEST
         "Your metadata headers exceed the maximum allowed metadata size of 2 KB.",
     MethodNotAllowed METHOD_NOT_ALLOWED

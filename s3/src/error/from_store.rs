@@ -1,10 +1,11 @@
 //! What each failure of the store becomes for a client: the one mapping.
 
 use http::{HeaderName, HeaderValue, header};
-use storage::model::VersionId;
+use storage::model::{Timestamp, VersionId};
 use storage::{Digest, StoreError};
 
 use super::{S3Code, S3Error};
+use crate::time::http_date;
 
 /// The smallest a part that is not the last may be: 5 MiB.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
@@ -21,6 +22,7 @@ impl From<StoreError> for S3Error {
             StoreError::NoSuchKey => S3Code::NoSuchKey,
             StoreError::NoSuchVersion => S3Code::NoSuchVersion,
             StoreError::NoSuchUpload => S3Code::NoSuchUpload,
+            StoreError::TooManyVersions => S3Code::MaxVersionsExceeded,
             StoreError::InvalidPartOrder => S3Code::InvalidPartOrder,
             StoreError::PreconditionFailed => S3Code::PreconditionFailed,
             StoreError::NoSuchAccessKey => S3Code::InvalidAccessKeyId,
@@ -38,7 +40,11 @@ impl From<StoreError> for S3Error {
             | StoreError::InviteUsed
             | StoreError::InviteExpired => S3Code::ServiceUnavailable,
             StoreError::Body(cause) => return from_body(cause),
-            StoreError::DeleteMarker { version, named } => return delete_marker(version, named),
+            StoreError::DeleteMarker {
+                version,
+                named,
+                modified,
+            } => return delete_marker(version, named, modified),
             StoreError::DigestMismatch(digest) => return digest_mismatch(digest),
             StoreError::InvalidPart(_)
             | StoreError::InvalidPartNumber(_)
@@ -105,13 +111,15 @@ fn from_body(cause: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     }
 }
 
-/// 405 for a marker asked for by version, 404 for one that hides the key; both say that it is a marker.
-fn delete_marker(version: VersionId, named: bool) -> S3Error {
+/// 405 for a marker asked for by version, which says when it was made, 404 for one that hides the key; both say that it is
+/// a marker.
+fn delete_marker(version: VersionId, named: bool, modified: Timestamp) -> S3Error {
     let error = if named {
         S3Error::new(S3Code::MethodNotAllowed)
             .field("Method", "GET")
             .field("ResourceType", "DeleteMarker")
             .header(header::ALLOW, HeaderValue::from_static("DELETE"))
+            .header_text(header::LAST_MODIFIED, &http_date(modified))
     } else {
         S3Error::new(S3Code::NoSuchKey)
     };
@@ -119,10 +127,7 @@ fn delete_marker(version: VersionId, named: bool) -> S3Error {
         HeaderName::from_static("x-amz-delete-marker"),
         HeaderValue::from_static("true"),
     );
-    match HeaderValue::from_str(&version.to_string()) {
-        Ok(version) => error.header(HeaderName::from_static("x-amz-version-id"), version),
-        Err(_) => error,
-    }
+    error.header_text(HeaderName::from_static("x-amz-version-id"), &version.to_string())
 }
 
 fn digest_mismatch(digest: Digest) -> S3Error {
@@ -156,8 +161,13 @@ mod tests {
     #[test]
     fn a_delete_marker_says_so_in_a_header() {
         for (named, status) in [(true, 405), (false, 404)] {
-            let version = VersionId::Random([7; 16]);
-            let error = S3Error::from(StoreError::DeleteMarker { version, named });
+            let version = VersionId::Named([7; 16]);
+            let modified = Timestamp::from_millis(0);
+            let error = S3Error::from(StoreError::DeleteMarker {
+                version,
+                named,
+                modified,
+            });
             assert_eq!(error.status().as_u16(), status);
             let headers = error.headers();
             assert!(

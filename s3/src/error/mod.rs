@@ -81,6 +81,15 @@ impl S3Error {
         self
     }
 
+    /// As [`Self::header`], unless no header can carry the text.
+    #[must_use]
+    pub fn header_text(self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.header(name, value),
+            Err(_) => self,
+        }
+    }
+
     /// Keeps what caused it: for the log of the box, never for the client.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

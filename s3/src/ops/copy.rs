@@ -58,7 +58,7 @@ impl Source {
     }
 
     /// Opens the source for whoever may read it, if its conditions hold.
-    async fn open(&self, call: &Call) -> S3Result<Object> {
+    async fn open(&self, call: &Call) -> S3Result<(Arc<Bucket>, Object)> {
         let bucket = call
             .bucket_of_owner(&self.bucket, "x-amz-source-expected-bucket-owner")
             .await?;
@@ -75,7 +75,7 @@ impl Source {
         let info = object.info();
         let held = source_conditions(&call.headers).check(info.etag, info.modified);
         held.map_err(|_| S3Error::new(S3Code::PreconditionFailed))?;
-        Ok(object)
+        Ok((bucket, object))
     }
 }
 
@@ -113,9 +113,9 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
         checksum: ChecksumHeaders::parse(&call.headers)?.algorithm,
         condition,
     };
-    let object = from.open(call).await?;
+    let (source, object) = from.open(call).await?;
     let is_itself = from.bucket == bucket.name && from.key == *key;
-    let restores = from.version.is_some() && object.info().versioned;
+    let restores = from.version.is_some() && source.settings.versioning.was_ever_on();
     if is_itself && !changes && !restores {
         return Err(S3Error::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -124,7 +124,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
     }
     let copy = with_redirect(call, copy, &object)?;
     let mut headers = HeaderMap::new();
-    tell_source_version(&mut headers, &object);
+    tell_source_version(&mut headers, &source, &object);
     tell_encryption(&mut headers);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
@@ -181,8 +181,8 @@ fn with_redirect(call: &Call, copy: CopyObject, source: &Object) -> S3Result<Cop
     })
 }
 
-fn tell_source_version(headers: &mut HeaderMap, source: &Object) {
-    if source.info().versioned {
+fn tell_source_version(headers: &mut HeaderMap, bucket: &Bucket, source: &Object) {
+    if bucket.settings.versioning.was_ever_on() {
         let name = HeaderName::from_static("x-amz-copy-source-version-id");
         insert(headers, name, &source.info().version.to_string());
     }
@@ -193,10 +193,10 @@ pub(crate) async fn upload_part_copy(call: &Call, bucket: &Arc<Bucket>, key: &Ob
     let (upload, number) = part_target(&call.query)?;
     let from = source(call)?;
     let known = call.gateway.store.upload(bucket, key, upload).await?;
-    let object = from.open(call).await?;
+    let (source, object) = from.open(call).await?;
     let range = copy_range(&call.headers, object.info().size)?;
     let mut headers = HeaderMap::new();
-    tell_source_version(&mut headers, &object);
+    tell_source_version(&mut headers, &source, &object);
     let body = CopyBody::new(&object, range, known.checksum);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {

@@ -43,11 +43,12 @@ pub(crate) async fn get_object(call: &Call, bucket: &Bucket, key: &ObjectKey) ->
     let object = open(call, bucket, key).await?;
     let info = object.info();
     if let Err(refusal) = read_conditions(&call.headers).check(info.etag, info.modified) {
-        return refused(refusal, info);
+        return refused(bucket, refusal, info);
     }
     let selection = select(call, &object).await?;
     let mut reply = empty(StatusCode::OK);
     describe(reply.headers_mut(), info);
+    tell_version(reply.headers_mut(), bucket, info);
     let range = match &selection {
         Selection::Whole => 0..info.size,
         Selection::Range(range) | Selection::Part { range, .. } => range.clone(),
@@ -127,7 +128,7 @@ pub(super) fn part_number(query: &Query) -> S3Result<Option<PartNumber>> {
 }
 
 /// A 304, which still says what it is about, or a 412.
-fn refused(refusal: ReadRefusal, info: &ObjectInfo) -> S3Result<Reply> {
+fn refused(bucket: &Bucket, refusal: ReadRefusal, info: &ObjectInfo) -> S3Result<Reply> {
     if refusal == ReadRefusal::PreconditionFailed {
         return Err(S3Error::new(S3Code::PreconditionFailed));
     }
@@ -141,7 +142,7 @@ fn refused(refusal: ReadRefusal, info: &ObjectInfo) -> S3Result<Reply> {
         info.headers.cache_control.as_deref(),
     );
     insert_if(headers, header::EXPIRES, info.headers.expires.as_deref());
-    tell_version(headers, info);
+    tell_version(headers, bucket, info);
     Ok(reply)
 }
 
@@ -255,12 +256,11 @@ fn describe(headers: &mut HeaderMap, info: &ObjectInfo) {
         headers.insert("x-amz-storage-class", HeaderValue::from_static(info.class.name()));
     }
     tell_encryption(headers);
-    tell_version(headers, info);
 }
 
 /// Names the version where versioning ever was on.
-pub(super) fn tell_version(headers: &mut HeaderMap, info: &ObjectInfo) {
-    if info.versioned {
+pub(super) fn tell_version(headers: &mut HeaderMap, bucket: &Bucket, info: &ObjectInfo) {
+    if bucket.settings.versioning.was_ever_on() {
         insert(
             headers,
             HeaderName::from_static("x-amz-version-id"),

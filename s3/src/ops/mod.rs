@@ -18,6 +18,7 @@ mod setting;
 mod settings;
 mod slow;
 mod tagging;
+mod versioning;
 
 pub(crate) use acl::{get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl};
 pub(crate) use buckets::{create_bucket, delete_bucket, get_bucket_location, head_bucket, list_buckets};
@@ -37,5 +38,6 @@ pub(crate) use policy::{
 pub(crate) use post_object::post_object;
 pub(crate) use put_object::put_object;
 pub(crate) use setting::{delete_setting, get_setting, preflight, put_setting};
-pub(crate) use settings::{get_bucket_versioning, get_default, put_bucket_versioning, unset};
+pub(crate) use settings::{get_default, unset};
 pub(crate) use tagging::{get_object_lock, get_object_tagging};
+pub(crate) use versioning::{get_bucket_versioning, put_bucket_versioning};

@@ -23,7 +23,7 @@ pub(crate) async fn get_object_tagging(call: &Call, bucket: &Bucket, key: &Objec
         });
     });
     let mut reply = xml(document.finish());
-    tell_version(reply.headers_mut(), object.info());
+    tell_version(reply.headers_mut(), bucket, object.info());
     Ok(reply)
 }
 

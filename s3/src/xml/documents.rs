@@ -1,7 +1,7 @@
 //! The documents clients send, read into what they ask for.
 
 use storage::CompletedPart;
-use storage::model::{ChecksumAlgorithm, ETag, PartNumber};
+use storage::model::{ChecksumAlgorithm, ETag, PartNumber, Versioning};
 
 use super::read::{Element, malformed, parse};
 use crate::checksum;
@@ -128,27 +128,24 @@ pub fn parse_create_bucket(body: &[u8]) -> S3Result<()> {
     Ok(())
 }
 
-/// What a `VersioningConfiguration` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VersioningStatus {
-    /// Keep old versions.
-    Enabled,
-    /// Stop keeping old versions.
-    Suspended,
-}
-
 /// Reads the body of PutBucketVersioning.
 ///
 /// # Errors
-/// `MalformedXML`, also for a status that is neither.
-pub fn parse_versioning(body: &[u8]) -> S3Result<VersioningStatus> {
-    match parse(body, "VersioningConfiguration")?
-        .required("Status")?
-        .text()
-        .trim()
-    {
-        "Enabled" => Ok(VersioningStatus::Enabled),
-        "Suspended" => Ok(VersioningStatus::Suspended),
+/// `MalformedXML`, also for a status that is neither; `NotImplemented` for deletes that want a second factor.
+pub fn parse_versioning(body: &[u8]) -> S3Result<Versioning> {
+    let root = parse(body, "VersioningConfiguration")?;
+    match root.optional_text("MfaDelete")?.map(str::trim) {
+        None | Some("Disabled") => {}
+        Some("Enabled") => {
+            return Err(S3Error::not_implemented(
+                "MFA delete is not implemented: nobody here has a second factor. Nothing was changed.",
+            ));
+        }
+        Some(_) => return Err(malformed()),
+    }
+    match root.required("Status")?.text().trim() {
+        "Enabled" => Ok(Versioning::Enabled),
+        "Suspended" => Ok(Versioning::Suspended),
         _ => Err(malformed()),
     }
 }
@@ -263,9 +260,11 @@ mod tests {
                 format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
             parse_versioning(body.as_bytes())
         };
-        assert_eq!(parse("Enabled").unwrap(), VersioningStatus::Enabled);
-        assert_eq!(parse("Suspended").unwrap(), VersioningStatus::Suspended);
+        assert_eq!(parse("Enabled").unwrap(), Versioning::Enabled);
+        assert_eq!(parse("Suspended").unwrap(), Versioning::Suspended);
         assert_eq!(code(parse("enabled")), S3Code::MalformedXML);
+        let with_mfa = |mfa: &str| parse(&format!("Enabled</Status><MfaDelete>{mfa}</MfaDelete><Status>"));
+        assert_eq!(code(with_mfa("Enabled")), S3Code::NotImplemented);
     }
 
     #[test]

@@ -4,9 +4,7 @@ mod documents;
 mod read;
 mod write;
 
-pub use documents::{
-    CompleteMultipartUpload, Delete, DeleteEntry, VersioningStatus, parse_create_bucket, parse_versioning,
-};
+pub use documents::{CompleteMultipartUpload, Delete, DeleteEntry, parse_create_bucket, parse_versioning};
 pub(crate) use read::malformed;
 pub use read::{BODY_BYTES_MAX, Element, parse};
 pub(crate) use write::hex_digits;

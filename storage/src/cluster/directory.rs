@@ -11,8 +11,8 @@ use super::{HeardRow, Partitions};
 use crate::StoreError;
 use crate::model::command::{Command, Outcome, RootCommand, RowKey, Submission, decode_row};
 use crate::model::{
-    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, BucketState, MeshKey,
-    OpId, row_key,
+    AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, BucketState, Keeping,
+    MeshKey, OpId, row_key,
 };
 use crate::seal::{BucketKey, Keyring};
 
@@ -66,6 +66,16 @@ impl BucketEntry {
     pub(crate) fn shut(&self) {
         self.gate.close();
     }
+}
+
+/// What a writer has to know of a bucket, all of it from one moment.
+pub(crate) struct Standing {
+    /// Whether it may be written to.
+    pub(crate) state: BucketState,
+    /// How it keeps versions.
+    pub(crate) keeping: Keeping,
+    /// So many closed buckets are known with that.
+    pub(crate) closings: u64,
 }
 
 /// All buckets and access keys, by a full local copy of their root rows.
@@ -170,10 +180,15 @@ impl Directory {
         self.maps().ids.get(&id).cloned().ok_or(StoreError::NoSuchBucket)
     }
 
-    /// Whether a bucket may be written to, and how many closed buckets are known with that; `None` when it is gone.
-    pub(crate) fn standing(&self, id: BucketId) -> Option<(BucketState, u64)> {
+    /// Whether and how a bucket may be written to; `None` when it is gone.
+    pub(crate) fn standing(&self, id: BucketId) -> Option<Standing> {
         let maps = self.maps();
-        Some((maps.ids.get(&id)?.bucket.state, maps.closings))
+        let bucket = &maps.ids.get(&id)?.bucket;
+        Some(Standing {
+            state: bucket.state,
+            keeping: bucket.settings.keeping(),
+            closings: maps.closings,
+        })
     }
 
     /// Whether every row there is of buckets and access keys reads.

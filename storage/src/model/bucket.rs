@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, KeySerial,
-    ObjectOwnership, PublicAccessBlock, Timestamp, Website,
+    AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, Keeping, KeySerial,
+    ObjectOwnership, PublicAccessBlock, Timestamp, Versioning, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -104,9 +104,19 @@ pub struct BucketSettings {
     /// How it is served as a website, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub website: Option<Website>,
+    /// Whether it keeps the version that a write replaces.
+    #[serde(default)]
+    pub versioning: Versioning,
 }
 
 impl BucketSettings {
+    /// What a write has to know at commit.
+    pub const fn keeping(&self) -> Keeping {
+        Keeping {
+            versioning: self.versioning,
+        }
+    }
+
     /// What the public never gets; nothing is kept from it unless somebody says so.
     pub fn blocked(&self) -> PublicAccessBlock {
         self.public_access.unwrap_or_default()

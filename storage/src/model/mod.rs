@@ -11,11 +11,13 @@ mod member;
 mod mesh;
 mod names;
 mod object;
+mod object_row;
 mod partition;
 pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
 mod upload;
+mod versioning;
 mod website;
 
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
@@ -30,13 +32,15 @@ pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
 };
-pub(crate) use object::Changed;
 pub use object::{
     BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
     StorageClass, VersionDetails, VersionFacts,
 };
+pub use object_row::Marker;
+pub(crate) use object_row::{Changed, Removed};
 pub use partition::Partition;
 pub use row_key::partition_of;
 pub use time::Timestamp;
 pub use upload::{Closing, Completed, PartRow, UploadRow, UploadState};
+pub use versioning::{Keeping, Versioning};
 pub use website::{Protocol, Replacement, RoutingRule, Website};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Timestamp;
+
 /// Why a text is not a bucket name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -257,15 +259,37 @@ impl UploadId {
 pub struct InvalidVersionId;
 
 /// Names one version of an object: `null`, or one created while versioning was on.
+///
+/// The first eight bytes of such a name are the time of the version in milliseconds since 1970, big-endian, which
+/// grows from version to version of a key whatever the clocks say; the others are the first eight of its write. So a
+/// listing that was cut behind a version goes on in the right place also when that version is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum VersionId {
     /// The version of a bucket whose versioning is off or suspended.
     Null,
     /// A version created while versioning was on.
-    Random(#[serde(with = "serde_bytes")] [u8; 16]),
+    Named(#[serde(with = "serde_bytes")] [u8; 16]),
 }
 
 impl VersionId {
+    /// The name of what a write made at that time.
+    pub fn new(modified: Timestamp, write: WriteId) -> Self {
+        let mut bytes = *write.as_bytes();
+        bytes.copy_within(..8, 8);
+        bytes[..8].copy_from_slice(&modified.as_millis().to_be_bytes());
+        Self::Named(bytes)
+    }
+
+    /// When the version was made, unless it is called `null`.
+    pub fn made(self) -> Option<Timestamp> {
+        match self {
+            Self::Null => None,
+            Self::Named(bytes) => bytes
+                .first_chunk()
+                .map(|millis| Timestamp::from_millis(u64::from_be_bytes(*millis))),
+        }
+    }
+
     /// Reads the text of a `versionId` parameter.
     ///
     /// # Errors
@@ -276,7 +300,7 @@ impl VersionId {
         }
         let mut bytes = [0; 16];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidVersionId)?;
-        Ok(Self::Random(bytes))
+        Ok(Self::Named(bytes))
     }
 }
 
@@ -284,7 +308,7 @@ impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
-            Self::Random(bytes) => f.write_str(&hex::encode(bytes)),
+            Self::Named(bytes) => f.write_str(&hex::encode(bytes)),
         }
     }
 }
@@ -373,9 +397,18 @@ mod tests {
     fn version_and_upload_ids_read_back_what_they_print() {
         let upload = UploadId::new();
         assert_eq!(UploadId::parse(&upload.to_string()), Some(upload));
-        for version in [VersionId::Null, VersionId::Random([7; 16])] {
+        for version in [VersionId::Null, VersionId::Named([7; 16])] {
             assert_eq!(VersionId::parse(&version.to_string()), Ok(version));
         }
         assert_eq!(VersionId::parse("nul"), Err(InvalidVersionId));
+    }
+
+    #[test]
+    fn a_version_id_says_when_and_by_which_write_it_was_made() {
+        let (time, write) = (Timestamp::from_millis(0x0102_0304), WriteId([9; 16]));
+        let version = VersionId::new(time, write);
+        assert_eq!(version.to_string(), "00000000010203040909090909090909");
+        assert_eq!((version.made(), VersionId::Null.made()), (Some(time), None));
+        assert_ne!(version, VersionId::new(time, WriteId([8; 16])));
     }
 }

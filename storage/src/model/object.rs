@@ -6,8 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checksum, ChecksumAlgorithm, Closing, ETag, PartNumber, Timestamp, UploadId, VersionId, WriteCondition,
-    WriteId, WriteRefusal,
+    Checksum, ChecksumAlgorithm, Closing, ETag, PartNumber, Timestamp, UploadId, VersionId, WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -150,63 +149,7 @@ pub struct ObjectRow {
     pub closing: Vec<Closing>,
 }
 
-/// A row after a change, and the versions the change displaced.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Changed {
-    /// The row to commit; without versions it is to be forgotten.
-    pub(crate) row: ObjectRow,
-    /// Versions nobody can read any more.
-    pub(crate) displaced: Vec<SealedVersion>,
-}
-
 impl ObjectRow {
-    /// Puts a version where versioning is off: it replaces the one named `null`.
-    ///
-    /// # Errors
-    /// The condition does not hold for the current version.
-    pub(crate) fn put(
-        mut self,
-        mut new: SealedVersion,
-        condition: &WriteCondition,
-    ) -> Result<Changed, WriteRefusal> {
-        condition.check(self.current().map(|current| &current.facts))?;
-        new.facts.modified = new
-            .facts
-            .modified
-            .after(self.current().map(|current| current.facts.modified));
-        let displaced = self.take(new.facts.id);
-        self.versions.insert(0, new);
-        Ok(Changed { row: self, displaced })
-    }
-
-    /// Removes the version named, or the current one. `None` when there is nothing to remove.
-    ///
-    /// # Errors
-    /// The condition does not hold for the current version.
-    pub(crate) fn remove(
-        mut self,
-        version: Option<VersionId>,
-        condition: &WriteCondition,
-    ) -> Result<Option<Changed>, WriteRefusal> {
-        let current = self.current().map(|current| &current.facts);
-        condition.check(current)?;
-        let Some(id) = version.or(current.map(|facts| facts.id)) else {
-            return Ok(None);
-        };
-        let displaced = self.take(id);
-        if displaced.is_empty() {
-            Ok(None)
-        } else {
-            Ok(Some(Changed { row: self, displaced }))
-        }
-    }
-
-    fn take(&mut self, id: VersionId) -> Vec<SealedVersion> {
-        self.versions
-            .extract_if(.., |version| version.facts.id == id)
-            .collect()
-    }
-
     /// What this upload became, if it became a version in here a moment ago.
     pub fn closing(&self, upload: UploadId) -> Option<&Closing> {
         self.closing.iter().find(|closing| closing.upload == upload)
@@ -324,76 +267,5 @@ impl VersionFacts {
             checksum: None,
             delete_marker: true,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(tag: u8, millis: u64) -> SealedVersion {
-        let facts = VersionFacts {
-            etag: ETag::Md5([tag; 16]),
-            modified: Timestamp::from_millis(millis),
-            delete_marker: false,
-            ..VersionFacts::marker_for_tests()
-        };
-        SealedVersion {
-            facts,
-            write: WriteId::after(0),
-            extents: Vec::new(),
-            details: Bytes::new(),
-        }
-    }
-
-    #[test]
-    fn a_put_displaces_the_null_version_and_time_never_goes_back() {
-        let first = ObjectRow::default()
-            .put(version(1, 100), &WriteCondition::None)
-            .unwrap();
-        assert!(first.displaced.is_empty());
-        let second = first
-            .row
-            .clone()
-            .put(version(2, 50), &WriteCondition::None)
-            .unwrap();
-        assert_eq!(second.displaced, first.row.versions);
-        assert_eq!(second.row.versions.len(), 1);
-        assert_eq!(
-            second.row.current().unwrap().facts.modified,
-            Timestamp::from_millis(101)
-        );
-    }
-
-    #[test]
-    fn a_refused_condition_changes_nothing() {
-        let row = ObjectRow::default()
-            .put(version(1, 100), &WriteCondition::None)
-            .unwrap()
-            .row;
-        assert_eq!(
-            row.clone().put(version(2, 200), &WriteCondition::Absent),
-            Err(WriteRefusal::PreconditionFailed)
-        );
-        assert_eq!(
-            row.remove(None, &WriteCondition::Tag(None)),
-            Err(WriteRefusal::PreconditionFailed)
-        );
-    }
-
-    #[test]
-    fn removing_what_is_not_there_does_nothing() {
-        assert_eq!(ObjectRow::default().remove(None, &WriteCondition::None), Ok(None));
-        let row = ObjectRow::default()
-            .put(version(1, 100), &WriteCondition::None)
-            .unwrap()
-            .row;
-        assert_eq!(
-            row.clone()
-                .remove(Some(VersionId::Random([1; 16])), &WriteCondition::None),
-            Ok(None)
-        );
-        let removed = row.remove(None, &WriteCondition::None).unwrap().unwrap();
-        assert!(removed.row.versions.is_empty() && removed.displaced.len() == 1);
     }
 }

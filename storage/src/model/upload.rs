@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessKeyId, Checksum, ChecksumAlgorithm, ChecksumValue, ETag, PartNumber, StorageClass, Timestamp,
-    UploadId, WriteId,
+    UploadId, VersionId, WriteId,
 };
 
 /// What an upload became: the answer to its Complete, and to every repetition of it.
@@ -19,6 +19,8 @@ pub struct Completed {
     pub size: u64,
     /// When it committed.
     pub modified: Timestamp,
+    /// Which version of the object it is, where versioning ever was on.
+    pub version: Option<VersionId>,
 }
 
 /// An upload that became the object in whose row this stands, and whose own row may not say so yet.

@@ -11,7 +11,8 @@ use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, new_bucket};
 use crate::model::command::{Outcome, Refusal, RootCommand};
 use crate::model::{
-    AccessKeyId, Bucket, BucketId, BucketName, BucketSettings, BucketState, Grants, Timestamp, row_key,
+    AccessKeyId, Bucket, BucketId, BucketName, BucketSettings, BucketState, Grants, Keeping, Timestamp,
+    row_key,
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -193,7 +194,7 @@ impl Inner {
         Ok(outcome)
     }
 
-    async fn change_bucket(
+    pub(super) async fn change_bucket(
         &self,
         id: BucketId,
         mut change: impl FnMut(&mut Bucket),
@@ -213,22 +214,23 @@ impl Inner {
         Err(StoreError::Conflict)
     }
 
-    /// Waits until a bucket may be written to; says how many closed buckets are known with that. Opens it where its deletion
+    /// Waits until a bucket may be written to; says how many closed buckets are known with that, and how it keeps versions.
+    /// Opens it where its deletion
     /// takes so long that nobody seems to be at it any more: who still is begins anew.
     ///
     /// # Errors
     /// `NoSuchBucket`. `Unavailable`: the root partition has no quorum.
-    pub(super) async fn open_bucket(self: &Arc<Self>, id: BucketId) -> Result<u64, StoreError> {
+    pub(super) async fn open_bucket(self: &Arc<Self>, id: BucketId) -> Result<(u64, Keeping), StoreError> {
         let deadline = Instant::now() + CLOSING_WAIT;
         loop {
-            match self.directory.standing(id) {
-                None => return Err(StoreError::NoSuchBucket),
-                Some((BucketState::Open, closings)) => return Ok(closings),
+            let standing = self.directory.standing(id).ok_or(StoreError::NoSuchBucket)?;
+            match standing.state {
+                BucketState::Open => return Ok((standing.closings, standing.keeping)),
                 // Whoever deletes it here would have kept this writer at the gate.
-                Some((BucketState::Closing, _)) if !self.is_meshed() || Instant::now() >= deadline => {
+                BucketState::Closing if !self.is_meshed() || Instant::now() >= deadline => {
                     self.set_state(id, BucketState::Open).await?;
                 }
-                Some((BucketState::Closing, _)) => {
+                BucketState::Closing => {
                     sleep(CLOSING_LOOK).await;
                     refresh(self).await?;
                 }

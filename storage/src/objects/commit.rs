@@ -6,14 +6,14 @@ use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
-    BlockRef, Bucket, BucketId, Content, Extent, Manifest, ObjectKey, ObjectRow, OpId, SealedVersion,
-    VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key,
+    BlockRef, Bucket, BucketId, Content, Extent, Keeping, Manifest, ObjectKey, ObjectRow, OpId,
+    SealedVersion, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId, WriteRefusal, row_key,
 };
 use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
 use crate::{Store, StoreError};
 
-/// How often a write is tried anew because a bucket was closed, this one or another.
+/// How often a write is tried anew because a bucket was closed or changed, this one or another.
 const CLOSINGS_MAX: usize = 16;
 
 /// A version ready to be put; dropping it before frees its blocks.
@@ -221,7 +221,8 @@ impl Store {
         ))
     }
 
-    /// Makes a version the current one. Runs to its end even if the caller goes away.
+    /// Makes a version the current one; says its id where versioning ever was on. Runs to its end even if the caller goes
+    /// away.
     ///
     /// # Errors
     /// The condition does not hold, the bucket is gone, or the disk fails.
@@ -232,7 +233,7 @@ impl Store {
         key: ObjectKey,
         ready: Ready,
         condition: WriteCondition,
-    ) -> Result<VersionFacts, StoreError> {
+    ) -> Result<(VersionFacts, Option<VersionId>), StoreError> {
         let action = Action::Put {
             version: ready.version,
             condition,
@@ -243,7 +244,7 @@ impl Store {
                 .submit(operation, &entry, &key, action, ready.leases)
                 .await?
             {
-                Outcome::Stored { facts, .. } => Ok(facts),
+                Outcome::Stored { facts, version, .. } => Ok((facts, version)),
                 other => Err(refusal_of(other)),
             }
         })
@@ -283,7 +284,8 @@ impl Store {
         Ok(outcome?)
     }
 
-    /// Submits a command, and again as long as buckets are closed meanwhile of which this gateway has not heard.
+    /// Submits a command, and again as long as buckets are closed, or keep versions in another way, of which this gateway has
+    /// not heard.
     async fn decided(
         &self,
         Operation { mut op, sweeps }: Operation,
@@ -292,17 +294,18 @@ impl Store {
         action: Action,
     ) -> Result<Outcome, Unsettled> {
         for _ in 0..CLOSINGS_MAX {
-            let closings = match action.adds() {
+            let (closings, keeping) = match action.adds() {
                 true => self
                     .0
                     .open_bucket(bucket)
                     .await
                     .map_err(Unsettled::nothing_written)?,
-                false => 0,
+                false => (0, Keeping::default()),
             };
             let command = Command::Object(ObjectCommand {
                 bucket,
                 closings,
+                keeping,
                 key: key.clone(),
                 action: action.clone(),
             });

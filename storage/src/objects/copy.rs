@@ -133,10 +133,10 @@ impl Store {
         let ready = self
             .ready(&entry, key, lease.write(), facts, details, vec![lease])
             .await?;
-        let facts = self
+        let (facts, version) = self
             .commit_version(operation, entry, key.clone(), ready, copy.condition)
             .await?;
-        Ok(Some(PutOutcome::new(&facts, info.checksum)))
+        Ok(Some(PutOutcome::new(&facts, version, info.checksum)))
     }
 }
 

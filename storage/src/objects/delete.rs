@@ -2,7 +2,7 @@
 
 use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome};
-use crate::model::{Bucket, ObjectKey, VersionId, WriteCondition};
+use crate::model::{Bucket, Marker, ObjectKey, VersionId, WriteCondition};
 use crate::{Store, StoreError};
 
 /// What to delete.
@@ -12,14 +12,14 @@ pub struct DeleteTarget {
     pub key: ObjectKey,
     /// Which version; the current one if not named.
     pub version: Option<VersionId>,
-    /// What must hold at commit.
+    /// What must hold at commit, of the current version or of the one named.
     pub condition: WriteCondition,
 }
 
 /// What a delete did. Deleting what is not there succeeds and did nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteOutcome {
-    /// The delete marker that was added or removed, or the version removed, where versioning ever was on.
+    /// The delete marker that was added where versioning ever was on, or the version that was named.
     pub version: Option<VersionId>,
     /// True when `version` is a delete marker.
     pub delete_marker: bool,
@@ -29,7 +29,7 @@ impl Store {
     /// Deletes the current version (leaving a marker where versioning is on) or the version named.
     ///
     /// # Errors
-    /// `PreconditionFailed`, `NoSuchKey` (only for a condition), `NoSuchBucket`.
+    /// `PreconditionFailed`, `NoSuchKey` (only for a condition), `TooManyVersions` (no room for a marker), `NoSuchBucket`.
     pub async fn delete_object(
         &self,
         bucket: &Bucket,
@@ -43,12 +43,25 @@ impl Store {
                 version,
                 condition,
             } = target;
-            let remove = Action::Remove { version, condition };
+            let delete = match version {
+                None => Action::Delete {
+                    marker: Marker::new(),
+                    condition,
+                },
+                Some(version) => Action::Remove { version, condition },
+            };
             match store
-                .submit(store.0.begin(), &entry, &key, remove, Vec::new())
+                .submit(store.0.begin(), &entry, &key, delete, Vec::new())
                 .await?
             {
-                Outcome::Removed { .. } => Ok(DeleteOutcome::default()),
+                Outcome::Removed {
+                    version,
+                    delete_marker,
+                    ..
+                } => Ok(DeleteOutcome {
+                    version,
+                    delete_marker,
+                }),
                 other => Err(refusal_of(other)),
             }
         })

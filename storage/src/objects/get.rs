@@ -21,8 +21,6 @@ use crate::{Store, StoreError};
 pub struct ObjectInfo {
     /// Which version.
     pub version: VersionId,
-    /// Whether clients are told the version (versioning was ever on).
-    pub versioned: bool,
     /// When it committed.
     pub modified: Timestamp,
     /// Bytes of content.
@@ -145,7 +143,7 @@ impl Store {
                 None => self.current(&entry, key, &row_key).await?,
                 Some(_) => {
                     let row = self.0.partitions.current(&row_key).await?;
-                    let row = row.ok_or(StoreError::NoSuchKey)?;
+                    let row = row.ok_or(StoreError::NoSuchVersion)?;
                     Arc::new(self.open_version(&entry, key, row, version)?)
                 }
             };
@@ -226,10 +224,6 @@ impl Store {
         row: ObjectRow,
         version: Option<VersionId>,
     ) -> Result<OpenedVersion, StoreError> {
-        let versioned = row
-            .versions
-            .iter()
-            .any(|version| version.facts.id != VersionId::Null);
         let chosen = choose(row, version)?;
         let VersionDetails {
             headers,
@@ -239,7 +233,6 @@ impl Store {
         let facts = chosen.facts;
         let info = ObjectInfo {
             version: facts.id,
-            versioned,
             modified: facts.modified,
             size: facts.size,
             etag: facts.etag,
@@ -285,6 +278,7 @@ fn choose(mut row: ObjectRow, version: Option<VersionId>) -> Result<SealedVersio
         return Err(StoreError::DeleteMarker {
             version: chosen.facts.id,
             named: version.is_some(),
+            modified: chosen.facts.modified,
         });
     }
     Ok(chosen)

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::digest::{Digested, Digests};
 use super::{ObjectBody, PUT_BYTES_MAX};
 use crate::cluster::Lease;
-use crate::model::{BlockRef, Content, Extent, Manifest};
+use crate::model::{BlockRef, Content, Extent, Manifest, Versioning};
 use crate::seal::seal_block;
 use crate::store::{Inner, MEMORY_UNIT};
 use crate::{Store, StoreError};
@@ -55,7 +55,31 @@ impl Taken {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inline {
     Allowed,
+    /// Only such as take no more room than the name of a block: the row holds many.
+    Tiny,
     Never,
+}
+
+/// Bytes of a body that takes about as much room as a block's name, key and place in a manifest.
+const TINY_BYTES: usize = 256;
+
+impl Inline {
+    /// For a bucket that keeps versions like this.
+    pub(super) const fn of(versioning: Versioning) -> Self {
+        match versioning {
+            Versioning::Off => Self::Allowed,
+            Versioning::Enabled | Versioning::Suspended => Self::Tiny,
+        }
+    }
+
+    /// Whether so many bytes may stay in the row, which has room for `most` of one version.
+    fn takes(self, bytes: usize, most: usize) -> bool {
+        match self {
+            Self::Allowed => bytes <= most,
+            Self::Tiny => bytes <= most.min(TINY_BYTES),
+            Self::Never => bytes == 0,
+        }
+    }
 }
 
 /// Takes `body` in under `lease`. On any error everything stored so far is freed when the lease is dropped.
@@ -178,14 +202,12 @@ async fn small(
     inline: Inline,
     claims: &super::Claims,
 ) -> Result<(Digested, Taken), StoreError> {
-    if block.bytes.len() <= store.0.limits.inline_bytes
-        && (inline == Inline::Allowed || block.bytes.is_empty())
-    {
+    if inline.takes(block.bytes.len(), store.0.limits.inline_bytes) {
         digests.update(&block.bytes);
         let digested = digests.finish();
         digested.check(claims)?;
         let taken = match inline {
-            Inline::Allowed => Taken::Inline(block.bytes.into()),
+            Inline::Allowed | Inline::Tiny => Taken::Inline(block.bytes.into()),
             Inline::Never => Taken::Blocks(Vec::new()),
         };
         return Ok((digested, taken));

@@ -165,7 +165,12 @@ impl Table for Versions {
             .map(|(_, version)| *version);
         let row = match versioned {
             Versioned::OnlyNull(summary) => {
-                if after.is_none() {
+                let is_listed = match after {
+                    None => true,
+                    Some(VersionId::Null) => false,
+                    Some(named) => named.made().is_some_and(|made| summary.modified < made),
+                };
+                if is_listed {
                     items.push(ListedVersion {
                         key: parse_key(key)?,
                         facts: ListedFacts::of(&summary),
@@ -178,16 +183,22 @@ impl Table for Versions {
             }
             Versioned::Several(row) => row,
         };
-        let skip = after.map_or(0, |after| {
-            row.versions
-                .iter()
-                .position(|version| version.facts.id == after)
-                .map_or(row.versions.len(), |at| at + 1)
-        });
+        let skip = after.map_or(0, |after| skipped(&row, after));
         for (place, version) in row.versions.iter().enumerate().skip(skip) {
             items.push(listed_version(key, version, place == 0)?);
         }
         Ok(())
+    }
+}
+
+/// How many versions of a row stand in front of the next page. Where the one that ended the last page is gone, those made
+/// since are left out; where it was `null`, which has no time, a version is rather listed twice than not at all.
+fn skipped(row: &ObjectRow, after: VersionId) -> usize {
+    let place = |is_it: &dyn Fn(&SealedVersion) -> bool| row.versions.iter().position(is_it);
+    match (place(&|version| version.facts.id == after), after.made()) {
+        (Some(at), _) => at + 1,
+        (None, Some(made)) => place(&|version| version.facts.modified < made).unwrap_or(row.versions.len()),
+        (None, None) => 0,
     }
 }
 

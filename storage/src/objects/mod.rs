@@ -9,6 +9,7 @@ mod delete;
 mod digest;
 mod get;
 mod ingest;
+mod keeping;
 mod keys;
 mod list;
 mod list_uploads;

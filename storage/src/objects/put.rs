@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// `PreconditionFailed`, `NoSuchKey` (If-Match on nothing), `DigestMismatch`, `Body`, `EntityTooLarge`
-    /// (over 5 GiB), `DiskFull`, `NoSuchBucket` (deleted meanwhile).
+    /// (over 5 GiB), `DiskFull`, `TooManyVersions`, `NoSuchBucket` (deleted meanwhile).
     ///
     /// # Cancellation
     /// Dropped before the row commits, nothing is stored.
@@ -56,7 +56,8 @@ impl Store {
         let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
-        let taken = ingest(self, &lease, body, Inline::Allowed).await?;
+        let inline = Inline::of(entry.bucket.settings.versioning);
+        let taken = ingest(self, &lease, body, inline).await?;
         let checksum = taken.digested.checksum.map(|value| Checksum {
             value,
             kind: ChecksumKind::FullObject,
@@ -78,10 +79,10 @@ impl Store {
         let ready = self
             .ready(&entry, key, write, facts, details, vec![lease])
             .await?;
-        let facts = self
+        let (facts, version) = self
             .commit_version(operation, entry, key.clone(), ready, new.condition)
             .await?;
-        Ok(PutOutcome::new(&facts, checksum))
+        Ok(PutOutcome::new(&facts, version, checksum))
     }
 
     /// Refuses a write whose condition cannot hold before its body is read. The commit decides again.
@@ -107,10 +108,10 @@ impl Store {
 }
 
 impl PutOutcome {
-    pub(super) fn new(facts: &VersionFacts, checksum: Option<Checksum>) -> Self {
+    pub(super) fn new(facts: &VersionFacts, version: Option<VersionId>, checksum: Option<Checksum>) -> Self {
         Self {
             etag: facts.etag,
-            version: None,
+            version,
             checksum,
             size: facts.size,
             modified: facts.modified,
@@ -125,10 +126,11 @@ impl From<Completed> for PutOutcome {
             checksum,
             size,
             modified,
+            version,
         } = completed;
         Self {
             etag,
-            version: None,
+            version,
             checksum,
             size,
             modified,

@@ -279,6 +279,8 @@ impl<'q, 'a, I> Roll<'q, 'a, I> {
             if page.len() > max {
                 page.items.truncate(max - page.prefixes.len());
                 page.truncated = true;
+                // Some items of the row may be on the page.
+                page.ended_with_prefix &= page.items.len() == before;
                 return Ok(ControlFlow::Break(()));
             }
             page.ended_with_prefix = false;

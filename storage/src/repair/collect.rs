@@ -22,7 +22,7 @@ use crate::cluster::Displaced;
 use crate::disk::{DiskError, HeldReference, RowScan};
 use crate::model::command::{Action, Command, ObjectCommand, Rest, Submission};
 use crate::model::{
-    BlockId, BucketId, ObjectKey, OpId, Timestamp, UploadId, UploadRow, UploadState, row_key,
+    BlockId, BucketId, Keeping, ObjectKey, OpId, Timestamp, UploadId, UploadRow, UploadState, row_key,
 };
 use crate::store::Inner;
 
@@ -261,6 +261,7 @@ pub(super) async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> 
             bucket,
             // What only removes passes every fence.
             closings: 0,
+            keeping: Keeping::default(),
             key,
             action: Action::Forget { upload, rest },
         });

@@ -1,4 +1,5 @@
-//! Closing a bucket for all gateways: none that takes it to be open gets anything into it any more.
+//! Closing a bucket for all gateways: none that takes it to be open gets anything into it any more. A change of how a bucket
+//! keeps versions is counted and fenced in the same way, so that no gateway writes by what was set before.
 //!
 //! Whoever closes a bucket counts that in a root row of its own, and then raises the fences of all partitions to the new
 //! count. A gateway says with each write how many closed buckets it knows of; a partition that has heard of more refuses, and
@@ -33,7 +34,7 @@ pub(crate) async fn count(partitions: &Partitions) -> Result<u64, StoreError> {
     Ok(row.map_or(0, |row| row.version))
 }
 
-/// After a bucket was closed: keeps out all gateways that take it to be open. Everything that was written before is found
+/// After a bucket was closed, or changed: keeps out all gateways that take it for what it was before. Everything that was written before is found
 /// by reads from now on.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::key::{ChosenPart, Object, Part, Scope};
-use super::object::set;
+use super::object::{has_room_for_version, set};
 use super::rows::Known;
 use super::{Decision, Outcome, Refusal, RowChange, RowKey, Unneeded};
 use crate::StoreError;
@@ -52,7 +52,8 @@ fn first_time(
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
-    let Changed { mut row, displaced } = match row.put(complete.version, &complete.condition) {
+    let Changed { mut row, displaced } = match row.put(complete.version, &complete.condition, &scope.keeping)
+    {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Decision::refused(refusal.into(), vec![key, upload.key])),
     };
@@ -64,11 +65,15 @@ fn first_time(
         checksum: complete.checksum,
         size: facts.size,
         modified: facts.modified,
+        version: scope.keeping.versioning.was_ever_on().then_some(facts.id),
     };
     row.closing.push(Closing {
         upload: complete.upload,
         completed,
     });
+    if !has_room_for_version(&row) {
+        return Ok(Decision::refused(Refusal::TooManyVersions, vec![key, upload.key]));
+    }
     let decides = vec![set(key.clone(), &row)];
     row.closing.clear();
     let (mut tidying, mut unneeded) = without(parts, &row);

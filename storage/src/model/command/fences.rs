@@ -8,7 +8,8 @@ use super::{Command, Refusal, Submission};
 pub struct Fences {
     /// Writes that began when their gateway knew of fewer sweeps are refused: blocks they stored may be swept.
     pub sweeps: u64,
-    /// Whoever knew of fewer closed buckets is refused: the bucket it writes to may be one of those closed since.
+    /// Whoever knew of fewer closed buckets is refused: the bucket it writes to may be one of those closed since, or one that
+    /// keeps versions in another way since, which is counted like a closing.
     pub closings: u64,
 }
 

@@ -6,8 +6,8 @@ use super::rows::{Known, read};
 use super::{Decision, RowKey, Rows, complete, object, prune, upload};
 use crate::StoreError;
 use crate::model::{
-    BucketId, Checksum, ObjectKey, ObjectRow, OpId, PartNumber, PartRow, SealedVersion, UploadId, UploadRow,
-    UploadState, VersionId, WriteCondition, WriteId, row_key,
+    BucketId, Checksum, Keeping, Marker, ObjectKey, ObjectRow, OpId, PartNumber, PartRow, SealedVersion,
+    UploadId, UploadRow, UploadState, VersionId, WriteCondition, WriteId, row_key,
 };
 
 /// What to do to the rows of one object key.
@@ -17,6 +17,8 @@ pub struct ObjectCommand {
     pub bucket: BucketId,
     /// How many buckets had ever been closed when whoever submits this knew the bucket to be open.
     pub closings: u64,
+    /// How the bucket kept versions then.
+    pub keeping: Keeping,
     /// The key.
     pub key: ObjectKey,
     /// What to do.
@@ -28,16 +30,24 @@ pub struct ObjectCommand {
 pub enum Action {
     /// Makes a version the current one.
     Put {
-        /// The version. Its time is the clock of whoever submits it; it is moved on if the one before is as new.
+        /// The version. Its time is the clock of whoever submits it; it is moved on if the one before is as new. Its id is
+        /// given at commit.
         version: SealedVersion,
         /// What must hold for the current version.
         condition: WriteCondition,
     },
-    /// Removes a version.
-    Remove {
-        /// Which; the current one if not named.
-        version: Option<VersionId>,
+    /// Deletes the key: leaves a marker where versions are kept.
+    Delete {
+        /// The marker.
+        marker: Marker,
         /// What must hold for the current version.
+        condition: WriteCondition,
+    },
+    /// Removes a version, or a marker, for good.
+    Remove {
+        /// Which.
+        version: VersionId,
+        /// What must hold for that version.
         condition: WriteCondition,
     },
     /// Starts an upload.
@@ -87,8 +97,9 @@ impl Action {
     /// Whether something may be in the bucket afterwards that was not before.
     pub(crate) const fn adds(&self) -> bool {
         match self {
-            // On a versioned bucket a removal adds a delete marker.
+            // Where versions are kept a deletion adds a marker.
             Self::Put { .. }
+            | Self::Delete { .. }
             | Self::Remove { .. }
             | Self::StartUpload { .. }
             | Self::PutPart { .. }
@@ -119,6 +130,7 @@ pub enum Rest {
 /// Where a command looks: the rows of one key.
 pub(super) struct Scope<'a> {
     pub(super) op: OpId,
+    pub(super) keeping: Keeping,
     bucket: BucketId,
     key: &'a ObjectKey,
     rows: &'a dyn Rows,
@@ -141,12 +153,14 @@ pub(super) struct Part {
 pub(super) fn decide(op: OpId, command: ObjectCommand, rows: &dyn Rows) -> Result<Decision, StoreError> {
     let scope = Scope {
         op,
+        keeping: command.keeping,
         bucket: command.bucket,
         key: &command.key,
         rows,
     };
     match command.action {
         Action::Put { version, condition } => object::put(&scope, version, &condition),
+        Action::Delete { marker, condition } => object::delete(&scope, marker, &condition),
         Action::Remove { version, condition } => object::remove(&scope, version, &condition),
         Action::StartUpload { upload, row } => upload::start(&scope, upload, &row),
         Action::PutPart { upload, part } => upload::put_part(&scope, upload, part),

@@ -10,7 +10,7 @@
 //!
 //! | command | decided by | left over by a crash |
 //! |---|---|---|
-//! | put, remove | the object's row | nothing |
+//! | put, delete, remove | the object's row | nothing |
 //! | start an upload | the upload's row | nothing |
 //! | put a part | the part's row | nothing |
 //! | complete | the object's row, which names the upload in `closing` | the upload's row still open, parts |

@@ -1,10 +1,23 @@
-//! Puts and removes versions: the object's row alone decides.
+//! Puts, deletes and removes versions: the object's row alone decides.
+//!
+//! All versions of a key stand in one row, so the room in a row bounds how many there can be: see [`ROW_BYTES_MAX`].
 
 use super::complete::{Finishing, finish};
 use super::key::{Object, Scope};
-use super::{Decision, Outcome, RowChange, RowKey, Unneeded};
+use super::{Decision, Outcome, Refusal, RowChange, RowKey, Unneeded};
 use crate::StoreError;
-use crate::model::{Changed, ObjectRow, SealedVersion, VersionId, WriteCondition, summary};
+use crate::model::{
+    Changed, Marker, ObjectRow, Removed, SealedVersion, Timestamp, VersionId, Versioning, WriteCondition,
+    WriteId, WriteRefusal, summary,
+};
+
+/// Bytes an object's row may have: a disk takes values of 1 MiB, and 64 KiB of that are left to what stands around it there.
+/// A version whose content is in a few blocks takes 600 to 900 bytes, and 17 for each part of an upload; a marker takes 250. So
+/// a key has room for about a thousand versions. Whoever writes more hears [`Refusal::TooManyVersions`]; removing versions makes room.
+const ROW_BYTES_MAX: usize = (1 << 20) - (64 << 10);
+
+/// Bytes it may have with a new version: less, so that a key that is full can still be deleted and its tags changed.
+const ROW_BYTES_WITH_NEW_VERSION: usize = ROW_BYTES_MAX - (64 << 10);
 
 pub(super) fn put(
     scope: &Scope<'_>,
@@ -13,61 +26,132 @@ pub(super) fn put(
 ) -> Result<Decision, StoreError> {
     let object = scope.object()?;
     if object.again {
-        return Ok(put_before(object, version));
+        return Ok(put_before(object, version, scope.keeping.versioning));
     }
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
-    let changed = match row.put(version, condition) {
+    let Changed { row, displaced } = match row.put(version, condition, &scope.keeping) {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Decision::refused(refusal.into(), vec![key])),
     };
-    let Some(current) = changed.row.current() else {
+    let Some(current) = row.current() else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
     };
     let facts = current.facts.clone();
-    Ok(change(key, &changed.row, finishing, |parts| Outcome::Stored {
+    if !has_room_for_version(&row) {
+        return Ok(Decision::refused(Refusal::TooManyVersions, vec![key]));
+    }
+    let version = scope.keeping.versioning.was_ever_on().then_some(facts.id);
+    Ok(change(key, &row, finishing, |parts| Outcome::Stored {
         facts,
+        version,
         stands: true,
-        unneeded: Unneeded::new(changed.displaced, parts),
+        unneeded: Unneeded::new(displaced, parts),
     }))
+}
+
+pub(super) fn delete(
+    scope: &Scope<'_>,
+    marker: Marker,
+    condition: &WriteCondition,
+) -> Result<Decision, StoreError> {
+    let object = scope.object()?;
+    if object.again {
+        return Ok(delete_before(object, marker, scope.keeping.versioning));
+    }
+    take_out(scope, object, |row| row.delete(marker, condition, &scope.keeping))
 }
 
 pub(super) fn remove(
     scope: &Scope<'_>,
-    version: Option<VersionId>,
+    version: VersionId,
     condition: &WriteCondition,
 ) -> Result<Decision, StoreError> {
     let object = scope.object()?;
-    let nothing = || Outcome::Removed {
-        unneeded: Unneeded::default(),
-    };
     if object.again {
-        return Ok(Decision::nothing(nothing(), vec![object.key]));
+        let outcome = Outcome::Removed {
+            version: Some(version),
+            delete_marker: false,
+            unneeded: Unneeded::default(),
+        };
+        return Ok(Decision::nothing(outcome, vec![object.key]));
     }
+    take_out(scope, object, |row| row.remove(version, condition))
+}
+
+/// Carries out what a deletion does to the row.
+fn take_out(
+    scope: &Scope<'_>,
+    object: Object,
+    deletion: impl FnOnce(ObjectRow) -> Result<Removed, WriteRefusal>,
+) -> Result<Decision, StoreError> {
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
-    match row.remove(version, condition) {
-        Err(refusal) => Ok(Decision::refused(refusal.into(), vec![key])),
-        Ok(None) => Ok(Decision::nothing(nothing(), vec![key])),
-        Ok(Some(Changed { row, displaced })) => Ok(change(key, &row, finishing, |parts| Outcome::Removed {
-            unneeded: Unneeded::new(displaced, parts),
-        })),
-    }
+    let removed = match deletion(row) {
+        Ok(removed) => removed,
+        Err(refusal) => return Ok(Decision::refused(refusal.into(), vec![key])),
+    };
+    let Removed {
+        changed,
+        version,
+        delete_marker,
+    } = removed;
+    let outcome = |unneeded| Outcome::Removed {
+        version,
+        delete_marker,
+        unneeded,
+    };
+    Ok(match changed {
+        None => Decision::nothing(outcome(Unneeded::default()), vec![key]),
+        Some(Changed { row, displaced }) => change(key, &row, finishing, |parts| {
+            outcome(Unneeded::new(displaced, parts))
+        }),
+    })
 }
 
 /// What a put that was tried again hears.
-fn put_before(object: Object, version: SealedVersion) -> Decision {
+fn put_before(object: Object, version: SealedVersion, versioning: Versioning) -> Decision {
     let same = |there: &&SealedVersion| there.write == version.write && there.extents == version.extents;
     let standing = object.row.versions.iter().find(same);
+    let id = standing.map_or_else(
+        || given_id(versioning, version.facts.modified, version.write),
+        |standing| standing.facts.id,
+    );
     let outcome = Outcome::Stored {
         stands: standing.is_some(),
         // What has been replaced since is told as it was submitted.
         facts: standing.map_or(version.facts, |standing| standing.facts.clone()),
+        version: versioning.was_ever_on().then_some(id),
         unneeded: Unneeded::default(),
     };
     Decision::nothing(outcome, vec![object.key])
+}
+
+/// What a delete that was tried again hears.
+fn delete_before(object: Object, marker: Marker, versioning: Versioning) -> Decision {
+    let mut versions = object.row.versions.iter();
+    let standing = versions.find(|there| there.write == marker.write);
+    let id = standing.map_or_else(
+        || given_id(versioning, marker.at, marker.write),
+        |standing| standing.facts.id,
+    );
+    let version = versioning.was_ever_on().then_some(id);
+    let outcome = Outcome::Removed {
+        version,
+        delete_marker: version.is_some(),
+        unneeded: Unneeded::default(),
+    };
+    Decision::nothing(outcome, vec![object.key])
+}
+
+/// The id that a version which is gone again had, unless its time was moved on.
+fn given_id(versioning: Versioning, at: Timestamp, write: WriteId) -> VersionId {
+    match versioning {
+        Versioning::Enabled => VersionId::new(at, write),
+        Versioning::Off | Versioning::Suspended => VersionId::Null,
+    }
 }
 
 /// Changes the object's row once what stands in `closing` is finished.
@@ -77,10 +161,27 @@ fn change(
     finishing: Finishing,
     outcome: impl FnOnce(Vec<crate::model::PartRow>) -> Outcome,
 ) -> Decision {
-    let mut stage = vec![set(key, row)];
+    let changed = set(key, row);
+    if !has_room(&changed) {
+        return Decision::refused(Refusal::TooManyVersions, vec![changed.key().to_vec()]);
+    }
+    let mut stage = vec![changed];
     stage.extend(finishing.parts);
     Decision::told_last(vec![finishing.uploads, stage], outcome(finishing.unneeded))
         .relying_on(finishing.relies_on)
+}
+
+/// Whether a row is small enough with a new version in it.
+pub(super) fn has_room_for_version(row: &ObjectRow) -> bool {
+    // A single version always fits, and most keys have no other: they are not measured.
+    row.versions.len() == 1 || super::encode_row(row).len() <= ROW_BYTES_WITH_NEW_VERSION
+}
+
+fn has_room(change: &RowChange) -> bool {
+    match change {
+        RowChange::Put { value, .. } => value.len() <= ROW_BYTES_MAX,
+        RowChange::Remove { .. } => true,
+    }
 }
 
 /// The change that makes this the object's row.

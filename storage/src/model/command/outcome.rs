@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccessKeyRow, BucketRow, Completed, MeshRow, PartRow, SealedVersion, Timestamp, VersionFacts,
+    AccessKeyRow, BucketRow, Completed, MeshRow, PartRow, SealedVersion, Timestamp, VersionFacts, VersionId,
     WriteRefusal,
 };
 
@@ -14,6 +14,8 @@ pub enum Outcome {
     Stored {
         /// It, as it was put.
         facts: VersionFacts,
+        /// Its id, where versioning ever was on.
+        version: Option<VersionId>,
         /// Whether a row refers to what this very submission stored. If not (it was tried again with other content, or
         /// the version has been replaced), its blocks are to be freed.
         stands: bool,
@@ -22,6 +24,10 @@ pub enum Outcome {
     },
     /// What was to be removed is not there, or not any more.
     Removed {
+        /// The delete marker that hides the key now, or the version that was named, if any.
+        version: Option<VersionId>,
+        /// Whether that is, or was, a delete marker. A command that is tried again does not know of one that is gone.
+        delete_marker: bool,
         /// What it displaced.
         unneeded: Unneeded,
     },
@@ -102,7 +108,7 @@ impl Outcome {
     pub fn take_unneeded(&mut self) -> Unneeded {
         match self {
             Self::Stored { unneeded, .. }
-            | Self::Removed { unneeded }
+            | Self::Removed { unneeded, .. }
             | Self::PartStored { unneeded, .. }
             | Self::Completed { unneeded, .. }
             | Self::UploadAborted { unneeded }
@@ -121,13 +127,16 @@ pub enum Refusal {
     NoSuchKey,
     /// No upload of that id is open.
     NoSuchUpload,
+    /// The row of the key has no room for another version.
+    TooManyVersions,
     /// A chosen part is not there any more, or is another attempt by now: choose again.
     PartsChanged,
     /// The upload is open: there is nothing to forget.
     UploadOpen,
     /// The operation began before the fence of its partition: begin it anew.
     TooOld,
-    /// A bucket was closed since whoever submitted this heard of the directory, perhaps this one: look again.
+    /// A bucket was closed, or keeps versions in another way, since whoever submitted this heard of the directory, perhaps
+    /// this one: look again.
     BucketClosed,
     /// The name is taken by this bucket.
     BucketExists(Box<BucketRow>),

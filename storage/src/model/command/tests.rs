@@ -10,9 +10,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    BucketId, Completed, ETag, ObjectKey, ObjectRow, PartNumber, PartRow, SealedVersion, StorageClass,
-    Timestamp, UploadId, UploadRow, UploadState, VersionFacts, WriteCondition, WriteId, partition_of,
-    row_key,
+    BucketId, Completed, ETag, Keeping, Marker, ObjectKey, ObjectRow, PartNumber, PartRow, SealedVersion,
+    StorageClass, Timestamp, UploadId, UploadRow, UploadState, VersionFacts, VersionId, Versioning,
+    WriteCondition, WriteId, partition_of, row_key,
 };
 
 /// How many other commands may come between an operation and its repetition: what rows remember, less the operation.
@@ -165,6 +165,7 @@ struct Step {
     client: usize,
     what: What,
     condition: WriteCondition,
+    keeping: Keeping,
     clock: u64,
     /// The crash: in which stage, and which of its changes are made. `None`: there is none.
     cut: Option<(usize, u32)>,
@@ -173,7 +174,9 @@ struct Step {
 #[derive(Clone, Debug)]
 enum What {
     Put,
-    Remove,
+    Delete,
+    /// Removes the version in this place, counted around.
+    Remove(usize),
     Start,
     PutPart(u8, u16),
     Complete(u8),
@@ -189,7 +192,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let upload = 0_u8..3;
     let what = prop_oneof![
         2 => Just(What::Put),
-        1 => Just(What::Remove),
+        1 => Just(What::Delete),
+        1 => (0_usize..8).prop_map(What::Remove),
         3 => Just(What::Start),
         5 => (upload.clone(), 1_u16..3).prop_map(|(upload, part)| What::PutPart(upload, part)),
         5 => upload.clone().prop_map(What::Complete),
@@ -203,16 +207,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(WriteCondition::Present),
     ];
     let cut = prop_oneof![2 => Just(None), 3 => (0_usize..5, any::<u32>()).prop_map(Some)];
-    let step =
-        (0_usize..3, what, condition, 0_u64..50, cut).prop_map(|(client, what, condition, clock, cut)| {
-            Step {
-                client,
-                what,
-                condition,
-                clock,
-                cut,
-            }
-        });
+    let keeping = prop_oneof![
+        2 => Just(Versioning::Off),
+        2 => Just(Versioning::Enabled),
+        1 => Just(Versioning::Suspended),
+    ];
+    let keeping = keeping.prop_map(|versioning| Keeping { versioning });
+    let step = (0_usize..3, what, condition, keeping, 0_u64..50, cut).prop_map(
+        |(client, what, condition, keeping, clock, cut)| Step {
+            client,
+            what,
+            condition,
+            keeping,
+            clock,
+            cut,
+        },
+    );
     proptest::collection::vec(step, 1..40)
 }
 
@@ -270,10 +280,21 @@ impl World {
                     condition,
                 }
             }
-            What::Remove => Action::Remove {
-                version: None,
+            What::Delete => Action::Delete {
+                marker: Marker {
+                    write: self.write(),
+                    at: Timestamp::from_millis(step.clock),
+                },
                 condition,
             },
+            What::Remove(place) => {
+                let versions = self.torn.object().versions;
+                let place = place.checked_rem(versions.len());
+                Action::Remove {
+                    version: place.map_or(VersionId::Null, |place| versions[place].facts.id),
+                    condition,
+                }
+            }
             What::Start => {
                 self.uploads += 1;
                 Action::StartUpload {
@@ -332,6 +353,7 @@ impl World {
             let command = Command::Object(ObjectCommand {
                 bucket: bucket(),
                 closings: 0,
+                keeping: step.keeping,
                 key: key(),
                 action: self.action(step),
             });
@@ -456,6 +478,7 @@ impl World {
                 client: 9,
                 what,
                 condition: WriteCondition::None,
+                keeping: Keeping::default(),
                 clock: 1,
                 cut: None,
             };
@@ -491,6 +514,9 @@ fn same(one: &Outcome, other: &Outcome) -> bool {
         | Outcome::Completed { stands, .. } = &mut outcome
         {
             *stands = true;
+        }
+        if let Outcome::Removed { delete_marker, .. } = &mut outcome {
+            *delete_marker = false;
         }
         outcome
     };

@@ -13,8 +13,8 @@ use crate::cluster::Owner;
 use crate::cluster::neighbour_tests::{Wire, create, founder, get, join, object_key, owner, put, settled};
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
 use crate::model::{
-    Bucket, BucketId, ChecksumAlgorithm, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber, SealedVersion,
-    StorageClass, VersionFacts, WriteCondition, WriteId, row_key,
+    Bucket, BucketId, ChecksumAlgorithm, Keeping, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber,
+    SealedVersion, StorageClass, VersionFacts, WriteCondition, WriteId, row_key,
 };
 use crate::objects::{Claims, NewObject, NewUpload, ObjectBody};
 use crate::seal::seal_block;
@@ -307,6 +307,7 @@ fn rows_of_a_bucket_that_is_gone_are_removed_with_their_blocks() {
         let command = Command::Object(ObjectCommand {
             bucket: gone.id,
             closings: 0,
+            keeping: Keeping::default(),
             key: object_key("late"),
             action: Action::Put {
                 version,

@@ -4,7 +4,6 @@ use super::*;
 use crate::model::{
     AccessKeyId, AccessKeyRow, Bucket, BucketName, BucketRow, BucketSettings, BucketState, Checksum,
     ChecksumAlgorithm, ChecksumKind, ChecksumValue, Granted, Grants, KeySerial, MemberId, MeshKey, MeshRow,
-    VersionId,
 };
 
 const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-2.bin");
@@ -39,6 +38,7 @@ fn completed() -> Completed {
         checksum: Some(checksum()),
         size: 1 << 33,
         modified: Timestamp::from_millis(9),
+        version: Some(VersionId::Named([6; 16])),
     }
 }
 
@@ -101,8 +101,15 @@ fn commands() -> Vec<Command> {
             version: version(write(1), vec![write(1)], 7),
             condition: WriteCondition::Absent,
         },
+        Action::Delete {
+            marker: Marker {
+                write: write(6),
+                at: Timestamp::from_millis(8),
+            },
+            condition: WriteCondition::Present,
+        },
         Action::Remove {
-            version: Some(VersionId::Random([6; 16])),
+            version: VersionId::Named([6; 16]),
             condition: WriteCondition::Tag(Some(ETag::Md5([2; 16]))),
         },
         Action::StartUpload {
@@ -131,6 +138,9 @@ fn commands() -> Vec<Command> {
         Command::Object(ObjectCommand {
             bucket: bucket(),
             closings: 3,
+            keeping: Keeping {
+                versioning: Versioning::Suspended,
+            },
             key: key(),
             action,
         })
@@ -188,6 +198,7 @@ fn outcomes() -> Vec<Outcome> {
         Refusal::PreconditionFailed,
         Refusal::NoSuchKey,
         Refusal::NoSuchUpload,
+        Refusal::TooManyVersions,
         Refusal::PartsChanged,
         Refusal::UploadOpen,
         Refusal::TooOld,
@@ -204,10 +215,15 @@ fn outcomes() -> Vec<Outcome> {
     let mut outcomes = vec![
         Outcome::Stored {
             facts: version(write(1), Vec::new(), 7).facts,
+            version: Some(VersionId::Named([6; 16])),
             stands,
             unneeded: unneeded(),
         },
-        Outcome::Removed { unneeded: unneeded() },
+        Outcome::Removed {
+            version: Some(VersionId::Null),
+            delete_marker: true,
+            unneeded: unneeded(),
+        },
         Outcome::UploadStarted,
         Outcome::PartStored {
             modified: Timestamp::from_millis(8),

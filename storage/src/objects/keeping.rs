@@ -1,0 +1,131 @@
+//! Changes how a bucket keeps versions: behind a fence, so that nothing is overwritten that was promised to be kept.
+//!
+//! A write carries what its gateway knows of the bucket, together with how many changes of this kind it has heard of, and
+//! both are judged at commit. The bucket's row is changed first; then writers of this box are waited for, and the fences
+//! of all partitions are raised, as when a bucket is closed (see `cluster::mesh::closings`). From then on every write that
+//! is told to be done went by the new settings. One that was never told, since its holder was cut off, may still come to
+//! light later as if it had been made just before the change.
+
+use std::sync::Arc;
+
+use crate::cluster::mesh::closings;
+use crate::model::{Bucket, BucketId, BucketSettings, Versioning};
+use crate::{Store, StoreError};
+
+impl Store {
+    /// Has a bucket keep versions, or keep no more. When this returns, no write goes by what was set before.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`. `Unavailable`: it may be set, and writes of other members may not know yet: set it again.
+    pub async fn set_versioning(
+        &self,
+        bucket: &Bucket,
+        versioning: Versioning,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        let set = move |settings: &mut BucketSettings| settings.versioning = versioning;
+        self.change_keeping(bucket.id, set).await
+    }
+
+    async fn change_keeping(
+        &self,
+        id: BucketId,
+        mut change: impl FnMut(&mut BucketSettings) + Send + 'static,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        let store = self.clone();
+        self.finish(async move {
+            let entry = store.0.directory.entry(id)?;
+            // Whoever writes here has left, and who enters after this reads the new settings.
+            let _alone = entry.enter_alone().await?;
+            let changed = store
+                .0
+                .change_bucket(id, |bucket| change(&mut bucket.settings))
+                .await?;
+            // Also where nothing changed: an earlier attempt may have ended before this.
+            if store.0.is_meshed() {
+                closings::keep_others_out(&store.0).await?;
+            }
+            Ok(changed)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use crate::cluster::neighbour_tests::{Wire, create, founder, join, object_key, owner, put, settled};
+    use crate::model::Versioning;
+    use crate::model::command::encode_row;
+    use crate::{ListVersions, simulation};
+
+    /// Sizes of all versions, the current one first.
+    async fn sizes(store: &crate::Store, bucket: &crate::model::Bucket) -> Vec<u64> {
+        let all = ListVersions {
+            max: 100,
+            ..ListVersions::default()
+        };
+        let page = store.list_versions(bucket, all).await.unwrap();
+        page.versions.iter().map(|version| version.facts.size).collect()
+    }
+
+    #[test]
+    fn a_box_that_has_not_heard_of_a_change_writes_by_it_all_the_same() {
+        for seed in 0..2 {
+            simulation::run(seed, async {
+                let wire = Wire::default();
+                let first = founder(&wire, "anna").await;
+                let key = owner(&first).await;
+                let second = join(&wire, &first, "ben").await;
+                settled(&[&first, &second], &[1, 2]).await;
+                let bucket = create(&first, "photos", &key).await;
+                while second.bucket(&bucket.name).is_err() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                put(&second, &bucket, "k", "1").await.unwrap();
+                let changes = [
+                    (Versioning::Enabled, "22", &[2, 1][..]),
+                    (Versioning::Suspended, "333", &[3, 2]),
+                    (Versioning::Enabled, "4444", &[4, 3, 2]),
+                ];
+                for (versioning, text, kept) in changes {
+                    let before = second.bucket(&bucket.name).unwrap().settings.versioning;
+                    // Whoever holds this keeps the other box from hearing anything.
+                    let deaf = second.0.directory.alone().await.unwrap();
+                    first.set_versioning(&bucket, versioning).await.unwrap();
+                    let heard = second.bucket(&bucket.name).unwrap().settings.versioning;
+                    assert_eq!(heard, before);
+                    let hears_later = async {
+                        sleep(Duration::from_millis(300)).await;
+                        drop(deaf);
+                    };
+                    let (put, ()) = futures_util::join!(put(&second, &bucket, "k", text), hears_later);
+                    put.unwrap();
+                    assert_eq!(sizes(&first, &bucket).await, kept);
+                }
+                let object = second.object(&bucket, &object_key("k"), None).await.unwrap();
+                assert!(object.info().version.made().is_some());
+            })
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_has_room_for_a_thousand_versions() {
+        simulation::run(1, async {
+            let first = founder(&Wire::default(), "anna").await;
+            let key = owner(&first).await;
+            let bucket = create(&first, "photos", &key).await;
+            first.set_versioning(&bucket, Versioning::Enabled).await.unwrap();
+            for _ in 0..20 {
+                put(&first, &bucket, "k", &"long".repeat(200)).await.unwrap();
+            }
+            let row = first.0.object_row(&bucket, &object_key("k")).await.unwrap();
+            let bytes = encode_row(&row.unwrap()).len();
+            assert!(bytes < 20 * 900, "{} bytes for a version", bytes / 20);
+        })
+        .unwrap();
+    }
+}
