@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::model::{Bucket, BucketName, ObjectKey, Timestamp, WriteCondition};
-use storage::{Store, StoreError};
+use storage::model::{Bucket, BucketAcl, BucketName, ObjectKey, Timestamp, VersionId, WriteCondition};
+use storage::{Object, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
@@ -489,7 +489,10 @@ impl Call {
             Rule::of_object(operation, false),
             Rule::of_object(operation, true),
         );
-        self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
+        // Who may read an object, the object itself may say.
+        if !matches!(operation, Op::GetObject | Op::HeadObject) {
+            self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
+        }
         if self.headers.contains_key(headers::TAGGING) {
             self.allow(&bucket, Some(&key), Rule::TAG_OBJECT)?;
         }
@@ -578,6 +581,38 @@ impl Call {
         }
         let rule = if version.is_some() { named } else { current };
         access.allow(&asking, bucket, Some(key), rule)
+    }
+
+    /// Opens the object, or the version of it, for whoever may read it: by a grant, by a policy, or by the ACL of the object
+    /// itself, unless a policy denies it.
+    ///
+    /// # Errors
+    /// `AccessDenied`, also for what is not there and must not be known; `NoSuchKey`, `NoSuchVersion`.
+    pub(crate) async fn readable(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+    ) -> S3Result<Object> {
+        let named = version.map(|version| version.to_string());
+        let rules = (Rule::COPY_SOURCE, Rule::COPY_SOURCE_VERSION);
+        let allowed = self.allow_version(bucket, key, named.as_deref(), rules);
+        let access = &self.gateway.access;
+        let asking = self.asking(named.as_deref());
+        if let Err(denied) = allowed {
+            let denies = |rule| access.denies(&asking, bucket, key, rule);
+            let may_have_acl = !bucket.settings.effective(BucketAcl::PublicRead).is_private();
+            if !may_have_acl || denies(rules.0) || named.is_some() && denies(rules.1) {
+                return Err(denied);
+            }
+            let opened = self.gateway.store.object(bucket, key, version).await;
+            let acl = |object: &Object| object.info().headers.acl;
+            let object = opened.ok();
+            let object = object.filter(|object| access.may_read_by_acl(&self.identity, bucket, acl(object)));
+            return object.ok_or(denied);
+        }
+        let opened = self.gateway.store.object(bucket, key, version).await;
+        opened.map_err(|error| self.absence(bucket, S3Error::from(error).field("Key", key.as_str())))
     }
 
     /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.
