@@ -1,5 +1,8 @@
 //! Answers one request: who, what, may they, do it; and every refusal as S3 words it.
 
+mod readable;
+mod target;
+
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
@@ -10,31 +13,24 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::model::{Bucket, BucketAcl, BucketName, ObjectKey, Timestamp, VersionId, WriteCondition};
-use storage::{Object, Store, StoreError};
+use storage::model::{Bucket, BucketName, ObjectKey, Timestamp, WriteCondition};
+use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
+use self::target::Target;
 use crate::access::{Access, Asking, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
-use crate::cors;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
 use crate::ops;
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
-use crate::uri::{Address, Query, RootDomains, host_of, site_of};
-use crate::website;
-
-/// Longest request target, in bytes: a key of 1024 bytes, each percent-encoded, and a long query.
-const TARGET_BYTES_MAX: usize = 8 * 1024;
-
-/// Most bytes of all headers together.
-const HEADERS_BYTES_MAX: usize = 64 * 1024;
+use crate::uri::{Address, Query, RootDomains};
 
 /// How long a request waits for a place among those being served.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,15 +110,6 @@ struct Arrival {
     id: RequestId,
     from: IpAddr,
     watch: Arc<Watch>,
-}
-
-/// What a request is for.
-#[derive(Clone)]
-enum Target {
-    /// An operation of S3.
-    Api(Address),
-    /// A page of the website that this bucket is.
-    Website(BucketName),
 }
 
 /// A request whose sender is known, without its body.
@@ -231,35 +218,6 @@ impl Gateway {
             .ok()
     }
 
-    /// What a request is for; a head that is larger than any client needs is for nothing.
-    fn target(&self, request: &Request<Incoming>) -> S3Result<Target> {
-        check_size(request)?;
-        let (uri, headers) = (request.uri(), request.headers());
-        let host = host_of(headers.get(header::HOST).and_then(|host| host.to_str().ok()), uri);
-        let is_website = |name: &_| {
-            self.store
-                .bucket(name)
-                .is_ok_and(|bucket| bucket.settings.website.is_some())
-        };
-        let roots = (&self.website_domains, &self.root_domains);
-        let site =
-            host.and_then(|host| site_of(host, (request.method(), uri.query(), headers), roots, is_website));
-        match site {
-            Some(bucket) => Ok(Target::Website(bucket)),
-            None => Address::parse(host, uri, &self.root_domains).map(Target::Api),
-        }
-    }
-
-    /// What the answer tells a browser, whatever becomes of the request.
-    fn shared(&self, target: &Target, request: &Request<Incoming>) -> Option<HeaderMap> {
-        let name = match target {
-            Target::Api(address) => address.bucket()?,
-            Target::Website(bucket) => bucket,
-        };
-        let bucket = self.store.bucket(name).ok()?;
-        cors::shared(&bucket.settings.cors, request.method(), request.headers())
-    }
-
     async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -309,27 +267,6 @@ impl Gateway {
         outcome.map_err(refuse)
     }
 
-    /// Shows somebody whom nobody knows a page of a website.
-    async fn visit(self: Arc<Self>, parts: Parts, bucket: &BucketName, arrival: Arrival) -> Reply {
-        let call = Call {
-            gateway: self,
-            id: arrival.id,
-            from: arrival.from,
-            identity: Identity::Anonymous,
-            headers: parts.headers,
-            query: Query::default(),
-            uri: parts.uri,
-            head: parts.method == Method::HEAD,
-        };
-        let mut reply = website::serve(&call, &parts.method, bucket).await;
-        if arrival.watch.is_body_unread() {
-            reply
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        reply
-    }
-
     /// Who asks for what; nothing of the body is read yet.
     fn understand(
         self: &Arc<Self>,
@@ -367,24 +304,6 @@ impl Gateway {
         };
         Ok((call, operation, payload))
     }
-}
-
-/// Refuses heads that are larger than any client needs.
-fn check_size(request: &Request<Incoming>) -> S3Result<()> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    let headers: usize = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    if target > TARGET_BYTES_MAX || headers > HEADERS_BYTES_MAX {
-        return Err(S3Error::new(S3Code::RequestHeaderSectionTooLarge)
-            .field("MaxSizeAllowed", HEADERS_BYTES_MAX.to_string()));
-    }
-    Ok(())
 }
 
 /// Headers every response carries; hyper adds Date.
@@ -581,38 +500,6 @@ impl Call {
         }
         let rule = if version.is_some() { named } else { current };
         access.allow(&asking, bucket, Some(key), rule)
-    }
-
-    /// Opens the object, or the version of it, for whoever may read it: by a grant, by a policy, or by the ACL of the object
-    /// itself, unless a policy denies it.
-    ///
-    /// # Errors
-    /// `AccessDenied`, also for what is not there and must not be known; `NoSuchKey`, `NoSuchVersion`.
-    pub(crate) async fn readable(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        version: Option<VersionId>,
-    ) -> S3Result<Object> {
-        let named = version.map(|version| version.to_string());
-        let rules = (Rule::COPY_SOURCE, Rule::COPY_SOURCE_VERSION);
-        let allowed = self.allow_version(bucket, key, named.as_deref(), rules);
-        let access = &self.gateway.access;
-        let asking = self.asking(named.as_deref());
-        if let Err(denied) = allowed {
-            let denies = |rule| access.denies(&asking, bucket, key, rule);
-            let may_have_acl = !bucket.settings.effective(BucketAcl::PublicRead).is_private();
-            if !may_have_acl || denies(rules.0) || named.is_some() && denies(rules.1) {
-                return Err(denied);
-            }
-            let opened = self.gateway.store.object(bucket, key, version).await;
-            let acl = |object: &Object| object.info().headers.acl;
-            let object = opened.ok();
-            let object = object.filter(|object| access.may_read_by_acl(&self.identity, bucket, acl(object)));
-            return object.ok_or(denied);
-        }
-        let opened = self.gateway.store.object(bucket, key, version).await;
-        opened.map_err(|error| self.absence(bucket, S3Error::from(error).field("Key", key.as_str())))
     }
 
     /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.
