@@ -20,7 +20,7 @@ use crate::model::command::{
     Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows, Submission,
     decide, decode_row, encode_row,
 };
-use crate::model::{MemberId, MeshKey, MeshRow, OpId, Timestamp, row_key};
+use crate::model::{MemberId, MeshKey, MeshRow, OpId, row_key};
 use crate::register::{
     self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
 };
@@ -403,7 +403,7 @@ impl Machine for Commands {
     ) -> Decision<Answered> {
         let rows = View::new(op, loaded);
         let fences = Fences {
-            min_started: Timestamp::from_millis(loaded.fences.started),
+            sweeps: loaded.fences.sweeps,
             closings: loaded.fences.directory,
         };
         let lane = Key::from(row_of(submission));

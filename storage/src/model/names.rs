@@ -151,9 +151,10 @@ impl From<ObjectKey> for String {
 
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
+        id! {
+            $(#[$doc])*
+            $name
+        }
 
         impl $name {
             /// A fresh random identifier.
@@ -161,7 +162,17 @@ macro_rules! random_id {
             pub fn new() -> Self {
                 Self(crate::seal::random())
             }
+        }
+    };
+}
 
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
+
+        impl $name {
             /// An identifier read back from a row or a wire.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
@@ -191,8 +202,10 @@ random_id! {
     /// Names a bucket in rows, so that a bucket re-created under an old name shares nothing with it.
     BucketId
 }
-random_id! {
+id! {
     /// Names one write (a PUT, a part, a copy): the owner of the blocks it stored.
+    ///
+    /// The first four bytes say how many sweeps its gateway knew of when it began, big-endian; the rest is random.
     WriteId
 }
 random_id! {
@@ -206,6 +219,20 @@ random_id! {
 random_id! {
     /// Tells an access key from a later one of the same id.
     KeySerial
+}
+
+impl WriteId {
+    /// A fresh one, of a write that begins now: its gateway knows of so many sweeps.
+    pub fn after(sweeps: u32) -> Self {
+        let mut bytes: [u8; 16] = crate::seal::random();
+        bytes[..4].copy_from_slice(&sweeps.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// How many sweeps its gateway knew of when it began.
+    pub fn sweeps(&self) -> u32 {
+        self.0.first_chunk().map_or(0, |four| u32::from_be_bytes(*four))
+    }
 }
 
 /// The version that an upload becomes is a write of that name, so that a repeated Complete recognises its own.

@@ -343,7 +343,7 @@ mod tests {
         };
         SealedVersion {
             facts,
-            write: WriteId::new(),
+            write: WriteId::after(0),
             extents: Vec::new(),
             details: Bytes::new(),
         }

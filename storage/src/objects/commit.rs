@@ -7,7 +7,7 @@ use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
     BlockRef, Bucket, BucketId, Content, Extent, Manifest, ObjectKey, ObjectRow, OpId, SealedVersion,
-    Timestamp, VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key,
+    VersionDetails, VersionFacts, WriteCondition, WriteId, WriteRefusal, row_key,
 };
 use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
@@ -27,17 +27,7 @@ pub(super) struct Ready {
 #[derive(Clone, Copy)]
 pub(super) struct Operation {
     op: OpId,
-    started: Timestamp,
-}
-
-impl Operation {
-    /// Begins one, before anything is stored for it.
-    pub(super) fn begin() -> Self {
-        Self {
-            op: OpId::new(),
-            started: Timestamp::now(),
-        }
-    }
+    sweeps: u32,
 }
 
 impl From<WriteRefusal> for StoreError {
@@ -50,6 +40,14 @@ impl From<WriteRefusal> for StoreError {
 }
 
 impl Inner {
+    /// Begins an operation, before anything is stored for it.
+    pub(super) fn begin(&self) -> Operation {
+        Operation {
+            op: OpId::new(),
+            sweeps: self.mesh.sweeps(),
+        }
+    }
+
     /// Refuses writes, before their bodies are read, where acknowledged rows are lost.
     pub(super) fn writable(&self) -> Result<(), StoreError> {
         self.loss
@@ -59,7 +57,7 @@ impl Inner {
 
     /// Starts a write to a key.
     pub(crate) fn lease(&self, bucket: &Bucket, key: &ObjectKey) -> Arc<Lease> {
-        let write = WriteId::new();
+        let write = WriteId::after(self.mesh.sweeps());
         self.releaser
             .lease(write, owner_of(&self.keyring, bucket.id, key, write))
     }
@@ -288,7 +286,7 @@ impl Store {
     /// Submits a command, and again as long as buckets are closed meanwhile of which this gateway has not heard.
     async fn decided(
         &self,
-        Operation { mut op, started }: Operation,
+        Operation { mut op, sweeps }: Operation,
         bucket: BucketId,
         key: &ObjectKey,
         action: Action,
@@ -311,10 +309,17 @@ impl Store {
             match self
                 .0
                 .partitions
-                .submit(Submission { op, started, command })
+                .submit(Submission { op, sweeps, command })
                 .await?
             {
                 Outcome::Refused(Refusal::BucketClosed) => {}
+                Outcome::Refused(Refusal::TooOld) => {
+                    // It took ages, or this gateway was cut off for as long: what begins from now on knows better.
+                    let heard = refresh(&self.0).await;
+                    return Err(Unsettled::nothing_written(
+                        heard.err().unwrap_or(StoreError::Busy),
+                    ));
+                }
                 outcome => return Ok(outcome),
             }
             // Refused for good under that name.

@@ -1,6 +1,6 @@
 //! Deletes objects.
 
-use super::commit::{Operation, refusal_of};
+use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome};
 use crate::model::{Bucket, ObjectKey, VersionId, WriteCondition};
 use crate::{Store, StoreError};
@@ -45,7 +45,7 @@ impl Store {
             } = target;
             let remove = Action::Remove { version, condition };
             match store
-                .submit(Operation::begin(), &entry, &key, remove, Vec::new())
+                .submit(store.0.begin(), &entry, &key, remove, Vec::new())
                 .await?
             {
                 Outcome::Removed { .. } => Ok(DeleteOutcome::default()),

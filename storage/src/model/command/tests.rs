@@ -339,7 +339,7 @@ impl World {
             op[..8].copy_from_slice(&(at as u64).to_le_bytes());
             let submission = Submission {
                 op: OpId::from_bytes(op),
-                started: Timestamp::from_millis(1),
+                sweeps: 0,
                 command,
             };
             return Some(Last {
