@@ -1,5 +1,8 @@
 //! Answers one request: who, what, may they, do it; and every refusal as S3 words it.
 
+mod readable;
+mod target;
+
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
@@ -16,25 +19,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
+use self::target::Target;
 use crate::access::{Access, Asking, Rule, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
-use crate::cors;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
 use crate::ops;
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
-use crate::uri::{Address, Query, RootDomains, host_of, site_of};
-use crate::website;
-
-/// Longest request target, in bytes: a key of 1024 bytes, each percent-encoded, and a long query.
-const TARGET_BYTES_MAX: usize = 8 * 1024;
-
-/// Most bytes of all headers together.
-const HEADERS_BYTES_MAX: usize = 64 * 1024;
+use crate::uri::{Address, Query, RootDomains};
 
 /// How long a request waits for a place among those being served.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,15 +110,6 @@ struct Arrival {
     id: RequestId,
     from: IpAddr,
     watch: Arc<Watch>,
-}
-
-/// What a request is for.
-#[derive(Clone)]
-enum Target {
-    /// An operation of S3.
-    Api(Address),
-    /// A page of the website that this bucket is.
-    Website(BucketName),
 }
 
 /// A request whose sender is known, without its body.
@@ -231,35 +218,6 @@ impl Gateway {
             .ok()
     }
 
-    /// What a request is for; a head that is larger than any client needs is for nothing.
-    fn target(&self, request: &Request<Incoming>) -> S3Result<Target> {
-        check_size(request)?;
-        let (uri, headers) = (request.uri(), request.headers());
-        let host = host_of(headers.get(header::HOST).and_then(|host| host.to_str().ok()), uri);
-        let is_website = |name: &_| {
-            self.store
-                .bucket(name)
-                .is_ok_and(|bucket| bucket.settings.website.is_some())
-        };
-        let roots = (&self.website_domains, &self.root_domains);
-        let site =
-            host.and_then(|host| site_of(host, (request.method(), uri.query(), headers), roots, is_website));
-        match site {
-            Some(bucket) => Ok(Target::Website(bucket)),
-            None => Address::parse(host, uri, &self.root_domains).map(Target::Api),
-        }
-    }
-
-    /// What the answer tells a browser, whatever becomes of the request.
-    fn shared(&self, target: &Target, request: &Request<Incoming>) -> Option<HeaderMap> {
-        let name = match target {
-            Target::Api(address) => address.bucket()?,
-            Target::Website(bucket) => bucket,
-        };
-        let bucket = self.store.bucket(name).ok()?;
-        cors::shared(&bucket.settings.cors, request.method(), request.headers())
-    }
-
     async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -309,27 +267,6 @@ impl Gateway {
         outcome.map_err(refuse)
     }
 
-    /// Shows somebody whom nobody knows a page of a website.
-    async fn visit(self: Arc<Self>, parts: Parts, bucket: &BucketName, arrival: Arrival) -> Reply {
-        let call = Call {
-            gateway: self,
-            id: arrival.id,
-            from: arrival.from,
-            identity: Identity::Anonymous,
-            headers: parts.headers,
-            query: Query::default(),
-            uri: parts.uri,
-            head: parts.method == Method::HEAD,
-        };
-        let mut reply = website::serve(&call, &parts.method, bucket).await;
-        if arrival.watch.is_body_unread() {
-            reply
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        reply
-    }
-
     /// Who asks for what; nothing of the body is read yet.
     fn understand(
         self: &Arc<Self>,
@@ -367,24 +304,6 @@ impl Gateway {
         };
         Ok((call, operation, payload))
     }
-}
-
-/// Refuses heads that are larger than any client needs.
-fn check_size(request: &Request<Incoming>) -> S3Result<()> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    let headers: usize = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    if target > TARGET_BYTES_MAX || headers > HEADERS_BYTES_MAX {
-        return Err(S3Error::new(S3Code::RequestHeaderSectionTooLarge)
-            .field("MaxSizeAllowed", HEADERS_BYTES_MAX.to_string()));
-    }
-    Ok(())
 }
 
 /// Headers every response carries; hyper adds Date.
@@ -489,7 +408,10 @@ impl Call {
             Rule::of_object(operation, false),
             Rule::of_object(operation, true),
         );
-        self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
+        // Who may read an object, the object itself may say.
+        if !matches!(operation, Op::GetObject | Op::HeadObject) {
+            self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
+        }
         if self.headers.contains_key(headers::TAGGING) {
             self.allow(&bucket, Some(&key), Rule::TAG_OBJECT)?;
         }

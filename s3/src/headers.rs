@@ -2,11 +2,8 @@
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use storage::model::{
-    BucketAcl, ETag, ETagMatch, ObjectHeaders, ReadConditions, StorageClass, WriteCondition,
-};
+use storage::model::{ETag, ETagMatch, ObjectHeaders, ReadConditions, StorageClass, WriteCondition};
 
-use crate::access::parse_canned;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::route::{ObjectOperation, Operation};
 use crate::time::parse_http_date;
@@ -122,6 +119,11 @@ fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
         | "checksum-sha256" => true,
         // Objects and copies.
         "acl"
+        | "grant-full-control"
+        | "grant-read"
+        | "grant-read-acp"
+        | "grant-write"
+        | "grant-write-acp"
         | "storage-class"
         | "tagging"
         | "tagging-directive"
@@ -274,14 +276,6 @@ pub(crate) fn storage_class(headers: &HeaderMap) -> S3Result<StorageClass> {
     }
 }
 
-/// `x-amz-acl`, if it is there.
-///
-/// # Errors
-/// `InvalidArgument`, `NotImplemented`.
-pub(crate) fn canned_acl(headers: &HeaderMap) -> S3Result<Option<BucketAcl>> {
-    text(headers, "x-amz-acl")?.map(parse_canned).transpose()
-}
-
 /// Names of the headers that make a read conditional.
 struct ConditionNames {
     matches: &'static str,
@@ -395,7 +389,7 @@ mod tests {
             "x-amz-server-side-encryption-customer-algorithm",
             "x-amz-server-side-encryption-aws-kms-key-id",
             "x-amz-copy-source-server-side-encryption-customer-key",
-            "x-amz-grant-read",
+            "x-amz-grant-everything",
             "x-amz-write-offset-bytes",
             "x-amz-invented-tomorrow",
             "content-range",

@@ -184,7 +184,7 @@ async fn what_would_not_be_honoured_is_refused() {
     for header in [
         "x-amz-server-side-encryption=aws:kms",
         "x-amz-server-side-encryption-customer-algorithm=AES256",
-        "x-amz-acl=public-read",
+        "x-amz-acl=aws-exec-read",
         "x-amz-grant-read=id=x",
         "x-amz-write-offset-bytes=1",
         "content-range=bytes~0-1/2",

@@ -94,12 +94,30 @@ def test_an_acl_reads_back_as_grants(s3, bucket, link):
     assert [grant["Permission"] for grant in s3.get_bucket_acl(Bucket=bucket)["Grants"]] == ["FULL_CONTROL"]
 
 
-def test_an_object_more_public_than_its_bucket_is_refused_rather_than_stored_private(s3, bucket):
-    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private")
-    with refused(501, "NotImplemented"):
-        s3.put_object(Bucket=bucket, Key="public", Body=b"x", ACL="public-read")
+def test_an_object_may_be_more_public_than_its_bucket(server, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content", ACL="private")
+    s3.put_object(Bucket=bucket, Key="public", Body=b"content", ACL="public-read")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", ACL="public-read")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="parts", UploadId=upload, PartNumber=1, Body=b"content")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    s3.complete_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload, MultipartUpload=parts)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/public")
+    readable = {key: world_reads(f"{server.endpoint}/{bucket}/{key}") for key in ("k", "public", "parts", "copy")}
+    assert readable == {"k": False, "public": True, "parts": True, "copy": False}
+    grants = s3.get_object_acl(Bucket=bucket, Key="public")["Grants"]
+    assert {grant["Permission"] for grant in grants} == {"FULL_CONTROL", "READ"}
+    # What the whole bucket keeps from the public, no object gives it.
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={"IgnorePublicAcls": True})
+    assert not world_reads(f"{server.endpoint}/{bucket}/public")
+
+
+def test_the_acl_of_a_stored_object_is_refused_rather_than_left_as_it_is(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
     with refused(501, "NotImplemented"):
         s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+    with refused(501, "NotImplemented"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", GrantReadACP="id=somebody")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ impl Rule {
     pub const DELETE_OBJECT: Self = rule("s3:DeleteObject", Need::Write);
     /// Deleting one version of many.
     pub const DELETE_VERSION: Self = rule("s3:DeleteObjectVersion", Need::Write);
+    /// Saying who may read an object while it is written.
+    pub const ACL_OF_OBJECT: Self = rule("s3:PutObjectAcl", Need::Write);
     /// Tagging an object while it is written.
     pub const TAG_OBJECT: Self = rule("s3:PutObjectTagging", Need::Write);
     /// Listing, which also permits to learn that a key is not there.
@@ -179,7 +181,11 @@ impl Need {
 
 /// What the canned ACL of a bucket gives to this caller.
 fn public_grants(settings: &BucketSettings, caller: &Identity) -> Grants {
-    let acl = settings.effective_acl();
+    grants_by(settings.effective_acl(), caller)
+}
+
+/// What a canned ACL gives to this caller.
+fn grants_by(acl: BucketAcl, caller: &Identity) -> Grants {
     let read = match acl {
         BucketAcl::Private => false,
         BucketAcl::PublicRead | BucketAcl::PublicReadWrite => true,
@@ -273,6 +279,11 @@ impl Access {
             key: Some(key.as_str()),
         };
         policy().is_some_and(|policy| policy.decide(asking, rule.action, on) == Verdict::Deny)
+    }
+
+    /// Whether the ACL of an object lets a caller read it. A denying policy must have been asked before.
+    pub fn may_read_by_acl(&self, caller: &Identity, bucket: &Bucket, acl: BucketAcl) -> bool {
+        grants_by(bucket.settings.effective(acl), caller).read
     }
 
     /// Lets pass whoever may delete anything in the bucket, before what exactly is known.

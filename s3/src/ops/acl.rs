@@ -1,17 +1,17 @@
 //! GetBucketAcl, PutBucketAcl, GetObjectAcl, PutObjectAcl.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use storage::model::{Bucket, BucketAcl, ObjectKey};
 
 use super::get_object::open;
 use super::listing::user;
-use super::put_object::check_public;
+use super::put_object::private_in_public;
 use super::setting::check_settable;
-use crate::access::{Grantee, Permission, canned_of_grants, grants_of_canned};
+use crate::access::{Grantee, Permission, canned_of_grants, grants_of_canned, parse_canned};
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
-use crate::headers::canned_acl;
+use crate::headers::text;
 use crate::response::{Reply, empty, xml};
 use crate::xml::{BODY_BYTES_MAX, Element, XmlWriter, parse};
 
@@ -37,10 +37,12 @@ pub(crate) async fn put_bucket_acl(call: &Call, bucket: &Bucket, body: RequestBo
     Ok(empty(StatusCode::OK))
 }
 
-/// Says how public an object is: as public as its bucket.
+/// Reads an object's ACL back as grants; where it has none of its own, it is as public as its bucket.
 pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
-    open(call, bucket, key).await?;
+    let own = open(call, bucket, key).await?.info().headers.acl;
     let acl = match bucket.settings.effective_acl() {
+        _ if bucket.settings.has_no_acls() => BucketAcl::Private,
+        _ if !own.is_private() => own,
         _ if call.gateway.access.is_public_read(bucket, key) => BucketAcl::PublicRead,
         BucketAcl::AuthenticatedRead => BucketAcl::AuthenticatedRead,
         BucketAcl::Private | BucketAcl::PublicRead | BucketAcl::PublicReadWrite => BucketAcl::Private,
@@ -49,17 +51,34 @@ pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey
 }
 
 /// Accepts an ACL that already holds for an object.
+///
+/// # Errors
+/// `NotImplemented` for one that does not: an object gets its ACL when it is written.
 pub(crate) async fn put_object_acl(
     call: &Call,
     bucket: &Bucket,
     key: &ObjectKey,
     body: RequestBody,
 ) -> S3Result<Reply> {
-    open(call, bucket, key).await?;
+    let own = open(call, bucket, key).await?.info().headers.acl;
     let acl = wanted(call, bucket, body).await?;
     check_settable(&bucket.settings, acl)?;
-    check_public(call, bucket, key, acl)?;
-    Ok(empty(StatusCode::OK))
+    let is_public = call.gateway.access.is_public_read(bucket, key);
+    let holds = match acl {
+        BucketAcl::Private if own.is_private() && is_public => return Err(private_in_public()),
+        BucketAcl::Private => own.is_private(),
+        // No write access comes with an object: at AWS, too, WRITE means nothing there.
+        BucketAcl::PublicRead | BucketAcl::PublicReadWrite => {
+            is_public || matches!(own, BucketAcl::PublicRead | BucketAcl::PublicReadWrite)
+        }
+        BucketAcl::AuthenticatedRead => is_public || own == acl || bucket.settings.effective_acl() == acl,
+    };
+    if holds {
+        return Ok(empty(StatusCode::OK));
+    }
+    Err(S3Error::not_implemented(
+        "The ACL of a stored object cannot be changed yet: write the object, or copy it, with the ACL it shall have.",
+    ))
 }
 
 fn document(bucket: &Bucket, acl: BucketAcl) -> Reply {
@@ -98,10 +117,91 @@ fn write_grantee(xml: &mut XmlWriter, grantee: Grantee, owner: &str) {
     );
 }
 
-/// The ACL a request asks for, in its header or in its body.
+/// The ACL that headers ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// `bucket-owner-full-control`: what holds anyway, also where ACLs mean nothing.
+    OwnerControls,
+    /// `bucket-owner-read`: what holds anyway.
+    OwnerReads,
+    /// One of those that may change something.
+    Canned(BucketAcl),
+}
+
+impl Asked {
+    /// The ACL that comes of it.
+    pub(super) fn canned(self) -> BucketAcl {
+        match self {
+            Self::OwnerControls | Self::OwnerReads => BucketAcl::Private,
+            Self::Canned(acl) => acl,
+        }
+    }
+}
+
+/// The headers that grant something, and what.
+const GRANT_HEADERS: [(&str, &str); 5] = [
+    ("x-amz-grant-full-control", "FULL_CONTROL"),
+    ("x-amz-grant-read", "READ"),
+    ("x-amz-grant-write", "WRITE"),
+    ("x-amz-grant-read-acp", "READ_ACP"),
+    ("x-amz-grant-write-acp", "WRITE_ACP"),
+];
+
+/// The ACL that headers ask for, by its name or grant by grant; `owner` is the bucket's.
+///
+/// # Errors
+/// `InvalidRequest`: both ways at once. `InvalidArgument`. `NotImplemented`: grants that no canned ACL stands for.
+pub(super) fn asked_acl(headers: &HeaderMap, owner: &str) -> S3Result<Option<Asked>> {
+    let name = text(headers, "x-amz-acl")?;
+    let mut grants = Vec::new();
+    for (header, permission) in GRANT_HEADERS {
+        for grantee in text(headers, header)?.unwrap_or_default().split(',') {
+            if !grantee.trim().is_empty() {
+                let grantee = header_grantee(header, grantee, owner)?;
+                grants.push((grantee, Permission::from_name(permission)));
+            }
+        }
+    }
+    match name {
+        Some(_) if !grants.is_empty() => Err(S3Error::invalid_request(
+            "Specifying both Canned ACLs and Header Grants is not allowed",
+        )),
+        Some("bucket-owner-full-control") => Ok(Some(Asked::OwnerControls)),
+        Some("bucket-owner-read") => Ok(Some(Asked::OwnerReads)),
+        Some(name) => parse_canned(name).map(|acl| Some(Asked::Canned(acl))),
+        None if grants.is_empty() => Ok(None),
+        None => canned_of(&grants).map(|acl| Some(Asked::Canned(acl))),
+    }
+}
+
+/// Reads e.g. `uri="http://acs.amazonaws.com/groups/global/AllUsers"`; nothing for somebody no canned ACL speaks of.
+fn header_grantee(header: &str, text: &str, owner: &str) -> S3Result<Option<Grantee>> {
+    let invalid = || S3Error::invalid_argument(header, text, "Argument format not recognized");
+    let (kind, value) = text.trim().split_once('=').ok_or_else(invalid)?;
+    let value = value.trim().trim_matches('"');
+    match kind.trim().to_ascii_lowercase().as_str() {
+        "uri" => Ok(Grantee::from_uri(value)),
+        "id" => Ok((value == owner).then_some(Grantee::User)),
+        "emailaddress" => Ok(None),
+        _ => Err(invalid()),
+    }
+}
+
+/// The canned ACL that grants exactly these.
+fn canned_of(grants: &[(Option<Grantee>, Option<Permission>)]) -> S3Result<BucketAcl> {
+    let known: Option<Vec<_>> = grants
+        .iter()
+        .map(|(grantee, permission)| grantee.zip(*permission))
+        .collect();
+    known
+        .and_then(|grants| canned_of_grants(&grants))
+        .ok_or_else(unsupported)
+}
+
+/// The ACL a request asks for, in its headers or in its body.
 async fn wanted(call: &Call, bucket: &Bucket, body: RequestBody) -> S3Result<BucketAcl> {
-    if let Some(acl) = canned_acl(&call.headers)? {
-        return Ok(acl);
+    if let Some(asked) = asked_acl(&call.headers, bucket.owner.as_str())? {
+        return Ok(asked.canned());
     }
     let document = body.document(BODY_BYTES_MAX).await?;
     if document.is_empty() {
@@ -119,15 +219,12 @@ fn read_grants(document: &[u8], owner: &str) -> S3Result<BucketAcl> {
     for grant in list.all("Grant") {
         let permission = grant.optional_text("Permission")?.ok_or_else(malformed)?;
         let grantee = grant.optional("Grantee")?.ok_or_else(malformed)?;
-        match (
+        grants.push((
             read_grantee(grantee, owner)?,
             Permission::from_name(permission.trim()),
-        ) {
-            (Some(grantee), Some(permission)) => grants.push((grantee, permission)),
-            _ => return Err(unsupported()),
-        }
+        ));
     }
-    canned_of_grants(&grants).ok_or_else(unsupported)
+    canned_of(&grants)
 }
 
 fn read_grantee(grantee: &Element<'_>, owner: &str) -> S3Result<Option<Grantee>> {
@@ -160,6 +257,45 @@ mod tests {
              </AccessControlPolicy>"
         );
         read_grants(document.as_bytes(), "me").map_err(|error| error.code())
+    }
+
+    #[test]
+    fn headers_grant_what_a_canned_acl_stands_for() {
+        let asked = |lines: &[(&'static str, &str)]| {
+            let pair = |(name, value): &(&'static str, &str)| {
+                (http::HeaderName::from_static(name), value.parse().unwrap())
+            };
+            asked_acl(&lines.iter().map(pair).collect(), "me").map_err(|error| error.code())
+        };
+        let everyone = "uri=\"http://acs.amazonaws.com/groups/global/AllUsers\"";
+        let (full, read) = ("x-amz-grant-full-control", "x-amz-grant-read");
+        assert_eq!(asked(&[]), Ok(None));
+        let public = Ok(Some(Asked::Canned(BucketAcl::PublicRead)));
+        assert_eq!(asked(&[(full, "id=me"), (read, everyone)]), public);
+        assert_eq!(
+            asked(&[(full, "id=\"me\"")]),
+            Ok(Some(Asked::Canned(BucketAcl::Private)))
+        );
+        assert_eq!(
+            asked(&[("x-amz-acl", "bucket-owner-read")]),
+            Ok(Some(Asked::OwnerReads))
+        );
+        for (lines, code) in [
+            (&[(read, everyone)][..], S3Code::NotImplemented),
+            (&[(full, "id=me, id=you")], S3Code::NotImplemented),
+            (&[(full, "emailAddress=\"me@a.example\"")], S3Code::NotImplemented),
+            (
+                &[(full, "id=me"), ("x-amz-grant-read-acp", everyone)],
+                S3Code::NotImplemented,
+            ),
+            (&[(full, "me")], S3Code::InvalidArgument),
+            (
+                &[(full, "id=me"), ("x-amz-acl", "private")],
+                S3Code::InvalidRequest,
+            ),
+        ] {
+            assert_eq!(asked(lines), Err(code), "{lines:?}");
+        }
     }
 
     #[test]

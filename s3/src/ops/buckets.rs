@@ -4,13 +4,14 @@ use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
 use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectOwnership};
 
+use super::acl::{Asked, asked_acl};
 use super::listing::{given, page_max, user};
 use super::setting::check_ownership;
 use crate::access::{allow_create_bucket, allow_list_buckets};
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
-use crate::headers::{canned_acl, text};
+use crate::headers::text;
 use crate::response::{Reply, empty, xml};
 use crate::xml::{BODY_BYTES_MAX, XmlWriter, parse_create_bucket};
 
@@ -55,7 +56,7 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
 /// Creates a bucket for the key that signed; any region a client asks for is this one.
 pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestBody) -> S3Result<Reply> {
     let key = allow_create_bucket(&call.identity)?;
-    let acl = canned_acl(&call.headers)?;
+    let acl = asked_acl(&call.headers, key.id.as_str())?.map(Asked::canned);
     let settings = BucketSettings {
         acl: acl.unwrap_or_default(),
         ownership: text(&call.headers, "x-amz-object-ownership")?.and_then(ObjectOwnership::from_name),

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use storage::model::{Bucket, BucketName, ObjectHeaders, ObjectKey, VersionId};
-use storage::{CopyBody, CopyObject, Object, StoreError};
+use storage::model::{Bucket, BucketAcl, BucketName, ObjectKey, VersionId};
+use storage::{CopyBody, CopyObject, Object};
 
 use super::get_object::insert;
 use super::multipart::{checksum_element, part_target};
-use super::put_object::{check_object_acl, conditional, tell_encryption};
+use super::put_object::{conditional, object_acl, tell_encryption};
 use super::slow::{self, Answer};
-use crate::access::Rule;
 use crate::checksum::{self, ChecksumHeaders};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
@@ -62,15 +61,12 @@ impl Source {
         let bucket = call
             .bucket_of_owner(&self.bucket, "x-amz-source-expected-bucket-owner")
             .await?;
-        let version = self.version.map(|version| version.to_string());
-        let rules = (Rule::COPY_SOURCE, Rule::COPY_SOURCE_VERSION);
-        call.allow_version(&bucket, &self.key, version.as_deref(), rules)?;
-        let opened = call.gateway.store.object(&bucket, &self.key, self.version).await;
-        let object = opened.map_err(|error| match error {
-            StoreError::DeleteMarker { named: true, .. } => S3Error::invalid_request(
+        let opened = call.readable(&bucket, &self.key, self.version).await;
+        let object = opened.map_err(|error| match error.code() {
+            S3Code::MethodNotAllowed => S3Error::invalid_request(
                 "The source of a copy request may not specifically refer to a delete marker by version id.",
             ),
-            error => call.absence(&bucket, S3Error::from(error).field("Key", self.key.as_str())),
+            _ => error,
         })?;
         let info = object.info();
         let held = source_conditions(&call.headers).check(info.etag, info.modified);
@@ -94,7 +90,7 @@ fn replaces(call: &Call, directive: &str) -> S3Result<bool> {
 
 /// Copies an object; no bytes move.
 pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectKey) -> S3Result<Reply> {
-    check_object_acl(call, bucket, key)?;
+    let acl = object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
     call.allow_condition(bucket, key, condition)?;
     let from = source(call)?;
@@ -122,7 +118,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
              object's metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
-    let copy = with_redirect(call, copy, &object)?;
+    let copy = with_headers(call, copy, &object, acl)?;
     let mut headers = HeaderMap::new();
     tell_source_version(&mut headers, &source, &object);
     tell_encryption(&mut headers);
@@ -166,15 +162,14 @@ fn changes_otherwise(headers: &HeaderMap) -> bool {
     .any(|name| headers.contains_key(name))
 }
 
-/// A redirect given with a copy holds, also where all other metadata is the source's.
-fn with_redirect(call: &Call, copy: CopyObject, source: &Object) -> S3Result<CopyObject> {
-    if copy.headers.is_some() || !call.headers.contains_key("x-amz-website-redirect-location") {
-        return Ok(copy);
+/// An ACL is never copied, and a redirect given with a copy holds, also where all other metadata is the source's.
+fn with_headers(call: &Call, copy: CopyObject, source: &Object, acl: BucketAcl) -> S3Result<CopyObject> {
+    let given = copy.headers.is_some();
+    let mut headers = copy.headers.unwrap_or_else(|| source.info().headers.clone());
+    headers.acl = acl;
+    if !given && call.headers.contains_key("x-amz-website-redirect-location") {
+        headers.website_redirect = object_headers(&call.headers)?.website_redirect;
     }
-    let headers = ObjectHeaders {
-        website_redirect: object_headers(&call.headers)?.website_redirect,
-        ..source.info().headers.clone()
-    };
     Ok(CopyObject {
         headers: Some(headers),
         ..copy

@@ -40,7 +40,7 @@ enum Selection {
 
 /// Sends an object, or for HEAD what there is to know about it; content is read only where it is sent.
 pub(crate) async fn get_object(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
-    let object = open(call, bucket, key).await?;
+    let object = call.readable(bucket, key, version_id(&call.query)?).await?;
     let info = object.info();
     if let Err(refusal) = read_conditions(&call.headers).check(info.etag, info.modified) {
         return refused(bucket, refusal, info);

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use storage::model::{Bucket, ChecksumAlgorithm, ChecksumValue, ObjectKey, PartNumber, UploadId};
+use storage::model::{
+    Bucket, ChecksumAlgorithm, ChecksumValue, ObjectHeaders, ObjectKey, PartNumber, UploadId,
+};
 use storage::{CompleteUpload, Digest, NewUpload, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, part_number};
-use super::put_object::{check_object_acl, check_size, conditional, tell_encryption};
+use super::put_object::{check_size, conditional, object_acl, tell_encryption};
 use super::slow::{self, Answer};
 use crate::access::key_of;
 use crate::body::RequestBody;
@@ -73,11 +75,14 @@ pub(crate) async fn create_multipart_upload(
     bucket: &Bucket,
     key: &ObjectKey,
 ) -> S3Result<Reply> {
-    check_object_acl(call, bucket, key)?;
+    let acl = object_acl(call, bucket, key)?;
     let checksums = ChecksumHeaders::parse(&call.headers)?;
     let full_object = is_full_object(checksums.algorithm, checksums.kind)?;
     let new = NewUpload {
-        headers: object_headers(&call.headers)?,
+        headers: ObjectHeaders {
+            acl,
+            ..object_headers(&call.headers)?
+        },
         class: storage_class(&call.headers)?,
         checksum: checksums.algorithm,
         full_object,

@@ -1,16 +1,17 @@
 //! PutObject.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use storage::model::{Bucket, BucketAcl, ObjectKey, WriteCondition};
+use storage::model::{Bucket, BucketAcl, ObjectHeaders, ObjectKey, WriteCondition};
 use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
+use super::acl::{Asked, asked_acl};
 use super::get_object::{etag_value, insert, tell_checksum};
 use super::setting::check_settable;
-use crate::access::parse_canned;
+use crate::access::Rule;
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
-use crate::headers::{object_headers, storage_class, text, write_condition};
+use crate::headers::{object_headers, storage_class, write_condition};
 use crate::response::{Reply, empty};
 
 /// Most bytes of one PUT or one part. Source: AWS S3 user guide, "Amazon S3 multipart upload limits".
@@ -38,11 +39,14 @@ pub(super) async fn store(
     key: &ObjectKey,
     body: impl ObjectBody,
 ) -> S3Result<PutOutcome> {
-    check_object_acl(call, bucket, key)?;
+    let acl = object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
     call.allow_condition(bucket, key, condition)?;
     let new = NewObject {
-        headers: object_headers(&call.headers)?,
+        headers: ObjectHeaders {
+            acl,
+            ..object_headers(&call.headers)?
+        },
         class: storage_class(&call.headers)?,
         condition,
     };
@@ -63,47 +67,32 @@ pub(super) fn check_size(body: &RequestBody) -> S3Result<()> {
     }
 }
 
-/// Accepts an ACL that already holds: objects have none of their own, they are as public as their bucket.
+/// The ACL that a request gives an object it writes, private unless told.
 ///
 /// # Errors
-/// `NotImplemented` for one that does not hold.
-pub(super) fn check_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<()> {
-    match text(&call.headers, "x-amz-acl")? {
-        // The bucket's owner owns every object in it, whoever else may read it.
-        None | Some("bucket-owner-full-control") => Ok(()),
-        Some(name) => {
-            let acl = parse_canned(name)?;
-            check_settable(&bucket.settings, acl)?;
-            if name == "bucket-owner-read" {
-                return Ok(());
-            }
-            check_public(call, bucket, key, acl)
-        }
+/// `AccessDenied`, `AccessControlListNotSupported`; `NotImplemented` for one that would not hold.
+pub(super) fn object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<BucketAcl> {
+    let Some(acl) = asked_acl(&call.headers, bucket.owner.as_str())? else {
+        return Ok(BucketAcl::Private);
+    };
+    // The bucket's owner owns every object in it, whoever else may read it.
+    if acl == Asked::OwnerControls {
+        return Ok(BucketAcl::Private);
     }
+    call.allow(bucket, Some(key), Rule::ACL_OF_OBJECT)?;
+    check_settable(&bucket.settings, acl.canned())?;
+    if acl == Asked::Canned(BucketAcl::Private) && call.gateway.access.is_public_read(bucket, key) {
+        return Err(private_in_public());
+    }
+    Ok(acl.canned())
 }
 
-/// Whether an object is as public as an ACL would make it.
-pub(super) fn check_public(call: &Call, bucket: &Bucket, key: &ObjectKey, acl: BucketAcl) -> S3Result<()> {
-    let public = call.gateway.access.is_public_read(bucket, key);
-    let holds = match acl {
-        BucketAcl::Private => !public,
-        // No write access comes with an object: at AWS, too, WRITE means nothing there.
-        BucketAcl::PublicRead | BucketAcl::PublicReadWrite => public,
-        BucketAcl::AuthenticatedRead => public || bucket.settings.effective_acl() == acl,
-    };
-    if holds {
-        return Ok(());
-    }
-    Err(S3Error::not_implemented(match acl {
-        BucketAcl::Private => {
-            "Objects have no ACL of their own here, and everyone may read this one as its bucket is: put it into a \
-             private bucket, or leave x-amz-acl away."
-        }
-        BucketAcl::PublicRead | BucketAcl::PublicReadWrite | BucketAcl::AuthenticatedRead => {
-            "Objects have no ACL of their own here: they are as public as their bucket. Set the ACL or a policy of \
-             the bucket instead."
-        }
-    }))
+/// The answer to a private ACL of an object that everyone may read as its bucket is.
+pub(super) fn private_in_public() -> S3Error {
+    S3Error::not_implemented(
+        "The ACL of an object takes nothing away from what its bucket gives, and everyone may read this one as its bucket \
+         is: put it into a private bucket, or leave x-amz-acl away.",
+    )
 }
 
 /// A failed write, as whoever made it conditional is told.

@@ -10,7 +10,6 @@ use storage::model::{Bucket, BucketName, ObjectKey, Website};
 
 use self::error_page::error_page;
 use self::redirect::{Asked, Redirect, at_once, instead_of, into_folder, moved};
-use crate::access::Rule;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::{Call, log_refusal};
 use crate::ops;
@@ -97,8 +96,6 @@ impl Site<'_> {
     /// An object, for whoever may read it: everyone. Where the object says that it moved, so does the answer.
     async fn page(&self, call: &Call, key: &str) -> S3Result<Reply> {
         let key: ObjectKey = parse_key(key.as_bytes())?;
-        call.allow(self.bucket, Some(&key), Rule::COPY_SOURCE)
-            .map_err(|error| error.field("Key", key.as_str()))?;
         let reply = ops::get_object(call, self.bucket, &key).await?;
         match reply.headers().get(REDIRECT).map(|to| to.to_str()) {
             Some(Ok(to)) => Ok(sent(moved(to.to_owned()))),

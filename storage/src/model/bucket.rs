@@ -127,17 +127,22 @@ impl BucketSettings {
         self.ownership == Some(ObjectOwnership::BucketOwnerEnforced)
     }
 
-    /// The canned ACL that grants anything: the one that was set, unless ACLs mean nothing or public ones are ignored.
-    /// Every ACL but the private one is public.
-    pub fn effective_acl(&self) -> BucketAcl {
+    /// What a canned ACL of the bucket or of an object in it grants: nothing where ACLs mean nothing or public ones are
+    /// ignored. Every ACL but the private one is public.
+    pub fn effective(&self, acl: BucketAcl) -> BucketAcl {
         if self.has_no_acls() || self.blocked().ignore_acls {
             return BucketAcl::Private;
         }
-        self.acl
+        acl
+    }
+
+    /// What the bucket's own ACL grants.
+    pub fn effective_acl(&self) -> BucketAcl {
+        self.effective(self.acl)
     }
 }
 
-/// The canned access control lists that change anything here.
+/// The canned access control lists that change anything here, for a bucket or for an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BucketAcl {
     /// Only keys with a grant.
@@ -149,4 +154,11 @@ pub enum BucketAcl {
     PublicReadWrite,
     /// Any access key of this mesh may read and list.
     AuthenticatedRead,
+}
+
+impl BucketAcl {
+    /// Whether it grants nothing to anyone.
+    pub fn is_private(&self) -> bool {
+        *self == Self::Private
+    }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Checksum, ChecksumAlgorithm, Closing, ETag, PartNumber, Timestamp, UploadId, VersionId, WriteId,
+    BucketAcl, Checksum, ChecksumAlgorithm, Closing, ETag, PartNumber, Timestamp, UploadId, VersionId,
+    WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -104,6 +105,9 @@ pub struct ObjectHeaders {
     pub user: BTreeMap<String, String>,
     /// Object tags, in the client's order; at most ten.
     pub tags: Vec<(String, String)>,
+    /// Who may read it besides those who may read the bucket; writing means nothing for an object.
+    #[serde(default, skip_serializing_if = "BucketAcl::is_private")]
+    pub acl: BucketAcl,
 }
 
 /// What a listing and a condition need to know about a version. Kept in the clear on trusted nodes.
