@@ -136,6 +136,11 @@ impl EventLoop {
     }
 
     async fn farewell(mut self) {
+        // A node may stop right after it joined, before it has looked after anybody.
+        for peer in self.admissions.members() {
+            let worked = self.links.with(&peer, dialled);
+            self.note_worked(&peer, worked);
+        }
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // It may have gone by itself.
@@ -225,10 +230,6 @@ impl EventLoop {
                 surplus(links, now, smaller_id),
             )
         });
-        // Noted here and not on connecting: who joined was no member then.
-        if let (Some(node), Some(address)) = (NodeId::of_peer(&peer), worked) {
-            self.state.is_book_changed |= self.book.worked(node, address, now_s());
-        }
         let is_direct = matches!(standing, Standing::Direct | Standing::Settled);
         if standing == Standing::Settled {
             // Only what lasts makes the next absence one to be tried at once: else whoever is refused knocks for ever.
@@ -244,6 +245,8 @@ impl EventLoop {
         if ask_due {
             care.ask = now + ASK_EVERY;
         }
+        // Noted here and not on connecting: who joined was no member then.
+        self.note_worked(&peer, worked);
         if seek {
             self.seek(peer, standing == Standing::Relayed);
         }
@@ -256,6 +259,12 @@ impl EventLoop {
         for id in closing {
             debug!(%peer, "surplus connection closed");
             self.swarm.close_connection(id);
+        }
+    }
+
+    fn note_worked(&mut self, peer: &PeerId, address: Option<Address>) {
+        if let (Some(node), Some(address)) = (NodeId::of_peer(peer), address) {
+            self.state.is_book_changed |= self.book.worked(node, address, now_s());
         }
     }
 

@@ -21,6 +21,7 @@ mod node;
 mod node_id;
 mod pace;
 mod paced;
+mod port;
 mod reach;
 mod serve;
 mod service;

@@ -144,7 +144,7 @@ impl Node {
             if !may_repeat || tries == TRIES_MAX || tokio::time::Instant::now() >= until {
                 return outcome;
             }
-            // Where several connections were dialled at once, all but one are closed soon after they came up.
+            // A connection that broke under it may have been one of several, or is soon replaced.
             if !self.inner.links.is_connected_within(&peer, BREAK_WAIT).await {
                 return outcome;
             }

@@ -1,9 +1,8 @@
 //! Brings a node up: its port, its sockets, its tasks.
 
-use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::paced::Paces;
 use crate::serve::Server;
 use crate::streams::{Control, Incoming};
 use crate::swarm::{self, Behaviour, Parts};
-use crate::{Address, Host, Identity, MeshId, Node, NodeId, Service, book};
+use crate::{Address, Host, Identity, MeshId, Node, NodeId, Service, book, port};
 
 /// Commands that wait for the loop; more askers wait.
 const COMMANDS_MAX: usize = 64;
@@ -123,7 +122,8 @@ impl Node {
         let keypair = identity
             .keypair()
             .map_err(|error| StartError::Identity(error.into()))?;
-        let port = port(&options)?;
+        let port = port::choose(&options)?;
+        port::wait_until_free(&options.listen, port).await?;
         let common = Common::new(identity.node_id(), &options);
         let (calls_in, calls) = mpsc::channel(INCOMING_MAX);
         let (joins_in, joins) = mpsc::channel(INCOMING_MAX);
@@ -294,49 +294,4 @@ fn listen(event_loop: &mut EventLoop, at: &[IpAddr], port: u16) -> Result<(), St
     } else {
         Err(StartError::Listen { port, source: last })
     }
-}
-
-/// The port to use: the one asked for, the one kept, or a free one that is kept from now on.
-fn port(options: &Options) -> Result<u16, StartError> {
-    if let Some(port) = options.port {
-        return Ok(port);
-    }
-    let path = options.folder.join("port");
-    if let Some(port) = kept_port(&path) {
-        return Ok(port);
-    }
-    let failed = |action| {
-        let path = path.clone();
-        move |source| StartError::Port { action, path, source }
-    };
-    let port = free_port().map_err(failed("choose a port to keep in"))?;
-    fs::write(&path, format!("{port}\n")).map_err(failed("keep the port in"))?;
-    Ok(port)
-}
-
-fn kept_port(path: &Path) -> Option<u16> {
-    let text = fs::read_to_string(path).ok()?;
-    text.trim().parse().ok().filter(|port| *port != 0)
-}
-
-/// How many random ports are tried before giving up.
-const PORT_TRIES: usize = 32;
-
-/// A port that is free for TCP and UDP, in both families where both exist.
-fn free_port() -> io::Result<u16> {
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORT_TRIES {
-        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        let port = tcp.local_addr()?.port();
-        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
-        let both = match UdpSocket::bind((Ipv6Addr::LOCALHOST, port)) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            _ => udp,
-        };
-        match both {
-            Ok(_) => return Ok(port),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

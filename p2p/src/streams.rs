@@ -146,6 +146,7 @@ impl Behaviour {
         peer: PeerId,
         local: Option<&Multiaddr>,
         remote: &Multiaddr,
+        role: Endpoint,
     ) -> Handler {
         // Of a relayed connection that the peer opened, only the local address tells the relay, by where it is.
         let telling = local
@@ -163,6 +164,8 @@ impl Behaviour {
             transport,
             remote: remote.clone(),
             dialled: local.is_none(),
+            // Where both punch through at once, both have dialled, and one is told to act as if it had not.
+            is_taken_up: role.is_dialer(),
             since: Instant::now(),
             round_trip: None,
             requests: sender,
@@ -191,7 +194,7 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(self.handler(id, peer, Some(local), remote))
+        Ok(self.handler(id, peer, Some(local), remote, Endpoint::Listener))
     }
 
     fn handle_established_outbound_connection(
@@ -199,10 +202,10 @@ impl NetworkBehaviour for Behaviour {
         id: ConnectionId,
         peer: PeerId,
         address: &Multiaddr,
-        _: Endpoint,
+        role: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(self.handler(id, peer, None, address))
+        Ok(self.handler(id, peer, None, address, role))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
