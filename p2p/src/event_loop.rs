@@ -27,6 +27,7 @@ use crate::gate::Admissions;
 use crate::links::{Links, Transport};
 use crate::locked::locked;
 use crate::reach::{Confirmations, Reach};
+use crate::removal::{Parting, Removed};
 use crate::swarm::{Behaviour, BehaviourEvent};
 use crate::upkeep::{Retry, Standing, dialled, missing, standing, surplus};
 use crate::{Address, HostName, NodeId};
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Found { peer: PeerId, addresses: Vec<Address> },
     /// Try to reach all members now.
     Retry,
+    /// A member says that this node is one no longer.
+    Told { removed: Removed },
 }
 
 /// What the loop tells the handle; each look is short.
@@ -63,6 +66,8 @@ pub(crate) struct Told {
     pub(crate) reach: Reach,
     /// Whoever announces itself on the LAN and is no member.
     pub(crate) nearby: HashSet<Multiaddr>,
+    /// What a member said last of this node being none.
+    pub(crate) removal: Option<Removed>,
 }
 
 /// How hard a member is being tried.
@@ -84,6 +89,7 @@ pub(crate) struct EventLoop {
     /// For tasks of the loop to answer it.
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) parting: Arc<Parting>,
     pub(crate) book: Book,
     pub(crate) book_path: PathBuf,
     /// Whether the owner says that this node is reachable, so that it needs no relay.
@@ -167,6 +173,10 @@ impl EventLoop {
         match command {
             Command::Members => self.on_members(),
             Command::Retry => self.retry_all(),
+            Command::Told { removed } => {
+                locked(&self.told).removal = Some(removed);
+                self.changed();
+            }
             Command::Visit { address, connected } => {
                 let dial = DialOpts::unknown_peer_id().address(address).build();
                 let id = dial.connection_id();
@@ -198,6 +208,7 @@ impl EventLoop {
             .measure(now.saturating_duration_since(self.state.measured));
         self.state.measured = now;
         self.guests.forget_except(|_| false);
+        self.parting.forget_gone();
         self.look_after_all(now);
         self.reserve();
         if self.state.is_book_changed && now.saturating_duration_since(self.state.kept) >= KEEP_EVERY {
@@ -396,6 +407,10 @@ impl EventLoop {
         if let Some(connected) = self.state.visits.remove(&id) {
             // Who asked may have left.
             let _ = connected.send(peer);
+        }
+        if let Some(removed) = self.admissions.removal(&peer) {
+            let telling = Arc::clone(&self.parting).tell(peer, id, removed);
+            self.tasks.spawn(telling);
         }
         if !self.admissions.is_member(&peer) {
             return;

@@ -252,10 +252,13 @@ impl Links {
         // One that is closing takes no more requests, and is only still listed.
         let open = |link: &&Link| !link.requests.is_closed();
         let link = chosen(peers.get(peer)?.links.iter().filter(open), class, allow_relay)?;
-        Some(Chosen {
-            id: link.id,
-            relayed: link.is_relayed(),
-            requests: link.requests.clone(),
+        Some(Chosen::of(link))
+    }
+
+    /// One connection, whether it serves or not.
+    pub(crate) fn one(&self, peer: &PeerId, id: ConnectionId) -> Option<Chosen> {
+        self.with(peer, |links| {
+            links.iter().find(|link| link.id == id).map(Chosen::of)
         })
     }
 
@@ -360,6 +363,16 @@ pub(crate) struct Chosen {
     pub(crate) id: ConnectionId,
     pub(crate) relayed: bool,
     pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Chosen {
+    fn of(link: &Link) -> Self {
+        Self {
+            id: link.id,
+            relayed: link.is_relayed(),
+            requests: link.requests.clone(),
+        }
+    }
 }
 
 /// Calls take QUIC before TCP, the oldest. Blocks take another connection than calls, TCP before QUIC, since a filled

@@ -21,6 +21,7 @@ use crate::links::Links;
 use crate::node::{Inner, peers};
 use crate::pace::Pace;
 use crate::paced::Paces;
+use crate::removal::Parting;
 use crate::serve::Server;
 use crate::streams::{Control, Incoming};
 use crate::swarm::{self, Behaviour, Parts};
@@ -102,6 +103,7 @@ struct Common {
     admissions: Admissions,
     links: Links,
     guests: Links,
+    parting: Links,
     paces: Arc<Paces>,
     told: Arc<Mutex<Told>>,
     tasks: TaskTracker,
@@ -127,18 +129,22 @@ impl Node {
         let common = Common::new(identity.node_id(), &options);
         let (calls_in, calls) = mpsc::channel(INCOMING_MAX);
         let (joins_in, joins) = mpsc::channel(INCOMING_MAX);
-        let swarm = common.swarm(keypair, &options, calls_in, joins_in)?;
+        let (partings_in, partings) = mpsc::channel(INCOMING_MAX);
+        let parting = common.parting(keypair.clone());
+        let swarm = common.swarm(keypair, &options, [calls_in, joins_in, partings_in])?;
         let (changes_in, changes) = watch::channel(0);
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-        let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone());
+        let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone(), &parting);
         listen(&mut event_loop, &options.listen, port)?;
         for address in options.public {
             event_loop.set_public(address, true);
         }
         let hall = common.hall(host);
-        let inner = common.inner(service, commands_in, changes);
+        let inner = common.inner(service, commands_in.clone(), changes);
         inner.tasks.spawn(Arc::clone(&inner.server).serve(calls));
         inner.tasks.spawn(hall.hear(joins));
+        let hearing = parting.hear(partings, commands_in, inner.stop.clone());
+        inner.tasks.spawn(hearing);
         inner.looping.spawn(event_loop.run(commands, inner.end.clone()));
         let node = Self {
             inner: Arc::new(inner),
@@ -178,6 +184,7 @@ impl Common {
             admissions,
             links: Links::default(),
             guests: Links::default(),
+            parting: Links::default(),
             paces: Arc::new(paces),
             told: Arc::default(),
             tasks: TaskTracker::new(),
@@ -189,8 +196,7 @@ impl Common {
         &self,
         keypair: Keypair,
         options: &Options,
-        calls: mpsc::Sender<Incoming>,
-        joins: mpsc::Sender<Incoming>,
+        [calls, joins, partings]: [mpsc::Sender<Incoming>; 3],
     ) -> Result<Swarm<Behaviour>, StartError> {
         let parts = Parts {
             keypair,
@@ -198,8 +204,10 @@ impl Common {
             admissions: self.admissions.clone(),
             links: self.links.clone(),
             guests: self.guests.clone(),
+            parting: self.parting.clone(),
             calls,
             joins,
+            partings,
             mdns: options.mdns,
             upnp: options.upnp,
         };
@@ -212,6 +220,7 @@ impl Common {
         options: &Options,
         changes: watch::Sender<u64>,
         commands: mpsc::Sender<Command>,
+        parting: &Arc<Parting>,
     ) -> EventLoop {
         let book_path = options.folder.join("addresses");
         EventLoop {
@@ -224,11 +233,22 @@ impl Common {
             changes,
             commands,
             tasks: self.tasks.clone(),
+            parting: Arc::clone(parting),
             book: book::load(&book_path),
             book_path,
             is_public: !options.public.is_empty(),
             state: State::new(),
         }
+    }
+
+    fn parting(&self, key: Keypair) -> Arc<Parting> {
+        Arc::new(Parting {
+            mesh: self.mesh,
+            own: self.own,
+            key,
+            control: Control::new(self.parting.clone()),
+            admissions: self.admissions.clone(),
+        })
     }
 
     fn hall(&self, host: Arc<dyn Host>) -> Arc<Hall> {

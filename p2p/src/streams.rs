@@ -84,26 +84,38 @@ impl Control {
         class: Class,
         allow_relay: bool,
     ) -> io::Result<Opened> {
-        let chosen = self
-            .links
-            .choose(peer, class, allow_relay)
-            .ok_or(io::ErrorKind::NotConnected)?;
-        let (opened, answer) = oneshot::channel();
-        let asked = async {
-            let request = Request { protocol, opened };
-            let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
-            chosen.requests.send(request).await.map_err(gone)?;
-            answer.await.map_err(|_| io::ErrorKind::NotConnected)?
-        };
-        let stream = tokio::time::timeout(OPEN_WAIT, asked)
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)??;
-        Ok(Opened {
-            connection: chosen.id,
-            relayed: chosen.relayed,
-            stream,
-        })
+        let chosen = self.links.choose(peer, class, allow_relay);
+        open_on(chosen.ok_or(io::ErrorKind::NotConnected)?, protocol).await
     }
+
+    /// Opens a stream on one connection, whatever became of it.
+    pub(crate) async fn open_on(
+        &self,
+        peer: &PeerId,
+        id: ConnectionId,
+        protocol: StreamProtocol,
+    ) -> io::Result<Opened> {
+        let chosen = self.links.one(peer, id);
+        open_on(chosen.ok_or(io::ErrorKind::NotConnected)?, protocol).await
+    }
+}
+
+async fn open_on(chosen: Chosen, protocol: StreamProtocol) -> io::Result<Opened> {
+    let (opened, answer) = oneshot::channel();
+    let asked = async {
+        let request = Request { protocol, opened };
+        let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
+        chosen.requests.send(request).await.map_err(gone)?;
+        answer.await.map_err(|_| io::ErrorKind::NotConnected)?
+    };
+    let stream = tokio::time::timeout(OPEN_WAIT, asked)
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
+    Ok(Opened {
+        connection: chosen.id,
+        relayed: chosen.relayed,
+        stream,
+    })
 }
 
 /// The part of the swarm that knows all connections and hands out streams.
