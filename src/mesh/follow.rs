@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use storage::model::{InviteId, InviteRow, MemberId, Timestamp};
 use storage::{Peers, Store};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -15,9 +14,6 @@ use super::wire::{Roster, Wire};
 
 /// Whoever used an invite may have lost the answer, and ask once more for so long, in milliseconds.
 const REPEATS_FOR_MS: u64 = 10 * 60 * 1000;
-
-/// How long between two attempts to say how much this box gives.
-const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Follows until stopped, or until the node has ended.
 pub(super) async fn follow(
@@ -122,29 +118,6 @@ fn window(invites: &[(InviteId, InviteRow)], now: Timestamp) -> Duration {
     });
     let last = until.max().unwrap_or_default();
     Duration::from_millis(last.saturating_sub(now.as_millis()))
-}
-
-/// Has the rows say how much this box gives, as soon as they can be changed.
-pub(super) async fn tell_capacity(store: Store, capacity: u64, stop: CancellationToken) {
-    let me = store.me();
-    loop {
-        let own = store.members().into_iter().find(|(member, _)| *member == me);
-        let is_told = own.as_ref().is_some_and(|(_, row)| row.capacity == capacity);
-        if is_told {
-            return;
-        }
-        if own.is_some() {
-            let changed = store.change_member(me, |row| row.capacity = capacity);
-            match stop.run_until_cancelled(changed).await {
-                Some(Err(error)) => debug!(%error, "the others do not know yet how much this box gives"),
-                Some(Ok(())) => continue,
-                None => return,
-            }
-        }
-        if stop.run_until_cancelled(sleep(TELL_EVERY)).await.is_none() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

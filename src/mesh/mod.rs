@@ -7,12 +7,14 @@
 //! | `door` | lets in whoever holds an invite |
 //! | `follow` | has the connections follow the root rows |
 //! | `join` | the way into a mesh |
+//! | `own_row` | keeps what the rows say of this box true |
 //! | `removed` | remembers who was a member |
 
 mod desk;
 mod door;
 mod follow;
 mod join;
+mod own_row;
 mod removed;
 mod wire;
 
@@ -143,7 +145,9 @@ impl Mesh {
             mesh.stop.clone(),
         );
         mesh.tasks.spawn(following.instrument(info_span!("mesh")));
-        let telling = follow::tell_capacity(mesh.store.clone(), own.capacity, mesh.stop.clone());
+        let replacing = own_row::replace_earlier(mesh.store.clone(), mesh.stop.clone());
+        mesh.tasks.spawn(replacing.instrument(info_span!("mesh")));
+        let telling = own_row::tell_capacity(mesh.store.clone(), own.capacity, mesh.stop.clone());
         mesh.tasks.spawn(telling.instrument(info_span!("mesh")));
         mesh.tasks.close();
         Ok(mesh)

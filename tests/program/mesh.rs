@@ -259,6 +259,48 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
 }
 
 #[test]
+fn a_box_that_lost_all_but_its_identity_joins_anew_in_place_of_what_it_was() {
+    let anna = founder();
+    let mut ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    ben.place.stop();
+    for entry in std::fs::read_dir(ben.place.state()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("identity") {
+            continue;
+        }
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.unwrap();
+    }
+    ben.place
+        .run(&["join", &invite(&anna.place), "--name", "ben", "--zone", "ben"])
+        .exits(0);
+    ben.place.start(&[]);
+    let boxes = || {
+        let list = anna.place.run(&["peer", "ls", "--json"]).exits(0).json();
+        let peers = list["peers"].as_array().unwrap().clone();
+        peers
+            .iter()
+            .map(|peer| {
+                (
+                    peer["member"].as_u64().unwrap(),
+                    peer["name"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    soon("ben stands there once", || {
+        boxes().iter().map(|(member, _)| *member).eq([1, 3])
+    });
+    assert_eq!(boxes()[1].1, "ben");
+    soon("both are online", || online(&anna) == 2);
+}
+
+#[test]
 fn boxes_are_shown_measured_renamed_and_leave() {
     let anna = founder();
     let ben = joined(&anna, "ben");
