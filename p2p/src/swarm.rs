@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::NetworkBehaviour;
@@ -85,12 +84,9 @@ pub(crate) fn build(parts: Parts) -> Result<Swarm<Behaviour>, noise::Error> {
         .with_relay_client(noise::Config::new, yamux::Config::default)?
         .with_behaviour(|keypair, relay_client| behaviour(parts, keypair, relay_client))
         .unwrap_or_else(|never: Infallible| match never {})
-        .with_swarm_config(|config| {
-            config
-                .with_idle_connection_timeout(IDLE)
-                // Sends the first bytes along with the name of the protocol: half the latency of a short call.
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
-        })
+        // Every stream agrees on its protocol before it is used. The lazy way, which sends the first bytes along, saves a round
+        // trip of streams that live long, and where one task writes while another reads the writer is never woken again.
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
         .build();
     Ok(swarm)
 }
