@@ -27,6 +27,7 @@ use crate::gate::Admissions;
 use crate::links::{Links, Transport};
 use crate::locked::locked;
 use crate::reach::{Confirmations, Reach};
+use crate::removal::{Parting, Removed};
 use crate::swarm::{Behaviour, BehaviourEvent};
 use crate::upkeep::{Retry, Standing, dialled, missing, standing, surplus};
 use crate::{Address, HostName, NodeId};
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Found { peer: PeerId, addresses: Vec<Address> },
     /// Try to reach all members now.
     Retry,
+    /// A member says that this node is one no longer.
+    Told { removed: Removed },
 }
 
 /// What the loop tells the handle; each look is short.
@@ -63,6 +66,8 @@ pub(crate) struct Told {
     pub(crate) reach: Reach,
     /// Whoever announces itself on the LAN and is no member.
     pub(crate) nearby: HashSet<Multiaddr>,
+    /// What a member said last of this node being none.
+    pub(crate) removal: Option<Removed>,
 }
 
 /// How hard a member is being tried.
@@ -84,6 +89,7 @@ pub(crate) struct EventLoop {
     /// For tasks of the loop to answer it.
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) parting: Arc<Parting>,
     pub(crate) book: Book,
     pub(crate) book_path: PathBuf,
     /// Whether the owner says that this node is reachable, so that it needs no relay.
@@ -136,6 +142,11 @@ impl EventLoop {
     }
 
     async fn farewell(mut self) {
+        // A node may stop right after it joined, before it has looked after anybody.
+        for peer in self.admissions.members() {
+            let worked = self.links.with(&peer, dialled);
+            self.note_worked(&peer, worked);
+        }
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // It may have gone by itself.
@@ -162,6 +173,10 @@ impl EventLoop {
         match command {
             Command::Members => self.on_members(),
             Command::Retry => self.retry_all(),
+            Command::Told { removed } => {
+                locked(&self.told).removal = Some(removed);
+                self.changed();
+            }
             Command::Visit { address, connected } => {
                 let dial = DialOpts::unknown_peer_id().address(address).build();
                 let id = dial.connection_id();
@@ -193,6 +208,7 @@ impl EventLoop {
             .measure(now.saturating_duration_since(self.state.measured));
         self.state.measured = now;
         self.guests.forget_except(|_| false);
+        self.parting.forget_gone();
         self.look_after_all(now);
         self.reserve();
         if self.state.is_book_changed && now.saturating_duration_since(self.state.kept) >= KEEP_EVERY {
@@ -225,10 +241,6 @@ impl EventLoop {
                 surplus(links, now, smaller_id),
             )
         });
-        // Noted here and not on connecting: who joined was no member then.
-        if let (Some(node), Some(address)) = (NodeId::of_peer(&peer), worked) {
-            self.state.is_book_changed |= self.book.worked(node, address, now_s());
-        }
         let is_direct = matches!(standing, Standing::Direct | Standing::Settled);
         if standing == Standing::Settled {
             // Only what lasts makes the next absence one to be tried at once: else whoever is refused knocks for ever.
@@ -244,6 +256,8 @@ impl EventLoop {
         if ask_due {
             care.ask = now + ASK_EVERY;
         }
+        // Noted here and not on connecting: who joined was no member then.
+        self.note_worked(&peer, worked);
         if seek {
             self.seek(peer, standing == Standing::Relayed);
         }
@@ -256,6 +270,12 @@ impl EventLoop {
         for id in closing {
             debug!(%peer, "surplus connection closed");
             self.swarm.close_connection(id);
+        }
+    }
+
+    fn note_worked(&mut self, peer: &PeerId, address: Option<Address>) {
+        if let (Some(node), Some(address)) = (NodeId::of_peer(peer), address) {
+            self.state.is_book_changed |= self.book.worked(node, address, now_s());
         }
     }
 
@@ -387,6 +407,10 @@ impl EventLoop {
         if let Some(connected) = self.state.visits.remove(&id) {
             // Who asked may have left.
             let _ = connected.send(peer);
+        }
+        if let Some(removed) = self.admissions.removal(&peer) {
+            let telling = Arc::clone(&self.parting).tell(peer, id, removed);
+            self.tasks.spawn(telling);
         }
         if !self.admissions.is_member(&peer) {
             return;

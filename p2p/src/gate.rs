@@ -25,6 +25,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::address::is_relayed;
 use crate::door::Door;
 use crate::locked::locked;
+use crate::removal::Removed;
 
 /// How long a guest may stay without becoming a member.
 const GUEST_STAY: Duration = Duration::from_secs(60);
@@ -32,6 +33,9 @@ const GUEST_STAY: Duration = Duration::from_secs(60);
 const GUESTS_MAX: usize = 16;
 /// Connections of one member; a direct one per transport, one for blocks, a relayed one, and what crossed on the way.
 const CONNECTIONS_PER_MEMBER_MAX: usize = 12;
+/// How long a former member may stay, and with how many connections: it is told that it is one, no more.
+const PARTING_STAY: Duration = Duration::from_secs(10);
+const PARTING_MAX: usize = 2;
 /// How often guests are looked after.
 const ROUND: Duration = Duration::from_millis(500);
 
@@ -86,11 +90,15 @@ struct Connection {
     peer: PeerId,
     opening: Arc<Opening>,
     since: Instant,
+    /// How long it may stay unless it opens.
+    stay: Duration,
 }
 
 #[derive(Default)]
 struct State {
     members: HashSet<PeerId>,
+    /// Former members, who are told so.
+    removed: HashMap<PeerId, Removed>,
     connections: HashMap<ConnectionId, Connection>,
     closing: VecDeque<PeerId>,
     guests_until: Option<Instant>,
@@ -98,6 +106,35 @@ struct State {
     joins: usize,
     door: Door,
     waker: Option<Waker>,
+}
+
+impl State {
+    /// How long a peer may stay that just proved its key, unless it is denied.
+    fn stay(&self, peer: &PeerId, visiting: bool, now: Instant) -> Result<Duration, Denied> {
+        let connections = self.connections.values();
+        let same = connections.clone().filter(|known| known.peer == *peer).count();
+        if self.members.contains(peer) {
+            // As long as it is a member, and as a guest should it be one no longer.
+            return if same < CONNECTIONS_PER_MEMBER_MAX {
+                Ok(GUEST_STAY)
+            } else {
+                Err(Denied::TooManyConnections)
+            };
+        }
+        let invited = self.guests_until.is_some_and(|until| now < until);
+        if invited || visiting && self.joins > 0 {
+            let guests = connections.filter(|known| known.stay == GUEST_STAY && !known.opening.is_open());
+            return if guests.count() < GUESTS_MAX {
+                Ok(GUEST_STAY)
+            } else {
+                Err(Denied::TooManyGuests)
+            };
+        }
+        if self.removed.contains_key(peer) && same < PARTING_MAX {
+            return Ok(PARTING_STAY);
+        }
+        Err(Denied::Stranger)
+    }
 }
 
 /// Who is in. Shared by the gate, everything it guards, and the handle that changes it.
@@ -128,6 +165,18 @@ impl Admissions {
 
     pub(crate) fn members(&self) -> Vec<PeerId> {
         locked(&self.state).members.iter().copied().collect()
+    }
+
+    /// Makes exactly these the former members.
+    pub(crate) fn set_removed(&self, removed: HashMap<PeerId, Removed>) {
+        locked(&self.state).removed = removed;
+    }
+
+    /// What is to be told to a peer that is back, if it was a member and is none.
+    pub(crate) fn removal(&self, peer: &PeerId) -> Option<Removed> {
+        let state = locked(&self.state);
+        let removed = state.removed.get(peer).copied();
+        removed.filter(|_| !state.members.contains(peer))
     }
 
     /// Lets strangers in as guests until then, while an invite is outstanding; `None` lets nobody in.
@@ -173,27 +222,14 @@ impl Admissions {
         let mut state = locked(&self.state);
         let now = Instant::now();
         let open = state.members.contains(&peer);
-        if open {
-            let same = |connection: &&Connection| connection.peer == peer;
-            if state.connections.values().filter(same).count() >= CONNECTIONS_PER_MEMBER_MAX {
-                return Err(Denied::TooManyConnections);
-            }
-        } else {
-            let invited = state.guests_until.is_some_and(|until| now < until);
-            if !(invited || visiting && state.joins > 0) {
-                return Err(Denied::Stranger);
-            }
-            let guest = |connection: &&Connection| !connection.opening.is_open();
-            if state.connections.values().filter(guest).count() >= GUESTS_MAX {
-                return Err(Denied::TooManyGuests);
-            }
-        }
+        let stay = state.stay(&peer, visiting, now)?;
         let opening = Arc::new(Opening::default());
         opening.set(open);
         let connection = Connection {
             peer,
             opening,
             since: now,
+            stay,
         };
         state.connections.insert(id, connection);
         Ok(())
@@ -219,7 +255,7 @@ impl Admissions {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                !connection.opening.is_open() && connection.since.elapsed() > GUEST_STAY
+                !connection.opening.is_open() && connection.since.elapsed() > connection.stay
             })
             .map(|(id, connection)| (connection.peer, *id))
             .collect()
@@ -348,6 +384,28 @@ mod tests {
         assert!(!gate.opening(connection(2)).is_open());
         gate.allow_guests_until(None);
         assert_eq!(gate.admit(connection(3), stranger, false), Err(Denied::Stranger));
+    }
+
+    #[test]
+    fn a_former_member_is_heard_for_a_moment_and_no_longer_once_it_is_a_member_again() {
+        let node = crate::NodeId::of(&ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key());
+        let (gate, peer) = (Admissions::default(), node.peer());
+        let removed = Removed {
+            node,
+            number: 2,
+            removed_s: 1,
+        };
+        gate.set_removed(HashMap::from([(peer, removed)]));
+        let admitted = (0..10).filter(|at| gate.admit(connection(*at), peer, false).is_ok());
+        assert_eq!(admitted.count(), PARTING_MAX);
+        assert!(!gate.opening(connection(0)).is_open());
+        assert_eq!(gate.removal(&peer), Some(removed));
+        assert_eq!(
+            gate.admit(connection(20), PeerId::random(), false),
+            Err(Denied::Stranger)
+        );
+        gate.set_members(HashSet::from([peer]));
+        assert_eq!(gate.removal(&peer), None);
     }
 
     #[test]

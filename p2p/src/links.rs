@@ -59,6 +59,9 @@ pub(crate) struct Link {
     pub(crate) remote: Multiaddr,
     /// Whether this node opened it, so that its remote address is one to dial again.
     pub(crate) dialled: bool,
+    /// Whether the other end is known to use it. Who dials several addresses at once keeps the first connection and drops
+    /// the others, even those that look established to whoever accepted them: what is sent over such a one is lost.
+    pub(crate) is_taken_up: bool,
     pub(crate) since: Instant,
     pub(crate) round_trip: Option<Duration>,
     pub(crate) requests: mpsc::Sender<Request>,
@@ -170,7 +173,7 @@ pub struct LinkStatus {
 #[derive(Clone, Default)]
 pub(crate) struct Links {
     peers: Arc<Mutex<HashMap<PeerId, Peer>>>,
-    /// Told whenever a connection is added.
+    /// Told whenever there is another connection to use.
     added: Arc<Notify>,
 }
 
@@ -187,7 +190,7 @@ impl Links {
         self.added.notify_waiters();
     }
 
-    /// Whether there is a connection, or was one a moment ago: where several were dialled at once, all but one close again.
+    /// Whether there is a connection, or was one a moment ago: one that broke is soon replaced.
     pub(crate) fn was_connected_within(&self, peer: &PeerId, lately: Duration) -> bool {
         let peers = self.locked();
         let known = peers.get(peer);
@@ -196,14 +199,16 @@ impl Links {
         })
     }
 
-    /// Waits for a connection, at most this long. Says whether there is one.
+    /// Waits for a connection to use, at most this long. Says whether there is one.
     pub(crate) async fn is_connected_within(&self, peer: &PeerId, wait: Duration) -> bool {
         let connected = async {
             loop {
                 // Listening before looking, or what is added in between would be missed.
                 let mut added = std::pin::pin!(self.added.notified());
                 added.as_mut().enable();
-                if self.is_connected(peer) {
+                if self.with(peer, |links| {
+                    chosen(links.iter(), Class::Metadata, true).is_some()
+                }) {
                     return;
                 }
                 added.await;
@@ -228,16 +233,32 @@ impl Links {
         }
     }
 
+    /// The other end was heard on this connection, so it uses it. Says whether that is news.
+    pub(crate) fn taken_up(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let mut peers = self.locked();
+        let mut links = peers.get_mut(peer).into_iter().flat_map(|peer| &mut peer.links);
+        let news = links.find(|link| link.id == id && !link.is_taken_up);
+        let is_news = news.map(|link| link.is_taken_up = true).is_some();
+        drop(peers);
+        if is_news {
+            self.added.notify_waiters();
+        }
+        is_news
+    }
+
     /// The connection that this class takes, and how to ask it for a stream.
     pub(crate) fn choose(&self, peer: &PeerId, class: Class, allow_relay: bool) -> Option<Chosen> {
         let peers = self.locked();
         // One that is closing takes no more requests, and is only still listed.
         let open = |link: &&Link| !link.requests.is_closed();
         let link = chosen(peers.get(peer)?.links.iter().filter(open), class, allow_relay)?;
-        Some(Chosen {
-            id: link.id,
-            relayed: link.is_relayed(),
-            requests: link.requests.clone(),
+        Some(Chosen::of(link))
+    }
+
+    /// One connection, whether it serves or not.
+    pub(crate) fn one(&self, peer: &PeerId, id: ConnectionId) -> Option<Chosen> {
+        self.with(peer, |links| {
+            links.iter().find(|link| link.id == id).map(Chosen::of)
         })
     }
 
@@ -344,13 +365,24 @@ pub(crate) struct Chosen {
     pub(crate) requests: mpsc::Sender<Request>,
 }
 
+impl Chosen {
+    fn of(link: &Link) -> Self {
+        Self {
+            id: link.id,
+            relayed: link.is_relayed(),
+            requests: link.requests.clone(),
+        }
+    }
+}
+
 /// Calls take QUIC before TCP, the oldest. Blocks take another connection than calls, TCP before QUIC, since a filled
-/// connection delays all it carries. Relayed ones serve when nothing else is there.
+/// connection delays all it carries. Relayed ones serve when nothing else is there, and only those serve that both ends use.
 fn chosen<'a>(
     links: impl Iterator<Item = &'a Link> + Clone,
     class: Class,
     allow_relay: bool,
 ) -> Option<&'a Link> {
+    let links = links.filter(|link| link.is_taken_up);
     let direct = || links.clone().filter(|link| !link.is_relayed());
     let for_calls = direct().min_by_key(|link| (link.transport != Transport::Quic, link.id));
     let first = match class {
@@ -391,6 +423,7 @@ mod tests {
                 },
                 remote: Multiaddr::empty(),
                 dialled: true,
+                is_taken_up: true,
                 since: Instant::now(),
                 round_trip: None,
                 requests: mpsc::channel(1).0,
@@ -423,6 +456,23 @@ mod tests {
         check("relayed quic", Some(1), Some(1));
         check("relayed tcp", Some(1), Some(1));
         assert!(chosen(links("relayed").iter(), Class::Block, false).is_none());
+    }
+
+    #[test]
+    fn a_connection_serves_once_the_other_end_was_heard_on_it() {
+        let (known, peer) = (Links::default(), PeerId::random());
+        let mut accepted = links("quic").remove(0);
+        accepted.is_taken_up = false;
+        let id = accepted.id;
+        known.insert(peer, accepted);
+        let serving = || {
+            known.with(&peer, |links| {
+                chosen(links.iter(), Class::Metadata, true).map(|link| link.id)
+            })
+        };
+        assert_eq!(serving(), None);
+        assert!(known.taken_up(&peer, id) && !known.taken_up(&peer, id));
+        assert_eq!(serving(), Some(id));
     }
 
     #[test]

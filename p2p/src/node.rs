@@ -22,7 +22,7 @@ use crate::paced::Paces;
 use crate::reach::Reach;
 use crate::serve::Server;
 use crate::streams::Control;
-use crate::{CallError, Class, Limits, MeshId, NodeId, PeerStatus};
+use crate::{CallError, Class, Limits, MeshId, NodeId, PeerStatus, Removed};
 
 /// How long answers under way may take once the node ends.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
@@ -90,6 +90,19 @@ impl Node {
         let _ = self.inner.commands.try_send(Command::Members);
     }
 
+    /// Names former members. When one of them is back, it is told, signed by this node, that it is one no longer; whoever is
+    /// a member (again) is not told.
+    pub fn set_removed(&self, removed: impl IntoIterator<Item = Removed>) {
+        let removed = removed.into_iter().map(|removed| (removed.node.peer(), removed));
+        self.inner.admissions.set_removed(removed.collect());
+    }
+
+    /// What a member said last of this node being a member no longer; the owner knows whether that membership is the one it
+    /// holds.
+    pub fn removal(&self) -> Option<Removed> {
+        locked(&self.inner.told).removal
+    }
+
     /// Whether this is a member, as the owner last said.
     pub fn is_member(&self, node: &NodeId) -> bool {
         self.inner.admissions.is_member(&node.peer())
@@ -144,7 +157,7 @@ impl Node {
             if !may_repeat || tries == TRIES_MAX || tokio::time::Instant::now() >= until {
                 return outcome;
             }
-            // Where several connections were dialled at once, all but one are closed soon after they came up.
+            // A connection that broke under it may have been one of several, or is soon replaced.
             if !self.inner.links.is_connected_within(&peer, BREAK_WAIT).await {
                 return outcome;
             }

@@ -1,9 +1,8 @@
 //! Brings a node up: its port, its sockets, its tasks.
 
-use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,10 +21,11 @@ use crate::links::Links;
 use crate::node::{Inner, peers};
 use crate::pace::Pace;
 use crate::paced::Paces;
+use crate::removal::Parting;
 use crate::serve::Server;
 use crate::streams::{Control, Incoming};
 use crate::swarm::{self, Behaviour, Parts};
-use crate::{Address, Host, Identity, MeshId, Node, NodeId, Service, book};
+use crate::{Address, Host, Identity, MeshId, Node, NodeId, Service, book, port};
 
 /// Commands that wait for the loop; more askers wait.
 const COMMANDS_MAX: usize = 64;
@@ -103,6 +103,7 @@ struct Common {
     admissions: Admissions,
     links: Links,
     guests: Links,
+    parting: Links,
     paces: Arc<Paces>,
     told: Arc<Mutex<Told>>,
     tasks: TaskTracker,
@@ -123,22 +124,27 @@ impl Node {
         let keypair = identity
             .keypair()
             .map_err(|error| StartError::Identity(error.into()))?;
-        let port = port(&options)?;
+        let port = port::choose(&options)?;
+        port::wait_until_free(&options.listen, port).await?;
         let common = Common::new(identity.node_id(), &options);
         let (calls_in, calls) = mpsc::channel(INCOMING_MAX);
         let (joins_in, joins) = mpsc::channel(INCOMING_MAX);
-        let swarm = common.swarm(keypair, &options, calls_in, joins_in)?;
+        let (partings_in, partings) = mpsc::channel(INCOMING_MAX);
+        let parting = common.parting(keypair.clone());
+        let swarm = common.swarm(keypair, &options, [calls_in, joins_in, partings_in])?;
         let (changes_in, changes) = watch::channel(0);
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-        let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone());
+        let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone(), &parting);
         listen(&mut event_loop, &options.listen, port)?;
         for address in options.public {
             event_loop.set_public(address, true);
         }
         let hall = common.hall(host);
-        let inner = common.inner(service, commands_in, changes);
+        let inner = common.inner(service, commands_in.clone(), changes);
         inner.tasks.spawn(Arc::clone(&inner.server).serve(calls));
         inner.tasks.spawn(hall.hear(joins));
+        let hearing = parting.hear(partings, commands_in, inner.stop.clone());
+        inner.tasks.spawn(hearing);
         inner.looping.spawn(event_loop.run(commands, inner.end.clone()));
         let node = Self {
             inner: Arc::new(inner),
@@ -178,6 +184,7 @@ impl Common {
             admissions,
             links: Links::default(),
             guests: Links::default(),
+            parting: Links::default(),
             paces: Arc::new(paces),
             told: Arc::default(),
             tasks: TaskTracker::new(),
@@ -189,8 +196,7 @@ impl Common {
         &self,
         keypair: Keypair,
         options: &Options,
-        calls: mpsc::Sender<Incoming>,
-        joins: mpsc::Sender<Incoming>,
+        [calls, joins, partings]: [mpsc::Sender<Incoming>; 3],
     ) -> Result<Swarm<Behaviour>, StartError> {
         let parts = Parts {
             keypair,
@@ -198,8 +204,10 @@ impl Common {
             admissions: self.admissions.clone(),
             links: self.links.clone(),
             guests: self.guests.clone(),
+            parting: self.parting.clone(),
             calls,
             joins,
+            partings,
             mdns: options.mdns,
             upnp: options.upnp,
         };
@@ -212,6 +220,7 @@ impl Common {
         options: &Options,
         changes: watch::Sender<u64>,
         commands: mpsc::Sender<Command>,
+        parting: &Arc<Parting>,
     ) -> EventLoop {
         let book_path = options.folder.join("addresses");
         EventLoop {
@@ -224,11 +233,22 @@ impl Common {
             changes,
             commands,
             tasks: self.tasks.clone(),
+            parting: Arc::clone(parting),
             book: book::load(&book_path),
             book_path,
             is_public: !options.public.is_empty(),
             state: State::new(),
         }
+    }
+
+    fn parting(&self, key: Keypair) -> Arc<Parting> {
+        Arc::new(Parting {
+            mesh: self.mesh,
+            own: self.own,
+            key,
+            control: Control::new(self.parting.clone()),
+            admissions: self.admissions.clone(),
+        })
     }
 
     fn hall(&self, host: Arc<dyn Host>) -> Arc<Hall> {
@@ -294,49 +314,4 @@ fn listen(event_loop: &mut EventLoop, at: &[IpAddr], port: u16) -> Result<(), St
     } else {
         Err(StartError::Listen { port, source: last })
     }
-}
-
-/// The port to use: the one asked for, the one kept, or a free one that is kept from now on.
-fn port(options: &Options) -> Result<u16, StartError> {
-    if let Some(port) = options.port {
-        return Ok(port);
-    }
-    let path = options.folder.join("port");
-    if let Some(port) = kept_port(&path) {
-        return Ok(port);
-    }
-    let failed = |action| {
-        let path = path.clone();
-        move |source| StartError::Port { action, path, source }
-    };
-    let port = free_port().map_err(failed("choose a port to keep in"))?;
-    fs::write(&path, format!("{port}\n")).map_err(failed("keep the port in"))?;
-    Ok(port)
-}
-
-fn kept_port(path: &Path) -> Option<u16> {
-    let text = fs::read_to_string(path).ok()?;
-    text.trim().parse().ok().filter(|port| *port != 0)
-}
-
-/// How many random ports are tried before giving up.
-const PORT_TRIES: usize = 32;
-
-/// A port that is free for TCP and UDP, in both families where both exist.
-fn free_port() -> io::Result<u16> {
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORT_TRIES {
-        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        let port = tcp.local_addr()?.port();
-        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
-        let both = match UdpSocket::bind((Ipv6Addr::LOCALHOST, port)) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            _ => udp,
-        };
-        match both {
-            Ok(_) => return Ok(port),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

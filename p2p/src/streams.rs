@@ -84,26 +84,38 @@ impl Control {
         class: Class,
         allow_relay: bool,
     ) -> io::Result<Opened> {
-        let chosen = self
-            .links
-            .choose(peer, class, allow_relay)
-            .ok_or(io::ErrorKind::NotConnected)?;
-        let (opened, answer) = oneshot::channel();
-        let asked = async {
-            let request = Request { protocol, opened };
-            let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
-            chosen.requests.send(request).await.map_err(gone)?;
-            answer.await.map_err(|_| io::ErrorKind::NotConnected)?
-        };
-        let stream = tokio::time::timeout(OPEN_WAIT, asked)
-            .await
-            .map_err(|_| io::ErrorKind::TimedOut)??;
-        Ok(Opened {
-            connection: chosen.id,
-            relayed: chosen.relayed,
-            stream,
-        })
+        let chosen = self.links.choose(peer, class, allow_relay);
+        open_on(chosen.ok_or(io::ErrorKind::NotConnected)?, protocol).await
     }
+
+    /// Opens a stream on one connection, whatever became of it.
+    pub(crate) async fn open_on(
+        &self,
+        peer: &PeerId,
+        id: ConnectionId,
+        protocol: StreamProtocol,
+    ) -> io::Result<Opened> {
+        let chosen = self.links.one(peer, id);
+        open_on(chosen.ok_or(io::ErrorKind::NotConnected)?, protocol).await
+    }
+}
+
+async fn open_on(chosen: Chosen, protocol: StreamProtocol) -> io::Result<Opened> {
+    let (opened, answer) = oneshot::channel();
+    let asked = async {
+        let request = Request { protocol, opened };
+        let gone = |_| io::Error::from(io::ErrorKind::NotConnected);
+        chosen.requests.send(request).await.map_err(gone)?;
+        answer.await.map_err(|_| io::ErrorKind::NotConnected)?
+    };
+    let stream = tokio::time::timeout(OPEN_WAIT, asked)
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
+    Ok(Opened {
+        connection: chosen.id,
+        relayed: chosen.relayed,
+        stream,
+    })
 }
 
 /// The part of the swarm that knows all connections and hands out streams.
@@ -146,6 +158,7 @@ impl Behaviour {
         peer: PeerId,
         local: Option<&Multiaddr>,
         remote: &Multiaddr,
+        role: Endpoint,
     ) -> Handler {
         // Of a relayed connection that the peer opened, only the local address tells the relay, by where it is.
         let telling = local
@@ -163,6 +176,8 @@ impl Behaviour {
             transport,
             remote: remote.clone(),
             dialled: local.is_none(),
+            // Where both punch through at once, both have dialled, and one is told to act as if it had not.
+            is_taken_up: role.is_dialer(),
             since: Instant::now(),
             round_trip: None,
             requests: sender,
@@ -191,7 +206,7 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(self.handler(id, peer, Some(local), remote))
+        Ok(self.handler(id, peer, Some(local), remote, Endpoint::Listener))
     }
 
     fn handle_established_outbound_connection(
@@ -199,10 +214,10 @@ impl NetworkBehaviour for Behaviour {
         id: ConnectionId,
         peer: PeerId,
         address: &Multiaddr,
-        _: Endpoint,
+        role: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(self.handler(id, peer, None, address))
+        Ok(self.handler(id, peer, None, address, role))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::NetworkBehaviour;
@@ -19,7 +18,7 @@ use crate::gate::{Admissions, Gate};
 use crate::gated::Gated;
 use crate::links::Links;
 use crate::streams::{self, Incoming};
-use crate::{MeshId, blocks, calls, join};
+use crate::{MeshId, blocks, calls, join, removal};
 
 /// How often a connection is probed, and how long a probe may take: a peer whose cable is pulled is gone after both.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -34,11 +33,13 @@ const CIRCUIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What identify says of this node to members; strangers are told nothing.
 const AGENT: &str = concat!("warren/", env!("CARGO_PKG_VERSION"));
 
-/// The gate comes first, so that it decides before any other sees a connection. Only `joining` is open to guests.
+/// The gate comes first, so that it decides before any other sees a connection. Only `joining` and `parting` are open to
+/// guests.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     gate: Gate,
     pub(crate) joining: streams::Behaviour,
+    parting: streams::Behaviour,
     pub(crate) streams: Gated<streams::Behaviour>,
     pub(crate) identify: Gated<identify::Behaviour>,
     pub(crate) ping: Gated<ping::Behaviour>,
@@ -60,8 +61,11 @@ pub(crate) struct Parts {
     /// Connections of members, and those of guests.
     pub(crate) links: Links,
     pub(crate) guests: Links,
+    /// All connections, for telling former members.
+    pub(crate) parting: Links,
     pub(crate) calls: mpsc::Sender<Incoming>,
     pub(crate) joins: mpsc::Sender<Incoming>,
+    pub(crate) partings: mpsc::Sender<Incoming>,
     pub(crate) mdns: bool,
     pub(crate) upnp: bool,
 }
@@ -80,12 +84,9 @@ pub(crate) fn build(parts: Parts) -> Result<Swarm<Behaviour>, noise::Error> {
         .with_relay_client(noise::Config::new, yamux::Config::default)?
         .with_behaviour(|keypair, relay_client| behaviour(parts, keypair, relay_client))
         .unwrap_or_else(|never: Infallible| match never {})
-        .with_swarm_config(|config| {
-            config
-                .with_idle_connection_timeout(IDLE)
-                // Sends the first bytes along with the name of the protocol: half the latency of a short call.
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
-        })
+        // Every stream agrees on its protocol before it is used. The lazy way, which sends the first bytes along, saves a round
+        // trip of streams that live long, and where one task writes while another reads the writer is never woken again.
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
         .build();
     Ok(swarm)
 }
@@ -101,6 +102,7 @@ fn behaviour(parts: Parts, keypair: &Keypair, relay_client: relay::client::Behav
     Behaviour {
         gate: Gate::new(gate()),
         joining: streams::Behaviour::guests(parts.guests, join::PROTOCOL, parts.joins),
+        parting: streams::Behaviour::guests(parts.parting, removal::PROTOCOL, parts.partings),
         streams: Gated::new(
             gate(),
             streams::Behaviour::members(parts.links, calls, parts.calls),

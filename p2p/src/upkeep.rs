@@ -152,6 +152,7 @@ mod tests {
             transport: if quic { Transport::Quic } else { Transport::Tcp },
             remote,
             dialled: !what.starts_with('<'),
+            is_taken_up: true,
             since,
             round_trip: None,
             requests: mpsc::channel(1).0,

@@ -32,10 +32,11 @@ impl Console {
         std::iter::once(here).chain(others).collect()
     }
 
-    /// Whether this box was a member, and is none any more.
+    /// Whether this box was a member, and is none any more: by the rows, or, where nobody tells it of rows any longer, by the
+    /// word of a member.
     pub(super) fn has_left(&self) -> bool {
         let (me, members) = (self.store.me(), self.store.members());
-        !members.is_empty() && !members.iter().any(|(member, _)| *member == me)
+        self.mesh.is_removed() || !members.is_empty() && !members.iter().any(|(member, _)| *member == me)
     }
 
     /// The box of that number or node id, or the only one of that name.

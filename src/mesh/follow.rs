@@ -1,4 +1,4 @@
-//! Has the connections follow the root rows: who is a member, and whether guests are expected.
+//! Has the connections follow the root rows: who is a member, who was one, and whether guests are expected.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,29 +6,39 @@ use std::time::Duration;
 
 use storage::model::{InviteId, InviteRow, MemberId, Timestamp};
 use storage::{Peers, Store};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, error, info, warn};
 
+use super::removed::{Former, keep};
 use super::wire::{Roster, Wire};
 
 /// Whoever used an invite may have lost the answer, and ask once more for so long, in milliseconds.
 const REPEATS_FOR_MS: u64 = 10 * 60 * 1000;
 
-/// How long between two attempts to say how much this box gives.
-const TELL_EVERY: Duration = Duration::from_secs(5);
-
 /// Follows until stopped, or until the node has ended.
-pub(super) async fn follow(wire: Arc<Wire>, store: Store, node: p2p::Node, stop: CancellationToken) {
+pub(super) async fn follow(
+    wire: Arc<Wire>,
+    store: Store,
+    node: p2p::Node,
+    mut former: Former,
+    stop: CancellationToken,
+) {
     let (mut rows, mut links) = (store.mesh_changes(), node.changes());
     rows.mark_changed();
+    node.set_removed(former.all());
     let mut here = BTreeSet::new();
     loop {
         if rows.has_changed().unwrap_or(false) {
             rows.borrow_and_update();
-            obey(&wire, &store, &node);
+            if obey(&wire, &store, &node, &mut former) {
+                remember(&former).await;
+            }
         }
         links.borrow_and_update();
+        if is_removed(&node, store.me()) {
+            part(&node);
+            return;
+        }
         let others = wire.roster().others(store.me());
         let connected: BTreeSet<MemberId> = wire.nearest(&others).into_iter().collect();
         let newcomers: Vec<_> = connected.difference(&here).copied().collect();
@@ -53,12 +63,32 @@ pub(super) async fn follow(wire: Arc<Wire>, store: Store, node: p2p::Node, stop:
     }
 }
 
-/// Makes the members by the rows the members of the node, and opens to guests for as long as an invite is outstanding.
-fn obey(wire: &Wire, store: &Store, node: &p2p::Node) {
+/// Whether a member said that this membership is over, not an earlier one of the same box.
+pub(super) fn is_removed(node: &p2p::Node, me: MemberId) -> bool {
+    let removal = node.removal();
+    removal.is_some_and(|removed| removed.number == u64::from(me.0))
+}
+
+/// Knocks nowhere any more.
+fn part(node: &p2p::Node) {
+    error!(
+        "this box was removed from the mesh; it holds what it held, and hears of nothing new. To use it again: stop it, move its state directory away, and join with a new invite"
+    );
+    node.set_members([]);
+    node.expect_guests(Duration::ZERO);
+}
+
+/// Makes the members by the rows the members of the node, and opens to guests for as long as an invite is outstanding. Says
+/// whether others are former members now.
+fn obey(wire: &Wire, store: &Store, node: &p2p::Node, former: &mut Former) -> bool {
     let members = store.members();
+    let mut is_news = false;
     // A box that has just joined knows the others from whoever let it in, until it has heard the rows themselves.
     if !members.is_empty() {
         let roster = Roster::of(&members);
+        is_news = former.note(&wire.roster(), &roster, Timestamp::now().as_secs());
+        // First, so that whoever is cut and dials again is told why.
+        node.set_removed(former.all());
         node.set_members(roster.nodes());
         wire.set_roster(roster);
     }
@@ -69,6 +99,15 @@ fn obey(wire: &Wire, store: &Store, node: &p2p::Node) {
         "rows followed"
     );
     node.expect_guests(window);
+    is_news
+}
+
+async fn remember(former: &Former) {
+    let (path, text) = former.kept();
+    let kept = tokio::task::spawn_blocking(move || keep(&path, &text)).await;
+    if let Ok(Err(error)) = kept {
+        warn!(%error, "boxes that were removed are not remembered");
+    }
 }
 
 /// How long guests are to be expected: until the last invite that works expires.
@@ -79,29 +118,6 @@ fn window(invites: &[(InviteId, InviteRow)], now: Timestamp) -> Duration {
     });
     let last = until.max().unwrap_or_default();
     Duration::from_millis(last.saturating_sub(now.as_millis()))
-}
-
-/// Has the rows say how much this box gives, as soon as they can be changed.
-pub(super) async fn tell_capacity(store: Store, capacity: u64, stop: CancellationToken) {
-    let me = store.me();
-    loop {
-        let own = store.members().into_iter().find(|(member, _)| *member == me);
-        let is_told = own.as_ref().is_some_and(|(_, row)| row.capacity == capacity);
-        if is_told {
-            return;
-        }
-        if own.is_some() {
-            let changed = store.change_member(me, |row| row.capacity = capacity);
-            match stop.run_until_cancelled(changed).await {
-                Some(Err(error)) => debug!(%error, "the others do not know yet how much this box gives"),
-                Some(Ok(())) => continue,
-                None => return,
-            }
-        }
-        if stop.run_until_cancelled(sleep(TELL_EVERY)).await.is_none() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,22 @@
 //! | `door` | lets in whoever holds an invite |
 //! | `follow` | has the connections follow the root rows |
 //! | `join` | the way into a mesh |
+//! | `own_row` | keeps what the rows say of this box true |
+//! | `removed` | remembers who was a member |
 
 mod desk;
 mod door;
 mod follow;
 mod join;
+mod own_row;
+mod removed;
 mod wire;
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +41,7 @@ pub(crate) use desk::Told;
 use desk::{ASK_FACTS, Desk};
 use door::Door;
 pub(crate) use join::{Arrival, capacity, knock};
+use removed::Former;
 use wire::Roster;
 pub(crate) use wire::Wire;
 
@@ -136,10 +141,13 @@ impl Mesh {
             Arc::clone(&mesh.wire),
             mesh.store.clone(),
             mesh.node.clone(),
+            Former::load(&folder(config)),
             mesh.stop.clone(),
         );
         mesh.tasks.spawn(following.instrument(info_span!("mesh")));
-        let telling = follow::tell_capacity(mesh.store.clone(), own.capacity, mesh.stop.clone());
+        let replacing = own_row::replace_earlier(mesh.store.clone(), mesh.stop.clone());
+        mesh.tasks.spawn(replacing.instrument(info_span!("mesh")));
+        let telling = own_row::tell_capacity(mesh.store.clone(), own.capacity, mesh.stop.clone());
         mesh.tasks.spawn(telling.instrument(info_span!("mesh")));
         mesh.tasks.close();
         Ok(mesh)
@@ -170,6 +178,11 @@ impl Mesh {
     /// How this node can be reached.
     pub(crate) fn reach(&self) -> Reach {
         self.node.reach()
+    }
+
+    /// Whether a member said that this box is one no longer.
+    pub(crate) fn is_removed(&self) -> bool {
+        follow::is_removed(&self.node, self.store.me())
     }
 
     /// What another member tells of itself; `None` when it does not answer.
@@ -256,9 +269,14 @@ pub(crate) fn check_port(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the connections of a node, and what is about them, keep what they remember.
+fn folder(config: &Config) -> PathBuf {
+    config.state.value.join("mesh")
+}
+
 /// How the connections of a node begin.
 fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::Result<p2p::Options> {
-    let folder = config.state.value.join("mesh");
+    let folder = folder(config);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

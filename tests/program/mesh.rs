@@ -223,7 +223,7 @@ fn a_box_that_holds_data_does_not_join() {
 
 #[test]
 fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
-    let anna = founder();
+    let mut anna = founder();
     anna.place.run(&["bucket", "create", "photos"]).exits(0);
     let mut ben = joined(&anna, "ben");
     soon("both are online", || online(&ben) == 2);
@@ -245,9 +245,65 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     anna.place.run(&["peer", "remove", "ben", "--yes"]).exits(0);
     anna.place.run(&["peer", "show", "ben"]).exits(5);
     soon("ben is cut off", || online(&ben) == 1);
+    let knows = |ben: &Home| {
+        let status = ben.place.run(&["status"]);
+        status.exit == 12 && status.stdout.contains("no member of the mesh any more")
+    };
+    soon("ben knows why", || knows(&ben));
+    let said = "this box was removed from the mesh";
+    soon("ben logs why", || ben.place.log().contains(said));
     assert_eq!(ben.client.put("/photos/late", b"x").status, 503);
     assert_eq!(anna.client.put("/photos/late", b"x").status, 200);
     assert_eq!(online(&anna), 1);
+    // Whoever was away is told when it is back, by boxes that were away themselves.
+    let mut ben = ben;
+    ben.place.stop();
+    anna.place.stop();
+    anna.place.start(&[]);
+    ben.place.start(&[]);
+    soon("ben knows why", || knows(&ben));
+}
+
+#[test]
+fn a_box_that_lost_all_but_its_identity_joins_anew_in_place_of_what_it_was() {
+    let anna = founder();
+    let mut ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    ben.place.stop();
+    for entry in std::fs::read_dir(ben.place.state()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("identity") {
+            continue;
+        }
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.unwrap();
+    }
+    ben.place
+        .run(&["join", &invite(&anna.place), "--name", "ben", "--zone", "ben"])
+        .exits(0);
+    ben.place.start(&[]);
+    let boxes = || {
+        let list = anna.place.run(&["peer", "ls", "--json"]).exits(0).json();
+        let peers = list["peers"].as_array().unwrap().clone();
+        peers
+            .iter()
+            .map(|peer| {
+                (
+                    peer["member"].as_u64().unwrap(),
+                    peer["name"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    soon("ben stands there once", || {
+        boxes().iter().map(|(member, _)| *member).eq([1, 3])
+    });
+    assert_eq!(boxes()[1].1, "ben");
+    soon("both are online", || online(&anna) == 2);
 }
 
 #[test]

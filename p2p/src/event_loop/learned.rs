@@ -63,6 +63,7 @@ impl EventLoop {
     }
 
     fn on_identified(&mut self, peer: PeerId, id: ConnectionId, info: &identify::Info) {
+        self.on_heard(&peer, id);
         let direct = self.links.with(&peer, |links| {
             let link = links.iter().find(|link| link.id == id && !link.is_relayed())?;
             Some((link.remote.clone(), link.transport))
@@ -127,14 +128,23 @@ impl EventLoop {
 
     fn on_probed(&mut self, event: &ping::Event) {
         match &event.result {
-            Ok(round_trip) => self
-                .links
-                .set_round_trip(&event.peer, event.connection, *round_trip),
+            Ok(round_trip) => {
+                self.links
+                    .set_round_trip(&event.peer, event.connection, *round_trip);
+                self.on_heard(&event.peer, event.connection);
+            }
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {
                 debug!(peer = %event.peer, %error, "connection lost");
                 self.swarm.close_connection(event.connection);
             }
+        }
+    }
+
+    /// A peer said something on a connection, so it did not drop it while it was coming up.
+    fn on_heard(&self, peer: &PeerId, id: ConnectionId) {
+        if self.links.taken_up(peer, id) {
+            self.changed();
         }
     }
 

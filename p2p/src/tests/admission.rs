@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{CallError, Class, Invite, JoinError, MeshKey, Path, Role};
+use crate::{CallError, Class, Invite, JoinError, MeshKey, Path, Removed, Role};
 
 use super::support::{Echo, Home, befriend, mesh_key, pair};
 
@@ -108,6 +108,40 @@ async fn a_removed_member_is_cut_at_once_and_cannot_come_back() {
         None
     );
     assert!(a.node.peers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_member_that_comes_back_is_told_by_a_member_it_knows() {
+    let (a, b) = pair().await;
+    let removed = Removed {
+        node: b.id(),
+        number: 2,
+        removed_s: 1_800_000_000,
+    };
+    a.node.set_removed([removed]);
+    a.node.set_members([a.id()]);
+    b.until(|node| node.removal() == Some(removed)).await;
+    // It may speak of nothing else meanwhile, and is not kept for long.
+    assert!(a.call(&b, Class::Metadata, b"x").await.is_err());
+    assert!(a.node.peers().is_empty());
+    b.node.set_members([]);
+    b.until(|node| node.inner.links.with(&a.id().peer(), |links| links.is_empty()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_cannot_tell_a_member_that_it_was_removed() {
+    // To b, a is nobody; to a, b is a former member.
+    let (a, b) = (Home::start().await, Home::start().await);
+    let removed = Removed {
+        node: b.id(),
+        number: 2,
+        removed_s: 1,
+    };
+    a.node.set_removed([removed]);
+    drop(b.join(&a.invite()).await.unwrap());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(b.node.removal(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,4 +3,5 @@
 mod admission;
 mod calls;
 mod hostile;
+mod restarts;
 mod support;
