@@ -14,6 +14,7 @@ mod pace;
 mod response;
 pub mod route;
 mod server;
+mod tags;
 pub mod time;
 pub mod uri;
 pub mod xml;

@@ -68,6 +68,8 @@ codes! {
         "Invalid argument.",
     InvalidBucketName BAD_REQUEST
         "The specified bucket is not valid.",
+    InvalidBucketState CONFLICT
+        "The request is not valid for the current state of the bucket.",
     InvalidDigest BAD_REQUEST
         "The Content-MD5 you specified is not valid: it is the base64 of 16 bytes.",
     InvalidPart BAD_REQUEST

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
-use storage::model::{Bucket, BucketName, BucketSettings, Grants};
+use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectLock, Versioning};
 
 use super::listing::{given, page_max, user};
 use crate::access::{allow_create_bucket, allow_list_buckets};
@@ -57,14 +57,15 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
     let acl = canned_acl(&call.headers)?;
     let settings = BucketSettings {
         acl: acl.unwrap_or_default(),
-        ..BucketSettings::default()
+        ..with_lock(call)
     };
     parse_create_bucket(&body.document(BODY_BYTES_MAX).await?)?;
     let store = &call.gateway.store;
-    // A repeated request may not say that an ACL holds which does not.
+    // A repeated request may not say that an ACL or a lock holds which does not.
+    let locks = settings.lock.is_some();
     let is_repeated = || {
-        let known = store.bucket(name);
-        acl.is_none_or(|acl| known.is_ok_and(|known| known.settings.acl == acl))
+        let settings = store.bucket(name).map(|known| known.settings.clone());
+        settings.is_ok_and(|known| acl.is_none_or(|acl| known.acl == acl) && (!locks || known.lock.is_some()))
     };
     match store.create_bucket(name, &key.id, settings).await {
         Ok(_) => {}
@@ -78,6 +79,19 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
         reply.headers_mut().insert(header::LOCATION, location);
     }
     Ok(reply)
+}
+
+/// What a bucket begins with: where it is to have locks it keeps versions.
+fn with_lock(call: &Call) -> BucketSettings {
+    let asked = call.headers.get("x-amz-bucket-object-lock-enabled");
+    if asked.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")) {
+        return BucketSettings {
+            versioning: Versioning::Enabled,
+            lock: Some(ObjectLock::default()),
+            ..BucketSettings::default()
+        };
+    }
+    BucketSettings::default()
 }
 
 /// Says that the bucket is there.

@@ -5,6 +5,7 @@ use storage::model::{Bucket, BucketAcl, ObjectKey, WriteCondition};
 use storage::{NewObject, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, tell_checksum};
+use super::object_lock::asked_lock;
 use crate::access::parse_canned;
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -30,6 +31,7 @@ pub(crate) async fn put_object(
     let new = NewObject {
         headers: object_headers(&call.headers)?,
         class: storage_class(&call.headers)?,
+        lock: asked_lock(call, bucket, key)?,
         condition,
     };
     call.gateway.store.check_early(bucket, key, &condition).await?;

@@ -29,7 +29,6 @@ pub(crate) fn unset(setting: UnsetSetting) -> S3Error {
         UnsetSetting::Website => S3Code::NoSuchWebsiteConfiguration,
         UnsetSetting::Tagging => S3Code::NoSuchTagSet,
         UnsetSetting::Encryption => S3Code::ServerSideEncryptionConfigurationNotFoundError,
-        UnsetSetting::ObjectLock => S3Code::ObjectLockConfigurationNotFoundError,
         UnsetSetting::Replication => S3Code::ReplicationConfigurationNotFoundError,
         UnsetSetting::PublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         UnsetSetting::OwnershipControls => S3Code::OwnershipControlsNotFoundError,

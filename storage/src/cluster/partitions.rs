@@ -426,7 +426,7 @@ impl Machine for Commands {
                 outcome: Answered::Unknown,
             };
         }
-        let decided = decide(submission.clone(), &fences, &rows);
+        let decided = decide(submission.clone(), Timestamp::now(), &fences, &rows);
         if let Some(need) = rows.need() {
             return need;
         }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKey, AccessKeyId, BucketId, BucketName, Grants, Keeping, KeySerial, Timestamp, Versioning,
+    AccessKey, AccessKeyId, BucketId, BucketName, Grants, Keeping, KeySerial, ObjectLock, Timestamp,
+    Versioning,
 };
 
 /// A bucket as the directory knows it.
@@ -87,6 +88,8 @@ pub struct BucketSettings {
     pub policy: Option<String>,
     /// Whether it keeps the version that a write replaces.
     pub versioning: Versioning,
+    /// The object lock it has.
+    pub lock: Option<ObjectLock>,
 }
 
 impl BucketSettings {
@@ -94,6 +97,7 @@ impl BucketSettings {
     pub const fn keeping(&self) -> Keeping {
         Keeping {
             versioning: self.versioning,
+            lock: self.lock,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
@@ -88,6 +90,17 @@ impl Inner {
             .rows()
             .open(&details_context(key, &version.write), &version.details)
             .map_err(|error| StoreError::Damaged(format!("details of {key:?}: {error}")))
+    }
+
+    /// Seals what [`Self::details`] opens.
+    pub(super) fn seal_details(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        write: WriteId,
+        details: &VersionDetails,
+    ) -> Bytes {
+        entry.key.rows().seal(&details_context(key, &write), details)
     }
 
     /// The manifest of a content that has one, fetched from its own blocks if it is long; `owner_of` says who refers to
@@ -179,7 +192,7 @@ impl Store {
                 leases.push(lease);
             }
         }
-        let sealed = entry.key.rows().seal(&details_context(key, &write), &details);
+        let sealed = self.0.seal_details(entry, key, write, &details);
         Ok(Ready {
             version: SealedVersion {
                 facts,

@@ -428,6 +428,7 @@ mod tests {
             headers: headers.clone(),
             class,
             condition,
+            lock: crate::model::Lock::default(),
         };
         store
             .put_object(&bucket, &key, new, Body(Some(vec![1; 10_000].into())))
@@ -439,6 +440,7 @@ mod tests {
             checksum: None,
             full_object: false,
             initiator: None,
+            lock: crate::model::Lock::default(),
         };
         let upload = store.create_upload(&bucket, &key, new).await.unwrap();
         let part = Body(Some(vec![2; 10_000].into()));
