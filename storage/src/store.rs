@@ -31,6 +31,7 @@ use crate::model::{Bucket, ObjectKey};
 use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
+use crate::repair::sweep;
 use crate::seal::Keyring;
 use crate::tasks::Tasks;
 
@@ -306,9 +307,10 @@ impl Store {
     /// # Errors
     /// The call does not read, or the disk fails.
     pub async fn answer(&self, from: MemberId, call: &Bytes) -> Result<Bytes, StoreError> {
-        match Blocks::is_about_blocks(call) {
-            true => self.0.blocks.answer(call).await,
-            false => self.0.partitions.answer(from, call).await,
+        match call {
+            call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
+            call if sweep::is_about_sweeps(call) => sweep::answer(&self.0, call).await,
+            _ => self.0.partitions.answer(from, call).await,
         }
     }
 
@@ -351,6 +353,8 @@ impl Store {
         let last = mark.map(|mark| mark.collected);
         let collect = collect::run(Arc::downgrade(inner), last, stop.clone());
         tasks.spawn(collect.instrument(info_span!("collect")));
+        let sweep = sweep::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(sweep.instrument(info_span!("sweep")));
         let feed = feed::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(feed.instrument(info_span!("feed")));
         let reshape = reshape::run(Arc::downgrade(inner), stop.clone());
@@ -433,6 +437,22 @@ impl Store {
     pub async fn collect(&self) -> Result<u64, StoreError> {
         let collected = collect::collect(&self.0, &CancellationToken::new()).await?;
         Ok(collected.released)
+    }
+
+    /// Begins a sweep of unreferenced blocks.
+    ///
+    /// # Errors
+    /// `Unavailable`: too few members answer.
+    pub async fn begin_sweep(&self) -> Result<(), StoreError> {
+        sweep::count_one(&self.0).await.map(drop)
+    }
+
+    /// Does this member's share of the last sweep that was begun; says how many references were released.
+    ///
+    /// # Errors
+    /// `Unavailable`: some of it has to wait.
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        sweep::sweep(&self.0).await
     }
 
     /// Whether everything that lost its version has been freed, everywhere.

@@ -40,8 +40,7 @@ enum Verb {
     /// Run boxes behind routers, in network namespaces, and check that they find each other
     Namespaces(namespaces::Options),
     /// Run the protocols in a simulated world, and judge what clients saw
-    #[command(subcommand)]
-    Simulate(simulate::Simulation),
+    Simulate(simulate::Simulate),
 }
 
 fn main() -> Result<ExitCode> {

@@ -12,7 +12,7 @@ use crate::StoreError;
 use crate::model::command::{Command, Outcome, RootCommand, RowKey, Submission, decode_row};
 use crate::model::{
     AccessKey, AccessKeyId, AccessKeyRow, Bucket, BucketId, BucketName, BucketRow, BucketState, Keeping,
-    MeshKey, OpId, Timestamp, row_key,
+    MeshKey, OpId, row_key,
 };
 use crate::seal::{BucketKey, Keyring};
 
@@ -191,6 +191,11 @@ impl Directory {
         })
     }
 
+    /// Whether every row there is of buckets and access keys reads.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.maps().unreadable.is_empty()
+    }
+
     /// All buckets by name.
     pub(crate) fn buckets(&self) -> Vec<Arc<Bucket>> {
         self.maps()
@@ -237,7 +242,7 @@ impl Directory {
         }
         let submission = Submission {
             op: OpId::new(),
-            started: Timestamp::now(),
+            sweeps: 0,
             command: Command::Root(command),
         };
         let outcome = partitions.submit(submission).await?;

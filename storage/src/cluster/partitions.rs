@@ -403,7 +403,7 @@ impl Machine for Commands {
     ) -> Decision<Answered> {
         let rows = View::new(op, loaded);
         let fences = Fences {
-            min_started: Timestamp::from_millis(loaded.fences.started),
+            sweeps: loaded.fences.sweeps,
             closings: loaded.fences.directory,
         };
         let lane = Key::from(row_of(submission));

@@ -31,7 +31,8 @@ pub enum PeerError {
 /// Other members of the mesh, as the store sees them.
 pub trait Peers: Send + Sync + 'static {
     /// Sends a request, and waits for the answer for as long as the implementation deems a peer alive. Requests may be
-    /// delivered late, in another order, and more than once.
+    /// delivered late and in another order; those about metadata once at most, those about blocks more than once, and copies
+    /// long after the answer.
     ///
     /// # Cancellation
     /// The request may arrive all the same.

@@ -257,10 +257,10 @@ mod tests {
     #[test]
     fn blocks_of_a_write_that_was_given_up_are_freed_and_kept_ones_stay() {
         let releaser = Releaser::default();
-        let kept = releaser.lease(WriteId::new(), [1; 16]);
+        let kept = releaser.lease(WriteId::after(0), [1; 16]);
         kept.note([BlockId([2; 32])]);
         kept.keep();
-        let given_up = releaser.lease(WriteId::new(), [3; 16]);
+        let given_up = releaser.lease(WriteId::after(0), [3; 16]);
         given_up.note([BlockId([4; 32])]);
         assert_eq!(releaser.pending().len(), 2);
         drop((kept, given_up));

@@ -51,6 +51,8 @@ pub enum MeshKey {
     Member(MemberId),
     /// What a person decided for the whole mesh.
     Policy,
+    /// How many sweeps of unreferenced blocks were begun, and when the last was.
+    Sweeps,
     /// Who votes in a partition, now and in every epoch before: [`Configs`](crate::register::Configs).
     Voters(u16),
 }
@@ -65,6 +67,7 @@ impl MeshKey {
             Self::Invite(invite) => row_key::root(b'i', invite.as_bytes()),
             Self::Member(member) => row_key::root(b'm', &member.0.to_be_bytes()),
             Self::Policy => row_key::root(b'p', &[]),
+            Self::Sweeps => row_key::root(b's', &[]),
             Self::Voters(partition) => row_key::root(b'v', &partition.to_be_bytes()),
         }
     }
@@ -78,6 +81,7 @@ impl MeshKey {
             (b'i', name) => Some(Self::Invite(InviteId(name.try_into().ok()?))),
             (b'm', name) => Some(Self::Member(MemberId(u32::from_be_bytes(name.try_into().ok()?)))),
             (b'p', []) => Some(Self::Policy),
+            (b's', []) => Some(Self::Sweeps),
             (b'v', name) => Some(Self::Voters(u16::from_be_bytes(name.try_into().ok()?))),
             _ => None,
         }
@@ -149,6 +153,7 @@ mod tests {
             MeshKey::Invite(InviteId([7; 32])),
             MeshKey::Member(MemberId(0x0102_0304)),
             MeshKey::Policy,
+            MeshKey::Sweeps,
             MeshKey::Voters(256),
         ] {
             assert_eq!(MeshKey::of_row(&key.row()), Some(key));

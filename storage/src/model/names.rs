@@ -153,9 +153,10 @@ impl From<ObjectKey> for String {
 
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
+        id! {
+            $(#[$doc])*
+            $name
+        }
 
         impl $name {
             /// A fresh random identifier.
@@ -163,7 +164,17 @@ macro_rules! random_id {
             pub fn new() -> Self {
                 Self(crate::seal::random())
             }
+        }
+    };
+}
 
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(#[serde(with = "serde_bytes")] [u8; 16]);
+
+        impl $name {
             /// An identifier read back from a row or a wire.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
@@ -193,8 +204,10 @@ random_id! {
     /// Names a bucket in rows, so that a bucket re-created under an old name shares nothing with it.
     BucketId
 }
-random_id! {
+id! {
     /// Names one write (a PUT, a part, a copy): the owner of the blocks it stored.
+    ///
+    /// The first four bytes say how many sweeps its gateway knew of when it began, big-endian; the rest is random.
     WriteId
 }
 random_id! {
@@ -208,6 +221,20 @@ random_id! {
 random_id! {
     /// Tells an access key from a later one of the same id.
     KeySerial
+}
+
+impl WriteId {
+    /// A fresh one, of a write that begins now: its gateway knows of so many sweeps.
+    pub fn after(sweeps: u32) -> Self {
+        let mut bytes: [u8; 16] = crate::seal::random();
+        bytes[..4].copy_from_slice(&sweeps.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// How many sweeps its gateway knew of when it began.
+    pub fn sweeps(&self) -> u32 {
+        self.0.first_chunk().map_or(0, |four| u32::from_be_bytes(*four))
+    }
 }
 
 /// The version that an upload becomes is a write of that name, so that a repeated Complete recognises its own.
@@ -234,7 +261,7 @@ pub struct InvalidVersionId;
 /// Names one version of an object: `null`, or one created while versioning was on.
 ///
 /// The first eight bytes of such a name are the time of the version in milliseconds since 1970, big-endian, which
-/// grows from version to version of a key whatever the clocks say; the others are the first eight of its write. So a
+/// grows from version to version of a key whatever the clocks say; the others are the last eight of its write. So a
 /// listing that was cut behind a version goes on in the right place also when that version is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum VersionId {
@@ -248,7 +275,6 @@ impl VersionId {
     /// The name of what a write made at that time.
     pub fn new(modified: Timestamp, write: WriteId) -> Self {
         let mut bytes = *write.as_bytes();
-        bytes.copy_within(..8, 8);
         bytes[..8].copy_from_slice(&modified.as_millis().to_be_bytes());
         Self::Named(bytes)
     }

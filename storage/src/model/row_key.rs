@@ -9,6 +9,7 @@
 //! 0x01 'm' member u32, big-endian                       member
 //! 0x01 'n'                                              the highest number ever given to a member
 //! 0x01 'p'                                              what a person decided for the mesh
+//! 0x01 's'                                              how many sweeps of unreferenced blocks were begun
 //! 0x01 'v' partition u16, big-endian                    who votes in a partition
 //! 0x02                                                  the store was closed in order
 //! 0x03                                                  how far scrubbing has come
@@ -16,6 +17,7 @@
 //! 0x06 owner 16 │ block id 32                           a reference that not all who should hold it may have
 //! 0x07 owner 16 │ number u32, big-endian                references to be removed, and where still
 //! 0x08                                                  the assignment by which all blocks here were handed on
+//! 0x09                                                  how many of these sweeps were done here
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
@@ -32,6 +34,7 @@ const HEARD: u8 = 0x05;
 const WANTED: u8 = 0x06;
 const RELEASED: u8 = 0x07;
 const WALKED: u8 = 0x08;
+const SWEPT: u8 = 0x09;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -116,6 +119,11 @@ pub(crate) fn walked() -> Vec<u8> {
     vec![WALKED]
 }
 
+/// How many sweeps were done here.
+pub(crate) fn swept() -> Vec<u8> {
+    vec![SWEPT]
+}
+
 /// A root row of a kind.
 pub(crate) fn root(kind: u8, name: &[u8]) -> Vec<u8> {
     join(vec![ROOT, kind], name)
@@ -156,13 +164,23 @@ pub(crate) fn upload(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Vec
     join(uploads(bucket, key), upload.as_bytes())
 }
 
+/// All parts of uploads of a key begin so.
+pub(crate) fn parts_of_key(bucket: BucketId, key: &ObjectKey) -> Vec<u8> {
+    key_prefix(PART, bucket, key)
+}
+
 /// All parts of an upload begin so.
 pub(crate) fn parts(bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Vec<u8> {
-    join(key_prefix(PART, bucket, key), upload.as_bytes())
+    join(parts_of_key(bucket, key), upload.as_bytes())
 }
 
 pub(crate) fn part(bucket: BucketId, key: &ObjectKey, upload: UploadId, number: PartNumber) -> Vec<u8> {
     join(parts(bucket, key, upload), &number.get().to_be_bytes())
+}
+
+/// Whether a row is a part.
+pub(crate) fn is_part(row: &[u8]) -> bool {
+    row.first() == Some(&PART)
 }
 
 /// Key and upload out of the row key of an upload.
@@ -181,25 +199,28 @@ pub(crate) fn parse_part(row: &[u8]) -> Option<(ObjectKey, UploadId)> {
 /// one that only this node knows, and for what is no key of a row.
 pub fn partition_of(row: &[u8]) -> Option<u8> {
     let bucket = bucket_id(row)?;
-    let key = match *row.first()? {
-        OBJECT => ObjectKey::parse(row.get(OBJECT_KEY_AT..)?).ok()?,
-        UPLOAD => parse_upload(row)?.0,
-        PART => parse_part(row)?.0,
-        _ => return None,
-    };
-    Some(Partition::of(bucket, &key).0)
+    Some(Partition::of(bucket, &object_key(row)?).0)
 }
 
 /// The row of the object that a row of objects, uploads or parts is about.
 pub(crate) fn object_of(row: &[u8]) -> Option<Vec<u8>> {
     let bucket = bucket_id(row)?;
-    let key = match *row.first()? {
-        OBJECT => return Some(row.to_vec()),
-        UPLOAD => parse_upload(row)?.0,
-        PART => parse_part(row)?.0,
-        _ => return None,
-    };
-    Some(object(bucket, key.as_str()))
+    Some(object(bucket, object_key(row)?.as_str()))
+}
+
+/// The object key that a row of objects, uploads or parts is about.
+pub(crate) fn object_key(row: &[u8]) -> Option<ObjectKey> {
+    match *row.first()? {
+        OBJECT => ObjectKey::parse(row.get(OBJECT_KEY_AT..)?).ok(),
+        UPLOAD => Some(parse_upload(row)?.0),
+        PART => Some(parse_part(row)?.0),
+        _ => None,
+    }
+}
+
+/// The first key behind all rows of the kind and the bucket of this one.
+pub(crate) fn after_bucket(row: &[u8]) -> Vec<u8> {
+    after_prefix(row.get(..OBJECT_KEY_AT).unwrap_or(row).to_vec())
 }
 
 /// Whether a row is one of the directory.

@@ -114,7 +114,7 @@ mod tests {
             };
             let version = SealedVersion {
                 facts,
-                write: WriteId::new(),
+                write: WriteId::after(0),
                 extents: Vec::new(),
                 details: bytes::Bytes::new(),
             };

@@ -1,6 +1,6 @@
 //! Changes what is said about a stored version: its tags, its retention, its legal hold.
 
-use super::commit::{Operation, refusal_of};
+use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome, Refusal};
 use crate::model::{Amendment, Bucket, ObjectKey, Retention, SealedVersion, VersionId};
 use crate::{Store, StoreError};
@@ -114,7 +114,7 @@ impl Store {
             amendment,
         };
         match self
-            .submit(Operation::begin(), &entry, key, amend, Vec::new())
+            .submit(self.0.begin(), &entry, key, amend, Vec::new())
             .await?
         {
             Outcome::Amended { .. } => Ok(Some(facts.id)),

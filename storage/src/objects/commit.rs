@@ -30,17 +30,7 @@ pub(super) struct Ready {
 #[derive(Clone, Copy)]
 pub(super) struct Operation {
     op: OpId,
-    started: Timestamp,
-}
-
-impl Operation {
-    /// Begins one, before anything is stored for it.
-    pub(super) fn begin() -> Self {
-        Self {
-            op: OpId::new(),
-            started: Timestamp::now(),
-        }
-    }
+    sweeps: u32,
 }
 
 impl From<WriteRefusal> for StoreError {
@@ -53,6 +43,14 @@ impl From<WriteRefusal> for StoreError {
 }
 
 impl Inner {
+    /// Begins an operation, before anything is stored for it.
+    pub(super) fn begin(&self) -> Operation {
+        Operation {
+            op: OpId::new(),
+            sweeps: self.mesh.sweeps(),
+        }
+    }
+
     /// Refuses writes, before their bodies are read, where acknowledged rows are lost.
     pub(super) fn writable(&self) -> Result<(), StoreError> {
         self.loss
@@ -62,7 +60,7 @@ impl Inner {
 
     /// Starts a write to a key.
     pub(crate) fn lease(&self, bucket: &Bucket, key: &ObjectKey) -> Arc<Lease> {
-        let write = WriteId::new();
+        let write = WriteId::after(self.mesh.sweeps());
         self.releaser
             .lease(write, owner_of(&self.keyring, bucket.id, key, write))
     }
@@ -304,7 +302,7 @@ impl Store {
     /// not heard.
     async fn decided(
         &self,
-        Operation { mut op, started }: Operation,
+        Operation { mut op, sweeps }: Operation,
         bucket: BucketId,
         key: &ObjectKey,
         action: Action,
@@ -322,16 +320,24 @@ impl Store {
                 bucket,
                 closings,
                 keeping,
+                asked: Timestamp::now(),
                 key: key.clone(),
                 action: action.clone(),
             });
             match self
                 .0
                 .partitions
-                .submit(Submission { op, started, command })
+                .submit(Submission { op, sweeps, command })
                 .await?
             {
                 Outcome::Refused(Refusal::BucketClosed) => {}
+                Outcome::Refused(Refusal::TooOld) => {
+                    // It took ages, or this gateway was cut off for as long: what begins from now on knows better.
+                    let heard = refresh(&self.0).await;
+                    return Err(Unsettled::nothing_written(
+                        heard.err().unwrap_or(StoreError::Busy),
+                    ));
+                }
                 outcome => return Ok(outcome),
             }
             // Refused for good under that name.

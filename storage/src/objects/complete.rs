@@ -5,7 +5,7 @@ use std::sync::Arc;
 use md5::{Digest as _, Md5};
 
 use super::PutOutcome;
-use super::commit::{Operation, Ready, refusal_of};
+use super::commit::{Ready, refusal_of};
 use super::digest::{Checksummer, combine};
 use crate::cluster::BucketEntry;
 use crate::model::command::{Action, ChosenPart, Outcome, Refusal};
@@ -73,7 +73,7 @@ impl Store {
         complete: CompleteUpload,
     ) -> Result<PutOutcome, StoreError> {
         let _writer = entry.enter().await?;
-        let operation = Operation::begin();
+        let operation = self.0.begin();
         for _ in 0..TRIES_MAX {
             let (row, stored) = self.0.upload_with_parts(entry.bucket.id, &key, upload).await?;
             if let UploadState::Completed(completed) = row.state {

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::commit::Operation;
 use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
 use crate::model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Lock, Manifest, ObjectHeaders, ObjectKey,
@@ -90,7 +89,7 @@ impl Store {
         let info = source.info();
         let entry = self.0.directory.entry(bucket.id)?;
         self.check_early(bucket, key, &copy.condition).await?;
-        let operation = Operation::begin();
+        let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let content = match &source.opened.version.content {
             Content::Inline(bytes) => Content::Inline(bytes.clone()),

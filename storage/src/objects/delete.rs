@@ -1,6 +1,6 @@
 //! Deletes objects.
 
-use super::commit::{Operation, refusal_of};
+use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome};
 use crate::model::{Bucket, Marker, ObjectKey, VersionId, WriteCondition};
 use crate::{Store, StoreError};
@@ -58,7 +58,7 @@ impl Store {
                 },
             };
             match store
-                .submit(Operation::begin(), &entry, &key, delete, Vec::new())
+                .submit(store.0.begin(), &entry, &key, delete, Vec::new())
                 .await?
             {
                 Outcome::Removed {

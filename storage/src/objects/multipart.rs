@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ObjectBody;
-use super::commit::{Operation, refusal_of};
+use super::commit::refusal_of;
 use super::ingest::{Inline, ingest};
 use crate::cluster::{BucketEntry, Displaced};
 use crate::model::command::{Action, Outcome, Refusal, Rest};
@@ -111,7 +111,7 @@ impl Store {
         self.finish(async move {
             let start = Action::StartUpload { upload, row };
             match store
-                .submit(Operation::begin(), &entry, &key, start, Vec::new())
+                .submit(store.0.begin(), &entry, &key, start, Vec::new())
                 .await?
             {
                 Outcome::UploadStarted => Ok(upload),
@@ -151,7 +151,7 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
         self.0.open_upload(bucket.id, key, upload).await?;
-        let operation = Operation::begin();
+        let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         // Parts are never inline: an object's manifest names blocks only.
@@ -197,7 +197,7 @@ impl Store {
         self.finish(async move {
             let abort = Action::AbortUpload { upload };
             match store
-                .submit(Operation::begin(), &entry, &key, abort, Vec::new())
+                .submit(store.0.begin(), &entry, &key, abort, Vec::new())
                 .await?
             {
                 Outcome::UploadAborted { .. } => Ok(()),
@@ -255,7 +255,7 @@ impl Store {
         let rest = Rest::All;
         for end in [Action::AbortUpload { upload }, Action::Forget { upload, rest }] {
             match self
-                .submit_inside(Operation::begin(), entry, key, end, Vec::new())
+                .submit_inside(self.0.begin(), entry, key, end, Vec::new())
                 .await?
             {
                 Outcome::UploadAborted { .. } | Outcome::RestForgotten { .. } => break,

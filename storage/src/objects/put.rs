@@ -1,7 +1,6 @@
 //! Stores an object: chunk, hash, seal, store blocks, commit the row.
 
 use super::ObjectBody;
-use super::commit::Operation;
 use super::ingest::{Inline, ingest};
 use crate::model::{
     Bucket, Checksum, ChecksumKind, Completed, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass, Timestamp,
@@ -56,7 +55,7 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
         self.check_early(bucket, key, &new.condition).await?;
-        let operation = Operation::begin();
+        let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         let inline = Inline::of(entry.bucket.settings.versioning);

@@ -24,7 +24,7 @@ impl Part {
     pub const NEW: Self = Self {
         promised: Ballot::ZERO,
         fences: Fences {
-            started: 0,
+            sweeps: 0,
             directory: 0,
         },
     };

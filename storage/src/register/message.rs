@@ -17,9 +17,8 @@ pub type Nonce = u64;
 /// reader does not settle that. So whoever collects what such operations left behind asks for their rows through the holder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fences {
-    /// Operations that began before this moment (milliseconds since 1970 by their gateway's clock) fail: what they stored
-    /// may be collected. Safety needs no clock: a wrong one makes an operation fail.
-    pub started: u64,
+    /// Operations that began when their gateway knew of fewer sweeps fail: what they stored may be swept.
+    pub sweeps: u64,
     /// Operations of gateways that knew of fewer closed buckets fail: their bucket may be closed by now.
     pub directory: u64,
 }
@@ -28,7 +27,7 @@ impl Fences {
     /// Whichever is higher, of each.
     pub fn max(self, other: Self) -> Self {
         Self {
-            started: self.started.max(other.started),
+            sweeps: self.sweeps.max(other.sweeps),
             directory: self.directory.max(other.directory),
         }
     }

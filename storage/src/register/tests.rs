@@ -9,6 +9,9 @@ use bytes::Bytes;
 use super::*;
 use crate::model::MemberId;
 
+mod broken;
+mod fences;
+
 /// What a client of these tests wants.
 #[derive(Clone, Debug, PartialEq)]
 enum Command {
@@ -57,6 +60,9 @@ struct World {
     raised: Vec<Fences>,
     /// Members that nothing reaches.
     away: BTreeSet<MemberId>,
+    /// Member that no ballot reaches.
+    deaf: Option<MemberId>,
+    broken: Broken,
     sent: usize,
     ops: u8,
 }
@@ -68,10 +74,14 @@ enum Mail {
 
 impl World {
     fn new(members: u32) -> Self {
+        Self::breaking(members, Broken::NOTHING)
+    }
+
+    fn breaking(members: u32, broken: Broken) -> Self {
         let votes = Votes::equal((0..members).map(MemberId)).unwrap();
         let configs = Configs::first(Config::stable(votes));
         let holders = (0..members)
-            .map(|me| Holder::new(MemberId(me), configs.clone(), Ballot::ZERO, 0, Broken::NOTHING))
+            .map(|me| Holder::new(MemberId(me), configs.clone(), Ballot::ZERO, 0, broken))
             .collect();
         Self {
             configs,
@@ -81,6 +91,8 @@ impl World {
             answers: Vec::new(),
             raised: Vec::new(),
             away: BTreeSet::new(),
+            deaf: None,
+            broken,
             sent: 0,
             ops: 0,
         }
@@ -195,6 +207,7 @@ impl World {
                 continue;
             }
             match mail {
+                Mail::Request(Request::Prepare { .. }) if self.deaf == Some(to) => {}
                 Mail::Request(request) => {
                     if let Some(reply) = self.accept(to, &request) {
                         self.mail.push_back((to, from, Mail::Reply(reply)));
@@ -210,7 +223,7 @@ impl World {
         let acceptor = Acceptor {
             me,
             configs: &self.configs,
-            broken: Broken::NOTHING,
+            broken: self.broken,
         };
         let step = acceptor.step(&disk.part.unwrap_or(Part::NEW), &*disk, request);
         disk.part = step.part.or(disk.part);
@@ -489,49 +502,6 @@ fn a_range_is_covered_before_it_is_decided_on() {
 }
 
 #[test]
-fn fences_are_told_to_the_next_holder() {
-    let mut world = World::new(3);
-    world.ask(0, "a", Command::Put("1"));
-    let fences = Fences {
-        started: 5,
-        directory: 7,
-    };
-    world.step(MemberId(0), Event::Raise(fences));
-    world.deliver();
-    assert!(world.disks.iter().all(|disk| disk.part.unwrap().fences == fences));
-    world.ask(1, "a", Command::Get);
-    let next = world.holders[1].step(Event::Raise(Fences::default()));
-    assert!(next.iter().any(
-        |effect| matches!(effect, Effect::Send { request: Request::Raise { fences: told, .. }, .. } if *told == fences)
-    ));
-}
-
-#[test]
-fn fences_are_raised_only_when_nothing_from_below_them_is_still_being_written() {
-    let mut world = World::new(3);
-    world.ask(0, "a", Command::Put("1"));
-    // Decided, and on its way to a quorum when the fences are raised.
-    let under_way = world.submit(0, "a", Command::Put("2"));
-    let accepts = std::mem::take(&mut world.mail);
-    let fences = Fences {
-        started: 5,
-        directory: 7,
-    };
-    world.step(MemberId(0), Event::Raise(fences));
-    world.deliver();
-    assert!(world.disks.iter().all(|disk| disk.part.unwrap().fences == fences));
-    assert_eq!(world.raised, []);
-    world.mail = accepts;
-    world.deliver();
-    assert_eq!(world.answer(under_way), done("ok"));
-    assert_eq!(world.raised, [fences]);
-    // Nothing is under way: once more is told at once.
-    world.step(MemberId(0), Event::Raise(fences));
-    world.deliver();
-    assert_eq!(world.raised, [fences, fences]);
-}
-
-#[test]
 fn an_operation_that_waits_for_a_range_ends_although_tombstones_are_collected_meanwhile() {
     let mut world = World::new(3);
     world.ask(0, "a", Command::Delete);
@@ -554,22 +524,6 @@ fn an_operation_that_waits_for_a_range_ends_although_tombstones_are_collected_me
     assert_eq!(world.answer(OpId([99; 16])), done("nothing"));
     assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
     assert!(world.holders[0].is_idle());
-}
-
-#[test]
-fn fences_are_raised_although_the_ballot_changes_meanwhile() {
-    let mut world = World::new(3);
-    world.ask(0, "a", Command::Delete);
-    let (key, stamp) = (Bytes::from("a"), world.disks[0].row(&Bytes::from("a")).stamp);
-    let fences = Fences {
-        started: 5,
-        directory: 0,
-    };
-    world.step(MemberId(0), Event::Raise(fences));
-    world.mail.clear();
-    world.step(MemberId(0), Event::Collect(vec![(key, stamp)]));
-    world.deliver();
-    assert!(world.disks.iter().all(|disk| disk.part.unwrap().fences == fences));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Frees references whose owner is gone: what a crash left between storing blocks and committing their row.
+//! Frees references whose owner is gone, on a box that is alone: what a crash left between storing blocks and committing
+//! their row. In a mesh that takes a [`sweep`](super::sweep).
 //!
 //! Mark: walk the rows and note every owner they name. Sweep: walk the references and release those of other owners.
 //! Four things make it safe beside running requests: what is being read is spared until its reader has gone; references younger than the collection are spared; so are writes that
@@ -15,15 +16,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::sweep::named;
 use crate::StoreError;
-use crate::cluster::{Displaced, summary_of};
-use crate::disk::{DiskError, HeldReference, RowScan, ScannedRow};
+use crate::cluster::Displaced;
+use crate::disk::{DiskError, HeldReference, RowScan};
 use crate::model::command::{Action, Command, ObjectCommand, Rest, Submission};
 use crate::model::{
-    BlockId, BucketId, Keeping, ObjectKey, ObjectRow, OpId, PartRow, Timestamp, UploadId, UploadRow,
-    UploadState, row_key, summary,
+    BlockId, BucketId, Keeping, ObjectKey, OpId, Timestamp, UploadId, UploadRow, UploadState, row_key,
 };
-use crate::seal::owner_of;
 use crate::store::Inner;
 
 /// After a crash the first collection waits until the box has settled.
@@ -85,7 +85,8 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         return Ok(Collected::default());
     }
     if !inner.partitions.decides_alone() || inner.is_meshed() {
-        // Rows that name blocks of this disk stand on others as well, or writes under way at others are about to name them.
+        // Rows that name blocks of this disk stand on others as well, or writes under way at others are about to name them:
+        // see [`super::sweep`].
         return Ok(Collected::default());
     }
     let uploads = forget_ended(inner).await?;
@@ -138,13 +139,13 @@ impl Slice {
     }
 }
 
-/// The owners that rows name; half of the name suffices, since a collision merely spares something.
+/// The owners that rows name; the second half of the name suffices, since a collision merely spares something.
 #[derive(Default)]
 struct Owners(HashSet<u64>);
 
 impl Owners {
     fn short(owner: &[u8; 16]) -> u64 {
-        owner.first_chunk().map_or(0, |half| u64::from_le_bytes(*half))
+        owner.last_chunk().map_or(0, |half| u64::from_le_bytes(*half))
     }
 
     fn has(&self, owner: &[u8; 16]) -> bool {
@@ -192,10 +193,7 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
         let prefix = row_key::parts(bucket, &key, upload);
         let mut parts = rows(inner, (prefix.clone(), row_key::after_prefix(prefix)))?;
         while let Some(part) = parts.next_row()? {
-            let Some(part) = inner.partitions.read::<PartRow>(part.key())? else {
-                continue;
-            };
-            if !add(owner_of(&inner.keyring, bucket, &key, part.write)) {
+            if !named::by_part(inner, part)?.into_iter().all(&mut *add) {
                 return Ok(false);
             }
         }
@@ -206,26 +204,11 @@ fn mark_parts(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<b
 fn mark_objects(inner: &Inner, add: &mut impl FnMut([u8; 16]) -> bool) -> Result<bool, StoreError> {
     let mut objects = rows(inner, row_key::all_objects())?;
     while let Some(row) = objects.next_row()? {
-        if summary::decode(summary_of(row)).is_some_and(|summary| !summary.names_blocks) {
-            continue;
-        }
-        let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), key_of(row)) else {
-            continue;
-        };
-        let Some(object) = inner.partitions.read::<ObjectRow>(row.key())? else {
-            continue;
-        };
-        for write in object.versions.iter().flat_map(|version| &version.extents) {
-            if !add(owner_of(&inner.keyring, bucket, &key, *write)) {
-                return Ok(false);
-            }
+        if !named::by_object(inner, row)?.into_iter().all(&mut *add) {
+            return Ok(false);
         }
     }
     Ok(true)
-}
-
-fn key_of(row: ScannedRow<'_>) -> Option<ObjectKey> {
-    ObjectKey::parse(row.key().get(row_key::OBJECT_KEY_AT..)?).ok()
 }
 
 /// Releases references of this slice whose owner no row names and no write under way uses.
@@ -261,7 +244,7 @@ async fn sweep(
 
 /// Forgets uploads that completed long ago, and parts that a crash left of uploads that have ended. Their blocks are swept
 /// afterwards: no row names them.
-async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> {
+pub(super) async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> {
     let finding = inner.clone();
     let ended = inner
         .disk
@@ -279,12 +262,13 @@ async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> {
             // What only removes passes every fence.
             closings: 0,
             keeping: Keeping::default(),
+            asked: Timestamp::now(),
             key,
             action: Action::Forget { upload, rest },
         });
         let submission = Submission {
             op: OpId::new(),
-            started: Timestamp::now(),
+            sweeps: 0,
             command,
         };
         inner.partitions.submit(submission).await?;

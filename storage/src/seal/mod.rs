@@ -24,7 +24,7 @@ pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, 
 pub(crate) use envelope::cbor;
 pub(crate) use keyring::{BucketKey, Keyring, KeyringError, Secrets, recovery_file, write_file};
 
-use crate::model::{BucketId, ObjectKey, WriteId};
+use crate::model::{BucketId, ObjectKey, Partition, WriteId};
 
 /// Random bytes from the system.
 ///
@@ -37,7 +37,8 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// The name under which a write refers to its blocks: a keyed hash, so that whoever keeps the block learns nothing.
+/// The name under which a write refers to its blocks: the partition of its key, the sweeps its gateway knew of when it began
+/// (big-endian), and eleven bytes of a keyed hash, so that whoever keeps the block learns no more than these.
 pub(crate) fn owner_of(keyring: &Keyring, bucket: BucketId, key: &ObjectKey, write: WriteId) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_keyed(keyring.owner_key());
     hasher.update(bucket.as_bytes());
@@ -45,5 +46,7 @@ pub(crate) fn owner_of(keyring: &Keyring, bucket: BucketId, key: &ObjectKey, wri
     hasher.update(key.as_str().as_bytes());
     let mut owner = [0; 16];
     hasher.finalize_xof().fill(&mut owner);
+    owner[0] = Partition::of(bucket, key).0;
+    owner[1..5].copy_from_slice(&write.sweeps().to_be_bytes());
     owner
 }

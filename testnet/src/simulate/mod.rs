@@ -8,11 +8,39 @@ mod store;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-/// What to simulate.
+use crate::dice::fresh_seed;
+
+/// One schedule in so many is one of a whole store, where all kinds are run.
+const STORE_SHARE: u64 = 20;
+/// And one in so many is one of a mesh, which takes a hundred times as long.
+const MESH_SHARE: u64 = 250;
+
+/// What to simulate: everything, unless it is named.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Simulate {
+    #[command(subcommand)]
+    what: Option<Simulation>,
+    #[command(flatten)]
+    all: Options,
+}
+
+/// How many schedules of all kinds to run, and which.
+#[derive(Args)]
+struct Options {
+    /// Schedules to run: most of registers, one in twenty of a store, one in 250 of a mesh
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first seed of each kind; the others follow it. Random if not given
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// One kind of schedule.
 #[derive(Subcommand)]
-pub(crate) enum Simulation {
+enum Simulation {
     /// Random schedules of the register protocol, with faults, judged for linearizability
     Registers(registers::Options),
     /// Break one rule of the protocol after the other, and see that it is noticed
@@ -33,11 +61,27 @@ const MESH: store::What = store::What {
 ///
 /// # Errors
 /// The options make no sense.
-pub(crate) fn simulate(simulation: &Simulation) -> Result<ExitCode> {
-    match simulation {
-        Simulation::Registers(options) => registers::registers(options),
-        Simulation::Mutants(options) => registers::mutants(options),
-        Simulation::Store(options) => store::simulate(store::STORE, options),
-        Simulation::Mesh(options) => store::simulate(MESH, options),
+pub(crate) fn simulate(simulate: &Simulate) -> Result<ExitCode> {
+    match &simulate.what {
+        None => everything(&simulate.all),
+        Some(Simulation::Registers(options)) => registers::registers(options),
+        Some(Simulation::Mutants(options)) => registers::mutants(options),
+        Some(Simulation::Store(options)) => store::simulate(store::STORE, options),
+        Some(Simulation::Mesh(options)) => store::simulate(MESH, options),
     }
+}
+
+/// All kinds, one after the other, until one fails.
+fn everything(options: &Options) -> Result<ExitCode> {
+    let seed = options.seed.map_or_else(fresh_seed, Ok)?;
+    let stores = options.seeds.div_ceil(STORE_SHARE);
+    let meshes = options.seeds.div_ceil(MESH_SHARE);
+    let registers = options.seeds.saturating_sub(stores + meshes);
+    let mut ended = registers::registers(&registers::Options::of(registers, seed))?;
+    for (what, seeds) in [(store::STORE, stores), (MESH, meshes)] {
+        if ended == ExitCode::SUCCESS {
+            ended = store::simulate(what, &store::Options::of(seeds, seed))?;
+        }
+    }
+    Ok(ended)
 }

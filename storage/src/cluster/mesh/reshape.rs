@@ -156,7 +156,7 @@ async fn drive_one(
             .registers()
             .raise(partition, Fences::default())
             .await?;
-        transition.raised(raised);
+        transition.raised(raised.epoch);
     }
     let Next::Commit(epoch, config) = transition.next() else {
         return Ok(false);
@@ -269,7 +269,7 @@ impl Inner {
     }
 
     /// Whether this member leads changes: it votes in the root partition, and nobody of a lower number that does is here.
-    fn leads(&self) -> bool {
+    pub(crate) fn leads(&self) -> bool {
         let configs = self.partitions.registers().configs(ROOT_PARTITION);
         let (_, voters) = newest(&configs);
         let lower: Vec<MemberId> = voters.iter().copied().filter(|voter| *voter < self.me).collect();

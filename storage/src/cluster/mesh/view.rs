@@ -33,6 +33,8 @@ pub(crate) struct View {
     /// Partitions whose voters ever changed.
     pub(crate) voters: BTreeMap<u16, Versioned<Configs>>,
     pub(crate) assignment: Option<Versioned<Assignment>>,
+    /// How many sweeps there were, and when the last was counted, by the clock of whoever did.
+    pub(crate) sweeps: Versioned<Option<Timestamp>>,
 }
 
 /// The mesh as it is known here.
@@ -47,6 +49,11 @@ impl Mesh {
     /// As it was heard of last.
     pub(crate) fn view(&self) -> Arc<View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many sweeps are known of: what is written from now on says so.
+    pub(crate) fn sweeps(&self) -> u32 {
+        u32::try_from(self.view().sweeps.version).unwrap_or(u32::MAX)
     }
 
     /// Takes all root rows there are. One that does not read is named in the log, and counts as what it said before.
@@ -91,7 +98,7 @@ impl Mesh {
         };
         let submission = Submission {
             op: OpId::new(),
-            started: Timestamp::now(),
+            sweeps: 0,
             command: Command::Root(command),
         };
         match partitions.submit(submission).await? {
@@ -130,6 +137,10 @@ impl View {
                 let value = decode_row(&row.body)?;
                 self.invites.insert(invite, Versioned { version, value });
             }
+            MeshKey::Sweeps => {
+                let value = decode_row(&row.body)?;
+                self.sweeps = Versioned { version, value };
+            }
             MeshKey::Closings | MeshKey::Policy => {}
         }
         Ok(())
@@ -151,6 +162,7 @@ impl View {
                 let kept = before.invites.get(&invite);
                 self.invites.extend(kept.map(|kept| (invite, kept.clone())));
             }
+            MeshKey::Sweeps => self.sweeps = before.sweeps.clone(),
             MeshKey::Closings | MeshKey::Policy => {}
         }
     }

@@ -19,8 +19,8 @@ use crate::StoreError;
 use crate::disk::{Committing, Disk, Room, RowWrite};
 use crate::model::MemberId;
 use crate::register::{
-    Acceptor, Answer, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key, Loaded,
-    Nonce, OpId, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step,
+    Acceptor, Answer, Ballot, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key,
+    Loaded, Nonce, OpId, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step,
 };
 
 /// Where an operation's answer is waited for.
@@ -53,8 +53,8 @@ pub(super) struct Partition<M: Machine> {
     meshed: Arc<AtomicBool>,
     holder: Holder<Task<M::Command>, Done<M>>,
     waiters: BTreeMap<OpId, Waiter<Done<M>>>,
-    /// Who waits for which fences; told the epoch under which they were raised.
-    raisers: Vec<(Fences, oneshot::Sender<Epoch>)>,
+    /// Who waits for which fences; told the ballot under which they were raised.
+    raisers: Vec<(Fences, oneshot::Sender<Ballot>)>,
 }
 
 /// What has been decided and is still to become durable.
@@ -169,6 +169,14 @@ impl<M: Machine> Partition<M> {
     /// The epoch it has adopted durably.
     pub(super) fn durable_epoch(&self) -> Epoch {
         self.durable.promised.epoch
+    }
+
+    /// Whether this member is one of those who vote in the epoch of a ballot, while none are changing, and takes nothing
+    /// from below the ballot any more: whatever it did take is durable.
+    pub(super) fn is_closed_below(&self, ballot: Ballot) -> bool {
+        let config = self.configs.get(ballot.epoch);
+        let votes = config.is_some_and(|config| config.new.is_none() && config.members().contains(&self.me));
+        votes && self.durable.promised.epoch == ballot.epoch && self.durable.promised >= ballot
     }
 
     /// The fences that this member has, perhaps not durably.
@@ -390,7 +398,7 @@ impl<M: Machine> Partition<M> {
     }
 
     /// Lets somebody wait until a quorum has these fences.
-    pub(super) fn wait_for_raise(&mut self, fences: Fences, waiter: oneshot::Sender<Epoch>) {
+    pub(super) fn wait_for_raise(&mut self, fences: Fences, waiter: oneshot::Sender<Ballot>) {
         self.raisers.retain(|(_, waiter)| !waiter.is_closed());
         self.raisers.push((fences, waiter));
     }
@@ -405,7 +413,7 @@ impl<M: Machine> Partition<M> {
         self.raisers = waiting;
         for (_, waiter) in reached {
             // Whoever gave up waiting needs no answer.
-            let _ = waiter.send(ballot.epoch);
+            let _ = waiter.send(ballot);
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::StoreError;
 use crate::cluster::peers::Class;
 use crate::model::MemberId;
-use crate::register::{Configs, Epoch, Event, Fences, Key, Purpose};
+use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose};
 
 /// Rows that a new voter reads at a time.
 const READS_AT_ONCE: usize = 128;
@@ -219,11 +219,12 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Has the holder raise fences at a quorum; says under which epoch. All of them are at least so high when it returns.
+    /// Has the holder raise fences at a quorum; says under which ballot. All of them are at least so high when it returns,
+    /// and no holder of this ballot or a higher one lets in anything from below them.
     ///
     /// # Errors
     /// `Unavailable`: no quorum in time. The disk fails.
-    pub(crate) async fn raise(&self, partition: u16, fences: Fences) -> Result<Epoch, StoreError> {
+    pub(crate) async fn raise(&self, partition: u16, fences: Fences) -> Result<Ballot, StoreError> {
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         let mut silent = BTreeSet::new();
@@ -238,7 +239,7 @@ impl<M: Machine> Registers<M> {
                 }
             };
             match raised {
-                Some(Some(epoch)) => return Ok(epoch),
+                Some(Some(ballot)) => return Ok(ballot),
                 Some(None) => {}
                 None => silent.extend(holder),
             }
@@ -251,12 +252,24 @@ impl<M: Machine> Registers<M> {
         }
     }
 
+    /// As [`Partition::is_closed_below`], for members that vote in it.
+    pub(crate) fn is_closed_below(&self, partition: u16, ballot: Ballot) -> bool {
+        self.partition(partition).is_closed_below(ballot)
+    }
+
+    /// Who votes in a partition under an epoch, if none of them are changing.
+    pub(crate) fn steady_voters(&self, partition: u16, epoch: Epoch) -> Option<BTreeSet<MemberId>> {
+        let partition = self.partition(partition);
+        let config = partition.configs().get(epoch)?;
+        config.new.is_none().then(|| config.members())
+    }
+
     /// `None` when the holder does not answer, `Some(None)` when it is none.
-    async fn ask_to_raise(&self, partition: u16, holder: MemberId, fences: Fences) -> Option<Option<Epoch>> {
+    async fn ask_to_raise(&self, partition: u16, holder: MemberId, fences: Fences) -> Option<Option<Ballot>> {
         let call = wire::encode(&Call::<Task<M::Command>>::Raise(partition, fences));
         let called = self.0.peers.call(holder, Class::Metadata, call).await;
         match wire::decode(&called.ok()?) {
-            Ok(Reaction::<Done<M>>::Raised(epoch)) => Some(epoch),
+            Ok(Reaction::<Done<M>>::Raised(ballot)) => Some(ballot),
             Ok(_) | Err(_) => None,
         }
     }
@@ -266,7 +279,7 @@ impl<M: Machine> Registers<M> {
         partition: u16,
         fences: Fences,
         deadline: Instant,
-    ) -> Result<Option<Epoch>, StoreError> {
+    ) -> Result<Option<Ballot>, StoreError> {
         let (waiter, mut raised) = oneshot::channel();
         let is_voter = {
             let mut partition = self.partition(partition);

@@ -349,7 +349,7 @@ mod tests {
             part: Part {
                 promised: stamp.ballot,
                 fences: Fences {
-                    started: 5,
+                    sweeps: 5,
                     directory: 6,
                 },
             },

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::reconfigure::Standing;
 use super::scan::Told;
 use crate::StoreError;
-use crate::register::{Answer, Configs, Epoch, Fences, Key, Operation, Reply, Request};
+use crate::register::{Answer, Ballot, Configs, Epoch, Fences, Key, Operation, Reply, Request};
 
 const VERSION: u8 = 1;
 
@@ -41,8 +41,8 @@ pub(super) enum Reaction<O> {
     Told(Told),
     /// What became of the operation.
     Answer(Answer<O>),
-    /// The epoch under which a quorum has the fences; `None` where they could not be raised.
-    Raised(Option<Epoch>),
+    /// The ballot under which a quorum has the fences; `None` where they could not be raised.
+    Raised(Option<Ballot>),
     /// How far this member has come.
     Standing(Standing),
     /// All configurations of partitions that have newer ones.

@@ -1,27 +1,16 @@
-//! What a partition refuses whatever its rows say: operations that began too long ago, and whatever may be for a bucket that
-//! was closed.
+//! What a partition refuses whatever its rows say: writes that began too many sweeps ago, and whatever may be for a bucket
+//! that was closed.
 
 use super::{Command, Refusal, Submission};
-use crate::model::Timestamp;
 
 /// The fences of one partition. Rows of the directory are behind none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fences {
-    /// Operations that began before this are refused: blocks they stored may have been collected.
-    pub min_started: Timestamp,
+    /// Writes that began when their gateway knew of fewer sweeps are refused: blocks they stored may be swept.
+    pub sweeps: u64,
     /// Whoever knew of fewer closed buckets is refused: the bucket it writes to may be one of those closed since, or one that
     /// keeps versions in another way since, which is counted like a closing.
     pub closings: u64,
-}
-
-impl Default for Fences {
-    /// None raised.
-    fn default() -> Self {
-        Self {
-            min_started: Timestamp::from_millis(0),
-            closings: 0,
-        }
-    }
 }
 
 impl Fences {
@@ -30,9 +19,12 @@ impl Fences {
         let Command::Object(command) = &submission.command else {
             return None;
         };
-        if submission.started < self.min_started {
+        if !command.action.adds() {
+            return None;
+        }
+        if u64::from(submission.sweeps) < self.sweeps {
             return Some(Refusal::TooOld);
         }
-        (command.action.adds() && command.closings < self.closings).then_some(Refusal::BucketClosed)
+        (command.closings < self.closings).then_some(Refusal::BucketClosed)
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Known, read};
-use super::{Decision, RowKey, Rows, complete, object, upload};
+use super::{Decision, RowKey, Rows, complete, object, prune, upload};
 use crate::StoreError;
 use crate::model::{
     Amendment, BucketId, Checksum, Keeping, Marker, ObjectKey, ObjectRow, OpId, PartNumber, PartRow,
@@ -20,6 +20,8 @@ pub struct ObjectCommand {
     pub closings: u64,
     /// How the bucket kept versions then.
     pub keeping: Keeping,
+    /// What the clock of whoever submits this says: locks are judged by it, too.
+    pub asked: Timestamp,
     /// The key.
     pub key: ObjectKey,
     /// What to do.
@@ -101,6 +103,8 @@ pub enum Action {
         /// What of it.
         rest: Rest,
     },
+    /// Removes every row of the key: its bucket is gone for good.
+    Prune,
 }
 
 impl Action {
@@ -114,7 +118,7 @@ impl Action {
             | Self::StartUpload { .. }
             | Self::PutPart { .. }
             | Self::CompleteUpload { .. } => true,
-            Self::Amend { .. } | Self::AbortUpload { .. } | Self::Forget { .. } => false,
+            Self::Amend { .. } | Self::AbortUpload { .. } | Self::Forget { .. } | Self::Prune => false,
         }
     }
 }
@@ -209,6 +213,7 @@ pub(super) fn decide(
         }
         Action::AbortUpload { upload } => upload::abort(&scope, upload),
         Action::Forget { upload, rest } => upload::forget(&scope, upload, rest),
+        Action::Prune => prune::prune(&scope),
     }
 }
 
@@ -220,6 +225,23 @@ impl Scope<'_> {
             row: known.row.unwrap_or_default(),
             again: known.recent.contains(self.op),
         })
+    }
+
+    /// All rows of the key.
+    pub(super) fn everything(&self) -> Result<Vec<RowKey>, StoreError> {
+        let object = row_key::object(self.bucket, self.key.as_str());
+        let mut keys = Vec::new();
+        if self.rows.get(&object)?.value.is_some() {
+            keys.push(object);
+        }
+        for prefix in [
+            row_key::uploads(self.bucket, self.key),
+            row_key::parts_of_key(self.bucket, self.key),
+        ] {
+            let rows = self.rows.with_prefix(&prefix)?;
+            keys.extend(rows.into_iter().map(|(key, _)| key));
+        }
+        Ok(keys)
     }
 
     pub(super) fn upload(&self, upload: UploadId) -> Result<Known<UploadRow>, StoreError> {

@@ -15,6 +15,7 @@
 //! | put a part | the part's row | nothing |
 //! | complete | the object's row, which names the upload in `closing` | the upload's row still open, parts |
 //! | abort, forget | the upload's row | parts |
+//! | prune | nothing: the bucket is gone | any of the rows |
 //! | everything in the directory | one row | nothing |
 //!
 //! Hence: an upload is open when its row is there, says so, and the object's row does not name it in `closing`. (Who reads
@@ -27,13 +28,14 @@
 //! a submission that is tried again hears that it has happened, unless four others have changed the row since.
 //!
 //! # Format
-//! A submission or an outcome on a wire is a version byte (1) and its CBOR, see `fixtures/commands-1.bin`.
+//! A submission or an outcome on a wire is a version byte (2) and its CBOR, see `fixtures/commands-2.bin`.
 
 mod complete;
 mod fences;
 mod key;
 mod object;
 mod outcome;
+mod prune;
 mod root;
 mod rows;
 #[cfg(test)]
@@ -54,15 +56,16 @@ use super::{OpId, Timestamp};
 use crate::StoreError;
 
 /// Version byte in front of the CBOR of a submission or an outcome.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// A command on its way to the rows it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     /// The same however often it is tried. One operation submits at most one command per object key.
     pub op: OpId,
-    /// When the client's operation began at the gateway, before it stored its first block.
-    pub started: Timestamp,
+    /// How many sweeps the gateway knew of when the client's operation began, before it stored its first block. Only what
+    /// adds something is measured by it.
+    pub sweeps: u32,
     /// What to do.
     pub command: Command,
 }
@@ -103,7 +106,7 @@ pub fn decide(
     }
     match submission.command {
         Command::Object(command) => {
-            let now = now.min(submission.started);
+            let now = now.min(command.asked);
             key::decide(submission.op, now, command, rows)
         }
         Command::Root(command) => root::decide(submission.op, command, rows),

@@ -385,6 +385,7 @@ impl World {
                 bucket: bucket(),
                 closings: 0,
                 keeping: step.keeping,
+                asked: Timestamp::from_millis(30),
                 key: key(),
                 action: self.action(step),
             });
@@ -392,7 +393,7 @@ impl World {
             op[..8].copy_from_slice(&(at as u64).to_le_bytes());
             let submission = Submission {
                 op: OpId::from_bytes(op),
-                started: Timestamp::from_millis(30),
+                sweeps: 0,
                 command,
             };
             return Some(Last {

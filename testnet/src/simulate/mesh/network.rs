@@ -13,6 +13,8 @@ use tokio::time::sleep;
 
 /// How long a caller waits for an answer that does not come.
 const SILENCE: Duration = Duration::from_millis(300);
+/// How much later than a request about blocks a copy of it may come, in milliseconds.
+const COPY_LATER_MAX: usize = 20_000;
 
 /// The network. Cloning gives another handle.
 #[derive(Clone)]
@@ -96,6 +98,16 @@ impl Network {
         state.stores.get(&to).filter(|_| is_up && !is_cut).cloned()
     }
 
+    /// Has a copy of a request arrive when nobody expects it any more.
+    async fn copy_later(self, (from, to): (MemberId, MemberId), request: Bytes) {
+        let later = self.state().dice.below(COPY_LATER_MAX) as u64;
+        sleep(Duration::from_millis(later)).await;
+        if let Some(store) = self.reach(from, to) {
+            // Nobody waits for the answer.
+            drop(store.answer(from, &request).await);
+        }
+    }
+
     /// How long one way takes, and whether the message is lost or repeated.
     fn fate(&self) -> (Duration, Fate) {
         let mut state = self.state();
@@ -127,10 +139,18 @@ struct Line {
 }
 
 impl Peers for Line {
-    fn call(&self, to: MemberId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+    fn call(
+        &self,
+        to: MemberId,
+        class: Class,
+        request: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
         let (me, network) = (self.me, self.network.clone());
         Box::pin(async move {
             let (delay, fate) = network.fate();
+            if class == Class::Block && fate == Fate::Twice {
+                tokio::spawn(network.clone().copy_later((me, to), request.clone()));
+            }
             sleep(delay).await;
             let target = network.reach(me, to).filter(|_| fate != Fate::Lost);
             let Some(store) = target else {

@@ -21,6 +21,8 @@ const FIRST: MemberId = MemberId(1);
 const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 /// How long it may take, from then on, until every block is where it is wanted.
 const IN_PLACE_WITHIN: Duration = Duration::from_secs(600);
+/// How long a sweep may take, with nothing going wrong.
+const SWEPT_WITHIN: Duration = Duration::from_secs(600);
 /// How long any call may take that is made while nothing goes wrong.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 /// Moments between two misfortunes, in milliseconds.
@@ -122,6 +124,7 @@ impl World {
             let checked = timeout(ANSWERS_WITHIN * 4, check::everything_is_read(&client)).await;
             checked.map_err(|_| format!("{member:?} does not answer"))??;
         }
+        self.nothing_is_left_over(&owner).await?;
         // Calls that were given up may still happen as long as anybody retries them; nobody does any more.
         self.noted.borrow_mut().history.settle()
     }
@@ -164,8 +167,9 @@ impl World {
             members[self.dice.below(members.len())],
             members[self.dice.below(members.len())],
         );
-        match self.dice.below(3) {
+        match self.dice.below(4) {
             0 if a != b => self.network.toggle(a, b),
+            3 => self.sweep(a, b).await?,
             dice => {
                 let cut_off = self.restart(a, dice == 1).await?;
                 for _ in 0..cut_off {
@@ -173,6 +177,17 @@ impl World {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// One box begins a sweep of unreferenced blocks, and another does its share, both without being waited for.
+    async fn sweep(&mut self, begins: MemberId, sweeps: MemberId) -> Result<(), String> {
+        let (beginning, sweeping) = (self.store(begins)?.clone(), self.store(sweeps)?.clone());
+        let work = async move {
+            drop(beginning.begin_sweep().await);
+            drop(sweeping.sweep().await);
+        };
+        drop(timeout(Duration::from_millis(400), work).await);
         Ok(())
     }
 
@@ -231,6 +246,38 @@ impl World {
         while let Some(astray) = check::astray(&client, &stores).await? {
             if began.elapsed() > IN_PLACE_WITHIN {
                 return Err(astray);
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
+        Ok(())
+    }
+
+    /// With every object and every bucket deleted, two sweeps leave no block anywhere.
+    async fn nothing_is_left_over(&mut self, owner: &AccessKeyId) -> Result<(), String> {
+        let client = self.client(FIRST, owner)?;
+        check::everything_is_deleted(&client).await?;
+        let stores: Vec<Store> = self
+            .seats
+            .values()
+            .filter_map(|seat| seat.store.clone())
+            .collect();
+        for _ in 0..2 {
+            let begun = self.store(FIRST)?.begin_sweep().await;
+            begun.map_err(|error| format!("a sweep does not begin: {error}"))?;
+        }
+        let began = Instant::now();
+        for store in &stores {
+            store.hear_news().await;
+            while let Err(error) = store.sweep().await {
+                if began.elapsed() > SWEPT_WITHIN {
+                    return Err(format!("{:?} cannot sweep: {error}", store.me()));
+                }
+                sleep(Duration::from_secs(5)).await;
+            }
+        }
+        while let Some(left) = check::left_over(&stores)? {
+            if began.elapsed() > SWEPT_WITHIN {
+                return Err(left);
             }
             sleep(Duration::from_secs(5)).await;
         }

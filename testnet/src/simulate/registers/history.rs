@@ -70,7 +70,7 @@ impl History {
         let below = self
             .raised
             .iter()
-            .filter(|(_, fences)| asked.called < fences.started || asked.directory < fences.directory);
+            .filter(|(_, fences)| asked.called < fences.sweeps || asked.directory < fences.directory);
         let Some(stood) = below.map(|(at, _)| *at).min() else {
             return u64::MAX;
         };

@@ -204,7 +204,7 @@ pub(super) fn decide(operation: &Operation<Task>, loaded: &Loaded, memory: Memor
         Which::Upload => upload_row.map(remembers),
     };
     let seen = (object(object_row), upload_row.map(upload));
-    let is_fenced = task.started < loaded.fences.started || task.directory < loaded.fences.directory;
+    let is_fenced = task.started < loaded.fences.sweeps || task.directory < loaded.fences.directory;
     let plan = match known {
         None => Plan::Need,
         Some(Some(Known::Done)) => plan_retry(task.command, seen),

@@ -437,7 +437,7 @@ impl World {
     fn raise(&mut self, me: MemberId) {
         let mut fences = Fences::default();
         if self.dice.chance(0.7) {
-            fences.started = self.now.saturating_sub(self.dice.within(0..150));
+            fences.sweeps = self.now.saturating_sub(self.dice.within(0..150));
         } else {
             self.directory += 1;
             fences.directory = self.directory;

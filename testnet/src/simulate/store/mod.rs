@@ -38,6 +38,18 @@ pub(crate) struct Options {
     threads: Option<usize>,
 }
 
+impl Options {
+    /// So many schedules from a seed on.
+    pub(crate) fn of(seeds: u64, seed: u64) -> Self {
+        Self {
+            seeds,
+            seed: Some(seed),
+            seconds: None,
+            threads: None,
+        }
+    }
+}
+
 /// What is simulated: its name on the command line, and one schedule of it.
 #[derive(Clone, Copy)]
 pub(crate) struct What {

@@ -46,7 +46,7 @@ impl Root {
                 }
                 Next::Raise => {
                     let raised = members[0].raise(7, Fences::default()).await.unwrap();
-                    transition.raised(raised);
+                    transition.raised(raised.epoch);
                 }
                 Next::Commit(epoch, config) => {
                     self.configs.learn(epoch, config);
@@ -169,10 +169,10 @@ async fn fences_are_raised_through_any_member() {
     let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
     ask(&three[0], "a", Command::Put("1".into())).await.unwrap();
     let fences = Fences {
-        started: 9,
+        sweeps: 9,
         directory: 4,
     };
-    assert_eq!(three[2].raise(7, fences).await.unwrap(), 0);
+    assert_eq!(three[2].raise(7, fences).await.unwrap().epoch, 0);
     let raised = three
         .iter()
         .filter(|member| member.partition(7).fences() == fences);

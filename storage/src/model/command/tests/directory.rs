@@ -60,7 +60,7 @@ impl Directory {
     fn submit(&mut self, op: u8, command: RootCommand) -> Outcome {
         let submission = Submission {
             op: OpId::from_bytes([op; 16]),
-            started: Timestamp::from_millis(0),
+            sweeps: 0,
             command: Command::Root(command),
         };
         let decision = self.0.decide(&submission);

@@ -7,7 +7,7 @@ use crate::model::{
     MemberId, MeshKey, MeshRow, ObjectLock, Period,
 };
 
-const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-1.bin");
+const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-2.bin");
 
 /// Texts with their lengths in front, 4 bytes little-endian.
 fn framed(texts: &[Vec<u8>]) -> Vec<u8> {
@@ -177,6 +177,7 @@ fn commands() -> Vec<Command> {
             upload,
             rest: Rest::Parts,
         },
+        Action::Prune,
     ];
     let objects = actions.into_iter().map(|action| {
         Command::Object(ObjectCommand {
@@ -191,6 +192,7 @@ fn commands() -> Vec<Command> {
                     }),
                 }),
             },
+            asked: Timestamp::from_millis(1_700_000_000_000),
             key: key(),
             action,
         })
@@ -233,7 +235,7 @@ fn commands() -> Vec<Command> {
 fn submission(command: Command) -> Submission {
     Submission {
         op: OpId::from_bytes([0xab; 16]),
-        started: Timestamp::from_millis(1_700_000_000_000),
+        sweeps: 1_700_000_000,
         command,
     }
 }
@@ -302,7 +304,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 #[test]
-fn every_command_and_outcome_reads_as_the_fixture_of_version_1_has_it() {
+fn every_command_and_outcome_reads_as_the_fixture_of_version_2_has_it() {
     let submissions: Vec<_> = commands().into_iter().map(submission).collect();
     let mut texts: Vec<_> = submissions.iter().map(Submission::encode).collect();
     texts.extend(outcomes().iter().map(Outcome::encode));
@@ -318,7 +320,7 @@ fn every_command_and_outcome_reads_as_the_fixture_of_version_1_has_it() {
 
 #[test]
 fn a_newer_or_broken_text_is_refused() {
-    assert_eq!(Submission::decode(&[2, 0]), Err(InvalidCommand::NewerVersion(2)));
+    assert_eq!(Submission::decode(&[3, 0]), Err(InvalidCommand::NewerVersion(3)));
     assert!(matches!(Outcome::decode(&[]), Err(InvalidCommand::Unreadable(_))));
     let mut text = submission(commands().remove(0)).encode();
     text.pop();
@@ -331,18 +333,15 @@ fn a_newer_or_broken_text_is_refused() {
 proptest! {
     #[test]
     fn hostile_texts_never_panic(mut text: Vec<u8>) {
-        text.insert(0, 1);
+        text.insert(0, FORMAT);
         let _ = (Submission::decode(&text), Outcome::decode(&text));
     }
 }
 
 #[test]
-fn fences_turn_away_what_began_too_early_and_what_adds_to_a_bucket_that_may_be_closed() {
-    let refused = |min_started, closings, command| {
-        let fences = Fences {
-            min_started: Timestamp::from_millis(min_started),
-            closings,
-        };
+fn fences_turn_away_what_adds_after_too_many_sweeps_or_to_a_bucket_that_may_be_closed() {
+    let refused = |sweeps, closings, command| {
+        let fences = Fences { sweeps, closings };
         let decision = decide(submission(command), now(), &fences, &Memory::default()).unwrap();
         match decision.outcome {
             Outcome::Refused(refusal @ (Refusal::TooOld | Refusal::BucketClosed)) => Some(refusal),
@@ -350,18 +349,16 @@ fn fences_turn_away_what_began_too_early_and_what_adds_to_a_bucket_that_may_be_c
         }
     };
     for command in commands() {
-        let begun = 1_700_000_000_000;
+        let begun = 1_700_000_000;
         assert_eq!(refused(begun, 3, command.clone()), None);
-        let (early, closed) = match &command {
-            Command::Root(_) => (None, None),
-            Command::Object(object) => match &object.action {
-                Action::Amend { .. } | Action::AbortUpload { .. } | Action::Forget { .. } => {
-                    (Some(Refusal::TooOld), None)
-                }
-                _ => (Some(Refusal::TooOld), Some(Refusal::BucketClosed)),
-            },
+        let adds = match &command {
+            Command::Root(_) => false,
+            Command::Object(object) => object.action.adds(),
         };
-        assert_eq!(refused(begun + 1, 0, command.clone()), early);
-        assert_eq!(refused(begun, 4, command), closed);
+        assert_eq!(
+            refused(begun + 1, 0, command.clone()),
+            adds.then_some(Refusal::TooOld)
+        );
+        assert_eq!(refused(begun, 4, command), adds.then_some(Refusal::BucketClosed));
     }
 }

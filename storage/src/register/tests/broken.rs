@@ -1,0 +1,67 @@
+//! Schedules made by hand for rules that random schedules hardly ever need: what the rule prevents happens without it.
+
+use super::*;
+
+/// A value is deleted while one member is away, which is then taught the tombstone but hears of no new ballot. When
+/// the tombstone is to be forgotten, a message that proposed the value long ago arrives there. What is read then?
+fn read_behind_a_dropped_tombstone(broken: Broken) -> Answer<Outcome> {
+    let (mut world, key) = (World::breaking(3, broken), Bytes::from("a"));
+    // All promise the first holder's ballot.
+    world.ask(0, "other", Command::Put("1"));
+    world.away = [2].map(MemberId).into();
+    world.ask(0, "a", Command::Put("deleted"));
+    let Row { stamp, content, .. } = world.disks[0].row(&key);
+    let late = Request::Accept {
+        stamp,
+        key: key.clone(),
+        content,
+        nonce: 1,
+    };
+    assert_eq!(world.ask(1, "a", Command::Delete), done("ok"));
+    world.away.clear();
+    world.read(1, "a", Purpose::Teach);
+    let tombstone = world.disks[1].row(&key).stamp;
+    assert_eq!(world.disks[2].row(&key).stamp, tombstone);
+    world.deaf = Some(MemberId(2));
+    world.step(MemberId(1), Event::Collect(vec![(key, tombstone)]));
+    world.deliver();
+    world.accept(MemberId(2), &late);
+    world.deaf = None;
+    world.away = [0].map(MemberId).into();
+    world.ask(1, "a", Command::Get)
+}
+
+#[test]
+fn a_tombstone_that_goes_before_all_have_promised_brings_back_what_it_hid() {
+    assert_eq!(read_behind_a_dropped_tombstone(Broken::NOTHING), done("nothing"));
+    let broken = Broken::by(Mutant::DropWithoutPromise);
+    assert_eq!(read_behind_a_dropped_tombstone(broken), done("deleted"));
+}
+
+/// A holder has been deposed without hearing of it, and an acknowledgement of what it wrote long ago arrives again while it
+/// confirms what stands. What does it answer, if anything?
+fn answer_of_a_deposed_holder(broken: Broken) -> Option<Answer<Outcome>> {
+    let (mut world, key) = (World::breaking(3, broken), Bytes::from("a"));
+    world.ask(0, "a", Command::Put("old"));
+    let stamp = world.disks[0].row(&key).stamp;
+    world.away = [0].map(MemberId).into();
+    assert_eq!(world.ask(1, "a", Command::Put("new")), done("ok"));
+    world.away = [1, 2].map(MemberId).into();
+    let asked = world.submit(0, "a", Command::Get);
+    world.deliver();
+    let (from, nonce) = (MemberId(1), 1);
+    let reply = Reply::Accepted { stamp, key, nonce };
+    world.step(MemberId(0), Event::Reply { from, reply });
+    let answers = world.answers.into_iter();
+    answers
+        .filter(|(op, _)| *op == asked)
+        .map(|(_, answer)| answer)
+        .next()
+}
+
+#[test]
+fn old_acknowledgements_confirm_what_does_not_stand_any_more() {
+    assert_eq!(answer_of_a_deposed_holder(Broken::NOTHING), None);
+    let broken = Broken::by(Mutant::ConfirmByOldAcks);
+    assert_eq!(answer_of_a_deposed_holder(broken), Some(done("old")));
+}

@@ -1,0 +1,141 @@
+//! Frees references whose owner is gone, in a mesh: what crashes left between storing blocks and committing their row.
+//!
+//! | file | its job |
+//! |---|---|
+//! | `wire` | what members say to each other, to the byte |
+//! | `named` | the owners that a row names |
+//! | `answer` | tells another member which owners the rows here name |
+//! | `pass` | one sweep of this member's disk |
+//! | `prune` | removes rows of buckets that are gone |
+//!
+//! # Why nothing is freed that is needed
+//! A reference may be freed if no row names its owner and none ever will. No clock has a say in that:
+//! - A root row counts sweeps. A write says how many its gateway knew of when it began, in its id, hence in the owner of
+//!   its references, and in the submission that commits it.
+//! - Sweep `n` frees references of writes that knew of fewer than `n − 1`. First the fences of each partition are raised to
+//!   `n − 1`: once a quorum has them under a ballot, no holder of that ballot or a higher one lets such a write in, or is
+//!   still at it.
+//! - What an older holder had begun may stand at few members, and be brought to light by a holder to come. So **all** who
+//!   vote in the partition are asked which owners their rows name, and only those answers count that were given after
+//!   that member had promised the ballot: from then on it takes in nothing of older ballots, and every row that comes to
+//!   stand anywhere follows from rows that were asked for, or from writes that pass the fence.
+//! - While voters change, or one is away, a partition is left for later: an absent home delays a sweep, and breaks nothing.
+//!
+//! A write may take as long as it is from one sweep to the next but one, which is a week at least; one that takes longer is
+//! refused, and its client is told to try again.
+
+mod answer;
+pub(super) mod named;
+mod pass;
+mod prune;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+pub(crate) use self::answer::answer;
+use crate::StoreError;
+use crate::cluster::mesh::feed::refresh;
+use crate::disk::RowWrite;
+use crate::model::{MeshKey, Timestamp, row_key};
+use crate::store::Inner;
+
+/// From one sweep to the next, in milliseconds.
+const EVERY_MS: u64 = 7 * 24 * 3600 * 1000;
+/// How often it is looked whether a sweep is due, and tried again what could not be done.
+const LOOK: Duration = Duration::from_secs(1800);
+/// Version byte of the row under `0x09`, in front of a u32, little-endian.
+const VERSION: u8 = 1;
+
+/// Whether a call is about sweeps.
+pub(crate) fn is_about_sweeps(call: &[u8]) -> bool {
+    wire::is_about_sweeps(call)
+}
+
+/// Sweeps until stopped.
+pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        let Some(inner) = inner.upgrade() else { return };
+        if inner.is_meshed()
+            && let Some(Err(error)) = stop.run_until_cancelled(sweep_if_due(&inner)).await
+        {
+            debug!(%error, "not everything could be swept");
+        }
+    }
+}
+
+async fn sweep_if_due(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let last = inner.mesh.view().sweeps.value;
+    let now = Timestamp::now().as_millis();
+    let is_due = last.is_none_or(|last| now.abs_diff(last.as_millis()) >= EVERY_MS);
+    if inner.leads() && is_due {
+        count_one(inner).await?;
+    }
+    if swept(inner)? < inner.mesh.sweeps() {
+        sweep(inner).await?;
+    }
+    Ok(())
+}
+
+/// Begins another sweep; whether somebody else just did.
+///
+/// # Errors
+/// `Unavailable`: too few members answer. The disk fails.
+pub(crate) async fn count_one(inner: &Arc<Inner>) -> Result<bool, StoreError> {
+    let counted = inner.mesh.view().sweeps.version;
+    let now = Some(Timestamp::now());
+    let key = MeshKey::Sweeps;
+    let is_first = inner
+        .mesh
+        .replace(&inner.partitions, key, Some(&now), counted)
+        .await?;
+    refresh(inner).await?;
+    inner.tell_of_change();
+    Ok(is_first)
+}
+
+/// Frees what is to be freed on this disk by the last sweep that was begun; says how many references those were.
+///
+/// # Errors
+/// `Unavailable`: some of it has to wait. The disk fails, or a row somewhere does not read.
+pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<u64, StoreError> {
+    if inner.loss.is_some() {
+        // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
+        return Ok(0);
+    }
+    let sweeps = inner.mesh.sweeps();
+    prune::run(inner).await?;
+    super::collect::forget_ended(inner).await?;
+    let pass::Swept { released, left } = pass::run(inner, sweeps.saturating_sub(1)).await?;
+    if released > 0 {
+        info!(released, "unreferenced blocks swept");
+    }
+    if left > 0 {
+        debug!(partitions = left, "left for later: voters change, or are away");
+        return Err(StoreError::Unavailable);
+    }
+    let value = [&[VERSION][..], &sweeps.to_le_bytes()].concat();
+    let row = RowWrite::Put {
+        key: row_key::swept(),
+        summary: Vec::new(),
+        value: Bytes::from(value),
+    };
+    inner.disk.commit(vec![row]).await?;
+    Ok(released)
+}
+
+/// The last sweep that was done here.
+fn swept(inner: &Inner) -> Result<u32, StoreError> {
+    let row = inner.disk.row(&row_key::swept())?;
+    let swept = row.and_then(|row| match *row {
+        [VERSION, ref swept @ ..] => Some(u32::from_le_bytes(swept.try_into().ok()?)),
+        _ => None,
+    });
+    Ok(swept.unwrap_or(0))
+}

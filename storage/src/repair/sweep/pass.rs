@@ -1,0 +1,218 @@
+//! One sweep of this member's disk: closes partitions to what is old, asks everybody what their rows name, frees the rest.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
+
+use super::answer::tell;
+use super::wire::{self, Call, Told};
+use crate::StoreError;
+use crate::cluster::peers::Class;
+use crate::cluster::{Displaced, Owner};
+use crate::disk::HeldReference;
+use crate::model::{BlockId, MemberId, Partition};
+use crate::register::{Ballot, Fences};
+use crate::store::Inner;
+
+/// Partitions whose fences are raised at a time.
+const RAISED_AT_ONCE: usize = 32;
+/// References looked at before other work gets the thread.
+const PAGE: usize = 1000;
+/// Owners remembered at once, as 8 bytes each; where there are more, some partitions wait for another pass.
+const OWNERS_MAX: usize = 4 << 20;
+/// How long a member is given for a page of its rows.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What a sweep did.
+pub(super) struct Swept {
+    /// References freed.
+    pub(super) released: u64,
+    /// Partitions left for later.
+    pub(super) left: usize,
+}
+
+/// What rows name, of partitions of which everything is known.
+#[derive(Default)]
+struct Named {
+    partitions: BTreeSet<Partition>,
+    owners: HashSet<u64>,
+}
+
+/// What asking came to.
+enum Asked {
+    /// What the rows name.
+    Named(Named),
+    /// More than may be remembered at once.
+    TooMuch,
+}
+
+/// Frees references of writes that knew of fewer than `fence` sweeps and that no row names.
+///
+/// # Errors
+/// The disk fails, or a row of it does not read.
+pub(super) async fn run(inner: &Arc<Inner>, fence: u32) -> Result<Swept, StoreError> {
+    let mut waiting = vec![old_partitions(inner, fence).await?];
+    let (mut released, mut left) = (0, 0);
+    while let Some(mut wanted) = waiting.pop() {
+        let ballots = close(inner, &wanted, fence).await;
+        match ask_everybody(inner, ballots).await? {
+            Asked::Named(named) => {
+                left += wanted.len() - named.partitions.len();
+                released += release(inner, fence, &named).await?;
+            }
+            Asked::TooMuch => {
+                let half = wanted.len() / 2;
+                waiting.push(wanted.split_off(half));
+                waiting.push(wanted);
+            }
+        }
+    }
+    Ok(Swept { released, left })
+}
+
+/// The partitions of keys whose writes left references here that are old enough.
+async fn old_partitions(inner: &Arc<Inner>, fence: u32) -> Result<Vec<Partition>, StoreError> {
+    let mut partitions = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = page_of_references(inner, after).await?;
+        let Some(last) = page.last() else {
+            return Ok(partitions.into_iter().collect());
+        };
+        after = Some((last.id, last.owner));
+        let old = page.iter().filter(|held| sweeps_of(&held.owner) < fence);
+        partitions.extend(old.map(|held| partition_of(&held.owner)));
+    }
+}
+
+/// Raises the fences; gives the ballots under which that was done, where it was.
+async fn close(inner: &Arc<Inner>, wanted: &[Partition], fence: u32) -> BTreeMap<Partition, Ballot> {
+    let registers = inner.partitions.registers();
+    let fences = Fences {
+        sweeps: u64::from(fence),
+        ..Fences::default()
+    };
+    stream::iter(wanted.to_vec())
+        .map(|partition| async move {
+            let raised = registers.raise(u16::from(partition.0), fences).await;
+            raised.ok().map(|ballot| (partition, ballot))
+        })
+        .buffer_unordered(RAISED_AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await
+}
+
+/// Asks all who vote in these partitions which owners their rows name. What one of them cannot say for certain is left out.
+async fn ask_everybody(
+    inner: &Arc<Inner>,
+    ballots: BTreeMap<Partition, Ballot>,
+) -> Result<Asked, StoreError> {
+    let registers = inner.partitions.registers();
+    let mut named = Named::default();
+    let mut asked: BTreeMap<MemberId, Vec<(Partition, Ballot)>> = BTreeMap::new();
+    for (partition, ballot) in ballots {
+        let voters = registers.steady_voters(u16::from(partition.0), ballot.epoch);
+        for member in voters.into_iter().flatten() {
+            named.partitions.insert(partition);
+            asked.entry(member).or_default().push((partition, ballot));
+        }
+    }
+    for (member, mut ballots) in asked {
+        ballots.retain(|(partition, _)| named.partitions.contains(partition));
+        let mut certain: BTreeSet<Partition> = ballots.iter().map(|(partition, _)| *partition).collect();
+        let mut after = None;
+        while !certain.is_empty() {
+            let call = Call {
+                ballots: ballots.clone(),
+                after,
+            };
+            let Some(told) = ask(inner, member, call).await? else {
+                certain.clear();
+                break;
+            };
+            certain.retain(|partition| told.closed.contains(partition));
+            let (owners, _) = told.owners.as_chunks();
+            named
+                .owners
+                .extend(owners.iter().map(|half| u64::from_le_bytes(*half)));
+            if named.owners.len() > OWNERS_MAX && named.partitions.len() > 1 {
+                return Ok(Asked::TooMuch);
+            }
+            after = told.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let is_uncertain = |partition: &Partition| !certain.contains(partition);
+        let uncertain = ballots
+            .iter()
+            .map(|(partition, _)| *partition)
+            .filter(is_uncertain);
+        for partition in uncertain.collect::<Vec<_>>() {
+            named.partitions.remove(&partition);
+        }
+    }
+    Ok(Asked::Named(named))
+}
+
+/// A page of what the rows of a member name; `None` where it does not say.
+async fn ask(inner: &Arc<Inner>, member: MemberId, call: Call) -> Result<Option<Told>, StoreError> {
+    if member == inner.me {
+        let asked = inner.clone();
+        return inner.disk.run(move || tell(&asked, call)).await?.map(Some);
+    }
+    let asked = inner.peers.call(member, Class::Block, wire::encode(&call));
+    let answer = timeout(PATIENCE, asked).await.ok().and_then(Result::ok);
+    Ok(answer.and_then(|answer| wire::decode(&answer).ok()))
+}
+
+/// Frees what is old enough and not named.
+async fn release(inner: &Arc<Inner>, fence: u32, named: &Named) -> Result<u64, StoreError> {
+    let (mut released, mut after) = (0, None);
+    loop {
+        let page = page_of_references(inner, after).await?;
+        let Some(last) = page.last() else {
+            return Ok(released);
+        };
+        after = Some((last.id, last.owner));
+        let mut gone: BTreeMap<Owner, Vec<BlockId>> = BTreeMap::new();
+        for held in page {
+            let owner = held.owner;
+            let is_known = named.partitions.contains(&partition_of(&owner));
+            if is_known && sweeps_of(&owner) < fence && !named.owners.contains(&second_half(&owner)) {
+                gone.entry(owner).or_default().push(BlockId(held.id));
+                released += 1;
+            }
+        }
+        let gone = gone
+            .into_iter()
+            .map(|(owner, blocks)| Displaced { owner, blocks });
+        inner.blocks.release(gone.collect()).await?;
+    }
+}
+
+async fn page_of_references(
+    inner: &Arc<Inner>,
+    after: Option<([u8; 32], Owner)>,
+) -> Result<Vec<HeldReference>, StoreError> {
+    let disk = inner.disk.clone();
+    Ok(inner.disk.run(move || disk.references(after, PAGE)).await??)
+}
+
+// The three parts of an owner's name, see `seal::owner_of`.
+
+fn partition_of(owner: &Owner) -> Partition {
+    Partition(owner[0])
+}
+
+fn sweeps_of(owner: &Owner) -> u32 {
+    let [_, a, b, c, d, ..] = *owner;
+    u32::from_be_bytes([a, b, c, d])
+}
+
+fn second_half(owner: &Owner) -> u64 {
+    owner.last_chunk().map_or(0, |half| u64::from_le_bytes(*half))
+}

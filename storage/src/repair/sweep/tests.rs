@@ -1,0 +1,334 @@
+//! Promises of sweeps on several boxes, in a simulated world.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::cluster::Owner;
+use crate::cluster::neighbour_tests::{Wire, create, founder, get, join, object_key, owner, put, settled};
+use crate::model::command::{Action, Command, ObjectCommand, Submission};
+use crate::model::{
+    Bucket, BucketId, ChecksumAlgorithm, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber, SealedVersion,
+    StorageClass, VersionFacts, WriteCondition, WriteId, row_key,
+};
+use crate::objects::{Claims, NewObject, NewUpload, ObjectBody};
+use crate::seal::seal_block;
+use crate::{Store, StoreError, simulation};
+
+fn content(of: &str, blocks: usize) -> String {
+    (0..blocks * 64).map(|word| format!("{of:>8}{word:08}")).collect()
+}
+
+fn owners(stores: &[&Store]) -> BTreeSet<Owner> {
+    let held = stores
+        .iter()
+        .flat_map(|store| store.0.disk.references(None, usize::MAX).unwrap());
+    held.map(|held| held.owner).collect()
+}
+
+/// Three boxes with a bucket.
+async fn three(wire: &Wire) -> [Store; 3] {
+    let first = founder(wire, "anna").await;
+    let key = owner(&first).await;
+    create(&first, "photos", &key).await;
+    let second = join(wire, &first, "ben").await;
+    let third = join(wire, &first, "cleo").await;
+    let members = [1, 2, 3].map(MemberId);
+    while !first.reassign(&members).await.unwrap() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    settled(&[&first, &second, &third], &[1, 2, 3]).await;
+    [first, second, third]
+}
+
+/// What a write leaves behind whose gateway lost power before it committed: the write, and who refers to its block.
+async fn lost_write(store: &Store, bucket: &Bucket, of: &str) -> (WriteId, Owner) {
+    let lease = store.0.lease(bucket, &object_key(of));
+    let block = seal_block(store.0.keyring.dedup_key(), content(of, 1).as_bytes());
+    store.0.blocks.store(lease.owner(), block).await.unwrap();
+    // Nobody frees it.
+    lease.keep();
+    (lease.write(), lease.owner())
+}
+
+/// The row of an object whose only version was stored by this write.
+fn row_of(write: WriteId) -> ObjectRow {
+    let facts = VersionFacts {
+        delete_marker: false,
+        ..VersionFacts::marker_for_tests()
+    };
+    let version = SealedVersion {
+        facts,
+        write,
+        extents: vec![write],
+        details: Bytes::new(),
+    };
+    ObjectRow {
+        versions: vec![version],
+        closing: Vec::new(),
+    }
+}
+
+/// Everybody does its share of the last sweep.
+async fn swept(stores: &[&Store]) {
+    for store in stores {
+        while store.sweep().await.is_err() {
+            sleep(Duration::from_secs(5)).await;
+        }
+    }
+    // What is freed goes everywhere.
+    sleep(Duration::from_secs(30)).await;
+}
+
+/// Begins a sweep, of which everybody hears.
+async fn begin(store: &Store) {
+    store.begin_sweep().await.unwrap();
+    sleep(Duration::from_secs(15)).await;
+}
+
+#[test]
+fn what_a_lost_write_left_is_freed_everywhere_by_the_next_sweep_but_one() {
+    simulation::run(1, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let bucket = first.buckets().remove(0);
+        put(&second, &bucket, "film", &content("f", 9)).await.unwrap();
+        let film = owners(&stores);
+        let (_, lost) = lost_write(&second, &bucket, "lost").await;
+        assert!(owners(&stores).contains(&lost));
+        begin(&first).await;
+        swept(&stores).await;
+        assert!(owners(&stores).contains(&lost), "its gateway may still be at it");
+        let (_, late) = lost_write(&second, &bucket, "late").await;
+        begin(&third).await;
+        swept(&stores).await;
+        assert!(!owners(&stores).contains(&lost));
+        assert!(owners(&stores).contains(&late));
+        for store in stores {
+            assert_eq!(get(store, &bucket, "film").await.unwrap(), content("f", 9));
+        }
+        begin(&third).await;
+        swept(&stores).await;
+        assert_eq!(owners(&stores), film);
+    })
+    .unwrap();
+}
+
+/// A body of which the second half comes when somebody says so.
+struct Halves {
+    first: Option<Bytes>,
+    second: Option<oneshot::Receiver<Bytes>>,
+}
+
+impl ObjectBody for Halves {
+    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
+        Some(Ok(self.second.take()?.await.ok()?))
+    }
+
+    fn size_hint(&self) -> Option<u64> {
+        None
+    }
+
+    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        None
+    }
+
+    fn claims_sha256(&self) -> bool {
+        false
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::default()
+    }
+}
+
+/// A write that begins now and ends when the sender is used.
+fn slow_put(
+    store: &Store,
+    bucket: &Bucket,
+    key: &str,
+) -> (
+    oneshot::Sender<Bytes>,
+    tokio::task::JoinHandle<Result<(), StoreError>>,
+) {
+    let (sender, second) = oneshot::channel();
+    let body = Halves {
+        first: Some(content("1", 4).into()),
+        second: Some(second),
+    };
+    let new = NewObject {
+        lock: crate::model::Lock::default(),
+        headers: ObjectHeaders::default(),
+        class: StorageClass::Standard,
+        condition: WriteCondition::None,
+    };
+    let (store, bucket, key) = (store.clone(), bucket.clone(), object_key(key));
+    let putting = tokio::spawn(async move { store.put_object(&bucket, &key, new, body).await.map(drop) });
+    (sender, putting)
+}
+
+#[test]
+fn a_write_may_last_for_one_sweep_and_is_refused_after_two() {
+    simulation::run(2, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let bucket = first.buckets().remove(0);
+        let (patient, first_put) = slow_put(&second, &bucket, "patient");
+        sleep(Duration::from_secs(5)).await;
+        begin(&first).await;
+        swept(&stores).await;
+        patient.send(content("2", 4).into()).unwrap();
+        first_put.await.unwrap().unwrap();
+        let (endless, second_put) = slow_put(&second, &bucket, "endless");
+        sleep(Duration::from_secs(5)).await;
+        for _ in 0..2 {
+            begin(&first).await;
+            swept(&stores).await;
+        }
+        endless.send(content("2", 4).into()).unwrap();
+        let refused = second_put.await.unwrap();
+        assert!(
+            matches!(refused, Err(StoreError::Busy | StoreError::Unavailable)),
+            "{refused:?}"
+        );
+        put(&second, &bucket, "endless", "from the beginning")
+            .await
+            .unwrap();
+        let whole = content("1", 4) + &content("2", 4);
+        for store in stores {
+            assert_eq!(get(store, &bucket, "patient").await.unwrap(), whole);
+            assert_eq!(
+                get(store, &bucket, "endless").await.unwrap(),
+                "from the beginning"
+            );
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn parts_of_open_uploads_stay_however_old_they_are() {
+    simulation::run(3, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let bucket = first.buckets().remove(0);
+        let key = object_key("film");
+        let new = NewUpload {
+            lock: crate::model::Lock::default(),
+            headers: ObjectHeaders::default(),
+            class: StorageClass::Standard,
+            checksum: None,
+            full_object: false,
+            initiator: None,
+        };
+        let upload = second.create_upload(&bucket, &key, new).await.unwrap();
+        let body = Halves {
+            first: Some(content("p", 9).into()),
+            second: None,
+        };
+        let number = PartNumber::FIRST;
+        second
+            .put_part(&bucket, &key, upload, number, body)
+            .await
+            .unwrap();
+        let before = owners(&stores);
+        for _ in 0..3 {
+            begin(&third).await;
+            swept(&stores).await;
+        }
+        assert_eq!(owners(&stores), before);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_member_that_is_away_delays_a_sweep() {
+    simulation::run(4, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let bucket = first.buckets().remove(0);
+        let (_, lost) = lost_write(&second, &bucket, "lost").await;
+        for _ in 0..2 {
+            begin(&first).await;
+        }
+        wire.cut(MemberId(3));
+        assert!(matches!(second.sweep().await, Err(StoreError::Unavailable)));
+        assert!(owners(&[&second]).contains(&lost));
+        wire.mend(MemberId(3));
+        sleep(Duration::from_secs(15)).await;
+        swept(&stores).await;
+        assert!(!owners(&stores).contains(&lost));
+    })
+    .unwrap();
+}
+
+/// What an older holder wrote at one member alone may be brought to light later: it names its blocks all the same.
+#[test]
+fn what_a_single_member_has_accepted_is_not_freed() {
+    simulation::run(5, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let bucket = first.buckets().remove(0);
+        let (write, lost) = lost_write(&second, &bucket, "half").await;
+        let row = row_key::object(bucket.id, object_key("half").as_str());
+        third.0.partitions.keep(row, &row_of(write)).await.unwrap();
+        for _ in 0..2 {
+            begin(&first).await;
+        }
+        swept(&stores).await;
+        assert!(owners(&stores).contains(&lost));
+    })
+    .unwrap();
+}
+
+#[test]
+fn rows_of_a_bucket_that_is_gone_are_removed_with_their_blocks() {
+    simulation::run(6, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let gone = Bucket {
+            id: BucketId::new(),
+            ..Bucket::clone(&first.buckets()[0])
+        };
+        let (write, lost) = lost_write(&first, &gone, "late").await;
+        let version = row_of(write).versions.remove(0);
+        let command = Command::Object(ObjectCommand {
+            bucket: gone.id,
+            closings: 0,
+            keeping: crate::model::Keeping::default(),
+            asked: crate::model::Timestamp::now(),
+            key: object_key("late"),
+            action: Action::Put {
+                version,
+                condition: WriteCondition::None,
+            },
+        });
+        let (op, sweeps) = (OpId::new(), 0);
+        let put = Submission { op, sweeps, command };
+        second.0.partitions.submit(put).await.unwrap();
+        assert!(owners(&stores).contains(&lost));
+        for _ in 0..2 {
+            begin(&first).await;
+        }
+        swept(&stores).await;
+        assert_eq!(owners(&stores), BTreeSet::new());
+        let row = row_key::object(gone.id, "late");
+        let left: Option<ObjectRow> = third.0.partitions.current(&row).await.unwrap();
+        assert_eq!(left, None);
+    })
+    .unwrap();
+}
