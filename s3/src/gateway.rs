@@ -378,6 +378,8 @@ impl Call {
             Op::PostObject => Box::pin(ops::post_object(self, &bucket, body)).await,
             Op::GetBucketVersioning => Ok(ops::get_bucket_versioning(&bucket)),
             Op::PutBucketVersioning => ops::put_bucket_versioning(self, &bucket, body).await,
+            Op::GetObjectLockConfiguration => ops::get_object_lock_configuration(&bucket),
+            Op::PutObjectLockConfiguration => ops::put_object_lock_configuration(self, &bucket, body).await,
             Op::GetBucketAcl => Ok(ops::get_bucket_acl(&bucket)),
             Op::PutBucketAcl => ops::put_bucket_acl(self, &bucket, body).await,
             Op::GetBucketPolicy => ops::get_bucket_policy(&bucket),
@@ -432,7 +434,13 @@ impl Call {
             Op::GetObjectAcl => Box::pin(ops::get_object_acl(self, bucket, &key)).await,
             Op::PutObjectAcl => Box::pin(ops::put_object_acl(self, bucket, &key, body)).await,
             Op::GetObjectTagging => Box::pin(ops::get_object_tagging(self, bucket, &key)).await,
-            Op::GetObjectLock => Box::pin(ops::get_object_lock(self, bucket, &key)).await,
+            Op::PutObjectTagging => Box::pin(ops::put_object_tagging(self, bucket, &key, body)).await,
+            Op::DeleteObjectTagging => Box::pin(ops::delete_object_tagging(self, bucket, &key)).await,
+            Op::GetObjectRetention => Box::pin(ops::get_object_retention(self, bucket, &key)).await,
+            Op::PutObjectRetention => Box::pin(ops::put_object_retention(self, bucket, &key, body)).await,
+            Op::GetObjectLegalHold => Box::pin(ops::get_object_legal_hold(self, bucket, &key)).await,
+            Op::PutObjectLegalHold => Box::pin(ops::put_object_legal_hold(self, bucket, &key, body)).await,
+            Op::GetObjectAttributes => Box::pin(ops::get_object_attributes(self, bucket, &key)).await,
             Op::Preflight => ops::preflight(self, bucket),
         }
     }
@@ -514,7 +522,7 @@ impl Call {
     ) -> S3Result<()> {
         match condition {
             WriteCondition::None | WriteCondition::Absent => Ok(()),
-            WriteCondition::Present | WriteCondition::Tag(_) => {
+            WriteCondition::Present | WriteCondition::Tag(_) | WriteCondition::Like(_) => {
                 self.allow(bucket, Some(key), Rule::COPY_SOURCE)
             }
         }

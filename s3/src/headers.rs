@@ -2,12 +2,14 @@
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use storage::model::{ETag, ETagMatch, ObjectHeaders, ReadConditions, StorageClass, WriteCondition};
+use storage::model::{
+    ETag, ETagMatch, Likeness, ObjectHeaders, ReadConditions, StorageClass, Timestamp, WriteCondition,
+};
 
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::route::{ObjectOperation, Operation};
-use crate::time::parse_http_date;
-use crate::uri::Query;
+use crate::tags::tags_of_header;
+use crate::time::{parse_http_date, parse_iso};
 
 mod range;
 
@@ -15,6 +17,17 @@ pub(crate) use range::{copy_range, requested_range};
 
 /// The header that gives an object tags while it is written.
 pub(crate) const TAGGING: &str = "x-amz-tagging";
+
+/// The headers that lock an object while it is written, and show its lock.
+pub(crate) const LOCK_MODE: &str = "x-amz-object-lock-mode";
+pub(crate) const LOCK_UNTIL: &str = "x-amz-object-lock-retain-until-date";
+pub(crate) const LOCK_HOLD: &str = "x-amz-object-lock-legal-hold";
+/// The header that bypasses retentions of governance.
+pub(crate) const BYPASS: &str = "x-amz-bypass-governance-retention";
+
+/// Further conditions of a delete.
+const IF_MODIFIED_AT: &str = "x-amz-if-match-last-modified-time";
+const IF_SIZE: &str = "x-amz-if-match-size";
 
 /// The prefix of user metadata.
 pub(crate) const META: &str = "x-amz-meta-";
@@ -43,6 +56,17 @@ pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S
     for (name, value) in headers {
         if let Some(rest) = name.as_str().strip_prefix("x-amz-") {
             refuse_amz(rest, value)?;
+        }
+    }
+    for (name, is_honoured) in [
+        (LOCK_MODE, may_lock(operation)),
+        (LOCK_UNTIL, may_lock(operation)),
+        (LOCK_HOLD, may_lock(operation)),
+        (IF_MODIFIED_AT, is_delete(operation)),
+        (IF_SIZE, is_delete(operation)),
+    ] {
+        if !is_honoured && headers.contains_key(name) {
+            return Err(not_implemented(name));
         }
     }
     if let Operation::Object(_, _, op) = operation
@@ -83,6 +107,22 @@ const fn is_part(operation: ObjectOperation) -> bool {
             | ObjectOperation::UploadPart
             | ObjectOperation::UploadPartCopy
     )
+}
+
+/// Whether an operation makes an object that it may lock.
+const fn may_lock(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Object(
+            _,
+            _,
+            ObjectOperation::PutObject | ObjectOperation::CopyObject | ObjectOperation::CreateMultipartUpload
+        )
+    )
+}
+
+const fn is_delete(operation: &Operation) -> bool {
+    matches!(operation, Operation::Object(_, _, ObjectOperation::DeleteObject))
 }
 
 const fn is_upload(operation: ObjectOperation) -> bool {
@@ -137,27 +177,32 @@ fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
         | "copy-source-if-modified-since"
         | "copy-source-if-unmodified-since"
         | "expected-bucket-owner"
-        | "source-expected-bucket-owner" => true,
-        // True without our doing anything: nobody pays, nothing is locked, and these only describe the client.
-        "request-payer"
+        | "source-expected-bucket-owner"
+        | "object-attributes"
+        | "max-parts"
+        | "part-number-marker"
+        | "if-match-last-modified-time"
+        | "if-match-size"
         | "bypass-governance-retention"
+        | "object-lock-mode"
+        | "object-lock-retain-until-date"
+        | "object-lock-legal-hold" => true,
+        // True without our doing anything: nobody pays, and these only describe the client.
+        "request-payer"
         | "user-agent"
         | "confirm-remove-self-bucket-access"
         | "optional-object-attributes"
         | "te" => true,
         // Every block is encrypted, by keys of this store.
         "server-side-encryption" => value == "AES256",
-        "bucket-object-lock-enabled" | "server-side-encryption-bucket-key-enabled" => {
-            value.as_bytes().eq_ignore_ascii_case(b"false")
+        "bucket-object-lock-enabled" => {
+            let value = value.as_bytes();
+            value.eq_ignore_ascii_case(b"true") || value.eq_ignore_ascii_case(b"false")
         }
+        "server-side-encryption-bucket-key-enabled" => value.as_bytes().eq_ignore_ascii_case(b"false"),
         // Objects belong to the owner of their bucket, whoever writes them.
         "object-ownership" => value == "BucketOwnerEnforced" || value == "BucketOwnerPreferred",
         _ if rest.starts_with("meta-") || rest.starts_with("cf-") => true,
-        _ if rest.starts_with("object-lock-") => {
-            return Err(S3Error::invalid_request(
-                "Bucket is missing Object Lock Configuration",
-            ));
-        }
         _ => false,
     };
     if honoured {
@@ -181,7 +226,7 @@ pub(crate) fn object_headers(headers: &HeaderMap) -> S3Result<ObjectHeaders> {
         cache_control: owned(header::CACHE_CONTROL)?,
         expires: owned(header::EXPIRES)?,
         website_redirect: redirect(headers)?,
-        tags: tags(headers)?.unwrap_or_default(),
+        tags: tags_of_header(headers)?.unwrap_or_default(),
         ..ObjectHeaders::default()
     };
     let mut bytes = 0;
@@ -232,33 +277,6 @@ fn redirect(headers: &HeaderMap) -> S3Result<Option<String>> {
             "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
         )),
     }
-}
-
-/// The tags of `x-amz-tagging`, if it is there.
-///
-/// # Errors
-/// `InvalidTag`: more than ten, a name twice, or too long. Source: AWS S3 user guide, "Object tagging".
-pub(crate) fn tags(headers: &HeaderMap) -> S3Result<Option<Vec<(String, String)>>> {
-    let Some(list) = text(headers, TAGGING)? else {
-        return Ok(None);
-    };
-    let tags: Vec<(String, String)> = Query::parse(Some(list))?
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    let invalid = |why: &'static str| Err(S3Error::with_message(S3Code::InvalidTag, why));
-    if tags.len() > 10 {
-        return invalid("Object tags cannot be greater than 10");
-    }
-    for (at, (name, value)) in tags.iter().enumerate() {
-        if !(1..=128).contains(&name.chars().count()) || value.chars().count() > 256 {
-            return invalid("A tag's key has 1 to 128 characters and its value at most 256");
-        }
-        if tags[..at].iter().any(|(earlier, _)| earlier == name) {
-            return invalid("Cannot provide multiple Tags with the same key");
-        }
-    }
-    Ok(Some(tags))
 }
 
 /// `x-amz-storage-class`, STANDARD unless told.
@@ -339,6 +357,52 @@ fn etag_match(headers: &HeaderMap, name: &str) -> Option<ETagMatch> {
     headers.contains_key(name).then_some(ETagMatch::OneOf(tags))
 }
 
+/// What must hold for a delete to happen: as for a write, and what the object is like.
+///
+/// # Errors
+/// `InvalidArgument`: a date or a size that is none.
+pub(crate) fn delete_condition(headers: &HeaderMap) -> S3Result<WriteCondition> {
+    let modified = text(headers, IF_MODIFIED_AT)?
+        .map(|given| modified_at(IF_MODIFIED_AT, given))
+        .transpose()?;
+    let size = text(headers, IF_SIZE)?
+        .map(|given| size_of(IF_SIZE, given))
+        .transpose()?;
+    Ok(like(write_condition(headers)?, modified, size))
+}
+
+/// The time that a condition names, in whole seconds since 1970.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(crate) fn modified_at(name: &str, given: &str) -> S3Result<u64> {
+    let seconds = parse_http_date(given).or_else(|| parse_iso(given).map(Timestamp::as_secs));
+    seconds.ok_or_else(|| S3Error::invalid_argument(name, given, "This is not a date."))
+}
+
+/// The size that a condition names.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(crate) fn size_of(name: &str, given: &str) -> S3Result<u64> {
+    let invalid = |_| S3Error::invalid_argument(name, given, "The size of an object is a number.");
+    given.trim().parse().map_err(invalid)
+}
+
+/// A condition together with what else the object must be like.
+pub(crate) fn like(condition: WriteCondition, modified: Option<u64>, size: Option<u64>) -> WriteCondition {
+    if modified.is_none() && size.is_none() {
+        return condition;
+    }
+    let tag = match condition {
+        WriteCondition::Tag(Some(tag)) => Some(tag),
+        // No object has that tag, whatever else it is like.
+        WriteCondition::Tag(None) => return condition,
+        _ => None,
+    };
+    WriteCondition::Like(Likeness { tag, modified, size })
+}
+
 /// What must hold for a write to happen.
 ///
 /// # Errors
@@ -402,10 +466,18 @@ mod tests {
             Some(S3Code::NotImplemented)
         );
         assert_eq!(refusal(&[("x-amz-server-side-encryption", "AES256")]), None);
-        assert_eq!(
-            refusal(&[("x-amz-object-lock-mode", "COMPLIANCE")]),
-            Some(S3Code::InvalidRequest)
-        );
+        assert_eq!(refusal(&[("x-amz-object-lock-mode", "COMPLIANCE")]), None);
+        for (operation, name) in [
+            (ObjectOperation::GetObject, "x-amz-object-lock-mode"),
+            (ObjectOperation::UploadPart, "x-amz-object-lock-legal-hold"),
+            (ObjectOperation::PutObject, "x-amz-if-match-size"),
+        ] {
+            assert_eq!(
+                refusal_of(operation, &[(name, "1")]),
+                Some(S3Code::NotImplemented),
+                "{name}"
+            );
+        }
         assert_eq!(
             refusal(&[("x-amz-meta-anything", "x"), ("user-agent", "y")]),
             None

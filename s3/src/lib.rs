@@ -16,6 +16,7 @@ mod pace;
 mod response;
 pub mod route;
 mod server;
+mod tags;
 pub mod time;
 pub mod uri;
 mod website;

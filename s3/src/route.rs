@@ -38,6 +38,8 @@ pub enum BucketOperation {
     PostObject,
     GetBucketVersioning,
     PutBucketVersioning,
+    GetObjectLockConfiguration,
+    PutObjectLockConfiguration,
     GetBucketAcl,
     PutBucketAcl,
     GetBucketPolicy,
@@ -87,7 +89,6 @@ pub enum DefaultSetting {
 #[allow(missing_docs, reason = "the names are those of S3")]
 pub enum UnsetSetting {
     Lifecycle,
-    ObjectLock,
     Replication,
 }
 
@@ -109,8 +110,13 @@ pub enum ObjectOperation {
     GetObjectAcl,
     PutObjectAcl,
     GetObjectTagging,
-    /// `?retention` and `?legal-hold` where no bucket has a lock.
-    GetObjectLock,
+    PutObjectTagging,
+    DeleteObjectTagging,
+    GetObjectRetention,
+    PutObjectRetention,
+    GetObjectLegalHold,
+    PutObjectLegalHold,
+    GetObjectAttributes,
     /// A browser asks whether it may.
     Preflight,
 }
@@ -150,7 +156,7 @@ pub fn route(method: &Method, address: Address, query: &Query, headers: &HeaderM
             let copies = headers.contains_key("x-amz-copy-source");
             if query.has("versionId")
                 && matches!(*method, Method::PUT | Method::POST)
-                && about != SubResource::Acl
+                && !about.is_of_a_version()
             {
                 return Err(S3Error::invalid_argument(
                     "versionId",
@@ -210,6 +216,8 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::GET, About::Versioning) => Op::GetBucketVersioning,
         (&Method::PUT, About::Versioning) => Op::PutBucketVersioning,
         (&Method::GET, About::Versions) => Op::ListObjectVersions,
+        (&Method::GET, About::ObjectLock) => Op::GetObjectLockConfiguration,
+        (&Method::PUT, About::ObjectLock) => Op::PutObjectLockConfiguration,
         (&Method::GET, About::Default(setting)) => Op::GetDefault(setting),
         (&Method::GET, About::Unset(setting)) => Op::GetUnset(setting),
         (&Method::DELETE, About::Unset(setting)) => Op::DeleteUnset(setting),
@@ -258,12 +266,13 @@ fn object_operation(
         (&Method::GET, About::Acl, _) => Op::GetObjectAcl,
         (&Method::PUT, About::Acl, _) => Op::PutObjectAcl,
         (&Method::GET, About::Tagging, _) => Op::GetObjectTagging,
-        (&Method::GET, About::ObjectLocks, _) => Op::GetObjectLock,
-        (_, About::Tagging | About::ObjectLocks, _) => {
-            return Err(S3Error::not_implemented(
-                "Tags and locks of a stored object cannot be changed yet.",
-            ));
-        }
+        (&Method::PUT, About::Tagging, _) => Op::PutObjectTagging,
+        (&Method::DELETE, About::Tagging, _) => Op::DeleteObjectTagging,
+        (&Method::GET, About::Retention, _) => Op::GetObjectRetention,
+        (&Method::PUT, About::Retention, _) => Op::PutObjectRetention,
+        (&Method::GET, About::LegalHold, _) => Op::GetObjectLegalHold,
+        (&Method::PUT, About::LegalHold, _) => Op::PutObjectLegalHold,
+        (&Method::GET, About::Attributes, _) => Op::GetObjectAttributes,
         _ => return Err(S3Error::new(S3Code::MethodNotAllowed)),
     })
 }
@@ -329,6 +338,9 @@ mod tests {
         check("POST /b", "PostObject");
         check("GET /b?versioning", "GetBucketVersioning");
         check("PUT /b?versioning", "PutBucketVersioning");
+        check("GET /b?object-lock", "GetObjectLockConfiguration");
+        check("PUT /b?object-lock", "PutObjectLockConfiguration");
+        check("DELETE /b?object-lock", "MethodNotAllowed");
         check("GET /b?acl", "GetBucketAcl");
         check("PUT /b?acl", "PutBucketAcl");
         check("GET /b?policy", "GetBucketPolicy");
@@ -348,7 +360,7 @@ mod tests {
             );
             check(&format!("PUT /b?{name}"), "NotImplemented");
         }
-        for name in ["lifecycle", "object-lock", "replication"] {
+        for name in ["lifecycle", "replication"] {
             assert!(
                 outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("),
                 "{name}"
@@ -393,8 +405,15 @@ mod tests {
         check("GET /b/k?acl", "GetObjectAcl");
         check("PUT /b/k?acl", "PutObjectAcl");
         check("GET /b/k?tagging", "GetObjectTagging");
-        check("GET /b/k?retention", "GetObjectLock");
-        check("GET /b/k?legal-hold", "GetObjectLock");
+        check("PUT /b/k?tagging&versionId=null", "PutObjectTagging");
+        check("DELETE /b/k?tagging", "DeleteObjectTagging");
+        check("GET /b/k?retention", "GetObjectRetention");
+        check("PUT /b/k?retention&versionId=null", "PutObjectRetention");
+        check("GET /b/k?legal-hold", "GetObjectLegalHold");
+        check("PUT /b/k?legal-hold&versionId=null", "PutObjectLegalHold");
+        check("DELETE /b/k?retention", "MethodNotAllowed");
+        check("GET /b/k?attributes", "GetObjectAttributes");
+        check("PUT /b/k?versionId=null", "InvalidArgument");
         check("OPTIONS /b/k", "Preflight");
         assert_eq!(outcome("PUT /b/k", true), "CopyObject");
         assert_eq!(
@@ -413,9 +432,6 @@ mod tests {
             }
         }
         check("GET /b?inventory&id=1", "NotImplemented");
-        check("PUT /b/k?tagging", "NotImplemented");
-        check("DELETE /b/k?tagging", "NotImplemented");
-        check("PUT /b/k?retention", "NotImplemented");
         check("POST /b/k?select&select-type=2", "NotImplemented");
         check("PATCH /b/k", "MethodNotAllowed");
     }

@@ -99,6 +99,19 @@ pub fn parse_http_date(text: &str) -> Option<u64> {
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
+/// The moment as XML shows it: `2026-11-22T08:10:00.000Z`.
+pub(crate) fn iso_date(time: Timestamp) -> String {
+    IsoTime::default().format(time).to_owned()
+}
+
+/// Reads a moment in ISO 8601 with its offset, e.g. `2026-11-22T08:10:00Z`, not before 1970.
+pub(crate) fn parse_iso(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_millisecond())
+        .ok()
+        .map(Timestamp::from_millis)
+}
+
 /// Reads SigV4's `20130524T000000Z`, in whole seconds since 1970.
 pub fn parse_basic(text: &str) -> Option<u64> {
     let bytes: &[u8; 16] = text.as_bytes().try_into().ok()?;

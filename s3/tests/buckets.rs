@@ -206,7 +206,7 @@ async fn what_would_not_be_honoured_is_refused() {
         )
         .await;
     world
-        .check("PUT /bucket/k?retention < x", "501 NotImplemented")
+        .check("PUT /bucket/k?retention < x", "400 InvalidRequest")
         .await;
     world
         .check("PUT /bucket/k?inventedTomorrow < x", "501 NotImplemented")

@@ -35,6 +35,12 @@ pub enum StoreError {
         /// When it was made.
         modified: crate::model::Timestamp,
     },
+    /// The version is locked: a retention or a legal hold keeps it.
+    #[error("the version is locked")]
+    Locked,
+    /// The bucket's versioning or object lock excludes this.
+    #[error("the state of the bucket excludes this: {0}")]
+    BucketState(&'static str),
     /// The key has as many versions as its row has room for; removing some makes room.
     #[error("no room for another version of this key")]
     TooManyVersions,
@@ -176,6 +182,7 @@ impl From<Refusal> for StoreError {
             Refusal::NoSuchKey => Self::NoSuchKey,
             Refusal::NoSuchUpload => Self::NoSuchUpload,
             Refusal::TooManyVersions => Self::TooManyVersions,
+            Refusal::Locked => Self::Locked,
             Refusal::NoSuchBucket | Refusal::BucketClosed => Self::NoSuchBucket,
             Refusal::BucketExists(_) => Self::BucketAlreadyExists,
             Refusal::AccessKeyExists => Self::AccessKeyExists,
@@ -183,6 +190,7 @@ impl From<Refusal> for StoreError {
             Refusal::TooOld => Self::Busy,
             Refusal::PartsChanged
             | Refusal::UploadOpen
+            | Refusal::VersionChanged
             | Refusal::BucketChanged(_)
             | Refusal::BucketOpen
             | Refusal::AccessKeyChanged(_)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fixture::{Body, Fixture, TRACES, everything_is_freed, key, noise, read};
 use storage::model::{
-    ChecksumAlgorithm, ChecksumValue, ETag, ObjectHeaders, ObjectKey, StorageClass, WriteCondition,
+    ChecksumAlgorithm, ChecksumValue, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass, WriteCondition,
 };
 use storage::{Claims, CopyObject, Digest, NewObject, StoreError};
 
@@ -92,6 +92,7 @@ async fn a_body_that_breaks_off_or_lies_stores_nothing() {
             headers: ObjectHeaders::default(),
             class: StorageClass::Standard,
             condition: WriteCondition::None,
+            lock: Lock::default(),
         };
         let put = |body| fixture.store.put_object(&fixture.bucket, &KEY, new(), body);
         let cut = put(Body {
@@ -208,6 +209,7 @@ async fn a_copy_shares_blocks_and_outlives_its_source() {
         class: StorageClass::Standard,
         checksum,
         condition: WriteCondition::None,
+        lock: Lock::default(),
     };
     let copied = fixture
         .store

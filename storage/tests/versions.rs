@@ -4,7 +4,7 @@
 mod fixture;
 
 use fixture::{Body, Fixture, everything_is_freed, key, noise};
-use storage::model::{ObjectHeaders, StorageClass, VersionId, Versioning, WriteCondition};
+use storage::model::{Lock, ObjectHeaders, StorageClass, VersionId, Versioning, WriteCondition};
 use storage::{CopyObject, DeleteOutcome, DeleteTarget, ListVersions, ListedVersion, NewObject, StoreError};
 
 impl Fixture {
@@ -34,6 +34,7 @@ impl Fixture {
             key: key(name),
             version,
             condition: WriteCondition::None,
+            bypass: false,
         };
         self.store.delete_object(&self.bucket, target).await
     }
@@ -69,6 +70,7 @@ fn plain() -> NewObject {
     NewObject {
         headers: ObjectHeaders::default(),
         class: StorageClass::Standard,
+        lock: Lock::default(),
         condition: WriteCondition::None,
     }
 }
@@ -202,6 +204,7 @@ async fn a_version_is_restored_by_copying_it() {
         class: StorageClass::Standard,
         checksum: None,
         condition: WriteCondition::Absent,
+        lock: Lock::default(),
     };
     let copied = fixture.store.copy_object(&source, &fixture.bucket, &k, copy);
     let copied = copied.await.unwrap();

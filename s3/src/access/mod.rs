@@ -68,6 +68,16 @@ impl Rule {
     pub const ACL_OF_OBJECT: Self = rule("s3:PutObjectAcl", Need::Write);
     /// Tagging an object while it is written.
     pub const TAG_OBJECT: Self = rule("s3:PutObjectTagging", Need::Write);
+    /// Locking an object while it is written, or later.
+    pub const PUT_RETENTION: Self = rule("s3:PutObjectRetention", Need::Write);
+    /// Being told until when an object stays.
+    pub const GET_RETENTION: Self = rule("s3:GetObjectRetention", Need::Read);
+    /// Putting an object under a legal hold while it is written, or later.
+    pub const PUT_LEGAL_HOLD: Self = rule("s3:PutObjectLegalHold", Need::Write);
+    /// Being told of a legal hold.
+    pub const GET_LEGAL_HOLD: Self = rule("s3:GetObjectLegalHold", Need::Read);
+    /// Removing or shortening a retention of governance: a key that only writes must not undo what protects from it.
+    pub const BYPASS_GOVERNANCE: Self = rule("s3:BypassGovernanceRetention", Need::Owner);
     /// Listing, which also permits to learn that a key is not there.
     pub const LIST: Self = rule("s3:ListBucket", Need::Read);
 
@@ -85,6 +95,8 @@ impl Rule {
             Op::DeleteObjects | Op::PostObject | Op::Preflight => rule("", Need::Nothing),
             Op::GetBucketVersioning => rule("s3:GetBucketVersioning", Need::Any),
             Op::PutBucketVersioning => rule("s3:PutBucketVersioning", Need::Owner),
+            Op::GetObjectLockConfiguration => rule("s3:GetBucketObjectLockConfiguration", Need::Member),
+            Op::PutObjectLockConfiguration => rule("s3:PutBucketObjectLockConfiguration", Need::Owner),
             Op::GetBucketAcl => rule("s3:GetBucketAcl", Need::Member),
             Op::PutBucketAcl => rule("s3:PutBucketAcl", Need::Owner),
             Op::GetBucketPolicy => rule("s3:GetBucketPolicy", Need::Owner),
@@ -118,8 +130,18 @@ impl Rule {
             Op::ListParts => rule("s3:ListMultipartUploadParts", Need::Write),
             Op::GetObjectAcl => rule("s3:GetObjectAcl", Need::Member),
             Op::PutObjectAcl => rule("s3:PutObjectAcl", Need::Owner),
+            Op::GetObjectTagging if version => rule("s3:GetObjectVersionTagging", Need::Read),
             Op::GetObjectTagging => rule("s3:GetObjectTagging", Need::Read),
-            Op::GetObjectLock => rule("s3:GetObjectRetention", Need::Read),
+            Op::PutObjectTagging if version => rule("s3:PutObjectVersionTagging", Need::Write),
+            Op::PutObjectTagging => Self::TAG_OBJECT,
+            Op::DeleteObjectTagging if version => rule("s3:DeleteObjectVersionTagging", Need::Write),
+            Op::DeleteObjectTagging => rule("s3:DeleteObjectTagging", Need::Write),
+            Op::GetObjectRetention => Self::GET_RETENTION,
+            Op::PutObjectRetention => Self::PUT_RETENTION,
+            Op::GetObjectLegalHold => Self::GET_LEGAL_HOLD,
+            Op::PutObjectLegalHold => Self::PUT_LEGAL_HOLD,
+            Op::GetObjectAttributes if version => rule("s3:GetObjectVersionAttributes", Need::Read),
+            Op::GetObjectAttributes => rule("s3:GetObjectAttributes", Need::Read),
             Op::Preflight => rule("", Need::Nothing),
         }
     }
@@ -157,10 +179,6 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
 const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
     match setting {
         UnsetSetting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
-        UnsetSetting::ObjectLock => (
-            "s3:GetBucketObjectLockConfiguration",
-            "s3:PutBucketObjectLockConfiguration",
-        ),
         UnsetSetting::Replication => ("s3:GetReplicationConfiguration", "s3:PutReplicationConfiguration"),
     }
 }

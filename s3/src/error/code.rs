@@ -76,6 +76,8 @@ codes! {
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting. Make its ACL private first.",
     InvalidBucketName BAD_REQUEST
         "The specified bucket is not valid.",
+    InvalidBucketState CONFLICT
+        "The request is not valid for the current state of the bucket.",
     InvalidDigest BAD_REQUEST
         "The Content-MD5 you specified is not valid: it is the base64 of 16 bytes.",
     InvalidPart BAD_REQUEST

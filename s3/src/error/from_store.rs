@@ -39,6 +39,11 @@ impl From<StoreError> for S3Error {
             | StoreError::NoSuchInvite
             | StoreError::InviteUsed
             | StoreError::InviteExpired => S3Code::ServiceUnavailable,
+            StoreError::Locked => {
+                let message = "Access Denied because object protected by object lock.";
+                return Self::with_message(S3Code::AccessDenied, message);
+            }
+            StoreError::BucketState(why) => return Self::with_message(S3Code::InvalidBucketState, why),
             StoreError::Body(cause) => return from_body(cause),
             StoreError::DeleteMarker {
                 version,

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
-use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectOwnership};
+use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectLock, ObjectOwnership, Versioning};
 
 use super::acl::{Asked, asked_acl};
 use super::listing::{given, page_max, user};
@@ -60,18 +60,19 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
     let settings = BucketSettings {
         acl: acl.unwrap_or_default(),
         ownership: text(&call.headers, "x-amz-object-ownership")?.and_then(ObjectOwnership::from_name),
-        ..BucketSettings::default()
+        ..with_lock(call)
     };
     check_ownership(&settings)?;
     parse_create_bucket(&body.document(BODY_BYTES_MAX).await?)?;
     let store = &call.gateway.store;
-    let ownership = settings.ownership;
-    // A repeated request may not say that an ACL or an ownership holds which does not.
+    let (ownership, locks) = (settings.ownership, settings.lock.is_some());
+    // A repeated request may not say that an ACL, an ownership or a lock holds which does not.
     let is_repeated = || {
-        let known = store.bucket(name);
-        known.is_ok_and(|known| {
-            acl.is_none_or(|acl| known.settings.acl == acl)
-                && ownership.is_none_or(|ownership| known.settings.ownership == Some(ownership))
+        let settings = store.bucket(name).map(|known| known.settings.clone());
+        settings.is_ok_and(|known| {
+            acl.is_none_or(|acl| known.acl == acl)
+                && ownership.is_none_or(|ownership| known.ownership == Some(ownership))
+                && (!locks || known.lock.is_some())
         })
     };
     match store.create_bucket(name, &key.id, settings).await {
@@ -86,6 +87,19 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
         reply.headers_mut().insert(header::LOCATION, location);
     }
     Ok(reply)
+}
+
+/// What a bucket begins with: where it is to have locks it keeps versions.
+fn with_lock(call: &Call) -> BucketSettings {
+    let asked = call.headers.get("x-amz-bucket-object-lock-enabled");
+    if asked.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")) {
+        return BucketSettings {
+            versioning: Versioning::Enabled,
+            lock: Some(ObjectLock::default()),
+            ..BucketSettings::default()
+        };
+    }
+    BucketSettings::default()
 }
 
 /// Says that the bucket is there.

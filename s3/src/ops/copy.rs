@@ -8,15 +8,17 @@ use storage::{CopyBody, CopyObject, Object};
 
 use super::get_object::insert;
 use super::multipart::{checksum_element, part_target};
+use super::object_lock::asked_lock;
 use super::put_object::{conditional, object_acl, tell_encryption};
 use super::slow::{self, Answer};
 use crate::checksum::{self, ChecksumHeaders};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
 use crate::headers::{
-    copy_range, object_headers, source_conditions, storage_class, tags, text, write_condition,
+    LOCK_HOLD, LOCK_MODE, copy_range, object_headers, source_conditions, storage_class, text, write_condition,
 };
 use crate::response::Reply;
+use crate::tags::tags_of_header;
 use crate::uri::{decode_path, parse_key};
 use crate::xml::XmlWriter;
 
@@ -102,10 +104,11 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
             .then(|| object_headers(&call.headers))
             .transpose()?,
         tags: match replaces_tags {
-            true => Some(tags(&call.headers)?.unwrap_or_default()),
+            true => Some(tags_of_header(&call.headers)?.unwrap_or_default()),
             false => None,
         },
         class: storage_class(&call.headers)?,
+        lock: asked_lock(call, bucket, key)?,
         checksum: ChecksumHeaders::parse(&call.headers)?.algorithm,
         condition,
     };
@@ -157,6 +160,8 @@ fn changes_otherwise(headers: &HeaderMap) -> bool {
         "x-amz-website-redirect-location",
         "x-amz-server-side-encryption",
         "x-amz-checksum-algorithm",
+        LOCK_MODE,
+        LOCK_HOLD,
     ]
     .into_iter()
     .any(|name| headers.contains_key(name))

@@ -6,12 +6,13 @@ use storage::model::{Bucket, ETag, ObjectKey, VersionId, WriteCondition};
 use storage::{DeleteOutcome, DeleteTarget};
 
 use super::get_object::{insert, version_id};
+use super::object_lock::bypasses;
 use super::put_object::conditional;
 use crate::access::Rule;
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::{Call, log_refusal};
-use crate::headers::write_condition;
+use crate::headers::{delete_condition, like, modified_at, size_of};
 use crate::response::{Reply, empty, xml};
 use crate::uri::parse_key;
 use crate::xml::{BODY_BYTES_MAX, Delete, DeleteEntry, XmlWriter};
@@ -21,12 +22,13 @@ const AT_A_TIME: usize = 64;
 
 /// Deletes an object or a version; deleting what is not there succeeds.
 pub(crate) async fn delete_object(call: &Call, bucket: &Bucket, key: ObjectKey) -> S3Result<Reply> {
-    let condition = write_condition(&call.headers)?;
+    let condition = delete_condition(&call.headers)?;
     call.allow_condition(bucket, &key, condition)?;
     let target = DeleteTarget {
-        key,
         version: version_id(&call.query)?,
         condition,
+        bypass: bypasses(call, bucket, &key),
+        key,
     };
     let deleted = call.gateway.store.delete_object(bucket, target).await;
     let outcome = deleted.map_err(|error| conditional(condition, error))?;
@@ -79,11 +81,6 @@ async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Resu
     let key = parse_key(entry.key.as_bytes())?;
     let rules = (Rule::DELETE_OBJECT, Rule::DELETE_VERSION);
     call.allow_version(bucket, &key, entry.version_id.as_deref(), rules)?;
-    if let Some(condition) = entry.unhonoured {
-        return Err(S3Error::not_implemented(format!(
-            "Deleting by {condition} is not implemented; nothing was deleted."
-        )));
-    }
     let version = match &entry.version_id {
         None => None,
         Some(text) => Some(
@@ -96,11 +93,16 @@ async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Resu
         Some("*") => WriteCondition::Present,
         Some(tag) => WriteCondition::Tag(ETag::parse(tag).ok()),
     };
+    let (modified, size) = (entry.modified.as_deref(), entry.size.as_deref());
+    let modified = modified.map(|given| modified_at("LastModifiedTime", given));
+    let size = size.map(|given| size_of("Size", given));
+    let condition = like(condition, modified.transpose()?, size.transpose()?);
     call.allow_condition(bucket, &key, condition)?;
     let target = DeleteTarget {
-        key,
         version,
         condition,
+        bypass: bypasses(call, bucket, &key),
+        key,
     };
     let outcome = call.gateway.store.delete_object(bucket, target).await;
     outcome.map_err(|error| conditional(condition, error))

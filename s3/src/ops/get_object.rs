@@ -8,6 +8,7 @@ use storage::model::{
 };
 use storage::{Object, ObjectInfo};
 
+use super::object_lock::tell_lock;
 use super::put_object::tell_encryption;
 use crate::checksum;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -49,6 +50,7 @@ pub(crate) async fn get_object(call: &Call, bucket: &Bucket, key: &ObjectKey) ->
     let mut reply = empty(StatusCode::OK);
     describe(reply.headers_mut(), info);
     tell_version(reply.headers_mut(), bucket, info);
+    tell_lock(call, bucket, key, reply.headers_mut(), info);
     let range = match &selection {
         Selection::Whole => 0..info.size,
         Selection::Range(range) | Selection::Part { range, .. } => range.clone(),
@@ -260,11 +262,16 @@ fn describe(headers: &mut HeaderMap, info: &ObjectInfo) {
 
 /// Names the version where versioning ever was on.
 pub(super) fn tell_version(headers: &mut HeaderMap, bucket: &Bucket, info: &ObjectInfo) {
+    tell_version_id(headers, bucket, info.version);
+}
+
+/// As [`tell_version`], by its id.
+pub(super) fn tell_version_id(headers: &mut HeaderMap, bucket: &Bucket, version: VersionId) {
     if bucket.settings.versioning.was_ever_on() {
         insert(
             headers,
             HeaderName::from_static("x-amz-version-id"),
-            &info.version.to_string(),
+            &version.to_string(),
         );
     }
 }

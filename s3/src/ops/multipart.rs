@@ -9,6 +9,7 @@ use storage::model::{
 use storage::{CompleteUpload, Digest, NewUpload, PutOutcome, StoreError};
 
 use super::get_object::{etag_value, insert, part_number};
+use super::object_lock::asked_lock;
 use super::put_object::{check_size, conditional, object_acl, tell_encryption};
 use super::slow::{self, Answer};
 use crate::access::key_of;
@@ -84,6 +85,7 @@ pub(crate) async fn create_multipart_upload(
             ..object_headers(&call.headers)?
         },
         class: storage_class(&call.headers)?,
+        lock: asked_lock(call, bucket, key)?,
         checksum: checksums.algorithm,
         full_object,
         initiator: key_of(&call.identity).map(|key| key.id.clone()),

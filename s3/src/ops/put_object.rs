@@ -6,6 +6,7 @@ use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
 use super::acl::{Asked, asked_acl};
 use super::get_object::{etag_value, insert, tell_checksum};
+use super::object_lock::asked_lock;
 use super::setting::check_settable;
 use crate::access::Rule;
 use crate::body::RequestBody;
@@ -48,6 +49,7 @@ pub(super) async fn store(
             ..object_headers(&call.headers)?
         },
         class: storage_class(&call.headers)?,
+        lock: asked_lock(call, bucket, key)?,
         condition,
     };
     call.gateway.store.check_early(bucket, key, &condition).await?;

@@ -25,7 +25,6 @@ pub(crate) fn get_default(setting: DefaultSetting) -> Reply {
 pub(crate) fn unset(setting: UnsetSetting) -> S3Error {
     S3Error::new(match setting {
         UnsetSetting::Lifecycle => S3Code::NoSuchLifecycleConfiguration,
-        UnsetSetting::ObjectLock => S3Code::ObjectLockConfigurationNotFoundError,
         UnsetSetting::Replication => S3Code::ReplicationConfigurationNotFoundError,
     })
 }

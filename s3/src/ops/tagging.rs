@@ -1,34 +1,51 @@
-//! GetObjectTagging, and the answer to GetObjectRetention and GetObjectLegalHold where nothing is locked.
+//! GetObjectTagging, PutObjectTagging and DeleteObjectTagging.
 
+use http::StatusCode;
 use storage::model::{Bucket, ObjectKey};
 
-use super::get_object::{open, tell_version};
-use crate::error::{S3Code, S3Error, S3Result};
+use super::get_object::{open, tell_version, tell_version_id, version_id};
+use crate::body::RequestBody;
+use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
-use crate::response::{Reply, xml};
-use crate::xml::XmlWriter;
+use crate::response::{Reply, empty, xml};
+use crate::tags::{Tags, tags_document, tags_of_document};
+use crate::xml::BODY_BYTES_MAX;
 
 /// Says which tags an object has; none is an empty set.
 pub(crate) async fn get_object_tagging(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
     let object = open(call, bucket, key).await?;
-    let mut document = XmlWriter::document();
-    document.root("Tagging", |xml| {
-        xml.element("TagSet", |xml| {
-            for (name, value) in &object.info().headers.tags {
-                xml.element("Tag", |xml| {
-                    xml.text("Key", name);
-                    xml.text("Value", value);
-                });
-            }
-        });
-    });
-    let mut reply = xml(document.finish());
+    let mut reply = xml(tags_document(&object.info().headers.tags));
     tell_version(reply.headers_mut(), bucket, object.info());
     Ok(reply)
 }
 
-/// Says that an object is not locked.
-pub(crate) async fn get_object_lock(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
-    open(call, bucket, key).await?;
-    Err(S3Error::new(S3Code::NoSuchObjectLockConfiguration))
+/// Replaces all tags of an object.
+pub(crate) async fn put_object_tagging(
+    call: &Call,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    body: RequestBody,
+) -> S3Result<Reply> {
+    let tags = tags_of_document(&body.document(BODY_BYTES_MAX).await?)?;
+    set_tags(call, bucket, key, tags, StatusCode::OK).await
+}
+
+/// Takes all tags of an object away.
+pub(crate) async fn delete_object_tagging(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
+    set_tags(call, bucket, key, Tags::new(), StatusCode::NO_CONTENT).await
+}
+
+async fn set_tags(
+    call: &Call,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    tags: Tags,
+    status: StatusCode,
+) -> S3Result<Reply> {
+    let version = version_id(&call.query)?;
+    let set = call.gateway.store.set_tags(bucket, key, version, tags).await;
+    let version = set.map_err(|error| call.absence(bucket, S3Error::from(error)))?;
+    let mut reply = empty(status);
+    tell_version_id(reply.headers_mut(), bucket, version);
+    Ok(reply)
 }

@@ -17,7 +17,10 @@ pub(super) enum SubResource {
     Uploads,
     Versioning,
     Versions,
-    ObjectLocks,
+    ObjectLock,
+    Retention,
+    LegalHold,
+    Attributes,
     Tagging,
     Setting(Setting),
     Default(DefaultSetting),
@@ -25,10 +28,9 @@ pub(super) enum SubResource {
 }
 
 /// Sub-resources of S3 that Warren does not know, also where they come with a value.
-pub(super) const UNKNOWN: [&str; 17] = [
+pub(super) const UNKNOWN: [&str; 16] = [
     "abac",
     "analytics",
-    "attributes",
     "append",
     "intelligent-tiering",
     "inventory",
@@ -77,7 +79,10 @@ impl SubResource {
             "uploads" => Self::Uploads,
             "versioning" => Self::Versioning,
             "versions" => Self::Versions,
-            "retention" | "legal-hold" => Self::ObjectLocks,
+            "object-lock" => Self::ObjectLock,
+            "retention" => Self::Retention,
+            "legal-hold" => Self::LegalHold,
+            "attributes" => Self::Attributes,
             "tagging" => Self::Tagging,
             "accelerate" => Self::Default(DefaultSetting::Accelerate),
             "requestPayment" => Self::Default(DefaultSetting::RequestPayment),
@@ -87,7 +92,6 @@ impl SubResource {
             "lifecycle" => Self::Unset(UnsetSetting::Lifecycle),
             "website" => Self::Setting(Setting::Website),
             "encryption" => Self::Setting(Setting::Encryption),
-            "object-lock" => Self::Unset(UnsetSetting::ObjectLock),
             "replication" => Self::Unset(UnsetSetting::Replication),
             "publicAccessBlock" => Self::Setting(Setting::PublicAccessBlock),
             "ownershipControls" => Self::Setting(Setting::OwnershipControls),
@@ -103,6 +107,14 @@ impl SubResource {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// Whether a write to it may name a version.
+    pub(super) const fn is_of_a_version(self) -> bool {
+        matches!(
+            self,
+            Self::Acl | Self::Tagging | Self::Retention | Self::LegalHold
+        )
     }
 
     /// The sub-resource of a query; two at once mean nothing.

@@ -78,8 +78,10 @@ pub struct DeleteEntry {
     pub version_id: Option<String>,
     /// `ETag`: delete only if the object has this tag.
     pub etag: Option<String>,
-    /// A condition that is not honoured: what it excludes must not be deleted.
-    pub unhonoured: Option<&'static str>,
+    /// `LastModifiedTime`: delete only if the object was modified then.
+    pub modified: Option<String>,
+    /// `Size`: delete only if the object has so many bytes.
+    pub size: Option<String>,
 }
 
 impl Delete {
@@ -107,13 +109,17 @@ fn delete_entry(element: &Element<'_>) -> S3Result<DeleteEntry> {
         let text = element.optional_text(name)?.map(str::trim);
         Ok(text.filter(|text| !text.is_empty()).map(str::to_owned))
     };
+    // An empty one is no condition that holds.
+    let given = |name| -> S3Result<Option<String>> {
+        let text = element.optional_text(name)?.map(str::trim);
+        Ok(text.map(str::to_owned))
+    };
     Ok(DeleteEntry {
         key,
         version_id: text("VersionId")?,
         etag: text("ETag")?,
-        unhonoured: ["LastModifiedTime", "Size"]
-            .into_iter()
-            .find(|name| element.all(name).next().is_some()),
+        modified: given("LastModifiedTime")?,
+        size: given("Size")?,
     })
 }
 
@@ -268,16 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_is_not_honoured_is_kept_in_mind() {
-        let unhonoured = |inside: &str| {
-            let document = format!("<Delete><Object><Key>a</Key>{inside}</Object></Delete>");
-            Delete::parse(document.as_bytes()).unwrap().objects[0].unhonoured
-        };
-        assert_eq!(unhonoured(""), None);
-        assert_eq!(unhonoured("<Size>5</Size>"), Some("Size"));
+    fn a_delete_names_what_the_object_must_be_like() {
+        let body = b"<Delete><Object><Key>a</Key><Size>5</Size><LastModifiedTime>x</LastModifiedTime></Object></Delete>";
+        let entry = Delete::parse(body).unwrap().objects.remove(0);
         assert_eq!(
-            unhonoured("<LastModifiedTime>x</LastModifiedTime>"),
-            Some("LastModifiedTime")
+            (entry.size.as_deref(), entry.modified.as_deref()),
+            (Some("5"), Some("x"))
         );
     }
 

@@ -15,7 +15,7 @@ use crate::cluster::ROOT_PARTITION;
 use crate::cluster::peers::{Class, PeerError, Peers};
 use crate::disk::fault::FaultMedium;
 use crate::model::{
-    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, KeyName, MemberId, MemberRow,
+    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, KeyName, Lock, MemberId, MemberRow,
     ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
 };
 use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, ObjectBody};
@@ -157,6 +157,7 @@ pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -
         headers: ObjectHeaders::default(),
         class: StorageClass::Standard,
         condition: WriteCondition::None,
+        lock: Lock::default(),
     };
     let body = Text(Some(Bytes::copy_from_slice(text.as_bytes())));
     store
@@ -184,6 +185,7 @@ pub(crate) async fn try_delete(store: &Store, bucket: &Bucket, key: &str) -> Res
         key: object_key(key),
         version: None,
         condition: WriteCondition::None,
+        bypass: false,
     };
     store.delete_object(bucket, target).await.map(drop)
 }

@@ -20,7 +20,7 @@ use crate::model::command::{
     Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows, Submission,
     decide, decode_row, encode_row,
 };
-use crate::model::{MemberId, MeshKey, MeshRow, OpId, row_key};
+use crate::model::{MemberId, MeshKey, MeshRow, OpId, Timestamp, row_key};
 use crate::register::{
     self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
 };
@@ -426,7 +426,7 @@ impl Machine for Commands {
                 outcome: Answered::Unknown,
             };
         }
-        let decided = decide(submission.clone(), &fences, &rows);
+        let decided = decide(submission.clone(), Timestamp::now(), &fences, &rows);
         if let Some(need) = rows.need() {
             return need;
         }

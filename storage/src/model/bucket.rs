@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, Keeping, KeySerial,
-    ObjectOwnership, PublicAccessBlock, Timestamp, Versioning, Website,
+    ObjectLock, ObjectOwnership, PublicAccessBlock, Timestamp, Versioning, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -107,6 +107,9 @@ pub struct BucketSettings {
     /// Whether it keeps the version that a write replaces.
     #[serde(default)]
     pub versioning: Versioning,
+    /// The object lock it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<ObjectLock>,
 }
 
 impl BucketSettings {
@@ -114,6 +117,7 @@ impl BucketSettings {
     pub const fn keeping(&self) -> Keeping {
         Keeping {
             versioning: self.versioning,
+            lock: self.lock,
         }
     }
 

@@ -76,6 +76,29 @@ pub enum WriteCondition {
     Present,
     /// `If-Match: "tag"`: the current object has this tag; `None` is a tag no object has.
     Tag(Option<ETag>),
+    /// Of deletes: the current object, if there is one, is like this.
+    Like(Likeness),
+}
+
+/// What an object is like that a client wants deleted; what is not named may be anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Likeness {
+    /// Its tag. With one named, an object must be there.
+    pub tag: Option<ETag>,
+    /// When it was modified, in whole seconds since 1970.
+    pub modified: Option<u64>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+}
+
+impl Likeness {
+    fn is_of(&self, facts: &VersionFacts) -> bool {
+        self.tag.is_none_or(|tag| tag == facts.etag)
+            && self
+                .modified
+                .is_none_or(|modified| modified == facts.modified.as_secs())
+            && self.size.is_none_or(|size| size == facts.size)
+    }
 }
 
 /// Why a conditional write did not happen.
@@ -97,9 +120,11 @@ impl WriteCondition {
         match (self, current) {
             (Self::None, _) | (Self::Absent, None) | (Self::Present, Some(_)) => Ok(()),
             (Self::Absent, Some(_)) => Err(WriteRefusal::PreconditionFailed),
-            (Self::Present | Self::Tag(_), None) => Err(WriteRefusal::NoSuchKey),
+            (Self::Like(like), None) if like.tag.is_none() => Ok(()),
+            (Self::Like(like), Some(facts)) if like.is_of(facts) => Ok(()),
+            (Self::Present | Self::Tag(_) | Self::Like(_), None) => Err(WriteRefusal::NoSuchKey),
             (Self::Tag(tag), Some(facts)) if *tag == Some(facts.etag) => Ok(()),
-            (Self::Tag(_), Some(_)) => Err(WriteRefusal::PreconditionFailed),
+            (Self::Tag(_) | Self::Like(_), Some(_)) => Err(WriteRefusal::PreconditionFailed),
         }
     }
 }
@@ -198,6 +223,39 @@ mod tests {
         assert_eq!(
             WriteCondition::Tag(None).check(Some(&live)),
             Err(WriteRefusal::PreconditionFailed)
+        );
+    }
+
+    #[test]
+    fn what_is_deleted_only_if_it_is_like_something_differs_in_nothing_that_is_named() {
+        let facts = VersionFacts {
+            etag: TAG,
+            size: 5,
+            modified: Timestamp::from_millis(9_999),
+            delete_marker: false,
+            ..VersionFacts::marker_for_tests()
+        };
+        let check = |tag, modified, size, facts| {
+            let likeness = Likeness { tag, modified, size };
+            WriteCondition::Like(likeness).check(facts)
+        };
+        let there = Some(&facts);
+        assert_eq!(check(Some(TAG), Some(9), Some(5), there), Ok(()));
+        assert_eq!(check(None, None, Some(5), there), Ok(()));
+        for (tag, modified, size) in [
+            (Some(OTHER), Some(9), Some(5)),
+            (Some(TAG), Some(10), Some(5)),
+            (Some(TAG), Some(9), Some(6)),
+        ] {
+            assert_eq!(
+                check(tag, modified, size, there),
+                Err(WriteRefusal::PreconditionFailed)
+            );
+        }
+        assert_eq!(check(None, Some(9), Some(5), None), Ok(()));
+        assert_eq!(
+            check(Some(TAG), None, Some(5), None),
+            Err(WriteRefusal::NoSuchKey)
         );
     }
 }

@@ -7,6 +7,7 @@ mod checksum;
 pub mod command;
 mod condition;
 mod etag;
+mod lock;
 mod member;
 mod mesh;
 mod names;
@@ -24,8 +25,9 @@ pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, Secr
 pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Granted};
 pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
-pub use condition::{ETagMatch, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
+pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode};
 pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use mesh::{InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
 pub use names::{
@@ -36,8 +38,8 @@ pub use object::{
     BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
     StorageClass, VersionDetails, VersionFacts,
 };
-pub use object_row::Marker;
-pub(crate) use object_row::{Changed, Removed};
+pub use object_row::{Amendment, Marker};
+pub(crate) use object_row::{Changed, Removed, Terms};
 pub use partition::Partition;
 pub use row_key::partition_of;
 pub use time::Timestamp;

@@ -261,7 +261,7 @@ pub struct InvalidVersionId;
 /// Names one version of an object: `null`, or one created while versioning was on.
 ///
 /// The first eight bytes of such a name are the time of the version in milliseconds since 1970, big-endian, which
-/// grows from version to version of a key whatever the clocks say; the others are the first eight of its write. So a
+/// grows from version to version of a key whatever the clocks say; the others are the last eight of its write. So a
 /// listing that was cut behind a version goes on in the right place also when that version is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum VersionId {
@@ -275,7 +275,6 @@ impl VersionId {
     /// The name of what a write made at that time.
     pub fn new(modified: Timestamp, write: WriteId) -> Self {
         let mut bytes = *write.as_bytes();
-        bytes.copy_within(..8, 8);
         bytes[..8].copy_from_slice(&modified.as_millis().to_be_bytes());
         Self::Named(bytes)
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BucketAcl, Checksum, ChecksumAlgorithm, Closing, ETag, PartNumber, Timestamp, UploadId, VersionId,
+    BucketAcl, Checksum, ChecksumAlgorithm, Closing, ETag, Lock, PartNumber, Timestamp, UploadId, VersionId,
     WriteId,
 };
 
@@ -127,6 +127,9 @@ pub struct VersionFacts {
     pub checksum: Option<ChecksumAlgorithm>,
     /// True for a delete marker, which has no content.
     pub delete_marker: bool,
+    /// What keeps it from being removed.
+    #[serde(default, skip_serializing_if = "Lock::is_none")]
+    pub lock: Lock,
 }
 
 /// One version in a row: facts in the clear, everything else sealed with the bucket's key.
@@ -270,6 +273,7 @@ impl VersionFacts {
             class: StorageClass::Standard,
             checksum: None,
             delete_marker: true,
+            lock: Lock::default(),
         }
     }
 }

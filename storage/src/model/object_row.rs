@@ -3,10 +3,42 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::command::Refusal;
 use super::{
-    ETag, Keeping, ObjectRow, SealedVersion, StorageClass, Timestamp, VersionFacts, VersionId, Versioning,
-    WriteCondition, WriteId, WriteRefusal,
+    ETag, Keeping, Lock, ObjectRow, Retention, SealedVersion, StorageClass, Timestamp, VersionFacts,
+    VersionId, Versioning, WriteCondition, WriteId,
 };
+
+/// By what a change of a row is judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// How the bucket keeps versions.
+    pub(crate) keeping: Keeping,
+    /// The earliest that it may be now.
+    pub(crate) now: Timestamp,
+}
+
+/// A change of what is said about a version, not of its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Amendment {
+    /// Replaces the sealed details.
+    Details {
+        /// The blake3 of those it was made from.
+        #[serde(with = "serde_bytes")]
+        from: [u8; 32],
+        /// The new ones: the same content, of the same write.
+        details: Bytes,
+    },
+    /// Sets or removes the retention.
+    Retention {
+        /// The new one.
+        retention: Option<Retention>,
+        /// Whether whoever wants it may bypass one of governance.
+        bypass: bool,
+    },
+    /// Sets the legal hold.
+    LegalHold(bool),
+}
 
 /// A row after a change, and the versions the change displaced.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +89,7 @@ impl Marker {
                 class: StorageClass::Standard,
                 checksum: None,
                 delete_marker: true,
+                lock: Lock::default(),
             },
             write: self.write,
             extents: Vec::new(),
@@ -75,38 +108,44 @@ impl ObjectRow {
     /// Makes a version the current one. Where versions are not kept it replaces the one called `null`.
     ///
     /// # Errors
-    /// The condition does not hold for the current version.
+    /// The condition does not hold for the current version, or what it replaces is locked.
     pub(crate) fn put(
         mut self,
         new: SealedVersion,
         condition: &WriteCondition,
-        keeping: &Keeping,
-    ) -> Result<Changed, WriteRefusal> {
+        terms: &Terms,
+    ) -> Result<Changed, Refusal> {
         condition.check(self.current().map(|current| &current.facts))?;
-        let displaced = self.push(new, keeping.versioning);
+        let displaced = self.push(new, terms)?;
+        if let (Some(lock), Some(put)) = (terms.keeping.lock, self.versions.first_mut())
+            && put.facts.lock.retention.is_none()
+        {
+            put.facts.lock.retention = lock.default.map(|default| default.of(put.facts.modified));
+        }
         Ok(Changed { row: self, displaced })
     }
 
     /// Deletes the key: a marker hides its versions where they are kept, else its version goes.
     ///
     /// # Errors
-    /// The condition does not hold for the current version.
+    /// The condition does not hold for the current version, or what goes is locked.
     pub(crate) fn delete(
         mut self,
         marker: Marker,
         condition: &WriteCondition,
-        keeping: &Keeping,
-    ) -> Result<Removed, WriteRefusal> {
+        terms: &Terms,
+    ) -> Result<Removed, Refusal> {
         condition.check(self.current().map(|current| &current.facts))?;
-        if keeping.versioning.was_ever_on() {
-            let displaced = self.push(marker.version(), keeping.versioning);
+        if terms.keeping.versioning.was_ever_on() {
+            let displaced = self.push(marker.version(), terms)?;
             return Ok(Removed {
                 version: self.current().map(|marker| marker.facts.id),
                 delete_marker: true,
                 changed: Some(Changed { row: self, displaced }),
             });
         }
-        let displaced: Vec<_> = self.versions.drain(..).collect();
+        must_be_free(&self.versions, terms.now, false)?;
+        let displaced = std::mem::take(&mut self.versions);
         let is_there = !displaced.is_empty();
         Ok(Removed {
             changed: is_there.then_some(Changed { row: self, displaced }),
@@ -115,17 +154,19 @@ impl ObjectRow {
         })
     }
 
-    /// Removes one version for good, or a marker.
+    /// Removes one version for good, or a marker. `bypass`: whether a retention of governance does not count.
     ///
     /// # Errors
-    /// The condition does not hold for that version.
+    /// The condition does not hold for the current version, or the one that is to go is locked.
     pub(crate) fn remove(
         mut self,
         version: VersionId,
         condition: &WriteCondition,
-    ) -> Result<Removed, WriteRefusal> {
-        condition.check(self.version(version).map(|there| &there.facts))?;
+        (now, bypass): (Timestamp, bool),
+    ) -> Result<Removed, Refusal> {
+        condition.check(self.current().map(|current| &current.facts))?;
         let displaced = self.take(version);
+        must_be_free(&displaced, now, bypass)?;
         let is_there = !displaced.is_empty();
         Ok(Removed {
             version: Some(version),
@@ -134,17 +175,52 @@ impl ObjectRow {
         })
     }
 
+    /// Changes what is said about the version of that id and write.
+    ///
+    /// # Errors
+    /// `VersionChanged`: it is not there any more, or its details are others by now. `Locked`: its retention binds.
+    pub(crate) fn amend(
+        mut self,
+        (id, write): (VersionId, WriteId),
+        amendment: Amendment,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let is_it = |there: &&mut SealedVersion| there.facts.id == id && there.write == write;
+        let version = self.versions.iter_mut().find(is_it);
+        let version = version
+            .filter(|version| !version.facts.delete_marker)
+            .ok_or(Refusal::VersionChanged)?;
+        match amendment {
+            Amendment::Details { from, details } => {
+                if blake3::hash(&version.details) != from {
+                    return Err(Refusal::VersionChanged);
+                }
+                version.details = details;
+            }
+            Amendment::Retention { retention, bypass } => {
+                if !version.facts.lock.permits_retention(retention, now, bypass) {
+                    return Err(Refusal::Locked);
+                }
+                version.facts.lock.retention = retention;
+            }
+            Amendment::LegalHold(on) => version.facts.lock.legal_hold = Some(on),
+        }
+        Ok(self)
+    }
+
     /// Puts a version in front, newer than the one before, and takes out what it replaces.
-    fn push(&mut self, mut new: SealedVersion, versioning: Versioning) -> Vec<SealedVersion> {
+    fn push(&mut self, mut new: SealedVersion, terms: &Terms) -> Result<Vec<SealedVersion>, Refusal> {
         let before = self.current().map(|current| current.facts.modified);
         new.facts.modified = new.facts.modified.after(before);
-        new.facts.id = match versioning {
+        new.facts.id = match terms.keeping.versioning {
             Versioning::Enabled => VersionId::new(new.facts.modified, new.write),
             Versioning::Off | Versioning::Suspended => VersionId::Null,
         };
         let displaced = self.take(new.facts.id);
+        // A bucket with locks keeps its versions, so this is none of them; if it were, it would stay all the same.
+        must_be_free(&displaced, terms.now, false)?;
         self.versions.insert(0, new);
-        displaced
+        Ok(displaced)
     }
 
     fn take(&mut self, id: VersionId) -> Vec<SealedVersion> {
@@ -154,16 +230,34 @@ impl ObjectRow {
     }
 }
 
+/// Refuses to let go of versions while one of them is locked.
+fn must_be_free(versions: &[SealedVersion], now: Timestamp, bypass: bool) -> Result<(), Refusal> {
+    let is_free = |version: &SealedVersion| version.facts.lock.permits_removal(now, bypass);
+    match versions.iter().all(is_free) {
+        true => Ok(()),
+        false => Err(Refusal::Locked),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::{DefaultRetention, ObjectLock, Period, RetentionMode};
 
     const NO_CONDITION: &WriteCondition = &WriteCondition::None;
+    const NOW: Timestamp = Timestamp::from_millis(1000);
+    const FREE: (Timestamp, bool) = (NOW, false);
 
-    fn keeping(versioning: Versioning) -> Keeping {
-        Keeping { versioning }
+    fn terms(versioning: Versioning) -> Terms {
+        Terms {
+            keeping: Keeping {
+                versioning,
+                lock: None,
+            },
+            now: NOW,
+        }
     }
 
     fn version(tag: u8, millis: u64) -> SealedVersion {
@@ -199,17 +293,17 @@ mod tests {
                 let [mode, what, tag] = words[..] else {
                     panic!("{step}")
                 };
-                let keeping = keeping(match mode {
+                let terms = terms(match mode {
                     "off" => Versioning::Off,
                     "on" => Versioning::Enabled,
                     _ => Versioning::Suspended,
                 });
                 let tag = tag.parse().unwrap();
                 if what == "put" {
-                    return row.put(version(tag, millis), NO_CONDITION, &keeping).unwrap().row;
+                    return row.put(version(tag, millis), NO_CONDITION, &terms).unwrap().row;
                 }
                 let kept = row.clone();
-                let deleted = row.delete(marker(tag, millis), NO_CONDITION, &keeping);
+                let deleted = row.delete(marker(tag, millis), NO_CONDITION, &terms);
                 deleted.unwrap().changed.map_or(kept, |changed| changed.row)
             });
         shown(&row)
@@ -245,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_put_displaces_the_null_version_and_time_never_goes_back() {
-        let off = keeping(Versioning::Off);
+        let off = terms(Versioning::Off);
         let first = ObjectRow::default()
             .put(version(1, 100), NO_CONDITION, &off)
             .unwrap();
@@ -261,25 +355,25 @@ mod tests {
 
     #[test]
     fn a_refused_condition_changes_nothing_and_a_marker_counts_as_absent() {
-        let on = keeping(Versioning::Enabled);
+        let on = terms(Versioning::Enabled);
         let row = ObjectRow::default()
             .put(version(1, 100), NO_CONDITION, &on)
             .unwrap()
             .row;
         assert_eq!(
             row.clone().put(version(2, 200), &WriteCondition::Absent, &on),
-            Err(WriteRefusal::PreconditionFailed)
+            Err(Refusal::PreconditionFailed)
         );
         assert_eq!(
             row.clone()
                 .delete(marker(2, 200), &WriteCondition::Tag(None), &on),
-            Err(WriteRefusal::PreconditionFailed)
+            Err(Refusal::PreconditionFailed)
         );
         let hidden = row.delete(marker(2, 200), &WriteCondition::Present, &on).unwrap();
         let row = hidden.changed.unwrap().row;
         assert_eq!(
             row.clone().delete(marker(3, 300), &WriteCondition::Present, &on),
-            Err(WriteRefusal::NoSuchKey)
+            Err(Refusal::NoSuchKey)
         );
         let created = row.put(version(4, 400), &WriteCondition::Absent, &on).unwrap();
         assert_eq!(shown(&created.row), "4 2d 1");
@@ -287,24 +381,136 @@ mod tests {
 
     #[test]
     fn a_removed_version_is_gone_for_good_and_a_removed_marker_shows_what_it_hid() {
-        let on = keeping(Versioning::Enabled);
+        let on = terms(Versioning::Enabled);
         let row = ObjectRow::default()
             .put(version(1, 100), NO_CONDITION, &on)
             .unwrap()
             .row;
         let hidden = row.delete(marker(2, 200), NO_CONDITION, &on).unwrap();
         let (id, row) = (hidden.version.unwrap(), hidden.changed.unwrap().row);
-        let removed = row.remove(id, NO_CONDITION).unwrap();
+        let removed = row.remove(id, NO_CONDITION, FREE).unwrap();
         assert!(removed.delete_marker && removed.version == Some(id));
         let row = removed.changed.unwrap().row;
         assert_eq!(shown(&row), "1");
         let id = row.versions[0].facts.id;
-        let removed = row.remove(id, NO_CONDITION).unwrap();
+        let removed = row.remove(id, NO_CONDITION, FREE).unwrap();
         assert!(!removed.delete_marker);
         let changed = removed.changed.unwrap();
         assert!(changed.row.versions.is_empty() && changed.displaced.len() == 1);
-        let nothing = changed.row.remove(id, NO_CONDITION).unwrap();
+        let nothing = changed.row.remove(id, NO_CONDITION, FREE).unwrap();
         assert_eq!((nothing.changed, nothing.version), (None, Some(id)));
+    }
+
+    fn retained(row: &mut ObjectRow, mode: RetentionMode, until: u64) -> VersionId {
+        let until = Timestamp::from_millis(until);
+        row.versions[0].facts.lock.retention = Some(Retention { mode, until });
+        row.versions[0].facts.id
+    }
+
+    #[test]
+    fn a_locked_version_is_hidden_and_stays() {
+        let on = terms(Versioning::Enabled);
+        let put = ObjectRow::default().put(version(1, 100), NO_CONDITION, &on);
+        let mut row = put.unwrap().row;
+        let id = retained(&mut row, RetentionMode::Governance, 2000);
+        let at = |row: &ObjectRow, now, bypass| {
+            let terms = (Timestamp::from_millis(now), bypass);
+            row.clone().remove(id, NO_CONDITION, terms).map(|_| ())
+        };
+        assert_eq!(at(&row, 1999, false), Err(Refusal::Locked));
+        assert_eq!((at(&row, 2000, false), at(&row, 1999, true)), (Ok(()), Ok(())));
+        retained(&mut row, RetentionMode::Compliance, 2000);
+        assert_eq!(at(&row, 1999, true), Err(Refusal::Locked));
+        let hidden = row.clone().delete(marker(2, 200), NO_CONDITION, &on).unwrap();
+        assert_eq!(shown(&hidden.changed.unwrap().row), "2d 1");
+        // However a bucket came to this, nothing replaces what is locked.
+        row.versions[0].facts.id = VersionId::Null;
+        for versioning in [Versioning::Off, Versioning::Suspended] {
+            let terms = terms(versioning);
+            assert_eq!(
+                row.clone().put(version(3, 300), NO_CONDITION, &terms),
+                Err(Refusal::Locked)
+            );
+            assert_eq!(
+                row.clone().delete(marker(3, 300), NO_CONDITION, &terms),
+                Err(Refusal::Locked)
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_put_without_a_retention_gets_that_of_its_bucket() {
+        let mut on = terms(Versioning::Enabled);
+        let default = DefaultRetention {
+            mode: RetentionMode::Compliance,
+            period: Period::Days(1),
+        };
+        on.keeping.lock = Some(ObjectLock {
+            default: Some(default),
+        });
+        let put = ObjectRow::default()
+            .put(version(1, 100), NO_CONDITION, &on)
+            .unwrap();
+        let retention = put.row.versions[0].facts.lock.retention.unwrap();
+        assert_eq!(retention.until.as_millis(), 86_400_100);
+        let mut own = version(2, 200);
+        let until = Timestamp::from_millis(5);
+        let mode = RetentionMode::Governance;
+        own.facts.lock.retention = Some(Retention { mode, until });
+        let put = put.row.put(own, NO_CONDITION, &on).unwrap();
+        assert_eq!(put.row.versions[0].facts.lock.retention.unwrap().until, until);
+        let hidden = put.row.delete(marker(3, 300), NO_CONDITION, &on).unwrap();
+        assert!(hidden.changed.unwrap().row.versions[0].facts.lock.is_none());
+    }
+
+    #[test]
+    fn an_amendment_changes_the_version_it_was_made_from_or_nothing() {
+        let on = terms(Versioning::Enabled);
+        let row = ObjectRow::default()
+            .put(version(1, 100), NO_CONDITION, &on)
+            .unwrap()
+            .row;
+        let it = (row.versions[0].facts.id, row.versions[0].write);
+        let amend = |row: &ObjectRow, it, amendment| row.clone().amend(it, amendment, NOW);
+        let from = *blake3::hash(b"").as_bytes();
+        let details = |details: &'static [u8]| Amendment::Details {
+            from,
+            details: Bytes::from_static(details),
+        };
+        let amended = amend(&row, it, details(b"new")).unwrap();
+        assert_eq!(amended.versions[0].details, &b"new"[..]);
+        assert_eq!(amended.versions[0].facts, row.versions[0].facts);
+        assert_eq!(
+            amend(&amended, it, details(b"late")),
+            Err(Refusal::VersionChanged)
+        );
+        let other = (it.0, WriteId::from_bytes([9; 16]));
+        assert_eq!(amend(&row, other, details(b"new")), Err(Refusal::VersionChanged));
+        let held = amend(&row, it, Amendment::LegalHold(true)).unwrap();
+        assert_eq!(
+            held.clone().remove(it.0, NO_CONDITION, FREE),
+            Err(Refusal::Locked)
+        );
+        let released = amend(&held, it, Amendment::LegalHold(false)).unwrap();
+        assert!(released.remove(it.0, NO_CONDITION, FREE).is_ok());
+        let retention = |until, bypass| Amendment::Retention {
+            retention: Some(Retention {
+                mode: RetentionMode::Governance,
+                until: Timestamp::from_millis(until),
+            }),
+            bypass,
+        };
+        let locked = amend(&row, it, retention(3000, false)).unwrap();
+        assert_eq!(amend(&locked, it, retention(2000, false)), Err(Refusal::Locked));
+        assert!(amend(&locked, it, retention(4000, false)).is_ok());
+        assert!(amend(&locked, it, retention(2000, true)).is_ok());
+        let hidden = row.delete(marker(2, 200), NO_CONDITION, &on).unwrap();
+        let it = (hidden.version.unwrap(), WriteId::from_bytes([2; 16]));
+        let row = hidden.changed.unwrap().row;
+        assert_eq!(
+            amend(&row, it, Amendment::LegalHold(true)),
+            Err(Refusal::VersionChanged)
+        );
     }
 
     proptest! {
@@ -315,14 +521,14 @@ mod tests {
             let mut row = ObjectRow::default();
             for (tag, (mode, deletes, millis, place)) in (1..).zip(steps) {
                 let kept = row.clone();
-                let keeping = keeping(if mode == 0 { Versioning::Suspended } else { Versioning::Enabled });
+                let terms = terms(if mode == 0 { Versioning::Suspended } else { Versioning::Enabled });
                 row = match deletes {
                     true if mode == 2 && !row.versions.is_empty() => {
                         let id = row.versions[place.index(row.versions.len())].facts.id;
-                        row.remove(id, NO_CONDITION).unwrap().changed.unwrap().row
+                        row.remove(id, NO_CONDITION, FREE).unwrap().changed.unwrap().row
                     }
-                    true => row.delete(marker(tag, millis), NO_CONDITION, &keeping).unwrap().changed.unwrap().row,
-                    false => row.put(version(tag, millis), NO_CONDITION, &keeping).unwrap().row,
+                    true => row.delete(marker(tag, millis), NO_CONDITION, &terms).unwrap().changed.unwrap().row,
+                    false => row.put(version(tag, millis), NO_CONDITION, &terms).unwrap().row,
                 };
                 prop_assert!(row.versions.is_sorted_by(|newer, older| newer.facts.modified > older.facts.modified));
                 let mut ids: Vec<_> = row.versions.iter().map(|version| version.facts.id).collect();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKeyId, Checksum, ChecksumAlgorithm, ChecksumValue, ETag, PartNumber, StorageClass, Timestamp,
+    AccessKeyId, Checksum, ChecksumAlgorithm, ChecksumValue, ETag, Lock, PartNumber, StorageClass, Timestamp,
     UploadId, VersionId, WriteId,
 };
 
@@ -54,6 +54,8 @@ pub struct UploadRow {
     pub checksum: Option<ChecksumAlgorithm>,
     /// True when the object is to carry a checksum over all its bytes, false for one over the parts'.
     pub full_object: bool,
+    /// The lock of the object to be.
+    pub lock: Lock,
     /// How far it has come.
     pub state: UploadState,
     /// Sealed CBOR of the [`ObjectHeaders`](super::ObjectHeaders) of the object to be.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ObjectLock;
+
 /// Whether a bucket keeps the version that a write replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Versioning {
@@ -26,4 +28,6 @@ impl Versioning {
 pub struct Keeping {
     /// Whether it keeps the version that a write replaces.
     pub versioning: Versioning,
+    /// The object lock it has.
+    pub lock: Option<ObjectLock>,
 }

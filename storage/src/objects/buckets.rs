@@ -194,15 +194,32 @@ impl Inner {
         Ok(outcome)
     }
 
-    pub(super) async fn change_bucket(
+    async fn change_bucket(
         &self,
         id: BucketId,
         mut change: impl FnMut(&mut Bucket),
     ) -> Result<Arc<Bucket>, StoreError> {
+        let change = move |bucket: &mut Bucket| {
+            change(bucket);
+            Ok(())
+        };
+        self.try_change_bucket(id, change).await
+    }
+
+    /// Replaces a bucket's row by what `change` makes of it, unless it refuses; it is called again where others changed the
+    /// row meanwhile.
+    pub(super) async fn try_change_bucket(
+        &self,
+        id: BucketId,
+        mut change: impl FnMut(&mut Bucket) -> Result<(), StoreError>,
+    ) -> Result<Arc<Bucket>, StoreError> {
         for _ in 0..TRIES_MAX {
             let entry = self.directory.entry(id)?;
+            let mut changed = Ok(());
+            let row = entry.changed(|bucket| changed = change(bucket));
+            changed?;
             let replace = RootCommand::ReplaceBucket {
-                row: entry.changed(&mut change),
+                row,
                 from: entry.bucket.version,
             };
             match self.submit_root(replace).await? {

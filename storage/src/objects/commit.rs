@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
     BlockRef, Bucket, BucketId, Content, Extent, Keeping, Manifest, ObjectKey, ObjectRow, OpId,
-    SealedVersion, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId, WriteRefusal, row_key,
+    SealedVersion, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId, WriteRefusal,
+    row_key,
 };
 use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
@@ -85,6 +88,17 @@ impl Inner {
             .rows()
             .open(&details_context(key, &version.write), &version.details)
             .map_err(|error| StoreError::Damaged(format!("details of {key:?}: {error}")))
+    }
+
+    /// Seals what [`Self::details`] opens.
+    pub(super) fn seal_details(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        write: WriteId,
+        details: &VersionDetails,
+    ) -> Bytes {
+        entry.key.rows().seal(&details_context(key, &write), details)
     }
 
     /// The manifest of a content that has one, fetched from its own blocks if it is long; `owner_of` says who refers to
@@ -176,7 +190,7 @@ impl Store {
                 leases.push(lease);
             }
         }
-        let sealed = entry.key.rows().seal(&details_context(key, &write), &details);
+        let sealed = self.0.seal_details(entry, key, write, &details);
         Ok(Ready {
             version: SealedVersion {
                 facts,
@@ -306,6 +320,7 @@ impl Store {
                 bucket,
                 closings,
                 keeping,
+                asked: Timestamp::now(),
                 key: key.clone(),
                 action: action.clone(),
             });

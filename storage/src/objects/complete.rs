@@ -127,6 +127,7 @@ impl Store {
             class: row.class,
             checksum: row.checksum,
             delete_marker: false,
+            lock: row.lock,
         };
         let details = VersionDetails {
             headers: self.0.upload_headers(entry, key, upload, &row)?,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
 use crate::model::{
-    Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Manifest, ObjectHeaders, ObjectKey,
+    Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Lock, Manifest, ObjectHeaders, ObjectKey,
     StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
 use crate::{Object, ObjectReader, PutOutcome, Store, StoreError};
@@ -22,6 +22,8 @@ pub struct CopyObject {
     pub class: StorageClass,
     /// Compute this checksum over the copy; the source's full-object checksum is kept if not given.
     pub checksum: Option<ChecksumAlgorithm>,
+    /// What keeps the copy from being removed; the source's lock does not.
+    pub lock: Lock,
     /// What must hold at commit for the destination.
     pub condition: WriteCondition,
 }
@@ -63,6 +65,7 @@ impl Store {
         let new = NewObject {
             headers,
             class: copy.class,
+            lock: copy.lock,
             condition: copy.condition,
         };
         self.put_object(
@@ -124,6 +127,7 @@ impl Store {
             class: copy.class,
             checksum: info.checksum.map(|checksum| checksum.value.algorithm()),
             delete_marker: false,
+            lock: copy.lock,
         };
         let details = VersionDetails {
             headers: headers.clone(),

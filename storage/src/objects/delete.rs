@@ -12,8 +12,10 @@ pub struct DeleteTarget {
     pub key: ObjectKey,
     /// Which version; the current one if not named.
     pub version: Option<VersionId>,
-    /// What must hold at commit, of the current version or of the one named.
+    /// What must hold at commit for the current version.
     pub condition: WriteCondition,
+    /// Whether a retention of governance does not count.
+    pub bypass: bool,
 }
 
 /// What a delete did. Deleting what is not there succeeds and did nothing.
@@ -29,7 +31,7 @@ impl Store {
     /// Deletes the current version (leaving a marker where versioning is on) or the version named.
     ///
     /// # Errors
-    /// `PreconditionFailed`, `NoSuchKey` (only for a condition), `TooManyVersions` (no room for a marker), `NoSuchBucket`.
+    /// `PreconditionFailed`, `NoSuchKey` (only for a condition), `TooManyVersions` (no room for a marker), `Locked`, `NoSuchBucket`.
     pub async fn delete_object(
         &self,
         bucket: &Bucket,
@@ -42,13 +44,18 @@ impl Store {
                 key,
                 version,
                 condition,
+                bypass,
             } = target;
             let delete = match version {
                 None => Action::Delete {
                     marker: Marker::new(),
                     condition,
                 },
-                Some(version) => Action::Remove { version, condition },
+                Some(version) => Action::Remove {
+                    version,
+                    condition,
+                    bypass,
+                },
             };
             match store
                 .submit(store.0.begin(), &entry, &key, delete, Vec::new())

@@ -9,8 +9,8 @@ use super::read::ObjectReader;
 use crate::cluster::{BucketEntry, Owner, Pins, Weigh, decode};
 use crate::disk::{Found, RowId};
 use crate::model::{
-    Bucket, Checksum, Content, ETag, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo, SealedVersion,
-    StorageClass, Timestamp, VersionDetails, VersionId, WriteId, row_key,
+    Bucket, Checksum, Content, ETag, Lock, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo,
+    SealedVersion, StorageClass, Timestamp, VersionDetails, VersionId, WriteId, row_key,
 };
 use crate::seal::owner_of;
 use crate::store::Inner;
@@ -31,6 +31,8 @@ pub struct ObjectInfo {
     pub class: StorageClass,
     /// Checksum it carries.
     pub checksum: Option<Checksum>,
+    /// What keeps it from being removed.
+    pub lock: Lock,
     /// What the client said about it.
     pub headers: ObjectHeaders,
 }
@@ -224,7 +226,7 @@ impl Store {
         row: ObjectRow,
         version: Option<VersionId>,
     ) -> Result<OpenedVersion, StoreError> {
-        let chosen = choose(row, version)?;
+        let chosen = row.chosen(version)?;
         let VersionDetails {
             headers,
             checksum,
@@ -238,6 +240,7 @@ impl Store {
             etag: facts.etag,
             class: facts.class,
             checksum,
+            lock: facts.lock,
             headers,
         };
         let owners = chosen
@@ -261,25 +264,31 @@ impl Inner {
     }
 }
 
-fn choose(mut row: ObjectRow, version: Option<VersionId>) -> Result<SealedVersion, StoreError> {
-    let place = match version {
-        Some(id) => row
-            .versions
-            .iter()
-            .position(|there| there.facts.id == id)
-            .ok_or(StoreError::NoSuchVersion)?,
-        None => 0,
-    };
-    if place >= row.versions.len() {
-        return Err(StoreError::NoSuchKey);
+impl ObjectRow {
+    /// The version named, or the current one.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `NoSuchVersion`, `DeleteMarker`.
+    pub(super) fn chosen(mut self, version: Option<VersionId>) -> Result<SealedVersion, StoreError> {
+        let place = match version {
+            Some(id) => self
+                .versions
+                .iter()
+                .position(|there| there.facts.id == id)
+                .ok_or(StoreError::NoSuchVersion)?,
+            None => 0,
+        };
+        if place >= self.versions.len() {
+            return Err(StoreError::NoSuchKey);
+        }
+        let chosen = self.versions.swap_remove(place);
+        if chosen.facts.delete_marker {
+            return Err(StoreError::DeleteMarker {
+                version: chosen.facts.id,
+                named: version.is_some(),
+                modified: chosen.facts.modified,
+            });
+        }
+        Ok(chosen)
     }
-    let chosen = row.versions.swap_remove(place);
-    if chosen.facts.delete_marker {
-        return Err(StoreError::DeleteMarker {
-            version: chosen.facts.id,
-            named: version.is_some(),
-            modified: chosen.facts.modified,
-        });
-    }
-    Ok(chosen)
 }

@@ -9,27 +9,59 @@
 use std::sync::Arc;
 
 use crate::cluster::mesh::closings;
-use crate::model::{Bucket, BucketId, BucketSettings, Versioning};
+use crate::model::{Bucket, BucketId, BucketSettings, ObjectLock, Versioning};
 use crate::{Store, StoreError};
+
+/// Said to whoever wants to lock a bucket that does not keep versions.
+const NOT_VERSIONED: &str = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
+/// Said to whoever wants a bucket with locks to keep no more versions.
+const LOCKED: &str =
+    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
 
 impl Store {
     /// Has a bucket keep versions, or keep no more. When this returns, no write goes by what was set before.
     ///
     /// # Errors
-    /// `NoSuchBucket`. `Unavailable`: it may be set, and writes of other members may not know yet: set it again.
+    /// `NoSuchBucket`. `BucketState`: it has an object lock. `Unavailable`: it may be set, and writes of other members may
+    /// not know yet: set it again.
     pub async fn set_versioning(
         &self,
         bucket: &Bucket,
         versioning: Versioning,
     ) -> Result<Arc<Bucket>, StoreError> {
-        let set = move |settings: &mut BucketSettings| settings.versioning = versioning;
-        self.change_keeping(bucket.id, set).await
+        self.change_keeping(bucket.id, move |settings| {
+            if settings.lock.is_some() && versioning != Versioning::Enabled {
+                return Err(StoreError::BucketState(LOCKED));
+            }
+            settings.versioning = versioning;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives a bucket an object lock, or another default retention. As [`Self::set_versioning`].
+    ///
+    /// # Errors
+    /// As there. `BucketState`: it does not keep versions.
+    pub async fn set_object_lock(
+        &self,
+        bucket: &Bucket,
+        lock: ObjectLock,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        self.change_keeping(bucket.id, move |settings| {
+            if settings.versioning != Versioning::Enabled {
+                return Err(StoreError::BucketState(NOT_VERSIONED));
+            }
+            settings.lock = Some(lock);
+            Ok(())
+        })
+        .await
     }
 
     async fn change_keeping(
         &self,
         id: BucketId,
-        mut change: impl FnMut(&mut BucketSettings) + Send + 'static,
+        mut change: impl FnMut(&mut BucketSettings) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Arc<Bucket>, StoreError> {
         let store = self.clone();
         self.finish(async move {
@@ -38,7 +70,7 @@ impl Store {
             let _alone = entry.enter_alone().await?;
             let changed = store
                 .0
-                .change_bucket(id, |bucket| change(&mut bucket.settings))
+                .try_change_bucket(id, |bucket| change(&mut bucket.settings))
                 .await?;
             // Also where nothing changed: an earlier attempt may have ended before this.
             if store.0.is_meshed() {

@@ -1,5 +1,6 @@
 //! What clients do: objects, uploads, buckets and access keys, each operation one straight story.
 
+mod amend;
 mod body;
 mod buckets;
 mod commit;

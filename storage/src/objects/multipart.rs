@@ -8,9 +8,9 @@ use super::ingest::{Inline, ingest};
 use crate::cluster::{BucketEntry, Displaced};
 use crate::model::command::{Action, Outcome, Refusal, Rest};
 use crate::model::{
-    AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ChecksumValue, Content, ETag, ObjectHeaders, ObjectKey,
-    ObjectRow, PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState, WriteId,
-    row_key,
+    AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ChecksumValue, Content, ETag, Lock, ObjectHeaders,
+    ObjectKey, ObjectRow, PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState,
+    WriteId, row_key,
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -26,6 +26,8 @@ pub struct NewUpload {
     pub checksum: Option<ChecksumAlgorithm>,
     /// Whether the object's checksum is over all its bytes (linear algorithms only) or over the parts'.
     pub full_object: bool,
+    /// The lock of the object to be.
+    pub lock: Lock,
     /// Who starts it.
     pub initiator: Option<AccessKeyId>,
 }
@@ -101,6 +103,7 @@ impl Store {
             class: new.class,
             checksum: new.checksum,
             full_object: new.full_object,
+            lock: new.lock,
             state: UploadState::Open,
             headers: entry.key.rows().seal(&upload_context(key, &upload), &new.headers),
         };

@@ -3,7 +3,7 @@
 use super::ObjectBody;
 use super::ingest::{Inline, ingest};
 use crate::model::{
-    Bucket, Checksum, ChecksumKind, Completed, ETag, ObjectHeaders, ObjectKey, StorageClass, Timestamp,
+    Bucket, Checksum, ChecksumKind, Completed, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass, Timestamp,
     VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
 use crate::{Store, StoreError};
@@ -15,6 +15,8 @@ pub struct NewObject {
     pub headers: ObjectHeaders,
     /// Storage class.
     pub class: StorageClass,
+    /// What keeps it from being removed; its bucket may have a default retention.
+    pub lock: Lock,
     /// What must hold at commit.
     pub condition: WriteCondition,
 }
@@ -70,6 +72,7 @@ impl Store {
             class: new.class,
             checksum: checksum.map(|checksum| checksum.value.algorithm()),
             delete_marker: false,
+            lock: new.lock,
         };
         let details = VersionDetails {
             headers: new.headers,

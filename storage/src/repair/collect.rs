@@ -262,6 +262,7 @@ pub(super) async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> 
             // What only removes passes every fence.
             closings: 0,
             keeping: Keeping::default(),
+            asked: Timestamp::now(),
             key,
             action: Action::Forget { upload, rest },
         });
@@ -411,6 +412,7 @@ mod tests {
             headers: headers.clone(),
             class,
             condition,
+            lock: crate::model::Lock::default(),
         };
         store
             .put_object(&bucket, &key, new, Body(Some(vec![1; 10_000].into())))
@@ -422,6 +424,7 @@ mod tests {
             checksum: None,
             full_object: false,
             initiator: None,
+            lock: crate::model::Lock::default(),
         };
         let upload = store.create_upload(&bucket, &key, new).await.unwrap();
         let part = Body(Some(vec![2; 10_000].into()));

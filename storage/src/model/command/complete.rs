@@ -52,10 +52,9 @@ fn first_time(
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
-    let Changed { mut row, displaced } = match row.put(complete.version, &complete.condition, &scope.keeping)
-    {
+    let Changed { mut row, displaced } = match row.put(complete.version, &complete.condition, &scope.terms) {
         Ok(changed) => changed,
-        Err(refusal) => return Ok(Decision::refused(refusal.into(), vec![key, upload.key])),
+        Err(refusal) => return Ok(Decision::refused(refusal, vec![key, upload.key])),
     };
     let Some(facts) = row.current().map(|current| &current.facts) else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
@@ -65,7 +64,7 @@ fn first_time(
         checksum: complete.checksum,
         size: facts.size,
         modified: facts.modified,
-        version: scope.keeping.versioning.was_ever_on().then_some(facts.id),
+        version: scope.terms.keeping.versioning.was_ever_on().then_some(facts.id),
     };
     row.closing.push(Closing {
         upload: complete.upload,

@@ -6,8 +6,9 @@ use super::rows::{Known, read};
 use super::{Decision, RowKey, Rows, complete, object, prune, upload};
 use crate::StoreError;
 use crate::model::{
-    BucketId, Checksum, Keeping, Marker, ObjectKey, ObjectRow, OpId, PartNumber, PartRow, SealedVersion,
-    UploadId, UploadRow, UploadState, VersionId, WriteCondition, WriteId, row_key,
+    Amendment, BucketId, Checksum, Keeping, Marker, ObjectKey, ObjectRow, OpId, PartNumber, PartRow,
+    SealedVersion, Terms, Timestamp, UploadId, UploadRow, UploadState, VersionId, WriteCondition, WriteId,
+    row_key,
 };
 
 /// What to do to the rows of one object key.
@@ -19,6 +20,8 @@ pub struct ObjectCommand {
     pub closings: u64,
     /// How the bucket kept versions then.
     pub keeping: Keeping,
+    /// What the clock of whoever submits this says: locks are judged by it, too.
+    pub asked: Timestamp,
     /// The key.
     pub key: ObjectKey,
     /// What to do.
@@ -47,8 +50,19 @@ pub enum Action {
     Remove {
         /// Which.
         version: VersionId,
-        /// What must hold for that version.
+        /// What must hold for the current version.
         condition: WriteCondition,
+        /// Whether a retention of governance does not count.
+        bypass: bool,
+    },
+    /// Changes what is said about a version.
+    Amend {
+        /// Which.
+        version: VersionId,
+        /// The write that made it.
+        write: WriteId,
+        /// What to change.
+        amendment: Amendment,
     },
     /// Starts an upload.
     StartUpload {
@@ -104,7 +118,7 @@ impl Action {
             | Self::StartUpload { .. }
             | Self::PutPart { .. }
             | Self::CompleteUpload { .. } => true,
-            Self::AbortUpload { .. } | Self::Forget { .. } | Self::Prune => false,
+            Self::Amend { .. } | Self::AbortUpload { .. } | Self::Forget { .. } | Self::Prune => false,
         }
     }
 }
@@ -130,7 +144,7 @@ pub enum Rest {
 /// Where a command looks: the rows of one key.
 pub(super) struct Scope<'a> {
     pub(super) op: OpId,
-    pub(super) keeping: Keeping,
+    pub(super) terms: Terms,
     bucket: BucketId,
     key: &'a ObjectKey,
     rows: &'a dyn Rows,
@@ -150,10 +164,18 @@ pub(super) struct Part {
     pub(super) row: PartRow,
 }
 
-pub(super) fn decide(op: OpId, command: ObjectCommand, rows: &dyn Rows) -> Result<Decision, StoreError> {
+pub(super) fn decide(
+    op: OpId,
+    now: Timestamp,
+    command: ObjectCommand,
+    rows: &dyn Rows,
+) -> Result<Decision, StoreError> {
     let scope = Scope {
         op,
-        keeping: command.keeping,
+        terms: Terms {
+            keeping: command.keeping,
+            now,
+        },
         bucket: command.bucket,
         key: &command.key,
         rows,
@@ -161,7 +183,16 @@ pub(super) fn decide(op: OpId, command: ObjectCommand, rows: &dyn Rows) -> Resul
     match command.action {
         Action::Put { version, condition } => object::put(&scope, version, &condition),
         Action::Delete { marker, condition } => object::delete(&scope, marker, &condition),
-        Action::Remove { version, condition } => object::remove(&scope, version, &condition),
+        Action::Remove {
+            version,
+            condition,
+            bypass,
+        } => object::remove(&scope, version, &condition, bypass),
+        Action::Amend {
+            version,
+            write,
+            amendment,
+        } => object::amend(&scope, (version, write), amendment),
         Action::StartUpload { upload, row } => upload::start(&scope, upload, &row),
         Action::PutPart { upload, part } => upload::put_part(&scope, upload, part),
         Action::CompleteUpload {

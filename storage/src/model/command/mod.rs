@@ -10,7 +10,7 @@
 //!
 //! | command | decided by | left over by a crash |
 //! |---|---|---|
-//! | put, delete, remove | the object's row | nothing |
+//! | put, delete, remove, amend | the object's row | nothing |
 //! | start an upload | the upload's row | nothing |
 //! | put a part | the part's row | nothing |
 //! | complete | the object's row, which names the upload in `closing` | the upload's row still open, parts |
@@ -52,7 +52,7 @@ pub(crate) use rows::{decode_row, encode_row};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::OpId;
+use super::{OpId, Timestamp};
 use crate::StoreError;
 
 /// Version byte in front of the CBOR of a submission or an outcome.
@@ -90,16 +90,25 @@ pub enum InvalidCommand {
     Unreadable(String),
 }
 
-/// Decides what a command does to the rows as they are.
+/// Decides what a command does to the rows as they are. `now` is what the clock of whoever decides says: locks are judged by
+/// it and by the clock of whoever submitted the command, whichever is behind.
 ///
 /// # Errors
 /// A row cannot be read, or is not what its key says.
-pub fn decide(submission: Submission, fences: &Fences, rows: &dyn Rows) -> Result<Decision, StoreError> {
+pub fn decide(
+    submission: Submission,
+    now: Timestamp,
+    fences: &Fences,
+    rows: &dyn Rows,
+) -> Result<Decision, StoreError> {
     if let Some(refusal) = fences.refuse(&submission) {
         return Ok(Decision::refused(refusal, Vec::new()));
     }
     match submission.command {
-        Command::Object(command) => key::decide(submission.op, command, rows),
+        Command::Object(command) => {
+            let now = now.min(command.asked);
+            key::decide(submission.op, now, command, rows)
+        }
         Command::Root(command) => root::decide(submission.op, command, rows),
     }
 }

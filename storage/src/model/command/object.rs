@@ -1,4 +1,4 @@
-//! Puts, deletes and removes versions: the object's row alone decides.
+//! Puts, deletes, removes and amends versions: the object's row alone decides.
 //!
 //! All versions of a key stand in one row, so the room in a row bounds how many there can be: see [`ROW_BYTES_MAX`].
 
@@ -7,8 +7,8 @@ use super::key::{Object, Scope};
 use super::{Decision, Outcome, Refusal, RowChange, RowKey, Unneeded};
 use crate::StoreError;
 use crate::model::{
-    Changed, Marker, ObjectRow, Removed, SealedVersion, Timestamp, VersionId, Versioning, WriteCondition,
-    WriteId, WriteRefusal, summary,
+    Amendment, Changed, Marker, ObjectRow, Removed, SealedVersion, Timestamp, VersionId, Versioning,
+    WriteCondition, WriteId, summary,
 };
 
 /// Bytes an object's row may have: a disk takes values of 1 MiB, and 64 KiB of that are left to what stands around it there.
@@ -26,14 +26,14 @@ pub(super) fn put(
 ) -> Result<Decision, StoreError> {
     let object = scope.object()?;
     if object.again {
-        return Ok(put_before(object, version, scope.keeping.versioning));
+        return Ok(put_before(object, version, scope.terms.keeping.versioning));
     }
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
-    let Changed { row, displaced } = match row.put(version, condition, &scope.keeping) {
+    let Changed { row, displaced } = match row.put(version, condition, &scope.terms) {
         Ok(changed) => changed,
-        Err(refusal) => return Ok(Decision::refused(refusal.into(), vec![key])),
+        Err(refusal) => return Ok(Decision::refused(refusal, vec![key])),
     };
     let Some(current) = row.current() else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
@@ -42,7 +42,7 @@ pub(super) fn put(
     if !has_room_for_version(&row) {
         return Ok(Decision::refused(Refusal::TooManyVersions, vec![key]));
     }
-    let version = scope.keeping.versioning.was_ever_on().then_some(facts.id);
+    let version = scope.terms.keeping.versioning.was_ever_on().then_some(facts.id);
     Ok(change(key, &row, finishing, |parts| Outcome::Stored {
         facts,
         version,
@@ -58,15 +58,16 @@ pub(super) fn delete(
 ) -> Result<Decision, StoreError> {
     let object = scope.object()?;
     if object.again {
-        return Ok(delete_before(object, marker, scope.keeping.versioning));
+        return Ok(delete_before(object, marker, scope.terms.keeping.versioning));
     }
-    take_out(scope, object, |row| row.delete(marker, condition, &scope.keeping))
+    take_out(scope, object, |row| row.delete(marker, condition, &scope.terms))
 }
 
 pub(super) fn remove(
     scope: &Scope<'_>,
     version: VersionId,
     condition: &WriteCondition,
+    bypass: bool,
 ) -> Result<Decision, StoreError> {
     let object = scope.object()?;
     if object.again {
@@ -77,21 +78,44 @@ pub(super) fn remove(
         };
         return Ok(Decision::nothing(outcome, vec![object.key]));
     }
-    take_out(scope, object, |row| row.remove(version, condition))
+    take_out(scope, object, |row| {
+        row.remove(version, condition, (scope.terms.now, bypass))
+    })
+}
+
+pub(super) fn amend(
+    scope: &Scope<'_>,
+    version: (VersionId, WriteId),
+    amendment: Amendment,
+) -> Result<Decision, StoreError> {
+    let object = scope.object()?;
+    let amended = |parts| Outcome::Amended {
+        unneeded: Unneeded::parts(parts),
+    };
+    if object.again {
+        return Ok(Decision::nothing(amended(Vec::new()), vec![object.key]));
+    }
+    let finishing = finish(scope, &object.row)?;
+    let Object { key, mut row, .. } = object;
+    row.closing.clear();
+    Ok(match row.amend(version, amendment, scope.terms.now) {
+        Ok(row) => change(key, &row, finishing, amended),
+        Err(refusal) => Decision::refused(refusal, vec![key]),
+    })
 }
 
 /// Carries out what a deletion does to the row.
 fn take_out(
     scope: &Scope<'_>,
     object: Object,
-    deletion: impl FnOnce(ObjectRow) -> Result<Removed, WriteRefusal>,
+    deletion: impl FnOnce(ObjectRow) -> Result<Removed, Refusal>,
 ) -> Result<Decision, StoreError> {
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
     let removed = match deletion(row) {
         Ok(removed) => removed,
-        Err(refusal) => return Ok(Decision::refused(refusal.into(), vec![key])),
+        Err(refusal) => return Ok(Decision::refused(refusal, vec![key])),
     };
     let Removed {
         changed,

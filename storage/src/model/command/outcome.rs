@@ -31,6 +31,11 @@ pub enum Outcome {
         /// What it displaced.
         unneeded: Unneeded,
     },
+    /// What is said about the version was changed.
+    Amended {
+        /// Parts of ended uploads.
+        unneeded: Unneeded,
+    },
     /// The upload takes parts.
     UploadStarted,
     /// The part was put.
@@ -109,6 +114,7 @@ impl Outcome {
         match self {
             Self::Stored { unneeded, .. }
             | Self::Removed { unneeded, .. }
+            | Self::Amended { unneeded }
             | Self::PartStored { unneeded, .. }
             | Self::Completed { unneeded, .. }
             | Self::UploadAborted { unneeded }
@@ -127,6 +133,10 @@ pub enum Refusal {
     NoSuchKey,
     /// No upload of that id is open.
     NoSuchUpload,
+    /// What was to go, or to be changed, is locked.
+    Locked,
+    /// The version is not there any more, or another by now: look again.
+    VersionChanged,
     /// The row of the key has no room for another version.
     TooManyVersions,
     /// A chosen part is not there any more, or is another attempt by now: choose again.

@@ -10,9 +10,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    BucketId, Completed, ETag, Keeping, Marker, ObjectKey, ObjectRow, PartNumber, PartRow, SealedVersion,
-    StorageClass, Timestamp, UploadId, UploadRow, UploadState, VersionFacts, VersionId, Versioning,
-    WriteCondition, WriteId, partition_of, row_key,
+    Amendment, BucketId, Completed, ETag, Keeping, Lock, Marker, ObjectKey, ObjectRow, PartNumber, PartRow,
+    Retention, RetentionMode, SealedVersion, StorageClass, Timestamp, UploadId, UploadRow, UploadState,
+    VersionFacts, VersionId, Versioning, WriteCondition, WriteId, partition_of, row_key,
 };
 
 /// How many other commands may come between an operation and its repetition: what rows remember, less the operation.
@@ -37,7 +37,7 @@ impl Rows for Memory {
 
 impl Memory {
     fn decide(&self, submission: &Submission) -> Decision {
-        decide(submission.clone(), &Fences::default(), self).unwrap()
+        decide(submission.clone(), now(), &Fences::default(), self).unwrap()
     }
 
     fn apply<'a>(&mut self, op: OpId, changes: impl IntoIterator<Item = &'a RowChange>) {
@@ -71,8 +71,8 @@ impl Memory {
 /// What clients can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct View {
-    /// Versions by write, with their times.
-    versions: Vec<(WriteId, Timestamp)>,
+    /// Versions by write, with their times and locks.
+    versions: Vec<(WriteId, Timestamp, Lock)>,
     /// Open uploads, their parts by number.
     open: BTreeMap<UploadId, BTreeMap<u16, (WriteId, Timestamp)>>,
     /// What a repeated Complete hears.
@@ -86,7 +86,7 @@ impl View {
             versions: object
                 .versions
                 .iter()
-                .map(|version| (version.write, version.facts.modified))
+                .map(|version| (version.write, version.facts.modified, version.facts.lock))
                 .collect(),
             open: BTreeMap::new(),
             completed: BTreeMap::new(),
@@ -130,6 +130,11 @@ fn parts(rows: &Memory, upload: UploadId) -> BTreeMap<u16, (WriteId, Timestamp)>
         .map(|(_, value)| decode_row::<PartRow>(&value).unwrap())
         .map(|part| (part.number.get(), (part.write, part.modified)))
         .collect()
+}
+
+/// What the clock of whoever decides says.
+fn now() -> Timestamp {
+    Timestamp::from_millis(25)
 }
 
 fn bucket() -> BucketId {
@@ -177,6 +182,8 @@ enum What {
     Delete,
     /// Removes the version in this place, counted around.
     Remove(usize),
+    /// Changes what is said about it.
+    Amend(usize),
     Start,
     PutPart(u8, u16),
     Complete(u8),
@@ -194,6 +201,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(What::Put),
         1 => Just(What::Delete),
         1 => (0_usize..8).prop_map(What::Remove),
+        1 => (0_usize..8).prop_map(What::Amend),
         3 => Just(What::Start),
         5 => (upload.clone(), 1_u16..3).prop_map(|(upload, part)| What::PutPart(upload, part)),
         5 => upload.clone().prop_map(What::Complete),
@@ -212,7 +220,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Versioning::Enabled),
         1 => Just(Versioning::Suspended),
     ];
-    let keeping = keeping.prop_map(|versioning| Keeping { versioning });
+    let keeping = keeping.prop_map(|versioning| Keeping {
+        versioning,
+        lock: None,
+    });
     let step = (0_usize..3, what, condition, keeping, 0_u64..50, cut).prop_map(
         |(client, what, condition, keeping, clock, cut)| Step {
             client,
@@ -293,6 +304,25 @@ impl World {
                 Action::Remove {
                     version: place.map_or(VersionId::Null, |place| versions[place].facts.id),
                     condition,
+                    bypass: false,
+                }
+            }
+            What::Amend(place) => {
+                let versions = self.torn.object().versions;
+                let place = place.checked_rem(versions.len());
+                let it = place.map(|place| (versions[place].facts.id, versions[place].write));
+                let (version, write) = it.unwrap_or((VersionId::Null, upload_id(0).into()));
+                let retention = Retention {
+                    mode: RetentionMode::Governance,
+                    until: Timestamp::from_millis(step.clock),
+                };
+                Action::Amend {
+                    version,
+                    write,
+                    amendment: Amendment::Retention {
+                        retention: Some(retention),
+                        bypass: step.clock.is_multiple_of(2),
+                    },
                 }
             }
             What::Start => {
@@ -305,6 +335,7 @@ impl World {
                         class: StorageClass::Standard,
                         checksum: None,
                         full_object: false,
+                        lock: Lock::default(),
                         state: UploadState::Open,
                         headers: Bytes::new(),
                     },
@@ -354,6 +385,7 @@ impl World {
                 bucket: bucket(),
                 closings: 0,
                 keeping: step.keeping,
+                asked: Timestamp::from_millis(30),
                 key: key(),
                 action: self.action(step),
             });

@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::cluster::mesh::feed::refresh;
 use crate::disk::{Disk, DiskError};
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
-use crate::model::{BucketId, Keeping, ObjectKey, OpId, row_key};
+use crate::model::{BucketId, Keeping, ObjectKey, OpId, Timestamp, row_key};
 use crate::store::Inner;
 
 /// Keys that are looked for in one sweep.
@@ -37,6 +37,7 @@ pub(super) async fn run(inner: &Arc<Inner>) -> Result<(), StoreError> {
             // What only removes passes every fence.
             closings: 0,
             keeping: Keeping::default(),
+            asked: Timestamp::now(),
             key,
             action: Action::Prune,
         });

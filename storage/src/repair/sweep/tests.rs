@@ -14,7 +14,7 @@ use crate::cluster::neighbour_tests::{Wire, create, founder, get, join, object_k
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
 use crate::model::{
     Bucket, BucketId, ChecksumAlgorithm, Keeping, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber,
-    SealedVersion, StorageClass, VersionFacts, WriteCondition, WriteId, row_key,
+    SealedVersion, StorageClass, Timestamp, VersionFacts, WriteCondition, WriteId, row_key,
 };
 use crate::objects::{Claims, NewObject, NewUpload, ObjectBody};
 use crate::seal::seal_block;
@@ -166,6 +166,7 @@ fn slow_put(
         second: Some(second),
     };
     let new = NewObject {
+        lock: crate::model::Lock::default(),
         headers: ObjectHeaders::default(),
         class: StorageClass::Standard,
         condition: WriteCondition::None,
@@ -224,6 +225,7 @@ fn parts_of_open_uploads_stay_however_old_they_are() {
         let bucket = first.buckets().remove(0);
         let key = object_key("film");
         let new = NewUpload {
+            lock: crate::model::Lock::default(),
             headers: ObjectHeaders::default(),
             class: StorageClass::Standard,
             checksum: None,
@@ -308,6 +310,7 @@ fn rows_of_a_bucket_that_is_gone_are_removed_with_their_blocks() {
             bucket: gone.id,
             closings: 0,
             keeping: Keeping::default(),
+            asked: Timestamp::now(),
             key: object_key("late"),
             action: Action::Put {
                 version,

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use storage::model::{MemberId, WriteCondition};
-use storage::{DeleteTarget, Store, StoreError};
+use storage::model::MemberId;
+use storage::{Store, StoreError};
 use tokio::time::sleep;
 
 use super::client::{Client, key_of, object_key};
+use super::versions;
 
 /// Most looks at a store that frees blocks, and the time between two.
 const LOOKS_MAX: usize = 200;
@@ -19,6 +20,7 @@ pub(crate) async fn everything_is_read(client: &Client) -> Result<(), String> {
         let mut found = BTreeMap::new();
         for number in 0..client.keys {
             let key = key_of(&bucket, number);
+            client.read_versions(&bucket, &key).await;
             if let Some(tag) = client.get(&bucket, &key).await {
                 found.insert(key.1, tag);
             }
@@ -104,14 +106,7 @@ pub(crate) async fn everything_is_deleted(client: &Client) -> Result<(), String>
     let store = &client.store;
     let failed = |error: StoreError| error.to_string();
     for bucket in store.buckets() {
-        for number in 0..client.keys {
-            let target = DeleteTarget {
-                key: object_key(&key_of(&bucket, number)),
-                version: None,
-                condition: WriteCondition::None,
-            };
-            store.delete_object(&bucket, target).await.map_err(failed)?;
-        }
+        versions::remove_all(store, &bucket).await.map_err(failed)?;
         store.delete_bucket(&bucket).await.map_err(failed)?;
     }
     Ok(())

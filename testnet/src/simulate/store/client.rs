@@ -9,7 +9,7 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use storage::disk::fault::Random;
 use storage::model::{
-    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, ETag, ObjectHeaders, ObjectKey,
+    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, ETag, Lock, ObjectHeaders, ObjectKey,
     PartNumber, StorageClass, UploadId, WriteCondition,
 };
 use storage::{
@@ -19,6 +19,7 @@ use storage::{
 
 use super::history::{Answer, Ask, History, Key, Open};
 use super::plan::Plan;
+use super::versions::{Kept, keeping};
 
 /// Names of the buckets that clients use.
 const BUCKETS: usize = 2;
@@ -31,6 +32,8 @@ const REST_MILLIS: usize = 120;
 #[derive(Default)]
 pub(crate) struct Noted {
     pub(crate) history: History,
+    /// Versions that buckets keep.
+    pub(super) kept: Kept,
     /// Content by its tag.
     contents: BTreeMap<String, Bytes>,
     /// Calls made, and of them those that were answered.
@@ -65,7 +68,7 @@ pub(crate) struct Client {
 }
 
 /// How a call ended.
-enum Ended<T> {
+pub(super) enum Ended<T> {
     Well(T),
     /// The condition does not hold.
     Refused,
@@ -83,11 +86,12 @@ impl Client {
             self.noted.borrow_mut().calls += 1;
             let gives_up = self.dice.below(12) == 0;
             let patience = Duration::from_millis(self.dice.below(PATIENCE_MILLIS) as u64);
+            let call = Box::pin(self.call());
             if gives_up {
                 // Whatever is dropped on the way stays unknown.
-                drop(tokio::time::timeout(patience, self.call()).await);
+                drop(tokio::time::timeout(patience, call).await);
             } else {
-                self.call().await;
+                call.await;
             }
         }
     }
@@ -101,6 +105,10 @@ impl Client {
         let Ok(bucket) = known else {
             return self.create_bucket(&name).await;
         };
+        if bucket.settings.versioning.was_ever_on() && self.dice.below(4) == 0 {
+            let key = self.random_key(&bucket);
+            return self.use_a_version(&bucket, &key).await;
+        }
         match self.dice.below(100) {
             0..=37 => self.put(&bucket).await,
             38..=57 => {
@@ -109,17 +117,18 @@ impl Client {
             }
             58..=69 => self.delete(&bucket).await,
             70..=79 => self.copy(&bucket).await,
-            80..=91 => self.upload(&bucket).await,
+            80..=91 => Box::pin(self.upload(&bucket)).await,
             92..=96 => drop(self.list(&bucket).await),
             _ => self.delete_bucket(&bucket).await,
         }
     }
 
     async fn create_bucket(&mut self, name: &BucketName) {
-        let created = self
-            .store
-            .create_bucket(name, &self.owner, BucketSettings::default())
-            .await;
+        let settings = match self.plan.keeps_versions && *name == bucket_name(1) {
+            true => keeping(),
+            false => BucketSettings::default(),
+        };
+        let created = self.store.create_bucket(name, &self.owner, settings).await;
         let ended = match created {
             Err(StoreError::BucketAlreadyOwnedByYou) => Ended::Nothing,
             created => self.ended("create bucket", created),
@@ -144,6 +153,12 @@ impl Client {
         for open in &opens {
             self.answered(open, &ended);
         }
+        let mut noted = self.noted.borrow_mut();
+        if let Ended::Well(()) = ended
+            && let Some(what) = noted.kept.dropped(bucket.id)
+        {
+            noted.broken(what);
+        }
     }
 
     async fn put(&mut self, bucket: &Bucket) {
@@ -156,9 +171,11 @@ impl Client {
             headers: ObjectHeaders::default(),
             class: StorageClass::Standard,
             condition,
+            lock: Lock::default(),
         };
         let body = Body::new(content, 1 + self.dice.below(1500));
         let put = self.store.put_object(bucket, &object_key(&key), new, body).await;
+        self.note_version(bucket, &key, &put);
         let ended = self.ended("put", put.map(|outcome| outcome.etag));
         self.expect_tag(&ended, tag);
         self.answered(&open, &ended);
@@ -185,6 +202,7 @@ impl Client {
             key: object_key(&key),
             version: None,
             condition,
+            bypass: false,
         };
         let deleted = self.store.delete_object(bucket, target).await;
         let ended = self.ended("delete", deleted);
@@ -211,13 +229,7 @@ impl Client {
         let anew = self.dice.below(4) == 0;
         let tag = match anew {
             true => {
-                let content = self
-                    .noted
-                    .borrow()
-                    .contents
-                    .get(&source.info().etag.to_string())
-                    .cloned();
-                let content = content.unwrap_or_default();
+                let content = self.content_of(source.info().etag).unwrap_or_default();
                 self.note_content(ETag::Md5(Md5::digest(&content).into()), content)
             }
             false => source.info().etag,
@@ -228,12 +240,14 @@ impl Client {
             class: StorageClass::Standard,
             checksum: anew.then_some(ChecksumAlgorithm::Crc32),
             condition,
+            lock: Lock::default(),
         };
         let open = self.ask(key.clone(), Ask::Put(tag, condition));
         let copied = self
             .store
             .copy_object(&source, &target, &object_key(&key), copy)
             .await;
+        self.note_version(&target, &key, &copied);
         let ended = self.ended("copy", copied.map(|outcome| outcome.etag));
         self.expect_tag(&ended, tag);
         self.answered(&open, &ended);
@@ -248,6 +262,7 @@ impl Client {
             checksum: None,
             full_object: false,
             initiator: None,
+            lock: Lock::default(),
         };
         let created = self.store.create_upload(bucket, &object_key(&key), new).await;
         let Ended::Well(upload) = self.ended("create upload", created) else {
@@ -262,7 +277,7 @@ impl Client {
                 let aborted = self.store.abort_upload(bucket, &object_key(&key), upload).await;
                 self.ended("abort", aborted);
             }
-            2 => self.complete_and_abort(bucket, &key, upload, tag, parts).await,
+            2 => Box::pin(self.complete_and_abort(bucket, &key, upload, tag, parts)).await,
             _ => drop(self.complete(bucket, &key, upload, tag, parts).await),
         }
     }
@@ -344,6 +359,7 @@ impl Client {
             .store
             .complete_upload(bucket, &object_key(key), upload, call.clone())
             .await;
+        self.note_version(bucket, key, &completed);
         let ended = self.ended("complete", completed.map(|outcome| outcome.etag));
         self.expect_tag(&ended, tag);
         self.answered(&open, &ended);
@@ -354,6 +370,7 @@ impl Client {
                 .store
                 .complete_upload(bucket, &object_key(key), upload, call)
                 .await;
+            self.note_version(bucket, key, &again);
             let again = self.ended("complete again", again.map(|outcome| outcome.etag));
             self.expect_tag(&again, tag);
             if matches!(again, Ended::Refused) {
@@ -393,7 +410,7 @@ impl Client {
     pub(crate) async fn get(&self, bucket: &Bucket, key: &Key) -> Option<ETag> {
         let object = self.open(bucket, key).await?;
         let tag = object.info().etag;
-        let expected = self.noted.borrow().contents.get(&tag.to_string()).cloned();
+        let expected = self.content_of(tag);
         match (read(&object).await, expected) {
             (Ok(content), Some(expected)) if content == expected => {}
             (Ok(content), _) => {
@@ -422,7 +439,7 @@ impl Client {
         let open = self.ask(key.clone(), Ask::Read);
         let found = match self.store.object(bucket, &object_key(key), None).await {
             Ok(object) => Ok(Some(object)),
-            Err(StoreError::NoSuchKey) => Ok(None),
+            Err(StoreError::NoSuchKey | StoreError::DeleteMarker { .. }) => Ok(None),
             Err(error) => Err(error),
         };
         match self.ended("get", found) {
@@ -500,7 +517,7 @@ impl Client {
     }
 
     /// What the answer to a call means, and whether the store may give it at all.
-    fn ended<T>(&self, call: &str, result: Result<T, StoreError>) -> Ended<T> {
+    pub(super) fn ended<T>(&self, call: &str, result: Result<T, StoreError>) -> Ended<T> {
         let mut noted = self.noted.borrow_mut();
         let error = match result {
             Ok(value) => {
@@ -511,7 +528,11 @@ impl Client {
         };
         noted.trace(&format!("{call}: {error}"));
         match error {
-            StoreError::PreconditionFailed | StoreError::NoSuchKey => Ended::Refused,
+            StoreError::PreconditionFailed
+            | StoreError::NoSuchKey
+            | StoreError::NoSuchVersion
+            | StoreError::DeleteMarker { .. }
+            | StoreError::Locked => Ended::Refused,
             StoreError::NoSuchBucket
             | StoreError::NoSuchAccessKey
             | StoreError::NoSuchUpload
@@ -533,6 +554,11 @@ impl Client {
                 Ended::Unknown
             }
         }
+    }
+
+    /// The content of that tag.
+    pub(super) fn content_of(&self, tag: ETag) -> Option<Bytes> {
+        self.noted.borrow().contents.get(&tag.to_string()).cloned()
     }
 
     fn note_content(&self, tag: ETag, content: Bytes) -> ETag {
@@ -587,7 +613,7 @@ pub(super) fn object_key(key: &Key) -> ObjectKey {
     ObjectKey::parse(key.1.as_bytes()).expect("an object key")
 }
 
-async fn read(object: &Object) -> Result<Vec<u8>, StoreError> {
+pub(super) async fn read(object: &Object) -> Result<Vec<u8>, StoreError> {
     let mut reader = object.read(0..object.info().size);
     let mut content = Vec::new();
     while let Some(piece) = reader.next().await {

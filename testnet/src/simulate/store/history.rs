@@ -258,7 +258,8 @@ fn holds(condition: WriteCondition, state: State) -> bool {
         (WriteCondition::Absent, state) => !matches!(state, State::Holds(_)),
         (WriteCondition::Present, state) => matches!(state, State::Holds(_)),
         (WriteCondition::Tag(tag), State::Holds(there)) => tag == Some(there),
-        (WriteCondition::Tag(_), _) => false,
+        // No client here asks for the other.
+        (WriteCondition::Tag(_) | WriteCondition::Like(_), _) => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod history;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod world;
 
 use std::process::ExitCode;

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     manifest_bytes: usize,
     pub(super) part_bytes_min: usize,
     hot: u64,
+    /// One of the buckets keeps versions.
+    pub(super) keeps_versions: bool,
     /// Several boxes serve the clients.
     pub(super) in_mesh: bool,
     /// Clients at a time.
@@ -106,6 +108,8 @@ impl Plan {
             block_bytes: one_of(&mut dice, &[256, 1024, 3000]),
             manifest_bytes: one_of(&mut dice, &[200, 1000]),
             part_bytes_min: 100,
+            // Thrown apart, so that the other schedules stay what they were.
+            keeps_versions: Random(seed ^ 0x4E25_1005).below(3) == 0,
             in_mesh: false,
             hot: one_of(&mut dice, &[0, 256 << 20]) as u64,
             clients: 1 + dice.below(4),

@@ -3,7 +3,8 @@
 use super::*;
 use crate::model::{
     AccessKeyId, AccessKeyRow, Bucket, BucketName, BucketRow, BucketSettings, BucketState, Checksum,
-    ChecksumAlgorithm, ChecksumKind, ChecksumValue, Granted, Grants, KeySerial, MemberId, MeshKey, MeshRow,
+    ChecksumAlgorithm, ChecksumKind, ChecksumValue, DefaultRetention, Granted, Grants, KeySerial, Likeness,
+    MemberId, MeshKey, MeshRow, ObjectLock, Period,
 };
 
 const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-2.bin");
@@ -42,6 +43,30 @@ fn completed() -> Completed {
     }
 }
 
+fn locked() -> Lock {
+    Lock {
+        retention: Some(Retention {
+            mode: RetentionMode::Governance,
+            until: Timestamp::from_millis(1 << 41),
+        }),
+        legal_hold: Some(true),
+    }
+}
+
+fn locked_version() -> SealedVersion {
+    let mut version = version(write(1), vec![write(1)], 7);
+    version.facts.lock = locked();
+    version
+}
+
+fn amend(amendment: Amendment) -> Action {
+    Action::Amend {
+        version: VersionId::Named([6; 16]),
+        write: write(6),
+        amendment,
+    }
+}
+
 fn upload_row() -> UploadRow {
     UploadRow {
         started: Timestamp::from_millis(3),
@@ -49,6 +74,7 @@ fn upload_row() -> UploadRow {
         class: StorageClass::Glacier,
         checksum: Some(ChecksumAlgorithm::Crc32c),
         full_object: false,
+        lock: locked(),
         state: UploadState::Open,
         headers: Bytes::from_static(b"headers"),
     }
@@ -98,7 +124,7 @@ fn commands() -> Vec<Command> {
     };
     let actions = vec![
         Action::Put {
-            version: version(write(1), vec![write(1)], 7),
+            version: locked_version(),
             condition: WriteCondition::Absent,
         },
         Action::Delete {
@@ -111,7 +137,26 @@ fn commands() -> Vec<Command> {
         Action::Remove {
             version: VersionId::Named([6; 16]),
             condition: WriteCondition::Tag(Some(ETag::Md5([2; 16]))),
+            bypass: true,
         },
+        Action::Remove {
+            version: VersionId::Null,
+            condition: WriteCondition::Like(Likeness {
+                tag: None,
+                modified: Some(9),
+                size: Some(1 << 33),
+            }),
+            bypass: false,
+        },
+        amend(Amendment::Details {
+            from: [8; 32],
+            details: Bytes::from_static(b"details"),
+        }),
+        amend(Amendment::Retention {
+            retention: locked().retention,
+            bypass: true,
+        }),
+        amend(Amendment::LegalHold(true)),
         Action::StartUpload {
             upload,
             row: upload_row(),
@@ -139,8 +184,15 @@ fn commands() -> Vec<Command> {
             bucket: bucket(),
             closings: 3,
             keeping: Keeping {
-                versioning: Versioning::Suspended,
+                versioning: Versioning::Enabled,
+                lock: Some(ObjectLock {
+                    default: Some(DefaultRetention {
+                        mode: RetentionMode::Compliance,
+                        period: Period::Years(3),
+                    }),
+                }),
             },
+            asked: Timestamp::from_millis(1_700_000_000_000),
             key: key(),
             action,
         })
@@ -199,6 +251,8 @@ fn outcomes() -> Vec<Outcome> {
         Refusal::NoSuchKey,
         Refusal::NoSuchUpload,
         Refusal::TooManyVersions,
+        Refusal::Locked,
+        Refusal::VersionChanged,
         Refusal::PartsChanged,
         Refusal::UploadOpen,
         Refusal::TooOld,
@@ -224,6 +278,7 @@ fn outcomes() -> Vec<Outcome> {
             delete_marker: true,
             unneeded: unneeded(),
         },
+        Outcome::Amended { unneeded: unneeded() },
         Outcome::UploadStarted,
         Outcome::PartStored {
             modified: Timestamp::from_millis(8),
@@ -287,7 +342,7 @@ proptest! {
 fn fences_turn_away_what_adds_after_too_many_sweeps_or_to_a_bucket_that_may_be_closed() {
     let refused = |sweeps, closings, command| {
         let fences = Fences { sweeps, closings };
-        let decision = decide(submission(command), &fences, &Memory::default()).unwrap();
+        let decision = decide(submission(command), now(), &fences, &Memory::default()).unwrap();
         match decision.outcome {
             Outcome::Refused(refusal @ (Refusal::TooOld | Refusal::BucketClosed)) => Some(refusal),
             _ => None,
