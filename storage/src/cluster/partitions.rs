@@ -17,8 +17,8 @@ use super::unsettled::Unsettled;
 use crate::StoreError;
 use crate::disk::{Disk, Found, RowId, RowWrite, ScannedRow};
 use crate::model::command::{
-    Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows, Submission,
-    decide, decode_row, encode_row,
+    Action, Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows,
+    Submission, decide, decode_row, encode_row,
 };
 use crate::model::{MemberId, MeshKey, MeshRow, OpId, Timestamp, row_key};
 use crate::register::{
@@ -417,7 +417,8 @@ impl Machine for Commands {
                 outcome: Answered::Outcome(Outcome::Refused(Refusal::PreconditionFailed)),
             };
         }
-        if before == Some(Known::Done) && fences.refuse(submission).is_some() {
+        let may_be_written = before == Some(Known::Done) || (is_retry && is_kept_elsewhere(submission));
+        if may_be_written && fences.refuse(submission).is_some() {
             // It was written, perhaps by few, and whoever closed the bucket may not have seen it: nobody can say any more.
             return Decision::Commit {
                 stages: Vec::new(),
@@ -476,6 +477,17 @@ fn row_of(submission: &Submission) -> RowKey {
     match &submission.command {
         Command::Object(command) => row_key::object(command.bucket, command.key.as_str()),
         Command::Root(command) => command.row(),
+    }
+}
+
+/// Whether an attempt is remembered by another row than [`row_of`]: whether there was one is not known before that is loaded.
+fn is_kept_elsewhere(submission: &Submission) -> bool {
+    match &submission.command {
+        Command::Object(command) => matches!(
+            command.action,
+            Action::StartUpload { .. } | Action::PutPart { .. }
+        ),
+        Command::Root(_) => false,
     }
 }
 

@@ -332,11 +332,11 @@ impl Store {
             {
                 Outcome::Refused(Refusal::BucketClosed) => {}
                 Outcome::Refused(Refusal::TooOld) => {
-                    // It took ages, or this gateway was cut off for as long: what begins from now on knows better.
+                    // It took ages, or this gateway was cut off for as long: what begins from now on knows better. What was
+                    // stored is left to the sweep, which knows whether an earlier attempt was written.
                     let heard = refresh(&self.0).await;
-                    return Err(Unsettled::nothing_written(
-                        heard.err().unwrap_or(StoreError::Busy),
-                    ));
+                    let error = heard.err().unwrap_or(StoreError::Busy);
+                    return Err(Unsettled::submitted(error, false));
                 }
                 outcome => return Ok(outcome),
             }

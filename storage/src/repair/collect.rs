@@ -84,7 +84,7 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
         return Ok(Collected::default());
     }
-    if !inner.partitions.decides_alone() || inner.is_meshed() {
+    if !is_alone(inner) {
         // Rows that name blocks of this disk stand on others as well, or writes under way at others are about to name them:
         // see [`super::sweep`].
         return Ok(Collected::default());
@@ -100,8 +100,15 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
             pending: inner.releaser.pending(),
         };
         let slice = Slice { passes, pass };
+        // Looked at behind the youngest reference, and again behind the rows: whoever joined writes what is unknown here.
+        if !is_alone(inner) {
+            break;
+        }
         let (marking, stopped) = (inner.clone(), stop.clone());
         let marked = inner.disk.run(move || mark(&marking, slice, &stopped)).await??;
+        if !is_alone(inner) {
+            break;
+        }
         match marked {
             Marked::All(owners) => {
                 released += sweep(inner, &spared, &owners, slice, stop).await?;
@@ -112,6 +119,11 @@ pub(crate) async fn collect(inner: &Arc<Inner>, stop: &CancellationToken) -> Res
         }
     }
     Ok(Collected { released, uploads })
+}
+
+/// Whether all rows that name blocks of this disk stand on it, and all writes under way are this box's own.
+fn is_alone(inner: &Inner) -> bool {
+    inner.partitions.decides_alone() && !inner.is_meshed()
 }
 
 /// References that are none of a collection's business.

@@ -61,7 +61,7 @@ impl Blocks {
     /// Whether nothing is taken in any more. Asked while [`super::hand_on::Handover::tell`] holds the door.
     pub(super) fn is_departing(&self) -> bool {
         let departing = &self.0.departing;
-        if departing.load(Ordering::Relaxed) && !self.holders().hands_over() {
+        if departing.load(Ordering::Relaxed) && self.holders().stays() {
             departing.store(false, Ordering::Relaxed);
         }
         departing.load(Ordering::Relaxed)

@@ -50,6 +50,12 @@ impl Holders {
         row.is_some_and(|row| row.value.draining)
     }
 
+    /// Whether this member stays, by its row: one that is gone has none.
+    pub(super) fn stays(&self) -> bool {
+        let row = self.view.members.get(&self.me);
+        row.is_some_and(|row| !row.value.draining)
+    }
+
     /// All other members that may hold blocks, wanted or not.
     pub(super) fn others(&self) -> Vec<MemberId> {
         let members = self.view.members.iter();

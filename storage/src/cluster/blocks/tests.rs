@@ -186,7 +186,7 @@ fn a_box_goes_only_once_nothing_is_left_that_others_rely_on() {
         let late = ([7; 16], BlockId(*blake3::hash(b"late").as_bytes()));
         let call = super::wire::put(0, late, b"late");
         let answer = second.answer(MemberId(1), &call).await.unwrap();
-        assert_eq!(Answer::decode(&answer).unwrap(), Answer::Full);
+        assert_eq!(Answer::decode(&answer).unwrap(), Answer::Absent);
     })
     .unwrap();
 }

@@ -192,13 +192,20 @@ impl Store {
         if partitions > 0 {
             return Err(StoreError::StillNeeded { partitions });
         }
-        if parting == Parting::WithNothing {
-            if !known.value.draining {
-                self.change_member(member, |row| row.draining = true).await?;
-            }
-            self.handed_over(member).await?;
+        if parting == Parting::WithWhatItHolds {
+            return self.unseat(member).await;
         }
-        self.unseat(member).await
+        if !known.value.draining {
+            self.change_member(member, |row| row.draining = true).await?;
+        }
+        self.handed_over(member).await?;
+        // Votes may have moved meanwhile, and somebody may have called it back.
+        refresh(&self.0).await?;
+        let partitions = self.partitions_needing(member);
+        if partitions > 0 {
+            return Err(StoreError::StillNeeded { partitions });
+        }
+        self.unseat_if(member, |row| row.draining).await
     }
 
     /// Makes sure that a member which hands over has come to the end of it.
@@ -217,11 +224,23 @@ impl Store {
 
     /// Removes the row of a member, and what would let it in again.
     pub(super) async fn unseat(&self, member: MemberId) -> Result<(), StoreError> {
+        self.unseat_if(member, |_| true).await
+    }
+
+    /// As [`Self::unseat`], as long as its row is so.
+    async fn unseat_if(
+        &self,
+        member: MemberId,
+        is_so: impl Fn(&MemberRow) -> bool,
+    ) -> Result<(), StoreError> {
         // First of all what it joined with, which would let it in again under its number.
         self.forget_redeemed(member).await?;
         for _ in 0..TRIES_MAX {
             let view = self.0.mesh.view();
             let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
+            if !is_so(&known.value) {
+                return Err(StoreError::Conflict);
+            }
             let key = MeshKey::Member(member);
             let gone = self
                 .0

@@ -47,6 +47,8 @@ pub(super) struct Partition<M: Machine> {
     /// Number of the last commit queued, and of the last that ended.
     queued: u64,
     ended: u64,
+    /// How often a row changed, from a number on that no earlier process counted from.
+    changes: u64,
     /// A commit failed: nothing is decided until all have ended and the disk was read again.
     failed: bool,
     /// Whether there is anybody else who may submit operations.
@@ -137,6 +139,7 @@ impl<M: Machine> Partition<M> {
             tombstones,
             queued: 0,
             ended: 0,
+            changes: u64::from_le_bytes(crate::seal::random()),
             failed: false,
             meshed,
             holder,
@@ -171,12 +174,14 @@ impl<M: Machine> Partition<M> {
         self.durable.promised.epoch
     }
 
-    /// Whether this member is one of those who vote in the epoch of a ballot, while none are changing, and takes nothing
-    /// from below the ballot any more: whatever it did take is durable.
-    pub(super) fn is_closed_below(&self, ballot: Ballot) -> bool {
+    /// How often a row changed here, if this member is one of those who vote in the epoch of a ballot, while none are
+    /// changing, and has promised this ballot and no other: it takes nothing from below it any more, nothing has come from
+    /// above it, and all it ever took is durable.
+    pub(super) fn changes_under(&self, ballot: Ballot) -> Option<u64> {
         let config = self.configs.get(ballot.epoch);
         let votes = config.is_some_and(|config| config.new.is_none() && config.members().contains(&self.me));
-        votes && self.durable.promised.epoch == ballot.epoch && self.durable.promised >= ballot
+        let is_under = votes && self.part.promised == ballot && !self.is_behind();
+        is_under.then_some(self.changes)
     }
 
     /// The fences that this member has, perhaps not durably.
@@ -458,6 +463,11 @@ impl<M: Machine> Partition<M> {
             self.part = part;
             self.parts.push_back((number, part));
             decided.writes.push(self.put_state());
+        }
+        // That what stands is chosen changes nothing about it.
+        let marks = |(key, row): &(Key, Row)| row.chosen && self.newest().stamp(key) == row.stamp;
+        if step.forget.is_some() || step.set.as_ref().is_some_and(|set| !marks(set)) {
+            self.changes = self.changes.wrapping_add(1);
         }
         if let Some((key, row)) = step.set {
             self.put_row(&key, &row, &mut decided.writes);

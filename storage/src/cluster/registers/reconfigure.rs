@@ -252,9 +252,9 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// As [`Partition::is_closed_below`], for members that vote in it.
-    pub(crate) fn is_closed_below(&self, partition: u16, ballot: Ballot) -> bool {
-        self.partition(partition).is_closed_below(ballot)
+    /// How often a row of a partition changed here, as long as nothing comes from other ballots than this.
+    pub(crate) fn changes_under(&self, partition: u16, ballot: Ballot) -> Option<u64> {
+        self.partition(partition).changes_under(ballot)
     }
 
     /// Who votes in a partition under an epoch, if none of them are changing.

@@ -25,6 +25,11 @@ const OWNERS_MAX: usize = 32 << 10;
 /// It does not read, the disk fails, or a row does not read: then nobody may take anything for unnamed.
 pub(crate) async fn answer(inner: &Arc<Inner>, call: &[u8]) -> Result<Bytes, StoreError> {
     let call: Call = wire::decode(call)?;
+    if inner.loss.is_some() {
+        return Err(StoreError::Damaged(
+            "some rows are lost: nobody knows what they name".into(),
+        ));
+    }
     let (asked, disk) = (inner.clone(), inner.disk.clone());
     let told = disk.run(move || tell(&asked, call)).await??;
     Ok(wire::encode(&told))
@@ -32,15 +37,16 @@ pub(crate) async fn answer(inner: &Arc<Inner>, call: &[u8]) -> Result<Bytes, Sto
 
 /// One page. Blocks the thread.
 ///
-/// Which partitions are closed is looked at before the rows are: whatever comes behind that is of a ballot that lets in
-/// nothing old. Parts come before objects: what a part refers to moves to the object's row, and never back.
+/// How often rows have changed is looked at before the rows are: whoever finds the same number later has seen all of them
+/// as they were at one moment. Parts come before objects, as what a part refers to moves to the object's row.
 pub(super) fn tell(inner: &Inner, call: Call) -> Result<Told, StoreError> {
     let ballots: BTreeMap<Partition, Ballot> = call.ballots.into_iter().collect();
     let registers = inner.partitions.registers();
-    let is_closed = |(partition, ballot): &(&Partition, &Ballot)| {
-        registers.is_closed_below(u16::from(partition.0), **ballot)
-    };
-    let closed: Vec<Partition> = ballots.iter().filter(is_closed).map(|(of, _)| *of).collect();
+    let closed = ballots.iter().filter_map(|(partition, ballot)| {
+        let changes = registers.changes_under(u16::from(partition.0), *ballot)?;
+        Some((*partition, changes))
+    });
+    let closed = closed.collect();
     let mut page = Page {
         ballots: &ballots,
         owners: BytesMut::new(),

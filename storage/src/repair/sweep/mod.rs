@@ -16,10 +16,13 @@
 //!   `n − 1`: once a quorum has them under a ballot, no holder of that ballot or a higher one lets such a write in, or is
 //!   still at it.
 //! - What an older holder had begun may stand at few members, and be brought to light by a holder to come. So **all** who
-//!   vote in the partition are asked which owners their rows name, and only those answers count that were given after
-//!   that member had promised the ballot: from then on it takes in nothing of older ballots, and every row that comes to
-//!   stand anywhere follows from rows that were asked for, or from writes that pass the fence.
-//! - While voters change, or one is away, a partition is left for later: an absent home delays a sweep, and breaks nothing.
+//!   vote in the partition are asked which owners their rows name, and only those answers count that they gave while each
+//!   of them had promised that ballot and no other, and while no row changed at any: then there was one moment at which
+//!   they had just these rows. Nothing older is taken in any more. The holder's own row is the newest it proposed, or what
+//!   stands behind it was chosen, and stands with somebody else. Whatever comes to stand later follows from rows of that
+//!   moment, or from writes that pass the fence.
+//! - A partition that is written to all the time is left for later, as one whose voters change or are away: that delays a
+//!   sweep, and breaks nothing.
 //!
 //! A write may take as long as it is from one sweep to the next but one, which is a week at least; one that takes longer is
 //! refused, and its client is told to try again.
@@ -110,8 +113,10 @@ pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<u64, StoreError> {
         return Ok(0);
     }
     let sweeps = inner.mesh.sweeps();
-    prune::run(inner).await?;
-    super::collect::forget_ended(inner).await?;
+    // One partition without a quorum does not keep the others from being swept.
+    let tidied = prune::run(inner)
+        .await
+        .and(super::collect::forget_ended(inner).await);
     let pass::Swept { released, left } = pass::run(inner, sweeps.saturating_sub(1)).await?;
     if released > 0 {
         info!(released, "unreferenced blocks swept");
@@ -120,6 +125,7 @@ pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<u64, StoreError> {
         debug!(partitions = left, "left for later: voters change, or are away");
         return Err(StoreError::Unavailable);
     }
+    tidied?;
     let value = [&[VERSION][..], &sweeps.to_le_bytes()].concat();
     let row = RowWrite::Put {
         key: row_key::swept(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
@@ -105,7 +106,11 @@ async fn close(inner: &Arc<Inner>, wanted: &[Partition], fence: u32) -> BTreeMap
         .await
 }
 
-/// Asks all who vote in these partitions which owners their rows name. What one of them cannot say for certain is left out.
+/// Partitions, and how often rows of them have changed at one member.
+type Seen = BTreeMap<Partition, u64>;
+
+/// Asks all who vote in these partitions which owners their rows name. Only partitions count of which all told what they
+/// had at one moment: where nothing changed from the first page of the first to the last of the last.
 async fn ask_everybody(
     inner: &Arc<Inner>,
     ballots: BTreeMap<Partition, Ballot>,
@@ -120,42 +125,81 @@ async fn ask_everybody(
             asked.entry(member).or_default().push((partition, ballot));
         }
     }
-    for (member, mut ballots) in asked {
-        ballots.retain(|(partition, _)| named.partitions.contains(partition));
-        let mut certain: BTreeSet<Partition> = ballots.iter().map(|(partition, _)| *partition).collect();
-        let mut after = None;
-        while !certain.is_empty() {
-            let call = Call {
-                ballots: ballots.clone(),
-                after,
-            };
-            let Some(told) = ask(inner, member, call).await? else {
-                certain.clear();
-                break;
-            };
-            certain.retain(|partition| told.closed.contains(partition));
-            let (owners, _) = told.owners.as_chunks();
-            named
-                .owners
-                .extend(owners.iter().map(|half| u64::from_le_bytes(*half)));
-            if named.owners.len() > OWNERS_MAX && named.partitions.len() > 1 {
-                return Ok(Asked::TooMuch);
-            }
-            after = told.next;
-            if after.is_none() {
-                break;
-            }
+    let mut before: BTreeMap<MemberId, Seen> = BTreeMap::new();
+    for (member, ballots) in &asked {
+        before.insert(*member, seen_now(inner, *member, ballots).await?);
+    }
+    for (member, ballots) in &asked {
+        let seen = ask_for_all(inner, *member, ballots, &mut named.owners).await?;
+        if named.owners.len() > OWNERS_MAX && named.partitions.len() > 1 {
+            return Ok(Asked::TooMuch);
         }
-        let is_uncertain = |partition: &Partition| !certain.contains(partition);
-        let uncertain = ballots
-            .iter()
-            .map(|(partition, _)| *partition)
-            .filter(is_uncertain);
-        for partition in uncertain.collect::<Vec<_>>() {
-            named.partitions.remove(&partition);
-        }
+        named.keep_unchanged(ballots, before.get(member), &seen);
+    }
+    for (member, ballots) in &asked {
+        let seen = seen_now(inner, *member, ballots).await?;
+        named.keep_unchanged(ballots, before.get(member), &seen);
     }
     Ok(Asked::Named(named))
+}
+
+impl Named {
+    /// Leaves out partitions of which a member told something else than before.
+    fn keep_unchanged(&mut self, asked: &[(Partition, Ballot)], before: Option<&Seen>, now: &Seen) {
+        for (partition, _) in asked {
+            let before = before.and_then(|before| before.get(partition));
+            if before.is_none() || before != now.get(partition) {
+                self.partitions.remove(partition);
+            }
+        }
+    }
+}
+
+/// How often rows have changed at a member, of those partitions that are closed there; of none where it does not say.
+async fn seen_now(
+    inner: &Arc<Inner>,
+    member: MemberId,
+    ballots: &[(Partition, Ballot)],
+) -> Result<Seen, StoreError> {
+    let call = Call {
+        ballots: ballots.to_vec(),
+        // Behind every row.
+        after: Some(Bytes::from_static(&[u8::MAX])),
+    };
+    let told = ask(inner, member, call).await?;
+    Ok(told.map_or_else(Seen::new, |told| told.closed.into_iter().collect()))
+}
+
+/// All owners that the rows of a member name; and how often rows have changed there, where that was the same at each page.
+async fn ask_for_all(
+    inner: &Arc<Inner>,
+    member: MemberId,
+    ballots: &[(Partition, Ballot)],
+    owners: &mut HashSet<u64>,
+) -> Result<Seen, StoreError> {
+    let mut seen: Option<Seen> = None;
+    let mut after = None;
+    loop {
+        let call = Call {
+            ballots: ballots.to_vec(),
+            after: after.clone(),
+        };
+        let Some(told) = ask(inner, member, call).await? else {
+            return Ok(Seen::new());
+        };
+        let closed: Seen = told.closed.into_iter().collect();
+        let seen = seen.get_or_insert_with(|| closed.clone());
+        seen.retain(|partition, changes| closed.get(partition) == Some(changes));
+        let (halves, _) = told.owners.as_chunks();
+        owners.extend(halves.iter().map(|half| u64::from_le_bytes(*half)));
+        if owners.len() > OWNERS_MAX && ballots.len() > 1 || told.next.is_none() {
+            return Ok(std::mem::take(seen));
+        }
+        if told.next == after {
+            return Ok(Seen::new());
+        }
+        after = told.next;
+    }
 }
 
 /// A page of what the rows of a member name; `None` where it does not say.

@@ -9,14 +9,17 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::answer::tell;
+use super::wire::Call;
 use crate::cluster::Owner;
 use crate::cluster::neighbour_tests::{Wire, create, founder, get, join, object_key, owner, put, settled};
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
 use crate::model::{
     Bucket, BucketId, ChecksumAlgorithm, Keeping, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber,
-    SealedVersion, StorageClass, Timestamp, VersionFacts, WriteCondition, WriteId, row_key,
+    Partition, SealedVersion, StorageClass, Timestamp, VersionFacts, WriteCondition, WriteId, row_key,
 };
 use crate::objects::{Claims, NewObject, NewUpload, ObjectBody};
+use crate::register::Fences;
 use crate::seal::seal_block;
 use crate::{Store, StoreError, simulation};
 
@@ -329,6 +332,33 @@ fn rows_of_a_bucket_that_is_gone_are_removed_with_their_blocks() {
         let row = row_key::object(gone.id, "late");
         let left: Option<ObjectRow> = third.0.partitions.current(&row).await.unwrap();
         assert_eq!(left, None);
+    })
+    .unwrap();
+}
+
+#[test]
+fn it_is_noticed_when_a_row_changes_while_others_are_asked() {
+    simulation::run(7, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let bucket = first.buckets().remove(0);
+        put(&second, &bucket, "film", "before").await.unwrap();
+        let partition = Partition::of(bucket.id, &object_key("film"));
+        let registers = first.0.partitions.registers();
+        let raised = registers.raise(u16::from(partition.0), Fences::default()).await;
+        let call = Call {
+            ballots: vec![(partition, raised.unwrap())],
+            after: Some(Bytes::from_static(&[u8::MAX])),
+        };
+        sleep(Duration::from_secs(5)).await;
+        let seen = |store: &Store| tell(&store.0, call.clone()).unwrap().closed;
+        let before: Vec<_> = [&first, &second, &third].map(seen).into();
+        assert!(before.iter().all(|closed| closed.len() == 1));
+        // Reads may mark what stands as chosen: that changes nothing.
+        assert_eq!(get(&third, &bucket, "film").await.unwrap(), "before");
+        assert_eq!(before, [&first, &second, &third].map(seen));
+        put(&second, &bucket, "film", "after").await.unwrap();
+        assert_ne!(before, [&first, &second, &third].map(seen));
     })
     .unwrap();
 }

@@ -15,7 +15,7 @@ const ABOUT_SWEEPS: u8 = 0xC1;
 /// Which owners do your rows name?
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Call {
-    /// The partitions that are asked about, and from below which ballot nothing may come any more.
+    /// The partitions that are asked about, and under which ballot alone anything may change.
     pub(super) ballots: Vec<(Partition, Ballot)>,
     /// The row to go on behind.
     pub(super) after: Option<Bytes>,
@@ -24,8 +24,9 @@ pub(super) struct Call {
 /// A page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
-    /// The partitions among those asked about in which this member votes, and takes nothing from below the ballot any more.
-    pub(super) closed: Vec<Partition>,
+    /// The partitions among those asked about in which this member votes and has promised the ballot and no other, and how
+    /// often a row of each has changed.
+    pub(super) closed: Vec<(Partition, u64)>,
     /// The second halves of the names of owners, eight bytes each.
     pub(super) owners: Bytes,
     /// The row to go on behind; `None` behind the last.
@@ -63,7 +64,8 @@ mod tests {
 
     const CALL: &str =
         "c1a26762616c6c6f7473818207a36565706f63680265726f756e6403666d656d6265720165616674657243726f77";
-    const TOLD: &str = "c1a366636c6f7365648107666f776e6572735001010101010101010101010101010101646e657874f6";
+    const TOLD: &str =
+        "c1a366636c6f73656481820709666f776e6572735001010101010101010101010101010101646e657874f6";
 
     #[test]
     fn messages_of_version_1_are_read_as_written() {
@@ -79,7 +81,7 @@ mod tests {
         assert_eq!(hex::encode(encode(&call)), CALL);
         assert_eq!(decode::<Call>(&encode(&call)).unwrap(), call);
         let told = Told {
-            closed: vec![Partition(7)],
+            closed: vec![(Partition(7), 9)],
             owners: Bytes::from_static(&[1; 16]),
             next: None,
         };
