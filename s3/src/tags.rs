@@ -5,13 +5,28 @@ use http::HeaderMap;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{TAGGING, text};
 use crate::uri::Query;
-use crate::xml::{XmlWriter, malformed, parse};
+use crate::xml::{Element, XmlWriter, parse};
 
 /// Tags in the client's order: names and values.
 pub(crate) type Tags = Vec<(String, String)>;
 
-/// Most tags of an object. Source: AWS S3 user guide, "Object tagging".
-const OBJECT_TAGS_MAX: usize = 10;
+/// Whose tags they are: that bounds how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TagsOf {
+    /// At most ten. Source: AWS S3 user guide, "Object tagging".
+    Object,
+    /// At most fifty. Source: AWS S3 user guide, "Using cost allocation S3 bucket tags".
+    Bucket,
+}
+
+impl TagsOf {
+    const fn most(self) -> (usize, &'static str) {
+        match self {
+            Self::Object => (10, "Object tags cannot be greater than 10"),
+            Self::Bucket => (50, "Bucket tags cannot be greater than 50"),
+        }
+    }
+}
 
 /// The tags of `x-amz-tagging`, if it is there.
 ///
@@ -25,29 +40,27 @@ pub(crate) fn tags_of_header(headers: &HeaderMap) -> S3Result<Option<Tags>> {
     let tags = list
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    check(tags.collect()).map(Some)
+    check(tags.collect(), TagsOf::Object).map(Some)
 }
 
 /// The tags of a `Tagging` document.
 ///
 /// # Errors
 /// `MalformedXML`, and as [`check`].
-pub(crate) fn tags_of_document(body: &[u8]) -> S3Result<Tags> {
+pub(crate) fn tags_of_document(body: &[u8], of: TagsOf) -> S3Result<Tags> {
     let root = parse(body, "Tagging")?;
-    let set = root.required("TagSet")?;
-    if set.children().iter().any(|child| child.name() != "Tag") {
-        return Err(malformed());
-    }
-    let tag = |tag: &crate::xml::Element<'_>| {
+    let set = root.only(&["TagSet"])?.required("TagSet")?;
+    set.only(&["Tag"])?;
+    let tag = |tag: &Element<'_>| {
+        let tag = tag.only(&["Key", "Value"])?;
         let name = tag.required("Key")?.text().to_owned();
         Ok((name, tag.required("Value")?.text().to_owned()))
     };
-    check(set.all("Tag").map(tag).collect::<S3Result<_>>()?)
+    check(set.all("Tag").map(tag).collect::<S3Result<_>>()?, of)
 }
 
 /// The document that [`tags_of_document`] reads.
-pub(crate) fn tags_document(tags: &[(String, String)]) -> Vec<u8> {
-    let mut document = XmlWriter::document();
+pub(crate) fn write_tags(document: &mut XmlWriter, tags: &[(String, String)]) {
     document.root("Tagging", |xml| {
         xml.element("TagSet", |xml| {
             for (name, value) in tags {
@@ -58,17 +71,17 @@ pub(crate) fn tags_document(tags: &[(String, String)]) -> Vec<u8> {
             }
         });
     });
-    document.finish()
 }
 
 /// Lets tags pass that S3 permits.
 ///
 /// # Errors
-/// `InvalidTag`: more than ten, a name twice, empty or of AWS's own, or one that is too long.
-fn check(tags: Tags) -> S3Result<Tags> {
+/// `InvalidTag`: too many, a name twice, empty or of AWS's own, or one that is too long.
+fn check(tags: Tags, of: TagsOf) -> S3Result<Tags> {
     let invalid = |why: &'static str| Err(S3Error::with_message(S3Code::InvalidTag, why));
-    if tags.len() > OBJECT_TAGS_MAX {
-        return invalid("Object tags cannot be greater than 10");
+    let (most, too_many) = of.most();
+    if tags.len() > most {
+        return invalid(too_many);
     }
     for (at, (name, value)) in tags.iter().enumerate() {
         if !(1..=128).contains(&name.chars().count()) || value.chars().count() > 256 {
@@ -93,7 +106,9 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        tags_of_document(&tags_document(&tags))
+        let mut document = XmlWriter::document();
+        write_tags(&mut document, &tags);
+        tags_of_document(&document.finish(), TagsOf::Object)
     }
 
     fn refusal(tags: &[(&str, &str)]) -> S3Code {
@@ -118,6 +133,12 @@ mod tests {
         let eleven: Vec<_> = names.iter().map(|name| (name.as_str(), "v")).collect();
         assert!(document(&eleven[..10]).is_ok());
         assert_eq!(refusal(&eleven), S3Code::InvalidTag);
+        let bucket = |count: usize| {
+            let tags = (0..count).map(|number| (number.to_string(), String::new()));
+            check(tags.collect(), TagsOf::Bucket).map(|tags| tags.len())
+        };
+        assert_eq!(bucket(50).unwrap(), 50);
+        assert_eq!(bucket(51).unwrap_err().code(), S3Code::InvalidTag);
         let (long_name, long_value) = ("\u{e9}".repeat(129), "v".repeat(257));
         for tag in [("", "v"), (&long_name, "v"), ("k", &long_value), ("aws:k", "v")] {
             assert_eq!(refusal(&[tag]), S3Code::InvalidTag, "{tag:?}");
@@ -129,7 +150,7 @@ mod tests {
             "<Tagging><TagSet><Tag><Key>k</Key></Tag></TagSet></Tagging>",
             "<Tagging><TagSet><Other/></TagSet></Tagging>",
         ] {
-            let refused = tags_of_document(body.as_bytes()).unwrap_err();
+            let refused = tags_of_document(body.as_bytes(), TagsOf::Object).unwrap_err();
             assert_eq!(refused.code(), S3Code::MalformedXML, "{body}");
         }
     }

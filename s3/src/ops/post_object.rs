@@ -10,7 +10,6 @@ use storage::{PutOutcome, StoreError};
 
 use super::multipart::location;
 use super::put_object::{store, tell_outcome};
-use super::setting::read_tags;
 use crate::access::Rule;
 use crate::auth::{Identity, SignedForm};
 use crate::body::RequestBody;
@@ -20,6 +19,7 @@ use crate::gateway::Call;
 use crate::headers::{TAGGING, refuse_unhonoured};
 use crate::response::{Reply, empty, xml};
 use crate::route::{ObjectOperation, Operation};
+use crate::tags::{TagsOf, tags_of_document};
 use crate::uri::{encode_path_into, encode_query_into, parse_key};
 use crate::xml::XmlWriter;
 
@@ -152,7 +152,7 @@ fn headers(fields: &Fields) -> S3Result<HeaderMap> {
     let mut headers = fields.headers()?;
     if let Some(document) = fields.get("tagging") {
         let mut query = Vec::new();
-        for (name, value) in read_tags(document.as_bytes())? {
+        for (name, value) in tags_of_document(document.as_bytes(), TagsOf::Object)? {
             if !query.is_empty() {
                 query.push(b'&');
             }

@@ -8,13 +8,15 @@ use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, empty, xml};
-use crate::tags::{Tags, tags_document, tags_of_document};
-use crate::xml::BODY_BYTES_MAX;
+use crate::tags::{Tags, TagsOf, tags_of_document, write_tags};
+use crate::xml::{BODY_BYTES_MAX, XmlWriter};
 
 /// Says which tags an object has; none is an empty set.
 pub(crate) async fn get_object_tagging(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
     let object = open(call, bucket, key).await?;
-    let mut reply = xml(tags_document(&object.info().headers.tags));
+    let mut document = XmlWriter::document();
+    write_tags(&mut document, &object.info().headers.tags);
+    let mut reply = xml(document.finish());
     tell_version(reply.headers_mut(), bucket, object.info());
     Ok(reply)
 }
@@ -26,7 +28,7 @@ pub(crate) async fn put_object_tagging(
     key: &ObjectKey,
     body: RequestBody,
 ) -> S3Result<Reply> {
-    let tags = tags_of_document(&body.document(BODY_BYTES_MAX).await?)?;
+    let tags = tags_of_document(&body.document(BODY_BYTES_MAX).await?, TagsOf::Object)?;
     set_tags(call, bucket, key, tags, StatusCode::OK).await
 }
 

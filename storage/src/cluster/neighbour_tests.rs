@@ -238,3 +238,28 @@ pub(crate) async fn settled(stores: &[&Store], voters: &[u32]) {
     }
     panic!("not settled");
 }
+
+/// Content of so many blocks, of which no two are alike.
+pub(crate) fn content(of: &str, blocks: usize) -> String {
+    (0..blocks * 64).map(|word| format!("{of:>8}{word:08}")).collect()
+}
+
+/// Three boxes with a bucket.
+pub(crate) async fn three(wire: &Wire) -> [Store; 3] {
+    let first = founder(wire, "anna").await;
+    let key = owner(&first).await;
+    create(&first, "photos", &key).await;
+    let second = join(wire, &first, "ben").await;
+    let third = join(wire, &first, "cleo").await;
+    assigned(&[&first, &second, &third], &[1, 2, 3]).await;
+    [first, second, third]
+}
+
+/// Has rows and blocks assigned to these, however short a time they are members.
+pub(crate) async fn assigned(stores: &[&Store], voters: &[u32]) {
+    let members: Vec<MemberId> = stores.iter().map(|store| store.0.me).collect();
+    while !stores[0].reassign(&members).await.unwrap() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    settled(stores, voters).await;
+}

@@ -14,7 +14,8 @@ pub type Nonce = u64;
 ///
 /// Once they are raised, an operation from below that has not reached its rows yet may still do so, if a holder before had
 /// begun to write it: until the holder has confirmed, or written, these rows in an operation that began after the raise. A
-/// reader does not settle that. So whoever collects what such operations left behind asks for their rows through the holder.
+/// reader does not settle that. So whoever collects what such operations left behind asks all members for their rows, at one
+/// moment under the ballot of the raise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fences {
     /// Operations that began when their gateway knew of fewer sweeps fail: what they stored may be swept.

@@ -4,7 +4,6 @@ mod cors;
 mod encryption;
 mod ownership;
 mod public_access;
-mod tags;
 mod website;
 
 use http::StatusCode;
@@ -16,10 +15,10 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, empty, xml};
 use crate::route::Setting;
+use crate::tags::{TagsOf, tags_of_document, write_tags};
 use crate::xml::XmlWriter;
 
 pub(super) use ownership::check_acl as check_ownership;
-pub(super) use tags::read as read_tags;
 
 /// The largest document of a setting, in bytes. Source: AWS S3 API reference: 64 KB of CORS, 128 KB of website.
 const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
@@ -33,7 +32,7 @@ pub(crate) fn get_setting(bucket: &Bucket, setting: Setting) -> S3Result<Reply> 
     let mut document = XmlWriter::document();
     let written = match setting {
         Setting::Cors => (!settings.cors.is_empty()).then(|| cors::write(&mut document, &settings.cors)),
-        Setting::Tagging => (!settings.tags.is_empty()).then(|| tags::write(&mut document, &settings.tags)),
+        Setting::Tagging => (!settings.tags.is_empty()).then(|| write_tags(&mut document, &settings.tags)),
         Setting::PublicAccessBlock => settings
             .public_access
             .map(|block| public_access::write(&mut document, block)),
@@ -69,7 +68,7 @@ pub(crate) async fn put_setting(
             change(call, bucket, move |settings| settings.cors.clone_from(&rules)).await?;
         }
         Setting::Tagging => {
-            let tags = tags::read(document)?;
+            let tags = tags_of_document(document, TagsOf::Bucket)?;
             change(call, bucket, move |settings| settings.tags.clone_from(&tags)).await?;
             // Source: AWS S3 API reference, PutBucketTagging.
             return Ok(empty(StatusCode::NO_CONTENT));

@@ -10,17 +10,13 @@ use tokio::time::sleep;
 
 use super::wire::{Answer, Call, Pair};
 use crate::cluster::neighbour_tests::{
-    Wire, create, delete, founder, get, join, object_key, owner, put, settled, try_delete,
+    Wire, assigned, content, create, delete, founder, get, join, object_key, owner, put, settled, three,
+    try_delete,
 };
 use crate::disk::fault::Random;
 use crate::model::{BlockId, Bucket, MemberId};
 use crate::simulation;
 use crate::{Parting, Store, StoreError};
-
-/// Content of so many blocks, of which no two are alike.
-fn content(of: &str, blocks: usize) -> String {
-    (0..blocks * 64).map(|word| format!("{of:>8}{word:08}")).collect()
-}
 
 /// Who holds which references.
 fn held(stores: &[&Store]) -> BTreeMap<Pair, BTreeSet<MemberId>> {
@@ -94,26 +90,6 @@ fn one_box_becomes_three_and_everybody_has_every_block() {
         assert_eq!(get(&third, &bucket, "large").await.unwrap(), large);
     })
     .unwrap();
-}
-
-/// Three boxes with a bucket.
-async fn three(wire: &Wire) -> [Store; 3] {
-    let first = founder(wire, "anna").await;
-    let key = owner(&first).await;
-    create(&first, "photos", &key).await;
-    let second = join(wire, &first, "ben").await;
-    let third = join(wire, &first, "cleo").await;
-    assigned(&[&first, &second, &third], &[1, 2, 3]).await;
-    [first, second, third]
-}
-
-/// Has rows and blocks assigned to these, however short a time they are members.
-async fn assigned(stores: &[&Store], voters: &[u32]) {
-    let members: Vec<MemberId> = stores.iter().map(|store| store.0.me).collect();
-    while !stores[0].reassign(&members).await.unwrap() {
-        sleep(Duration::from_secs(1)).await;
-    }
-    settled(stores, voters).await;
 }
 
 #[test]

@@ -25,7 +25,7 @@
 //! | 2 `Each`: for each that was asked about, in order | 8 | version of the answering member's assignment |
 //! | | 1 each | 0 no, 1 yes, 2 released for good |
 //! | 3 `Bytes` | rest | the range of the block |
-//! | 4 `Absent`: the block is not here whole; or, to `Depart`: no word of that yet | | |
+//! | 4 `Absent`: the block is not here whole; to `Put`: this member goes and takes nothing in; to `Depart`: no word of that yet | | |
 //! | 5 `Full`: there is no room | | |
 //! | 6 `Released`: the reference was removed for good | | |
 //! | 7 `Holds`: so many references are still here | 4 | how many |
@@ -75,7 +75,7 @@ pub(super) enum Answer {
     Each { version: u64, each: Vec<Held> },
     /// The range of the block.
     Bytes(Bytes),
-    /// The block is not here whole; or this member has not heard yet that it is to go.
+    /// The block is not here whole; or this member goes and takes nothing in; or it has not heard yet that it is to go.
     Absent,
     /// There is no room.
     Full,

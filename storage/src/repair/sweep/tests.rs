@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::answer::tell;
 use super::wire::Call;
 use crate::cluster::Owner;
-use crate::cluster::neighbour_tests::{Wire, create, founder, get, join, object_key, owner, put, settled};
+use crate::cluster::neighbour_tests::{Wire, content, get, object_key, put, three};
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
 use crate::model::{
     Bucket, BucketId, ChecksumAlgorithm, Keeping, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber,
@@ -23,30 +23,11 @@ use crate::register::Fences;
 use crate::seal::seal_block;
 use crate::{Store, StoreError, simulation};
 
-fn content(of: &str, blocks: usize) -> String {
-    (0..blocks * 64).map(|word| format!("{of:>8}{word:08}")).collect()
-}
-
 fn owners(stores: &[&Store]) -> BTreeSet<Owner> {
     let held = stores
         .iter()
         .flat_map(|store| store.0.disk.references(None, usize::MAX).unwrap());
     held.map(|held| held.owner).collect()
-}
-
-/// Three boxes with a bucket.
-async fn three(wire: &Wire) -> [Store; 3] {
-    let first = founder(wire, "anna").await;
-    let key = owner(&first).await;
-    create(&first, "photos", &key).await;
-    let second = join(wire, &first, "ben").await;
-    let third = join(wire, &first, "cleo").await;
-    let members = [1, 2, 3].map(MemberId);
-    while !first.reassign(&members).await.unwrap() {
-        sleep(Duration::from_secs(1)).await;
-    }
-    settled(&[&first, &second, &third], &[1, 2, 3]).await;
-    [first, second, third]
 }
 
 /// What a write leaves behind whose gateway lost power before it committed: the write, and who refers to its block.
