@@ -11,6 +11,7 @@ mod frame;
 mod gate;
 mod gated;
 mod identity;
+mod introduction;
 mod invite;
 mod join;
 mod joining;

@@ -31,7 +31,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use p2p::{Address, Class, Identity, Invite, InviteId, Limits, NodeId, PeerStatus, Reach};
 use storage::model::{MemberId, MemberRow, Role, Timestamp, Zone};
-use storage::{Membership, Seat, Store};
+use storage::{Membership, NodeSecret, Seat, Store};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,6 +66,7 @@ pub(crate) struct Mesh {
 pub(crate) struct Place {
     seat: Option<Seat>,
     own: MemberRow,
+    secret: NodeSecret,
     wire: Arc<Wire>,
 }
 
@@ -74,7 +75,7 @@ impl Place {
     ///
     /// # Errors
     /// Its seat does not read.
-    pub(crate) fn find(config: &Config, own: NodeId) -> anyhow::Result<Self> {
+    pub(crate) fn find(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
         let seat = Seat::read(&config.state.value).context("read the seat of this box")?;
         let wire = Arc::new(Wire::default());
         if let Some(seat) = &seat {
@@ -86,18 +87,26 @@ impl Place {
             role: Role::Trusted,
             capacity: 0,
             draining: false,
-            node: Bytes::copy_from_slice(own.as_bytes()),
+            parting: false,
+            node: Bytes::copy_from_slice(identity.node_id().as_bytes()),
             joined: Timestamp::now(),
         };
-        Ok(Self { seat, own, wire })
+        let secret = NodeSecret::from_bytes(&identity.secret());
+        Ok(Self {
+            seat,
+            own,
+            secret,
+            wire,
+        })
     }
 
     /// What the store has to know of it.
     pub(crate) fn membership(&self) -> Membership {
         let peers = Arc::clone(&self.wire) as Arc<dyn storage::Peers>;
+        let (own, secret) = (self.own.clone(), self.secret.clone());
         match &self.seat {
-            Some(seat) => Membership::admitted(seat.welcome.clone(), self.own.clone(), peers),
-            None => Membership::founder(self.own.clone(), peers),
+            Some(seat) => Membership::admitted(seat.welcome.clone(), own, secret, peers),
+            None => Membership::founder(own, secret, peers),
         }
     }
 }
@@ -122,8 +131,9 @@ impl Mesh {
         if let Err(error) = store.introduce(own.clone()).await {
             warn!(%error, "this box does not stand in its own mesh yet");
         }
-        let key = p2p::MeshKey::from_secret(&store.signing_seed());
-        let options = options(config, key.id(), wire.roster().nodes())?;
+        let keys = signing_keys(&store);
+        let first = keys.first().context("find the key that names the mesh")?;
+        let options = options(config, first.id(), wire.roster().nodes())?;
         let desk = Arc::new(Desk::new(&wire, &store));
         let door = Arc::new(Door::new(config, identity.node_id(), &store));
         let node = p2p::Node::start(identity, options, desk, door)
@@ -218,13 +228,31 @@ impl Mesh {
     /// The root rows cannot be changed, or the system gives no random bytes.
     pub(crate) async fn invite(&self, expires: Timestamp) -> anyhow::Result<Invite> {
         let addresses = doors(&self.node.reach(), &self.public_of_others().await);
-        let invite = Invite::new(self.node.mesh(), p2p::Role::Trusted, expires.as_secs(), addresses);
+        let signer = self
+            .node
+            .signer()
+            .context("the mesh is getting new keys after a box was removed; try again in a moment")?;
+        let invite = Invite::new(signer, p2p::Role::Trusted, expires.as_secs(), addresses);
         let invite = invite.map_err(|error| anyhow::anyhow!("no random bytes from the system: {error}"))?;
         self.store
             .create_invite(id(invite.id()), Role::Trusted, expires)
             .await?;
         Ok(invite)
     }
+}
+
+/// The keys that ever signed for the mesh, the oldest first.
+fn signing_keys(store: &Store) -> Vec<p2p::MeshKey> {
+    let seeds = store.signing_seeds();
+    seeds.iter().map(|seed| p2p::MeshKey::from_secret(seed)).collect()
+}
+
+/// The key that signs for the mesh now; `None` while it may be in the hands of somebody who went, or is not here.
+fn signer(store: &Store) -> Option<p2p::MeshKey> {
+    store
+        .has_newest_keys()
+        .then(|| signing_keys(store).pop())
+        .flatten()
 }
 
 /// Where to knock, the best first: any member that can be reached lets in whoever holds the invite.
@@ -336,6 +364,7 @@ pub(crate) fn sample(number: u32, name: &str, node: &[u8]) -> (MemberId, MemberR
         role: Role::Trusted,
         capacity: 0,
         draining: false,
+        parting: false,
         node: Bytes::copy_from_slice(node),
         joined: Timestamp::from_millis(0),
     };

@@ -242,6 +242,7 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     let ready = ben.place.start(&[]);
     ben.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
     soon("both are online again", || online(&anna) == 2);
+    let old = invite(&anna.place);
     anna.place.run(&["peer", "remove", "ben", "--yes"]).exits(0);
     anna.place.run(&["peer", "show", "ben"]).exits(5);
     soon("ben is cut off", || online(&ben) == 1);
@@ -259,9 +260,15 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     let mut ben = ben;
     ben.place.stop();
     anna.place.stop();
-    anna.place.start(&[]);
+    let ready = anna.place.start(&[]);
+    anna.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
     ben.place.start(&[]);
     soon("ben knows why", || knows(&ben));
+    // The mesh has other keys by now: they sign for who joins, and open what was written under them and before.
+    TestBox::new().run(&["join", &old]).exits(6);
+    let cleo = joined(&anna, "cleo");
+    soon("both are online", || online(&cleo) == 2);
+    assert_eq!(cleo.client.get("/photos/late").body, b"x");
 }
 
 #[test]

@@ -141,6 +141,32 @@ async fn a_guest_can_speak_of_nothing_but_joining() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_can_speak_of_nothing_but_who_it_is_and_not_for_long() {
+    let (a, b) = (Home::start().await, Home::start().await);
+    a.node.hear_introductions(true);
+    let _visit = b.node.inner.admissions.visit();
+    let peer = visited(&b, &a).await;
+    let introducing = &b.node.inner.introductions;
+    let opened = |protocol| {
+        let control = introducing.control.clone();
+        async move { control.open(&peer, protocol, Class::Metadata, true).await }
+    };
+    for protocol in [join::PROTOCOL, crate::removal::PROTOCOL, calls::PROTOCOL] {
+        let error = opened(protocol).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    }
+    for bytes in [&[255; 600][..], &[0; 600], &[0, 1, 0x80], b"\0\x03abc"] {
+        let mut stream = opened(introducing.protocol.clone()).await.unwrap().stream;
+        drop(stream.write_all(bytes).await);
+        drop(stream.flush().await);
+        assert!(is_cut(&mut stream).await, "{bytes:?}");
+    }
+    assert!(a.node.introduced().is_empty());
+    b.until(|node| !node.inner.introductions.control.links().is_connected(&peer))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_in_the_join_protocol_harms_nobody() {
     let (a, b) = (Home::start().await, Home::start().await);
     let invite = a.invite();

@@ -6,6 +6,7 @@
 //! | `feed` | keeps this member's copy of all root rows true, and adopts the epochs in it |
 //! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
+//! | `rotation` | gives the mesh new keys when a trusted member goes |
 //! | `members` | who takes part |
 //! | `invites` | who may join, once each |
 //! | `presence` | since when members are here or away |
@@ -16,6 +17,7 @@ mod invites;
 mod members;
 mod presence;
 pub(crate) mod reshape;
+mod rotation;
 #[cfg(test)]
 mod tests;
 mod view;

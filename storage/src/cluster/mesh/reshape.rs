@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::feed;
+use super::rotation;
 use super::view::{Versioned, View};
 use crate::StoreError;
 use crate::cluster::ROOT_PARTITION;
@@ -63,6 +64,9 @@ async fn lead(inner: &Arc<Inner>) -> Result<bool, StoreError> {
     inner.note_presence(&view);
     if !inner.leads() {
         return Ok(false);
+    }
+    if rotation::step(inner).await? {
+        return Ok(true);
     }
     let changing: Vec<u16> = (0..=ROOT_PARTITION)
         .filter(|partition| is_joint(&configs(inner, &view, *partition).value))
@@ -269,10 +273,16 @@ impl Inner {
     }
 
     /// Whether this member leads changes: it votes in the root partition, and nobody of a lower number that does is here.
+    /// Whoever goes leads nothing.
     pub(crate) fn leads(&self) -> bool {
+        let view = self.mesh.view();
+        if view.parting.contains_key(&self.me) {
+            return false;
+        }
         let configs = self.partitions.registers().configs(ROOT_PARTITION);
         let (_, voters) = newest(&configs);
-        let lower: Vec<MemberId> = voters.iter().copied().filter(|voter| *voter < self.me).collect();
+        let is_lower = |voter: &MemberId| *voter < self.me && !view.parting.contains_key(voter);
+        let lower: Vec<MemberId> = voters.iter().copied().filter(is_lower).collect();
         voters.contains(&self.me) && self.peers.nearest(&lower).is_empty()
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use storage::disk::fault::{FaultMedium, Random};
 use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
-use storage::{Membership, Store, Welcome, simulation};
+use storage::{Membership, NodeSecret, Store, Welcome, simulation};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -316,8 +316,8 @@ impl World {
             return Ok(());
         };
         let membership = match seat.welcome.clone() {
-            Some(welcome) => Membership::admitted(welcome, node(number), peers),
-            None => Membership::founder(node(number), peers),
+            Some(welcome) => Membership::admitted(welcome, node(number), secret(number), peers),
+            None => Membership::founder(node(number), secret(number), peers),
         };
         let mut options = self.plan.options(seat.medium.mount());
         options.membership = membership;
@@ -350,6 +350,12 @@ impl World {
     }
 }
 
+fn secret(number: usize) -> NodeSecret {
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    NodeSecret::from_bytes(&bytes)
+}
+
 fn node(number: usize) -> MemberRow {
     MemberRow {
         name: format!("box {number}"),
@@ -357,7 +363,8 @@ fn node(number: usize) -> MemberRow {
         role: Role::Trusted,
         capacity: 1 << 30,
         draining: false,
-        node: Bytes::new(),
+        parting: false,
+        node: Bytes::copy_from_slice(&secret(number).public()),
         joined: Timestamp::from_millis(0),
     }
 }
