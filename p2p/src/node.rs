@@ -242,6 +242,16 @@ impl Node {
         self.inner.changes.clone()
     }
 
+    /// How fast blocks may flow.
+    pub fn limits(&self) -> Limits {
+        let paces = &self.inner.paces;
+        Limits {
+            sent: paces.sent.limit(),
+            received: paces.received.limit(),
+            relayed: paces.relayed.limit(),
+        }
+    }
+
     /// Changes how fast blocks may flow, from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.inner.paces.sent.set(limits.sent);

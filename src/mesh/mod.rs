@@ -2,6 +2,7 @@
 //!
 //! | file | its job |
 //! |---|---|
+//! | `speed` | remembers how fast content may flow |
 //! | `wire` | the way to other members, by their numbers |
 //! | `desk` | answers the calls of other members |
 //! | `door` | lets in whoever holds an invite |
@@ -16,6 +17,7 @@ mod follow;
 mod join;
 mod own_row;
 mod removed;
+mod speed;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -42,6 +44,7 @@ use desk::{ASK_FACTS, Desk};
 use door::Door;
 pub(crate) use join::{Arrival, capacity, knock};
 use removed::Former;
+pub(crate) use speed::Way;
 use wire::Roster;
 pub(crate) use wire::Wire;
 
@@ -58,6 +61,8 @@ pub(crate) struct Mesh {
     node: p2p::Node,
     wire: Arc<Wire>,
     store: Store,
+    /// Where it keeps what is about connections.
+    folder: PathBuf,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -144,6 +149,7 @@ impl Mesh {
             node,
             wire,
             store,
+            folder: folder(config),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -188,6 +194,27 @@ impl Mesh {
     /// How this node can be reached.
     pub(crate) fn reach(&self) -> Reach {
         self.node.reach()
+    }
+
+    /// How fast content may flow.
+    pub(crate) fn limits(&self) -> Limits {
+        self.node.limits()
+    }
+
+    /// Changes how fast content may flow one way, from now on and after the next start.
+    ///
+    /// # Errors
+    /// It cannot be kept; it counts until the next start all the same.
+    pub(crate) async fn set_limit(&self, way: Way, bytes_per_s: Option<u64>) -> std::io::Result<()> {
+        let mut limits = self.node.limits();
+        match way {
+            Way::Up => limits.sent = bytes_per_s,
+            Way::Down => limits.received = bytes_per_s,
+        }
+        self.node.set_limits(limits);
+        let folder = self.folder.clone();
+        let kept = tokio::task::spawn_blocking(move || speed::remember(&folder, limits)).await;
+        kept.map_err(std::io::Error::other)?
     }
 
     /// Whether a member said that this box is one no longer.
@@ -310,6 +337,7 @@ fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::
         .mode(0o700)
         .create(&folder)
         .with_context(|| format!("create {}", folder.display()))?;
+    let limits = speed::limits(&config.mesh, &folder);
     Ok(p2p::Options {
         mesh,
         members,
@@ -319,11 +347,7 @@ fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::
         public: config.mesh.public.value.clone(),
         mdns: config.mesh.mdns.value.0,
         upnp: config.mesh.upnp.value.0,
-        limits: Limits {
-            sent: config.mesh.limit_up.value.0,
-            received: config.mesh.limit_down.value.0,
-            relayed: None,
-        },
+        limits,
     })
 }
 
