@@ -290,8 +290,7 @@ impl Inner {
         let others: Vec<MemberId> = self.others();
         let mut here = self.peers.nearest(&others);
         here.push(self.me);
-        self.presences
-            .note(view.members.keys().copied(), &here, Timestamp::now());
+        self.presences.note(view.members.keys().copied(), &here);
     }
 }
 
