@@ -41,6 +41,8 @@ const METADATA_KIB: Kib = Kib {
 const ANSWERS_MAX: usize = 64;
 /// How long a peer may take for the rest of a message it began, or to take what it asked for.
 const STALL_WAIT: Duration = Duration::from_secs(30);
+/// How long a request about a block may take to come in, whatever it says of how long it waits.
+const BLOCK_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a stream for blocks may lie idle.
 const IDLE_WAIT: Duration = Duration::from_secs(300);
 const BUFFER_BYTES: usize = 64 << 10;
@@ -239,7 +241,9 @@ impl Server {
         };
         while let Some(head) = within(IDLE_WAIT, frame::read_head(&mut stream)).await? {
             let held = desk.blocks.hold(head).await?;
-            let body = paced::read_body(&mut stream, head.length, way).await?;
+            // Who trickles holds memory that others wait for; who asked has given up by then.
+            let body = paced::read_body(&mut stream, head.length, way);
+            let body = within(head.wait.min(BLOCK_WAIT_MAX), body).await?;
             let (service, node) = (Arc::clone(&self.service), desk.node);
             // In a task of its own, so that a lost connection does not drop it half-way.
             let answering = self

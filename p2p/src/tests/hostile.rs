@@ -83,6 +83,29 @@ async fn a_member_that_begins_messages_and_stalls_delays_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_begins_blocks_and_stalls_is_cut_when_it_said_it_would_have_given_up() {
+    let (a, b) = pair().await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut stream = raw(&a, &b, blocks::PROTOCOL).await.unwrap();
+        // Says that four mebibytes come within two seconds.
+        let mut bytes = vec![0];
+        ciborium::into_writer(&(1_u64, 1_u8, 2000_u32, 4_u32 << 20), &mut bytes).unwrap();
+        bytes[0] = u8::try_from(bytes.len() - 1).unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        stalled.push(stream);
+    }
+    // All that it is granted is held, and the others are served from what is theirs.
+    still_serves(&b, &a).await;
+    assert!(a.call(&b, Class::Metadata, b"hello").await.is_ok());
+    for stream in &mut stalled {
+        assert!(is_cut(stream).await);
+    }
+    still_serves(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_streams_is_reset_and_the_peer_still_served() {
     let (a, b) = pair().await;
     still_serves(&a, &b).await;
