@@ -2,18 +2,16 @@
 //!
 //! Whoever was away while somebody joined, and cannot ask the others, would take that one for a stranger. On each connection
 //! to a member a node therefore opens a stream of the protocol `/warren/HASH/introduce/1`, HASH being that of
-//! [`swarm::hashed`](crate::swarm::hashed), writes one message and closes: two bytes of length (big-endian) and the CBOR
+//! [`swarm::hashed`](crate::swarm::hashed), sends one [notice](crate::notice): the CBOR
 //! array `[version = 1, [certificate, …]]` of an integer and at most [`CERTIFICATES_MAX`] byte strings, each the same claims
 //! signed by another generation of the mesh's key: whoever was away knows only old ones.
 //!
 //! The stream is offered to strangers only, and only by a node that is cut off from the directory: any other has heard of
 //! every member. What is proved is reported to the owner, who decides; a former member is never believed.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::swarm::ConnectionId;
 use libp2p::{PeerId, StreamProtocol};
 use serde::{Deserialize, Serialize};
@@ -27,6 +25,7 @@ use crate::certificate::BYTES_MAX;
 use crate::event_loop::Command;
 use crate::gate::Admissions;
 use crate::locked::locked;
+use crate::notice;
 use crate::streams::{Control, Incoming};
 use crate::{Certificate, Claims, MeshId, NodeId};
 
@@ -46,11 +45,7 @@ fn write(certificates: &[Certificate]) -> Option<Vec<u8>> {
     let from = certificates.len().saturating_sub(CERTIFICATES_MAX);
     let newest = certificates.iter().skip(from);
     let newest = newest.map(|certificate| ByteBuf::from(certificate.bytes().to_vec()));
-    let mut bytes = vec![0; 2];
-    ciborium::into_writer(&Message(VERSION, newest.collect()), &mut bytes).ok()?;
-    let length = u16::try_from(bytes.len() - 2).ok()?;
-    *bytes.first_chunk_mut::<2>()? = length.to_be_bytes();
-    Some(bytes)
+    notice::framed(&Message(VERSION, newest.collect()))
 }
 
 /// What the key that signs for the mesh says of a peer in a message; none unless it signed that.
@@ -65,25 +60,6 @@ fn read(bytes: &[u8], signer: &MeshId, peer: &NodeId) -> Option<Claims> {
         .filter_map(|bytes| Certificate::verify(bytes, signer).ok());
     let own = verified.find(|certificate| certificate.claims().node == *peer)?;
     Some(own.claims().clone())
-}
-
-async fn send<S: AsyncWrite + AsyncRead + Unpin>(stream: &mut S, message: &[u8]) -> io::Result<()> {
-    stream.write_all(message).await?;
-    stream.close().await?;
-    // Until it closes too: the connection must not end before the message was read.
-    stream.read(&mut [0]).await.map(drop)
-}
-
-async fn receive<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Vec<u8>> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).await?;
-    let length = usize::from(u16::from_be_bytes(length));
-    if length > MESSAGE_BYTES_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
 }
 
 /// What introducing and being introduced to needs.
@@ -102,7 +78,7 @@ impl Introductions {
         let Some(message) = message else { return };
         let telling = async {
             let mut opened = self.control.open_on(&peer, id, self.protocol.clone()).await?;
-            send(&mut opened.stream, &message).await
+            notice::send(&mut opened.stream, &message).await
         };
         match timeout(WAIT, telling).await {
             Ok(Ok(())) => debug!(%peer, "introduced"),
@@ -134,7 +110,9 @@ impl Introductions {
                 continue;
             };
             // One after another: there are few strangers at once, and each has this long.
-            let Ok(Ok(message)) = timeout(WAIT, receive(&mut stranger.stream)).await else {
+            let Ok(Ok(message)) =
+                timeout(WAIT, notice::receive(&mut stranger.stream, MESSAGE_BYTES_MAX)).await
+            else {
                 continue;
             };
             let claims = read(&message, &signer, &node);

@@ -20,6 +20,7 @@ mod locked;
 mod mesh_key;
 mod node;
 mod node_id;
+mod notice;
 mod pace;
 mod paced;
 mod port;

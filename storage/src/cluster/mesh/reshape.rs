@@ -350,6 +350,29 @@ impl std::fmt::Display for Voters {
     }
 }
 
+/// What only tests may ask of a mesh.
+#[cfg(test)]
+impl crate::Store {
+    /// Begins a change of who votes in the root partition alone; says whether it did.
+    pub(super) async fn change_root(&self, to: &[MemberId]) -> Result<bool, StoreError> {
+        let view = self.0.mesh.view();
+        let known = configs(&self.0, &view, ROOT_PARTITION);
+        let wanted = Votes::equal(to.iter().copied());
+        let Some(((epoch, config), wanted)) = newest_of(&known.value).zip(wanted) else {
+            return Ok(false);
+        };
+        let (epoch, joint, _) = Transition::begin(epoch, config.old.clone(), wanted, Broken::NOTHING);
+        let mut next = known.value.clone();
+        next.learn(epoch, joint);
+        commit(&self.0, ROOT_PARTITION, &next, known.version).await
+    }
+
+    /// The epoch of the root partition that this member has adopted.
+    pub(super) fn root_epoch(&self) -> Epoch {
+        self.0.partitions.registers().epoch(ROOT_PARTITION)
+    }
+}
+
 /// What only simulations may ask of a mesh.
 #[cfg(any(test, feature = "simulation"))]
 impl crate::Store {

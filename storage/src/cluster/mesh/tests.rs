@@ -343,3 +343,33 @@ fn two_removals_at_once_leave_neither_with_the_newest_keys() {
     })
     .unwrap();
 }
+
+#[test]
+fn who_was_away_while_voters_changed_hears_of_them_from_one_that_introduces_itself() {
+    simulation::run(12, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let second = join(&wire, &first, "ben").await;
+        while second.members().len() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        wire.cut(second.me());
+        let third = join(&wire, &first, "cleo").await;
+        assert!(first.change_root(&[first.me(), third.me()]).await.unwrap());
+        while third.root_epoch() == second.root_epoch() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // The only one that it knows is gone, and it has not heard of the other.
+        wire.cut(first.me());
+        wire.mend(second.me());
+        while !second.is_cut_off() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(second.members().len(), 2);
+        second.set_introduced([third.me()].into());
+        while second.root_epoch() != third.root_epoch() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .unwrap();
+}
