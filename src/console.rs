@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::endpoint;
 use crate::mesh::Mesh;
 
+mod net;
 mod peers;
 
 /// The node as the appliance sees it.
@@ -100,6 +101,10 @@ impl appliance::Node for Console {
 
     fn net(&self) -> api::NetReport {
         self.net_report()
+    }
+
+    async fn set_limit(&self, limit: api::SetLimit) -> Result<api::NetReport, NodeError> {
+        self.limit(&limit).await
     }
 
     fn settings(&self) -> Vec<api::Setting> {

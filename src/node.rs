@@ -101,7 +101,7 @@ impl Node {
             .local_addr()
             .context("read S3 address")?;
         mesh::check_port(config)?;
-        let place = Place::find(config, identity.node_id())?;
+        let place = Place::find(config, &identity)?;
         let (store, first) = open_store(&start, &place).await?;
         let mesh = match Mesh::start(config, &identity, place, store.clone()).await {
             Ok(mesh) => mesh,
@@ -140,7 +140,7 @@ impl Node {
     /// As [`Self::start`].
     pub async fn create(start: &Start) -> anyhow::Result<Option<Created>> {
         let (_socket, identity) = claim(&start.config.state.value)?;
-        let place = Place::find(&start.config, identity.node_id())?;
+        let place = Place::find(&start.config, &identity)?;
         let (store, first) = open_store(start, &place).await?;
         let given = store.disk_status().given;
         let closed = store.close().await.context("close the store");

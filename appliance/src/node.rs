@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::Facts;
 use crate::api::{
     Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
-    Home, Invite, Key, NetReport, Pong, Setting,
+    Home, Invite, Key, NetReport, Pong, SetLimit, Setting,
 };
 
 /// Why the node could not do what was asked.
@@ -148,6 +148,12 @@ pub trait Node: Send + Sync + 'static {
 
     /// How this box can be reached.
     fn net(&self) -> NetReport;
+
+    /// Limits how fast content flows one way.
+    ///
+    /// # Errors
+    /// `Invalid`: nothing would flow, or the configuration says it. It cannot be kept.
+    fn set_limit(&self, limit: SetLimit) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
 
     /// The settings the node runs with, in the order of the manual.
     fn settings(&self) -> Vec<Setting>;

@@ -63,6 +63,7 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
             gone(node.leave(request.lose_data).await?)
         }
         (m, ["api", "v1", "net"]) if m == get => ok(&node.net()),
+        (m, ["api", "v1", "net", "limit"]) if m == put => ok(&node.set_limit(read(body).await?).await?),
         (_, ["api", "v1", "invites", rest @ ..]) => invites(node, &head.method, rest, body).await,
         (_, ["api", "v1", "peers", rest @ ..]) => peers(node, &head.method, rest, body).await,
         (m, ["api", "v1", "buckets"]) if m == get => ok(&BucketList {

@@ -68,7 +68,13 @@ impl Book {
 
     /// Notes that `node` was reached there. Says whether that is news worth keeping.
     pub(crate) fn worked(&mut self, node: NodeId, address: Address, now_s: u64) -> bool {
-        self.note(node, address, now_s.max(1))
+        let before = self.nodes.get(&node).and_then(|entries| entries.first());
+        // What worked last comes first, also where the clock was ahead when another did.
+        let last_s = match before {
+            Some(entry) if entry.address != address => entry.worked_s.saturating_add(1),
+            _ => 1,
+        };
+        self.note(node, address, now_s.max(last_s))
     }
 
     /// Notes that `node` is said to be there. Says whether that is news worth keeping.
@@ -163,6 +169,14 @@ mod tests {
             book.of(&node(1)),
             [address("203.0.113.1:1"), address("203.0.113.2:1")]
         );
+    }
+
+    #[test]
+    fn what_worked_last_comes_first_although_the_clock_was_put_right() {
+        let mut book = Book::default();
+        book.worked(node(1), address("203.0.113.1:1"), 100 + 86_400);
+        book.worked(node(1), address("203.0.113.2:1"), 100);
+        assert_eq!(book.of(&node(1))[0], address("203.0.113.2:1"));
     }
 
     #[test]

@@ -247,6 +247,18 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_tomorrow_or_of_long_ago_proves_as_much() {
+        for issued_s in [0, u64::MAX] {
+            let claims = Claims { issued_s, ..claims() };
+            let certificate = Certificate::issue(&key(), claims).unwrap();
+            assert_eq!(
+                Certificate::verify(certificate.bytes(), &key().id()),
+                Ok(certificate)
+            );
+        }
+    }
+
+    #[test]
     fn another_mesh_and_a_forged_signature_are_told_apart() {
         let other = MeshKey::from_secret(&[9; 32]);
         let certificate = Certificate::issue(&other, claims()).unwrap();

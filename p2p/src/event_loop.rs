@@ -24,13 +24,14 @@ use tracing::{debug, warn};
 use crate::address::is_relayed;
 use crate::book::{self, Book};
 use crate::gate::Admissions;
+use crate::introduction::Introductions;
 use crate::links::{Links, Transport};
 use crate::locked::locked;
 use crate::reach::{Confirmations, Reach};
 use crate::removal::{Parting, Removed};
 use crate::swarm::{Behaviour, BehaviourEvent};
 use crate::upkeep::{Retry, Standing, dialled, missing, standing, surplus};
-use crate::{Address, HostName, NodeId};
+use crate::{Address, Claims, HostName, NodeId};
 
 /// How often members are looked after.
 const ROUND: Duration = Duration::from_secs(1);
@@ -38,6 +39,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// How often the others are asked where an absent member is.
 const ASK_EVERY: Duration = Duration::from_secs(20);
+/// Strangers remembered that introduced themselves.
+const INTRODUCED_MAX: usize = 16;
 /// How long connections get to close when this node stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long what was said last takes to leave this machine.
@@ -58,6 +61,8 @@ pub(crate) enum Command {
     Retry,
     /// A member says that this node is one no longer.
     Told { removed: Removed },
+    /// A stranger proved to be a member by what the mesh signed.
+    Introduced { claims: Claims },
 }
 
 /// What the loop tells the handle; each look is short.
@@ -68,6 +73,8 @@ pub(crate) struct Told {
     pub(crate) nearby: HashSet<Multiaddr>,
     /// What a member said last of this node being none.
     pub(crate) removal: Option<Removed>,
+    /// Who introduced itself while strangers were heard.
+    pub(crate) introduced: HashMap<NodeId, Claims>,
 }
 
 /// How hard a member is being tried.
@@ -90,6 +97,7 @@ pub(crate) struct EventLoop {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) tasks: TaskTracker,
     pub(crate) parting: Arc<Parting>,
+    pub(crate) introductions: Arc<Introductions>,
     pub(crate) book: Book,
     pub(crate) book_path: PathBuf,
     /// Whether the owner says that this node is reachable, so that it needs no relay.
@@ -138,7 +146,8 @@ impl EventLoop {
                 _ = rounds.tick() => self.on_round(Instant::now()),
             }
         }
-        self.farewell().await;
+        // Boxed: with the swarm in it, it is large.
+        Box::pin(self.farewell()).await;
     }
 
     async fn farewell(mut self) {
@@ -177,6 +186,15 @@ impl EventLoop {
                 locked(&self.told).removal = Some(removed);
                 self.changed();
             }
+            Command::Introduced { claims } => {
+                {
+                    let introduced = &mut locked(&self.told).introduced;
+                    if introduced.len() < INTRODUCED_MAX || introduced.contains_key(&claims.node) {
+                        introduced.insert(claims.node, claims);
+                    }
+                }
+                self.changed();
+            }
             Command::Visit { address, connected } => {
                 let dial = DialOpts::unknown_peer_id().address(address).build();
                 let id = dial.connection_id();
@@ -209,6 +227,7 @@ impl EventLoop {
         self.state.measured = now;
         self.guests.forget_except(|_| false);
         self.parting.forget_gone();
+        self.introductions.forget_gone();
         self.look_after_all(now);
         self.reserve();
         if self.state.is_book_changed && now.saturating_duration_since(self.state.kept) >= KEEP_EVERY {
@@ -414,6 +433,11 @@ impl EventLoop {
         }
         if !self.admissions.is_member(&peer) {
             return;
+        }
+        if self.introductions.is_certified() {
+            // It may not have heard of this node.
+            let telling = Arc::clone(&self.introductions).tell(peer, id);
+            self.tasks.spawn(telling);
         }
         let direct = self.links.with(&peer, |links| {
             links.iter().filter(|link| !link.is_relayed()).count()

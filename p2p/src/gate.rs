@@ -22,6 +22,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
+use crate::MeshId;
 use crate::address::is_relayed;
 use crate::door::Door;
 use crate::locked::locked;
@@ -36,6 +37,9 @@ const CONNECTIONS_PER_MEMBER_MAX: usize = 12;
 /// How long a former member may stay, and with how many connections: it is told that it is one, no more.
 const PARTING_STAY: Duration = Duration::from_secs(10);
 const PARTING_MAX: usize = 2;
+/// How long a stranger has to introduce itself, and how many may at once.
+const STRANGER_STAY: Duration = Duration::from_secs(5);
+const STRANGERS_MAX: usize = 8;
 /// How often guests are looked after.
 const ROUND: Duration = Duration::from_millis(500);
 
@@ -86,12 +90,34 @@ impl Opening {
     }
 }
 
+/// As what a peer was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Member,
+    /// While an invite is outstanding, or at a door where this node knocked.
+    Guest,
+    /// To be told that it is a member no longer.
+    Former,
+    /// To introduce itself.
+    Stranger,
+}
+
+impl Standing {
+    /// How long such a peer may stay unless its connection opens: a member one day as a guest, should it be none any longer.
+    const fn stay(self) -> Duration {
+        match self {
+            Self::Member | Self::Guest => GUEST_STAY,
+            Self::Former => PARTING_STAY,
+            Self::Stranger => STRANGER_STAY,
+        }
+    }
+}
+
 struct Connection {
     peer: PeerId,
     opening: Arc<Opening>,
     since: Instant,
-    /// How long it may stay unless it opens.
-    stay: Duration,
+    standing: Standing,
 }
 
 #[derive(Default)]
@@ -102,6 +128,10 @@ struct State {
     connections: HashMap<ConnectionId, Connection>,
     closing: VecDeque<PeerId>,
     guests_until: Option<Instant>,
+    /// Whether strangers are heard who may be members that this node has not heard of.
+    hears_introductions: bool,
+    /// The key that signs for the mesh now; without one nothing that is signed proves anything.
+    signer: Option<MeshId>,
     /// Knocking at strangers' doors ourselves: how many joins are under way.
     joins: usize,
     door: Door,
@@ -109,29 +139,37 @@ struct State {
 }
 
 impl State {
-    /// How long a peer may stay that just proved its key, unless it is denied.
-    fn stay(&self, peer: &PeerId, visiting: bool, now: Instant) -> Result<Duration, Denied> {
+    /// As what a peer is let in that just proved its key, unless it is denied.
+    fn standing(&self, peer: &PeerId, visiting: bool, now: Instant) -> Result<Standing, Denied> {
         let connections = self.connections.values();
         let same = connections.clone().filter(|known| known.peer == *peer).count();
         if self.members.contains(peer) {
-            // As long as it is a member, and as a guest should it be one no longer.
             return if same < CONNECTIONS_PER_MEMBER_MAX {
-                Ok(GUEST_STAY)
+                Ok(Standing::Member)
             } else {
                 Err(Denied::TooManyConnections)
             };
         }
         let invited = self.guests_until.is_some_and(|until| now < until);
         if invited || visiting && self.joins > 0 {
-            let guests = connections.filter(|known| known.stay == GUEST_STAY && !known.opening.is_open());
+            let is_guest = |standing| matches!(standing, Standing::Member | Standing::Guest);
+            let guests = connections.filter(|known| is_guest(known.standing) && !known.opening.is_open());
             return if guests.count() < GUESTS_MAX {
-                Ok(GUEST_STAY)
+                Ok(Standing::Guest)
             } else {
                 Err(Denied::TooManyGuests)
             };
         }
-        if self.removed.contains_key(peer) && same < PARTING_MAX {
-            return Ok(PARTING_STAY);
+        if self.removed.contains_key(peer) {
+            return if same < PARTING_MAX {
+                Ok(Standing::Former)
+            } else {
+                Err(Denied::Stranger)
+            };
+        }
+        let strangers = connections.filter(|known| known.standing == Standing::Stranger);
+        if self.hears_introductions && !visiting && strangers.count() < STRANGERS_MAX {
+            return Ok(Standing::Stranger);
         }
         Err(Denied::Stranger)
     }
@@ -179,6 +217,34 @@ impl Admissions {
         removed.filter(|_| !state.members.contains(peer))
     }
 
+    /// What signs for the mesh from now on; with `None` nothing does.
+    pub(crate) fn set_signer(&self, signer: Option<MeshId>) {
+        locked(&self.state).signer = signer;
+    }
+
+    /// What signs for the mesh now.
+    pub(crate) fn signer(&self) -> Option<MeshId> {
+        locked(&self.state).signer
+    }
+
+    /// Whether strangers may introduce themselves.
+    pub(crate) fn hear_introductions(&self, hears: bool) {
+        locked(&self.state).hears_introductions = hears;
+    }
+
+    /// Whether what proves this peer to be a member counts: it is none here, and was none.
+    pub(crate) fn hears_introductions_of(&self, peer: &PeerId) -> bool {
+        let state = locked(&self.state);
+        state.hears_introductions && !state.members.contains(peer) && !state.removed.contains_key(peer)
+    }
+
+    /// As what the peer of a connection was let in; a connection the gate does not know is a stranger's.
+    pub(crate) fn standing(&self, id: ConnectionId) -> Standing {
+        let state = locked(&self.state);
+        let connection = state.connections.get(&id);
+        connection.map_or(Standing::Stranger, |connection| connection.standing)
+    }
+
     /// Lets strangers in as guests until then, while an invite is outstanding; `None` lets nobody in.
     pub(crate) fn allow_guests_until(&self, until: Option<Instant>) {
         let mut state = locked(&self.state);
@@ -222,14 +288,14 @@ impl Admissions {
         let mut state = locked(&self.state);
         let now = Instant::now();
         let open = state.members.contains(&peer);
-        let stay = state.stay(&peer, visiting, now)?;
+        let standing = state.standing(&peer, visiting, now)?;
         let opening = Arc::new(Opening::default());
         opening.set(open);
         let connection = Connection {
             peer,
             opening,
             since: now,
-            stay,
+            standing,
         };
         state.connections.insert(id, connection);
         Ok(())
@@ -255,7 +321,7 @@ impl Admissions {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                !connection.opening.is_open() && connection.since.elapsed() > connection.stay
+                !connection.opening.is_open() && connection.since.elapsed() > connection.standing.stay()
             })
             .map(|(id, connection)| (connection.peer, *id))
             .collect()
@@ -406,6 +472,27 @@ mod tests {
         );
         gate.set_members(HashSet::from([peer]));
         assert_eq!(gate.removal(&peer), None);
+    }
+
+    #[test]
+    fn a_stranger_that_may_be_a_member_is_heard_for_a_moment_and_a_former_one_as_such() {
+        let (gate, stranger) = (Admissions::default(), PeerId::random());
+        gate.hear_introductions(true);
+        let admitted = (0..20).filter(|at| gate.admit(connection(*at), stranger, false).is_ok());
+        assert_eq!(admitted.count(), STRANGERS_MAX);
+        assert_eq!(gate.standing(connection(0)), Standing::Stranger);
+        assert!(!gate.opening(connection(0)).is_open());
+        assert!(gate.hears_introductions_of(&stranger));
+        let node = crate::NodeId::of(&ed25519_dalek::SigningKey::from_bytes(&[5; 32]).verifying_key());
+        let removed = Removed {
+            node,
+            number: 2,
+            removed_s: 1,
+        };
+        gate.set_removed(HashMap::from([(node.peer(), removed)]));
+        gate.admit(connection(30), node.peer(), false).unwrap();
+        assert_eq!(gate.standing(connection(30)), Standing::Former);
+        assert!(!gate.hears_introductions_of(&node.peer()));
     }
 
     #[test]

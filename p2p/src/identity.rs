@@ -74,6 +74,11 @@ impl Identity {
         NodeId::of(&self.key.verifying_key())
     }
 
+    /// What it is made of, for whoever opens what was sealed to this node.
+    pub fn secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes())
+    }
+
     /// The key as connections use it; it erases itself too.
     pub(crate) fn keypair(&self) -> Result<Keypair, DecodingError> {
         let mut secret = Zeroizing::new(self.key.to_bytes());

@@ -5,7 +5,7 @@
 //! 1. joiner: `[1, invite]`, the version and the 32 bytes of the invite's public key;
 //! 2. responder: the nonce, a string of 32 random bytes, whether it knows the invite or not;
 //! 3. joiner: `[proof, zone, name, greeting]`; the proof is an ed25519 signature by the invite key over `warren join 1`, the
-//!    mesh's public key, the joiner's, the responder's, and the nonce; the greeting is bytes for the responder's owner;
+//!    public key that signs for the mesh, the joiner's, the responder's, and the nonce; the greeting is bytes for the responder's owner;
 //! 4. responder: `[own, yours, gift]`, its certificate, the joiner's, and bytes for the joiner's owner; or `[]`: refused.
 //!
 //! The invite's secret never travels. A proof names both ends of a connection that proved their keys, so that whoever
@@ -31,9 +31,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use crate::certificate::is_name;
+use crate::gate::Admissions;
 use crate::invite::Occasion;
 use crate::streams::Incoming;
-use crate::{Certificate, Invite, InviteId, MeshId, NodeId};
+use crate::{Certificate, Invite, InviteId, NodeId};
 
 /// The protocol of joining, the only one that strangers can speak.
 pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/warren/join/1");
@@ -123,7 +124,7 @@ pub(crate) enum Failure {
 /// The answering side.
 pub(crate) struct Hall {
     pub(crate) host: Arc<dyn Host>,
-    pub(crate) mesh: MeshId,
+    pub(crate) admissions: Admissions,
     pub(crate) own: NodeId,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -162,18 +163,18 @@ impl Hall {
         getrandom::fill(&mut nonce).map_err(Failure::Random)?;
         send(stream, &Challenge(ByteArray::new(nonce))).await?;
         let Plea(proof, zone, name, greeting) = receive(stream, MESSAGE_WAIT).await?;
-        let occasion = Occasion {
-            mesh: self.mesh,
+        let occasion = self.admissions.signer().map(|mesh| Occasion {
+            mesh,
             joiner,
             responder: self.own,
             nonce,
-        };
+        });
         let invite = InviteId::from_bytes(*invite);
         let sound = version == VERSION
             && is_name(&zone)
             && is_name(&name)
             && greeting.len() <= GREETING_BYTES_MAX
-            && invite.proves(&occasion, &proof);
+            && occasion.is_some_and(|occasion| invite.proves(&occasion, &proof));
         let application = Application {
             invite,
             node: joiner,

@@ -16,13 +16,14 @@ use crate::calls::Calls;
 use crate::event_loop::{Command, Told};
 use crate::frame::BODY_BYTES_MAX;
 use crate::gate::Admissions;
+use crate::introduction::Introductions;
 use crate::links::Links;
 use crate::locked::locked;
 use crate::paced::Paces;
 use crate::reach::Reach;
 use crate::serve::Server;
 use crate::streams::Control;
-use crate::{CallError, Class, Limits, MeshId, NodeId, PeerStatus, Removed};
+use crate::{CallError, Certificate, Claims, Class, Limits, MeshId, NodeId, PeerStatus, Removed};
 
 /// How long answers under way may take once the node ends.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) own: NodeId,
     pub(crate) mesh: MeshId,
     pub(crate) admissions: Admissions,
+    pub(crate) introductions: Arc<Introductions>,
     pub(crate) links: Links,
     pub(crate) guests: Control,
     pub(crate) told: Arc<Mutex<Told>>,
@@ -73,7 +75,18 @@ impl Node {
         self.inner.own
     }
 
-    /// Which mesh it is of.
+    /// Says which key signs for the mesh from now on: what other keys signed proves nothing. With `None` nobody is let in and
+    /// nobody is believed, until it is known which.
+    pub fn set_signer(&self, signer: Option<MeshId>) {
+        self.inner.admissions.set_signer(signer);
+    }
+
+    /// Which key signs for the mesh, as the owner last said: invites name it.
+    pub fn signer(&self) -> Option<MeshId> {
+        self.inner.admissions.signer()
+    }
+
+    /// Which mesh it is of: the key that signed for it first.
     pub fn mesh(&self) -> MeshId {
         self.inner.mesh
     }
@@ -101,6 +114,26 @@ impl Node {
     /// holds.
     pub fn removal(&self) -> Option<Removed> {
         locked(&self.inner.told).removal
+    }
+
+    /// What this node shows to members that may not have heard of it: the same claims, signed by each key that ever signed
+    /// for the mesh, the oldest first.
+    pub fn set_certificates(&self, certificates: Vec<Certificate>) {
+        *locked(&self.inner.introductions.certificates) = certificates;
+    }
+
+    /// Hears, or hears no longer, strangers that may be members the owner has not heard of: for as long as it cannot ask
+    /// the directory. Who introduced itself before is forgotten when that ends.
+    pub fn hear_introductions(&self, hears: bool) {
+        self.inner.admissions.hear_introductions(hears);
+        if !hears {
+            locked(&self.inner.told).introduced.clear();
+        }
+    }
+
+    /// Who introduced itself: what the mesh signed of it. They are members once the owner says so.
+    pub fn introduced(&self) -> Vec<Claims> {
+        locked(&self.inner.told).introduced.values().cloned().collect()
     }
 
     /// Whether this is a member, as the owner last said.
@@ -207,6 +240,16 @@ impl Node {
     /// Counts changes of connections and of reach; wait on it instead of asking again and again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.clone()
+    }
+
+    /// How fast blocks may flow.
+    pub fn limits(&self) -> Limits {
+        let paces = &self.inner.paces;
+        Limits {
+            sent: paces.sent.limit(),
+            received: paces.received.limit(),
+            relayed: paces.relayed.limit(),
+        }
     }
 
     /// Changes how fast blocks may flow, from now on.

@@ -45,6 +45,11 @@ impl Pace {
         }
     }
 
+    /// Bytes per second; none means no limit.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        locked(&self.budget).bytes_per_s
+    }
+
     /// Changes the limit for what flows from now on.
     pub(crate) fn set(&self, bytes_per_s: Option<u64>) {
         let mut budget = locked(&self.budget);
@@ -90,6 +95,17 @@ mod tests {
         let later = start + Duration::from_secs(3600);
         assert_eq!(budget.spend(250, later), Duration::ZERO);
         assert_eq!(budget.spend(1000, later), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn who_has_much_to_send_waits_behind_who_asked_meanwhile() {
+        let start = Instant::now();
+        let mut budget = budget(Some(1000), start);
+        let large = budget.spend(1000, start);
+        let small = budget.spend(500, start);
+        // The next piece of the large one comes after the small one, however long it is.
+        let next = large + budget.spend(1000, start + large);
+        assert!(large < small && small < next, "{large:?} {small:?} {next:?}");
     }
 
     proptest! {

@@ -7,12 +7,10 @@
 //! two numbers in eight bytes each, big-endian. Not by the key of the mesh: a former member has that one too. Whoever was
 //! removed before the node was is no member to it any longer, so that it cannot tell it such a thing.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::{Signature, VerifyingKey};
-use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::identity::Keypair;
 use libp2p::swarm::ConnectionId;
 use libp2p::{PeerId, StreamProtocol};
@@ -25,6 +23,7 @@ use tracing::debug;
 
 use crate::event_loop::Command;
 use crate::gate::Admissions;
+use crate::notice;
 use crate::streams::{Control, Incoming};
 use crate::{MeshId, NodeId};
 
@@ -69,12 +68,7 @@ fn statement(mesh: &MeshId, member: &NodeId, removed: &Removed) -> Vec<u8> {
 fn write(mesh: &MeshId, member: &NodeId, key: &Keypair, removed: &Removed) -> Option<Vec<u8>> {
     let signature = key.sign(&statement(mesh, member, removed)).ok()?;
     let signature = ByteArray::new(signature.try_into().ok()?);
-    let mut bytes = vec![0; 2];
-    let message = Message(VERSION, removed.number, removed.removed_s, signature);
-    ciborium::into_writer(&message, &mut bytes).ok()?;
-    let length = u16::try_from(bytes.len() - 2).ok()?;
-    *bytes.first_chunk_mut::<2>()? = length.to_be_bytes();
-    Some(bytes)
+    notice::framed(&Message(VERSION, removed.number, removed.removed_s, signature))
 }
 
 /// What `member` says of `own`; none unless it signed that.
@@ -95,25 +89,6 @@ fn read(bytes: &[u8], mesh: &MeshId, member: &NodeId, own: NodeId) -> Option<Rem
     key.verify_strict(&said, &signature).is_ok().then_some(removed)
 }
 
-async fn send<S: AsyncWrite + AsyncRead + Unpin>(stream: &mut S, message: &[u8]) -> io::Result<()> {
-    stream.write_all(message).await?;
-    stream.close().await?;
-    // Until it closes too: the connection must not end before the message was read.
-    stream.read(&mut [0]).await.map(drop)
-}
-
-async fn receive<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<Vec<u8>> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).await?;
-    let length = usize::from(u16::from_be_bytes(length));
-    if length > MESSAGE_BYTES_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
-}
-
 /// What telling and being told need.
 pub(crate) struct Parting {
     pub(crate) mesh: MeshId,
@@ -131,7 +106,7 @@ impl Parting {
         };
         let telling = async {
             let mut opened = self.control.open_on(&peer, id, PROTOCOL).await?;
-            send(&mut opened.stream, &message).await
+            notice::send(&mut opened.stream, &message).await
         };
         match timeout(TELL_WAIT, telling).await {
             Ok(Ok(())) => debug!(%peer, "told that it was removed"),
@@ -157,7 +132,7 @@ impl Parting {
             // A stranger, or whoever was removed itself, can say what it likes.
             let member = NodeId::of_peer(&teller.peer).filter(|_| self.admissions.is_member(&teller.peer));
             let Some(member) = member else { continue };
-            let told = timeout(TELL_WAIT, receive(&mut teller.stream)).await;
+            let told = timeout(TELL_WAIT, notice::receive(&mut teller.stream, MESSAGE_BYTES_MAX)).await;
             let Ok(Ok(message)) = told else { continue };
             if let Some(removed) = read(&message, &self.mesh, &member, self.own) {
                 // The loop is gone only when this node stops.

@@ -27,19 +27,34 @@ use crate::{Class, NodeId, Refusal, Service, blocks};
 const METADATA_MAX: usize = 128;
 /// Block calls of one peer answered at once.
 const BLOCKS_MAX: usize = 8;
-/// Requests of one peer held in memory, in KiB. Holds the largest request, or nothing would ever fit.
-const PEER_KIB: usize = 16 << 10;
-/// Requests of all peers held in memory, in KiB.
-const NODE_KIB: usize = 64 << 10;
+/// Requests about blocks of one peer, and of all, that are held in memory, in KiB.
+const BLOCKS_KIB: Kib = Kib {
+    peer: 16 << 10,
+    node: 48 << 10,
+};
+/// The same of metadata, which has its own: else it would wait behind blocks that wait for room.
+const METADATA_KIB: Kib = Kib {
+    peer: 12 << 10,
+    node: 24 << 10,
+};
 /// Answers of metadata that wait to be written to one stream.
 const ANSWERS_MAX: usize = 64;
 /// How long a peer may take for the rest of a message it began, or to take what it asked for.
 const STALL_WAIT: Duration = Duration::from_secs(30);
+/// How long a request about a block may take to come in, whatever it says of how long it waits.
+const BLOCK_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a stream for blocks may lie idle.
 const IDLE_WAIT: Duration = Duration::from_secs(300);
 const BUFFER_BYTES: usize = 64 << 10;
 
-const _: () = assert!(PEER_KIB * 1024 >= BODY_BYTES_MAX && NODE_KIB >= PEER_KIB);
+/// Memory in KiB. Holds the largest request, or nothing would ever fit.
+struct Kib {
+    peer: usize,
+    node: usize,
+}
+
+const _: () = assert!(BLOCKS_KIB.peer * 1024 >= BODY_BYTES_MAX && BLOCKS_KIB.node >= BLOCKS_KIB.peer);
+const _: () = assert!(METADATA_KIB.peer * 1024 >= BODY_BYTES_MAX && METADATA_KIB.node >= METADATA_KIB.peer);
 
 /// The answering side of this node.
 pub(crate) struct Server {
@@ -48,17 +63,49 @@ pub(crate) struct Server {
     pub(crate) paces: Arc<Paces>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    memory: Arc<Semaphore>,
+    metadata: Arc<Semaphore>,
+    blocks: Arc<Semaphore>,
     desks: Mutex<HashMap<PeerId, Arc<Desk>>>,
 }
 
 /// What one peer may use of this node.
 struct Desk {
     node: NodeId,
-    metadata: Arc<Semaphore>,
-    blocks: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
+    metadata: Grant,
+    blocks: Grant,
     traffic: Arc<Traffic>,
+}
+
+/// Calls of one class that one peer may have answered at once, and the memory for them.
+struct Grant {
+    places: Arc<Semaphore>,
+    of_peer: Arc<Semaphore>,
+    of_node: Arc<Semaphore>,
+}
+
+impl Grant {
+    fn new(places: usize, memory: &Kib, of_node: &Arc<Semaphore>) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            of_peer: Arc::new(Semaphore::new(memory.peer)),
+            of_node: Arc::clone(of_node),
+        }
+    }
+
+    /// Waits for a place and for memory, so that a peer is read from only as fast as it is served.
+    async fn hold(&self, head: Head) -> io::Result<Held> {
+        if head.kind != Kind::Request {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let kib = u32::try_from(head.length.div_ceil(1024)).unwrap_or(u32::MAX);
+        let closed = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        let memory = |of: &Arc<Semaphore>| Arc::clone(of).acquire_many_owned(kib);
+        Ok(Held {
+            _place: Arc::clone(&self.places).acquire_owned().await.map_err(closed)?,
+            _of_peer: memory(&self.of_peer).await.map_err(closed)?,
+            _of_node: memory(&self.of_node).await.map_err(closed)?,
+        })
+    }
 }
 
 /// An answer to be written, and what is given back once it is.
@@ -89,7 +136,8 @@ impl Server {
             paces,
             tasks,
             stop,
-            memory: Arc::new(Semaphore::new(NODE_KIB)),
+            metadata: Arc::new(Semaphore::new(METADATA_KIB.node)),
+            blocks: Arc::new(Semaphore::new(BLOCKS_KIB.node)),
             desks: Mutex::default(),
         }
     }
@@ -121,9 +169,8 @@ impl Server {
         }
         let desk = Arc::new(Desk {
             node: NodeId::of_peer(peer)?,
-            metadata: Arc::new(Semaphore::new(METADATA_MAX)),
-            blocks: Arc::new(Semaphore::new(BLOCKS_MAX)),
-            memory: Arc::new(Semaphore::new(PEER_KIB)),
+            metadata: Grant::new(METADATA_MAX, &METADATA_KIB, &self.metadata),
+            blocks: Grant::new(BLOCKS_MAX, &BLOCKS_KIB, &self.blocks),
             traffic: self.links.traffic(peer),
         });
         desks.insert(*peer, Arc::clone(&desk));
@@ -163,7 +210,7 @@ impl Server {
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
         while let Some(head) = frame::read_head(&mut reader).await? {
             let received = Instant::now();
-            let held = self.hold(desk, &desk.metadata, head).await?;
+            let held = desk.metadata.hold(head).await?;
             let body = within(STALL_WAIT, frame::read_body(&mut reader, head.length)).await?;
             desk.traffic.count_received(body.len());
             // Who waited longer for its turn than it wanted to wait for the answer is gone.
@@ -193,8 +240,10 @@ impl Server {
             traffic: &desk.traffic,
         };
         while let Some(head) = within(IDLE_WAIT, frame::read_head(&mut stream)).await? {
-            let held = self.hold(desk, &desk.blocks, head).await?;
-            let body = paced::read_body(&mut stream, head.length, way).await?;
+            let held = desk.blocks.hold(head).await?;
+            // Who trickles holds memory that others wait for; who asked has given up by then.
+            let body = paced::read_body(&mut stream, head.length, way);
+            let body = within(head.wait.min(BLOCK_WAIT_MAX), body).await?;
             let (service, node) = (Arc::clone(&self.service), desk.node);
             // In a task of its own, so that a lost connection does not drop it half-way.
             let answering = self
@@ -207,26 +256,6 @@ impl Server {
             paced::write(&mut stream, head, &body, way).await?;
         }
         Ok(())
-    }
-
-    /// Waits for a place and for memory, so that a peer is read from only as fast as it is served.
-    async fn hold(&self, desk: &Desk, places: &Arc<Semaphore>, head: Head) -> io::Result<Held> {
-        if head.kind != Kind::Request {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let kib = u32::try_from(head.length.div_ceil(1024)).unwrap_or(u32::MAX);
-        let closed = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        Ok(Held {
-            _place: Arc::clone(places).acquire_owned().await.map_err(closed)?,
-            _of_peer: Arc::clone(&desk.memory)
-                .acquire_many_owned(kib)
-                .await
-                .map_err(closed)?,
-            _of_node: Arc::clone(&self.memory)
-                .acquire_many_owned(kib)
-                .await
-                .map_err(closed)?,
-        })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::blocks::Blocks;
 use crate::calls::Calls;
 use crate::event_loop::{Command, EventLoop, State, Told};
 use crate::gate::Admissions;
+use crate::introduction::Introductions;
 use crate::join::Hall;
 use crate::links::Links;
 use crate::node::{Inner, peers};
@@ -104,6 +105,7 @@ struct Common {
     links: Links,
     guests: Links,
     parting: Links,
+    introducing: Links,
     paces: Arc<Paces>,
     told: Arc<Mutex<Told>>,
     tasks: TaskTracker,
@@ -130,19 +132,25 @@ impl Node {
         let (calls_in, calls) = mpsc::channel(INCOMING_MAX);
         let (joins_in, joins) = mpsc::channel(INCOMING_MAX);
         let (partings_in, partings) = mpsc::channel(INCOMING_MAX);
+        let (introductions_in, introductions) = mpsc::channel(INCOMING_MAX);
         let parting = common.parting(keypair.clone());
-        let swarm = common.swarm(keypair, &options, [calls_in, joins_in, partings_in])?;
+        let introducing = common.introductions();
+        let incoming = [calls_in, joins_in, partings_in, introductions_in];
+        let swarm = common.swarm(keypair, &options, incoming)?;
         let (changes_in, changes) = watch::channel(0);
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-        let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone(), &parting);
+        let ends = (&parting, &introducing);
+        let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone(), ends);
         listen(&mut event_loop, &options.listen, port)?;
         for address in options.public {
             event_loop.set_public(address, true);
         }
         let hall = common.hall(host);
-        let inner = common.inner(service, commands_in.clone(), changes);
+        let inner = common.inner(service, commands_in.clone(), changes, &introducing);
         inner.tasks.spawn(Arc::clone(&inner.server).serve(calls));
         inner.tasks.spawn(hall.hear(joins));
+        let hearing = introducing.hear(introductions, commands_in.clone(), inner.stop.clone());
+        inner.tasks.spawn(hearing);
         let hearing = parting.hear(partings, commands_in, inner.stop.clone());
         inner.tasks.spawn(hearing);
         inner.looping.spawn(event_loop.run(commands, inner.end.clone()));
@@ -185,6 +193,7 @@ impl Common {
             links: Links::default(),
             guests: Links::default(),
             parting: Links::default(),
+            introducing: Links::default(),
             paces: Arc::new(paces),
             told: Arc::default(),
             tasks: TaskTracker::new(),
@@ -196,7 +205,7 @@ impl Common {
         &self,
         keypair: Keypair,
         options: &Options,
-        [calls, joins, partings]: [mpsc::Sender<Incoming>; 3],
+        [calls, joins, partings, introductions]: [mpsc::Sender<Incoming>; 4],
     ) -> Result<Swarm<Behaviour>, StartError> {
         let parts = Parts {
             keypair,
@@ -208,6 +217,8 @@ impl Common {
             calls,
             joins,
             partings,
+            introducing: self.introducing.clone(),
+            introductions,
             mdns: options.mdns,
             upnp: options.upnp,
         };
@@ -220,7 +231,7 @@ impl Common {
         options: &Options,
         changes: watch::Sender<u64>,
         commands: mpsc::Sender<Command>,
-        parting: &Arc<Parting>,
+        (parting, introductions): (&Arc<Parting>, &Arc<Introductions>),
     ) -> EventLoop {
         let book_path = options.folder.join("addresses");
         EventLoop {
@@ -234,6 +245,7 @@ impl Common {
             commands,
             tasks: self.tasks.clone(),
             parting: Arc::clone(parting),
+            introductions: Arc::clone(introductions),
             book: book::load(&book_path),
             book_path,
             is_public: !options.public.is_empty(),
@@ -251,10 +263,19 @@ impl Common {
         })
     }
 
+    fn introductions(&self) -> Arc<Introductions> {
+        Arc::new(Introductions {
+            protocol: swarm::introduction(&self.mesh),
+            control: Control::new(self.introducing.clone()),
+            admissions: self.admissions.clone(),
+            certificates: Mutex::default(),
+        })
+    }
+
     fn hall(&self, host: Arc<dyn Host>) -> Arc<Hall> {
         Arc::new(Hall {
             host,
-            mesh: self.mesh,
+            admissions: self.admissions.clone(),
             own: self.own,
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -266,6 +287,7 @@ impl Common {
         service: Arc<dyn Service>,
         commands: mpsc::Sender<Command>,
         changes: watch::Receiver<u64>,
+        introductions: &Arc<Introductions>,
     ) -> Inner {
         let control = Control::new(self.links.clone());
         let server = Server::new(
@@ -279,6 +301,7 @@ impl Common {
             own: self.own,
             mesh: self.mesh,
             admissions: self.admissions,
+            introductions: Arc::clone(introductions),
             links: self.links,
             guests: Control::new(self.guests),
             told: self.told,

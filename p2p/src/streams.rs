@@ -124,7 +124,12 @@ pub(crate) struct Behaviour {
     protocols: Arc<[StreamProtocol]>,
     incoming: mpsc::Sender<Incoming>,
     keep_alive: bool,
+    /// To whom the protocols are offered: decided once for each connection.
+    offered: Offer,
 }
+
+/// Decides whether the protocols of a behaviour are offered on a connection.
+pub(crate) type Offer = Box<dyn Fn(ConnectionId) -> bool + Send>;
 
 impl Behaviour {
     /// Streams of `protocols` that members open go to `incoming`; when it is full they are reset. Their connections stay
@@ -139,16 +144,23 @@ impl Behaviour {
             protocols: protocols.into_iter().collect(),
             incoming,
             keep_alive: true,
+            offered: Box::new(|_| true),
         }
     }
 
-    /// The same for strangers, whose connections close when they lie idle.
-    pub(crate) fn guests(links: Links, protocol: StreamProtocol, incoming: mpsc::Sender<Incoming>) -> Self {
+    /// The same for those who are no members, whose connections close when they lie idle.
+    pub(crate) fn guests(
+        links: Links,
+        protocol: StreamProtocol,
+        incoming: mpsc::Sender<Incoming>,
+        offered: impl Fn(ConnectionId) -> bool + Send + 'static,
+    ) -> Self {
         Self {
             links,
             protocols: Arc::new([protocol]),
             incoming,
             keep_alive: false,
+            offered: Box::new(offered),
         }
     }
 
@@ -186,7 +198,11 @@ impl Behaviour {
         Handler {
             peer,
             id,
-            protocols: Arc::clone(&self.protocols),
+            protocols: if (self.offered)(id) {
+                Arc::clone(&self.protocols)
+            } else {
+                Arc::new([])
+            },
             incoming: self.incoming.clone(),
             keep_alive: self.keep_alive,
             places: Arc::new(Semaphore::new(INBOUND_MAX)),

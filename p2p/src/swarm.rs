@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libp2p::identity::Keypair;
 use libp2p::kad::store::MemoryStore;
-use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::{ConnectionId, NetworkBehaviour};
 use libp2p::{
     PeerId, StreamProtocol, Swarm, SwarmBuilder, autonat, dcutr, identify, kad, mdns, noise, ping, relay,
     tcp, upnp, yamux,
@@ -14,7 +14,7 @@ use libp2p::{
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::gate::{Admissions, Gate};
+use crate::gate::{Admissions, Gate, Standing};
 use crate::gated::Gated;
 use crate::links::Links;
 use crate::streams::{self, Incoming};
@@ -34,12 +34,13 @@ const CIRCUIT: Duration = Duration::from_secs(7 * 24 * 3600);
 const AGENT: &str = concat!("warren/", env!("CARGO_PKG_VERSION"));
 
 /// The gate comes first, so that it decides before any other sees a connection. Only `joining` and `parting` are open to
-/// guests.
+/// guests, and only `introducing` to strangers.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     gate: Gate,
     pub(crate) joining: streams::Behaviour,
     parting: streams::Behaviour,
+    introducing: streams::Behaviour,
     pub(crate) streams: Gated<streams::Behaviour>,
     pub(crate) identify: Gated<identify::Behaviour>,
     pub(crate) ping: Gated<ping::Behaviour>,
@@ -66,6 +67,9 @@ pub(crate) struct Parts {
     pub(crate) calls: mpsc::Sender<Incoming>,
     pub(crate) joins: mpsc::Sender<Incoming>,
     pub(crate) partings: mpsc::Sender<Incoming>,
+    /// Connections of strangers, and those to introduce this node on.
+    pub(crate) introducing: Links,
+    pub(crate) introductions: mpsc::Sender<Incoming>,
     pub(crate) mdns: bool,
     pub(crate) upnp: bool,
 }
@@ -101,13 +105,19 @@ fn behaviour(parts: Parts, keypair: &Keypair, relay_client: relay::client::Behav
         .with_timeout(PROBE_WAIT);
     Behaviour {
         gate: Gate::new(gate()),
-        joining: streams::Behaviour::guests(parts.guests, join::PROTOCOL, parts.joins),
-        parting: streams::Behaviour::guests(parts.parting, removal::PROTOCOL, parts.partings),
+        joining: streams::Behaviour::guests(parts.guests, join::PROTOCOL, parts.joins, known(gate())),
+        parting: streams::Behaviour::guests(parts.parting, removal::PROTOCOL, parts.partings, known(gate())),
+        introducing: streams::Behaviour::guests(
+            parts.introducing,
+            introduction(&parts.mesh),
+            parts.introductions,
+            stranger(gate()),
+        ),
         streams: Gated::new(
             gate(),
             streams::Behaviour::members(parts.links, calls, parts.calls),
         ),
-        identify: Gated::new(gate(), identify::Behaviour::new(introduction(keypair))),
+        identify: Gated::new(gate(), identify::Behaviour::new(identification(keypair))),
         ping: Gated::new(gate(), ping::Behaviour::new(probes)),
         kad: Gated::new(gate(), kademlia(own, &parts.mesh)),
         // It tells all connections when it begins to relay, and relayed ones have no ear for it: their tasks panic.
@@ -121,17 +131,38 @@ fn behaviour(parts: Parts, keypair: &Keypair, relay_client: relay::client::Behav
     }
 }
 
-fn introduction(keypair: &Keypair) -> identify::Config {
+fn identification(keypair: &Keypair) -> identify::Config {
     identify::Config::new_with_signed_peer_record("/warren/1".into(), keypair)
         .with_agent_version(AGENT.into())
         .with_push_listen_addr_updates(true)
 }
 
+/// Names a mesh in the names of protocols, to those who know it already.
+pub(crate) fn hashed(mesh: &MeshId) -> String {
+    let hash = blake3::derive_key("warren 2026 kademlia name 1", mesh.as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The protocol of introductions: whoever does not know the mesh cannot even ask for it.
+pub(crate) fn introduction(mesh: &MeshId) -> StreamProtocol {
+    let protocol = StreamProtocol::try_from_owned(format!("/warren/{}/introduce/1", hashed(mesh)));
+    // The name begins with a slash, which is all that is asked of one.
+    protocol.unwrap_or(StreamProtocol::new("/warren/introduce/1"))
+}
+
+/// Offers a protocol to all but strangers.
+fn known(admissions: Admissions) -> impl Fn(ConnectionId) -> bool {
+    move |id| admissions.standing(id) != Standing::Stranger
+}
+
+/// Offers a protocol to strangers only.
+fn stranger(admissions: Admissions) -> impl Fn(ConnectionId) -> bool {
+    move |id| admissions.standing(id) == Standing::Stranger
+}
+
 /// A table of addresses that only members of this mesh speak about: its name is a hash of the mesh.
 fn kademlia(own: PeerId, mesh: &MeshId) -> kad::Behaviour<MemoryStore> {
-    let hash = blake3::derive_key("warren 2026 kademlia name 1", mesh.as_bytes());
-    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let protocol = StreamProtocol::try_from_owned(format!("/warren/{name}/kad/1"));
+    let protocol = StreamProtocol::try_from_owned(format!("/warren/{}/kad/1", hashed(mesh)));
     // The name begins with a slash, which is all that is asked of one.
     let mut config = kad::Config::new(protocol.unwrap_or(StreamProtocol::new("/warren/kad/1")));
     config.set_query_timeout(Duration::from_secs(20));

@@ -175,7 +175,11 @@ async fn remove(
             _ => failure,
         }
     })?;
-    Ok(out.deleted("box", name)?)
+    out.deleted("box", name)?;
+    if !out.json {
+        out.note("→ The mesh gets keys that it lacks. Invites not used so far are void; delete access keys that it knew (warren key ls)");
+    }
+    Ok(())
 }
 
 async fn ping(peer: &str, client: &AdminClient, out: &Output) -> Result<(), Failure> {

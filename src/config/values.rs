@@ -167,7 +167,7 @@ pub struct Rate(pub Option<u64>);
 
 impl Rate {
     /// Reads a size, or `none`.
-    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidValue> {
         if text == "none" {
             return Ok(Self(None));
         }

@@ -262,6 +262,8 @@ impl Console {
             relays: reach.relays.iter().map(|node| self.name_of(node)).collect(),
             router: reach.gateway.map(|gateway| router(gateway).into()),
             symmetric_nat: reach.is_symmetric(),
+            limit_up: self.mesh.limits().sent,
+            limit_down: self.mesh.limits().received,
             advice: advice(&reach, control.as_deref()),
             congestion_control: control,
         }

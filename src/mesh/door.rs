@@ -11,7 +11,7 @@ use storage::model::{MemberId, MemberRow, Role, Timestamp};
 use storage::{Gift, Seat, Store};
 use tracing::{info, warn};
 
-use super::{id, short, zone};
+use super::{id, short, signer, zone};
 use crate::config::Config;
 
 /// What a new box says of itself beyond its name and place: JSON, `{"version": 1, "capacity": bytes}`.
@@ -67,6 +67,7 @@ impl Door {
             role: Role::Witness,
             capacity: Greeting::read(&application.greeting)?.capacity,
             draining: false,
+            parting: false,
             node: Bytes::copy_from_slice(node.as_bytes()),
             joined: Timestamp::now(),
         };
@@ -94,11 +95,8 @@ impl Door {
         members: &[(MemberId, MemberRow)],
         new: MemberId,
     ) -> anyhow::Result<[Certificate; 2]> {
-        let key = MeshKey::from_secret(&self.store.signing_seed());
-        let issue = |member| {
-            let row = row_of(members, member).context("find a member")?;
-            anyhow::Ok(Certificate::issue(&key, claims(member, row)?)?)
-        };
+        let key = signer(&self.store).context("the mesh is getting new keys")?;
+        let issue = |member| certificate(&key, members, member);
         let (own, yours) = (issue(self.store.me())?, issue(new)?);
         if own.claims().node != self.own {
             bail!("the row of this box is another's");
@@ -118,6 +116,16 @@ impl Host for Door {
             })
         })
     }
+}
+
+/// What the mesh says of a member, signed by one of its keys.
+pub(super) fn certificate(
+    key: &MeshKey,
+    members: &[(MemberId, MemberRow)],
+    member: MemberId,
+) -> anyhow::Result<Certificate> {
+    let row = row_of(members, member).context("find a member")?;
+    Ok(Certificate::issue(key, claims(member, row)?)?)
 }
 
 fn row_of(members: &[(MemberId, MemberRow)], member: MemberId) -> Option<&MemberRow> {

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::model::{InviteId, InviteRow, MemberId, Timestamp};
+use p2p::Certificate;
+use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Timestamp};
 use storage::{Peers, Store};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::door::certificate;
 use super::removed::{Former, keep};
 use super::wire::{Roster, Wire};
+use super::{signer, signing_keys};
 
 /// Whoever used an invite may have lost the answer, and ask once more for so long, in milliseconds.
 const REPEATS_FOR_MS: u64 = 10 * 60 * 1000;
@@ -26,15 +29,17 @@ pub(super) async fn follow(
     let (mut rows, mut links) = (store.mesh_changes(), node.changes());
     rows.mark_changed();
     node.set_removed(former.all());
+    let mut known = Roster::clone(&wire.roster());
     let mut here = BTreeSet::new();
     loop {
         if rows.has_changed().unwrap_or(false) {
             rows.borrow_and_update();
-            if obey(&wire, &store, &node, &mut former) {
+            if obey(&store, &node, &mut known, &mut former) {
                 remember(&former).await;
             }
         }
         links.borrow_and_update();
+        believe(&wire, &store, &node, &known);
         if is_removed(&node, store.me()) {
             part(&node);
             return;
@@ -75,23 +80,44 @@ fn part(node: &p2p::Node) {
         "this box was removed from the mesh; it holds what it held, and hears of nothing new. To use it again: stop it, move its state directory away, and join with a new invite"
     );
     node.set_members([]);
+    node.hear_introductions(false);
     node.expect_guests(Duration::ZERO);
 }
 
-/// Makes the members by the rows the members of the node, and opens to guests for as long as an invite is outstanding. Says
-/// whether others are former members now.
-fn obey(wire: &Wire, store: &Store, node: &p2p::Node, former: &mut Former) -> bool {
+/// Makes those the members of the node who are by the rows, and, for as long as the rows cannot be read, those who proved to
+/// be some: who joined while this box was away may be needed to read them.
+fn believe(wire: &Wire, store: &Store, node: &p2p::Node, known: &Roster) {
+    node.hear_introductions(store.is_cut_off());
+    let roster = known.with(&node.introduced());
+    let introduced = roster.beyond(known);
+    let is_news = *wire.roster() != roster;
+    if is_news {
+        node.set_members(roster.nodes());
+        wire.set_roster(roster);
+    }
+    if is_news || introduced.is_empty() {
+        if !introduced.is_empty() {
+            info!(?introduced, "members introduced themselves");
+        }
+        store.set_introduced(introduced);
+    }
+}
+
+/// Notes who are the members by the rows and who were, shows what proves this box to be one, and opens to guests for as long
+/// as an invite is outstanding. Says whether others are former members now.
+fn obey(store: &Store, node: &p2p::Node, known: &mut Roster, former: &mut Former) -> bool {
     let members = store.members();
     let mut is_news = false;
     // A box that has just joined knows the others from whoever let it in, until it has heard the rows themselves.
     if !members.is_empty() {
         let roster = Roster::of(&members);
-        is_news = former.note(&wire.roster(), &roster, Timestamp::now().as_secs());
-        // First, so that whoever is cut and dials again is told why.
+        is_news = former.note(known, &roster, Timestamp::now().as_secs());
+        // Before they are cut, so that whoever dials again is told why.
         node.set_removed(former.all());
-        node.set_members(roster.nodes());
-        wire.set_roster(roster);
+        *known = roster;
+        node.set_certificates(own_certificates(store, &members));
     }
+    node.set_signer(signer(store).map(|key| key.id()));
     let window = window(&store.invites(), Timestamp::now());
     debug!(
         members = members.len(),
@@ -100,6 +126,13 @@ fn obey(wire: &Wire, store: &Store, node: &p2p::Node, former: &mut Former) -> bo
     );
     node.expect_guests(window);
     is_news
+}
+
+/// What proves this box to whoever has not heard of it, and may not have heard of newer keys.
+fn own_certificates(store: &Store, members: &[(MemberId, MemberRow)]) -> Vec<Certificate> {
+    let keys = signing_keys(store);
+    let issued = keys.iter().map(|key| certificate(key, members, store.me()));
+    issued.filter_map(Result::ok).collect()
 }
 
 async fn remember(former: &Former) {

@@ -2,6 +2,7 @@
 //!
 //! | file | its job |
 //! |---|---|
+//! | `speed` | remembers how fast content may flow |
 //! | `wire` | the way to other members, by their numbers |
 //! | `desk` | answers the calls of other members |
 //! | `door` | lets in whoever holds an invite |
@@ -18,6 +19,7 @@ mod join;
 mod own_row;
 mod place;
 mod removed;
+mod speed;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -33,7 +35,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use p2p::{Address, Class, Identity, Invite, InviteId, Limits, NodeId, PeerStatus, Reach};
 use storage::model::{MemberId, MemberRow, Role, Timestamp, Zone};
-use storage::{Membership, Seat, Store};
+use storage::{Membership, NodeSecret, Seat, Store};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +46,7 @@ use desk::{ASK_FACTS, Desk};
 use door::Door;
 pub(crate) use join::{Arrival, capacity, knock};
 use removed::Former;
+pub(crate) use speed::Way;
 use wire::Roster;
 pub(crate) use wire::Wire;
 
@@ -60,6 +63,8 @@ pub(crate) struct Mesh {
     node: p2p::Node,
     wire: Arc<Wire>,
     store: Store,
+    /// Where it keeps what is about connections.
+    folder: PathBuf,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// A new place was found for this box.
@@ -70,6 +75,7 @@ pub(crate) struct Mesh {
 pub(crate) struct Place {
     seat: Option<Seat>,
     own: MemberRow,
+    secret: NodeSecret,
     wire: Arc<Wire>,
 }
 
@@ -78,7 +84,7 @@ impl Place {
     ///
     /// # Errors
     /// Its seat does not read.
-    pub(crate) fn find(config: &Config, own: NodeId) -> anyhow::Result<Self> {
+    pub(crate) fn find(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
         if Seat::take_up(&config.state.value).context("take up the new place of this box")? {
             info!("this box has a new place in its mesh, and hears everything anew");
         }
@@ -93,18 +99,26 @@ impl Place {
             role: Role::Trusted,
             capacity: 0,
             draining: false,
-            node: Bytes::copy_from_slice(own.as_bytes()),
+            parting: false,
+            node: Bytes::copy_from_slice(identity.node_id().as_bytes()),
             joined: Timestamp::now(),
         };
-        Ok(Self { seat, own, wire })
+        let secret = NodeSecret::from_bytes(&identity.secret());
+        Ok(Self {
+            seat,
+            own,
+            secret,
+            wire,
+        })
     }
 
     /// What the store has to know of it.
     pub(crate) fn membership(&self) -> Membership {
         let peers = Arc::clone(&self.wire) as Arc<dyn storage::Peers>;
+        let (own, secret) = (self.own.clone(), self.secret.clone());
         match &self.seat {
-            Some(seat) => Membership::admitted(seat.welcome.clone(), self.own.clone(), peers),
-            None => Membership::founder(self.own.clone(), peers),
+            Some(seat) => Membership::admitted(seat.welcome.clone(), own, secret, peers),
+            None => Membership::founder(own, secret, peers),
         }
     }
 }
@@ -129,8 +143,9 @@ impl Mesh {
         if let Err(error) = store.introduce(own.clone()).await {
             warn!(%error, "this box does not stand in its own mesh yet");
         }
-        let key = p2p::MeshKey::from_secret(&store.signing_seed());
-        let options = options(config, key.id(), wire.roster().nodes())?;
+        let keys = signing_keys(&store);
+        let first = keys.first().context("find the key that names the mesh")?;
+        let options = options(config, first.id(), wire.roster().nodes())?;
         let desk = Arc::new(Desk::new(&wire, &store));
         let door = Arc::new(Door::new(config, identity.node_id(), &store));
         let node = p2p::Node::start(identity, options, desk, door)
@@ -141,6 +156,7 @@ impl Mesh {
             node,
             wire,
             store,
+            folder: folder(config),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             is_given_place: CancellationToken::new(),
@@ -200,6 +216,27 @@ impl Mesh {
         self.node.reach()
     }
 
+    /// How fast content may flow.
+    pub(crate) fn limits(&self) -> Limits {
+        self.node.limits()
+    }
+
+    /// Changes how fast content may flow one way, from now on and after the next start.
+    ///
+    /// # Errors
+    /// It cannot be kept; it counts until the next start all the same.
+    pub(crate) async fn set_limit(&self, way: Way, bytes_per_s: Option<u64>) -> std::io::Result<()> {
+        let mut limits = self.node.limits();
+        match way {
+            Way::Up => limits.sent = bytes_per_s,
+            Way::Down => limits.received = bytes_per_s,
+        }
+        self.node.set_limits(limits);
+        let folder = self.folder.clone();
+        let kept = tokio::task::spawn_blocking(move || speed::remember(&folder, limits)).await;
+        kept.map_err(std::io::Error::other)?
+    }
+
     /// Whether a member said that this box is one no longer.
     pub(crate) fn is_removed(&self) -> bool {
         follow::is_removed(&self.node, self.store.me())
@@ -238,13 +275,31 @@ impl Mesh {
     /// The root rows cannot be changed, or the system gives no random bytes.
     pub(crate) async fn invite(&self, expires: Timestamp) -> anyhow::Result<Invite> {
         let addresses = doors(&self.node.reach(), &self.public_of_others().await);
-        let invite = Invite::new(self.node.mesh(), p2p::Role::Trusted, expires.as_secs(), addresses);
+        let signer = self
+            .node
+            .signer()
+            .context("the mesh is getting new keys after a box was removed; try again in a moment")?;
+        let invite = Invite::new(signer, p2p::Role::Trusted, expires.as_secs(), addresses);
         let invite = invite.map_err(|error| anyhow::anyhow!("no random bytes from the system: {error}"))?;
         self.store
             .create_invite(id(invite.id()), Role::Trusted, expires)
             .await?;
         Ok(invite)
     }
+}
+
+/// The keys that ever signed for the mesh, the oldest first.
+fn signing_keys(store: &Store) -> Vec<p2p::MeshKey> {
+    let seeds = store.signing_seeds();
+    seeds.iter().map(|seed| p2p::MeshKey::from_secret(seed)).collect()
+}
+
+/// The key that signs for the mesh now; `None` while it may be in the hands of somebody who went, or is not here.
+fn signer(store: &Store) -> Option<p2p::MeshKey> {
+    store
+        .has_newest_keys()
+        .then(|| signing_keys(store).pop())
+        .flatten()
 }
 
 /// Where to knock, the best first: any member that can be reached lets in whoever holds the invite.
@@ -302,6 +357,7 @@ fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::
         .mode(0o700)
         .create(&folder)
         .with_context(|| format!("create {}", folder.display()))?;
+    let limits = speed::limits(&config.mesh, &folder);
     Ok(p2p::Options {
         mesh,
         members,
@@ -311,11 +367,7 @@ fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::
         public: config.mesh.public.value.clone(),
         mdns: config.mesh.mdns.value.0,
         upnp: config.mesh.upnp.value.0,
-        limits: Limits {
-            sent: config.mesh.limit_up.value.0,
-            received: config.mesh.limit_down.value.0,
-            relayed: None,
-        },
+        limits,
     })
 }
 
@@ -356,6 +408,7 @@ pub(crate) fn sample(number: u32, name: &str, node: &[u8]) -> (MemberId, MemberR
         role: Role::Trusted,
         capacity: 0,
         draining: false,
+        parting: false,
         node: Bytes::copy_from_slice(node),
         joined: Timestamp::from_millis(0),
     };

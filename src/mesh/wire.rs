@@ -1,12 +1,12 @@
 //! The way to other members: calls them by the numbers that root rows give them, once the node is there to carry the calls.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use p2p::{CallError, NodeId};
+use p2p::{CallError, Claims, NodeId};
 use storage::model::{MemberId, MemberRow};
 use storage::{Class, PeerError, Peers};
 
@@ -39,6 +39,30 @@ impl Roster {
             nodes: members.iter().map(|(node, member)| (*member, *node)).collect(),
             members,
         }
+    }
+
+    /// The same with those who proved to be members and are in no row yet. What rows say counts for more: a number or a node
+    /// that they name is taken.
+    pub(super) fn with(&self, introduced: &[Claims]) -> Self {
+        let mut both = self.clone();
+        for claims in introduced {
+            let member = u32::try_from(claims.serial).map(MemberId);
+            let Ok(member) = member else { continue };
+            let is_taken = both.nodes.contains_key(&member) || both.members.contains_key(&claims.node);
+            if !is_taken {
+                both.nodes.insert(member, claims.node);
+                both.members.insert(claims.node, member);
+            }
+        }
+        both
+    }
+
+    /// The numbers that are not in another roster.
+    pub(super) fn beyond(&self, other: &Self) -> BTreeSet<MemberId> {
+        let members = self.nodes.keys().copied();
+        members
+            .filter(|member| !other.nodes.contains_key(member))
+            .collect()
     }
 
     pub(super) fn node(&self, member: MemberId) -> Option<NodeId> {
@@ -148,6 +172,38 @@ mod tests {
         assert_eq!(roster.member(&ben), Some(MemberId(3)));
         assert_eq!((roster.node(MemberId(2)), roster.node(MemberId(4))), (None, None));
         assert_eq!(roster.nodes(), [anna, ben]);
+    }
+
+    #[test]
+    fn who_is_introduced_takes_nobodys_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let [anna, ben, cleo] = ["anna", "ben", "cleo"].map(|name| node(&folder, name));
+        let known = Roster::of(&[
+            sample(1, "box", anna.as_bytes()),
+            sample(2, "box", ben.as_bytes()),
+        ]);
+        let claims = |node, serial| Claims {
+            node,
+            role: p2p::Role::Trusted,
+            zone: "here".into(),
+            name: "box".into(),
+            serial,
+            issued_s: 0,
+        };
+        let both = known.with(&[
+            claims(cleo, 2),
+            claims(ben, 4),
+            claims(cleo, 1 << 40),
+            claims(cleo, 3),
+            claims(cleo, 5),
+        ]);
+        assert_eq!(
+            (both.member(&ben), both.member(&cleo)),
+            (Some(MemberId(2)), Some(MemberId(3)))
+        );
+        assert_eq!(both.node(MemberId(2)), Some(ben));
+        assert_eq!(both.beyond(&known), BTreeSet::from([MemberId(3)]));
+        assert_eq!(known.with(&[]), known);
     }
 
     #[tokio::test]

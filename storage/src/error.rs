@@ -107,6 +107,9 @@ pub enum StoreError {
     /// Stored bytes do not verify; they were not served.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// It was sealed with keys that the mesh began to use and this node has not heard of yet; try again.
+    #[error("sealed with keys of generation {0}, which have not reached this box yet")]
+    KeysBehind(u32),
     /// The keys of the mesh cannot be used; the cause says what to do.
     #[error("the keys cannot be used")]
     Keys(#[source] Box<dyn std::error::Error + Send + Sync>),

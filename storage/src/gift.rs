@@ -1,6 +1,6 @@
 //! What a new member is given by the one that admits it: the keys, its number, who votes, and who takes part.
 //!
-//! On the wire a gift is CBOR, `{version: 1, mesh, seat, secrets, recovery}`: the name of the mesh, the [`Seat`], the keys as
+//! On the wire a gift is CBOR, `{version: 2, mesh, seat, secrets, recovery}`: the name of the mesh, the [`Seat`], the keys as
 //! in `mesh.keys`, and the bytes of `recovery.sealed`. It holds every secret of the mesh, so it only ever crosses a channel
 //! that is encrypted to somebody who proved to be invited.
 //!
@@ -21,7 +21,9 @@ use crate::model::{MemberId, MemberRow};
 use crate::seal::{KeyringError, Secrets, cbor, recovery_file, write_file};
 use crate::{StoreError, Welcome};
 
-const VERSION: u32 = 1;
+/// Of a gift. The first had keys of another form.
+const VERSION: u32 = 2;
+const SEAT_VERSION: u32 = 1;
 const SEAT_FILE: &str = "seat";
 const NEXT_SEAT_FILE: &str = "seat.next";
 
@@ -80,7 +82,7 @@ impl Seat {
     /// As bytes, for a file or a member.
     pub fn encode(&self) -> Vec<u8> {
         cbor(&SeatFile {
-            version: VERSION,
+            version: SEAT_VERSION,
             seat: self.clone(),
         })
     }
@@ -91,7 +93,7 @@ impl Seat {
     /// `Damaged`: not a seat that this version knows.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         match ciborium::from_reader::<SeatFile, _>(bytes) {
-            Ok(file) if file.version == VERSION => Ok(file.seat),
+            Ok(file) if file.version == SEAT_VERSION => Ok(file.seat),
             Ok(_) => Err(StoreError::Damaged("seat of another version of Warren".into())),
             Err(error) => Err(StoreError::Damaged(format!("seat: {error}"))),
         }
@@ -194,7 +196,7 @@ mod tests {
     use crate::cluster::mesh::first_config;
     use crate::model::{Role, Timestamp, Zone};
     use crate::register::Configs;
-    use crate::seal::Keyring;
+    use crate::seal::{Keyring, NodeSecret};
 
     fn seat() -> Seat {
         Seat {
@@ -213,9 +215,18 @@ mod tests {
             role: Role::Trusted,
             capacity: 5,
             draining: false,
+            parting: false,
             node: Bytes::from_static(&[7; 32]),
             joined: Timestamp::from_millis(1),
         }
+    }
+
+    fn open(
+        state: &Path,
+        has_data: bool,
+        phrase: Option<&str>,
+    ) -> Result<(Keyring, Option<Zeroizing<String>>), KeyringError> {
+        Keyring::open(state, NodeSecret::from_bytes(&[1; 32]), has_data, phrase)
     }
 
     fn given(from: &Path) -> Gift {
@@ -226,31 +237,35 @@ mod tests {
     #[test]
     fn a_gift_makes_a_box_with_the_same_keys_and_the_same_phrase() {
         let (giver, taker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (ours, phrase) = Keyring::open(giver.path(), false, None).unwrap();
+        let (ours, phrase) = open(giver.path(), false, None).unwrap();
         assert!(Gift::fits(taker.path()) && !Gift::fits(giver.path()));
         given(giver.path()).keep(taker.path()).unwrap();
         assert_eq!(Seat::read(taker.path()).unwrap(), Some(seat()));
-        let (theirs, shown) = Keyring::open(taker.path(), true, None).unwrap();
+        let (theirs, shown) = open(taker.path(), true, None).unwrap();
         assert!(shown.is_none());
         assert_eq!(theirs.dedup_key(), ours.dedup_key());
-        assert_eq!(*theirs.signing_seed(), *ours.signing_seed());
+        assert_eq!(theirs.signing_seeds(), ours.signing_seeds());
         let keys = taker.path().join("mesh.keys");
         assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
         fs::remove_file(keys).unwrap();
-        let (recovered, _) = Keyring::open(taker.path(), true, Some(&phrase.unwrap())).unwrap();
-        assert_eq!(*recovered.signing_seed(), *ours.signing_seed());
+        let (recovered, _) = open(taker.path(), true, Some(&phrase.unwrap())).unwrap();
+        assert_eq!(recovered.signing_seeds(), ours.signing_seeds());
     }
 
-    #[test]
-    fn the_first_formats_of_gift_and_seat_stay_readable() {
-        let gift = Gift {
+    fn sample_gift() -> Gift {
+        Gift {
             version: VERSION,
             mesh: "Maple family".into(),
             seat: seat(),
             secrets: Secrets::sample(),
             recovery: b"sealed".to_vec(),
-        };
-        let fixture = include_bytes!("../fixtures/gift-1.bin");
+        }
+    }
+
+    #[test]
+    fn the_formats_of_gift_and_seat_stay_readable() {
+        let gift = sample_gift();
+        let fixture = include_bytes!("../fixtures/gift-2.bin");
         assert_eq!(gift.encode().as_slice(), fixture);
         let state = tempfile::tempdir().unwrap();
         Gift::decode(fixture).unwrap().keep(state.path()).unwrap();
@@ -264,7 +279,7 @@ mod tests {
     #[test]
     fn a_new_place_is_taken_up_once() {
         let state = tempfile::tempdir().unwrap();
-        Keyring::open(state.path(), false, None).unwrap();
+        open(state.path(), false, None).unwrap();
         given(state.path()).seat.keep_next(state.path()).unwrap();
         assert_eq!(Seat::read(state.path()).unwrap(), None);
         assert!(Seat::take_up(state.path()).unwrap());
@@ -275,17 +290,17 @@ mod tests {
     #[test]
     fn keys_that_are_there_are_never_overwritten() {
         let (giver, taker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        Keyring::open(giver.path(), false, None).unwrap();
-        let (kept, _) = Keyring::open(taker.path(), false, None).unwrap();
+        open(giver.path(), false, None).unwrap();
+        let (kept, _) = open(taker.path(), false, None).unwrap();
         assert!(given(giver.path()).keep(taker.path()).is_err());
-        let (still, _) = Keyring::open(taker.path(), true, None).unwrap();
+        let (still, _) = open(taker.path(), true, None).unwrap();
         assert_eq!(still.dedup_key(), kept.dedup_key());
     }
 
     #[test]
     fn bytes_that_are_no_gift_are_refused_and_debug_output_shows_no_key() {
         let giver = tempfile::tempdir().unwrap();
-        Keyring::open(giver.path(), false, None).unwrap();
+        open(giver.path(), false, None).unwrap();
         let gift = given(giver.path());
         assert!(!format!("{gift:?}").contains("secrets"));
         let bytes = gift.encode();

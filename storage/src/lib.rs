@@ -26,6 +26,7 @@ pub use error::{Digest, StoreError};
 pub use gift::{Gift, Seat};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;
+pub use seal::NodeSecret;
 #[cfg(any(test, feature = "simulation"))]
 pub use store::WantedReference;
 pub use store::{FirstStart, Options, Store};

@@ -32,7 +32,7 @@ use crate::objects::{NewKey, OpenedVersion};
 use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::repair::sweep;
-use crate::seal::Keyring;
+use crate::seal::{Keyring, NodeSecret};
 use crate::tasks::Tasks;
 
 /// Bytes of memory one permit of [`Inner::memory`] stands for.
@@ -103,7 +103,7 @@ pub(crate) struct Inner {
     pub(crate) feed: Feed,
     pub(crate) presences: Presences,
     pub(crate) disk: Disk,
-    pub(crate) keyring: Keyring,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) directory: Directory,
     pub(crate) partitions: Partitions,
     pub(crate) blocks: Blocks,
@@ -161,7 +161,8 @@ impl Store {
         .await?;
         // Keys after the disk: its lock keeps two processes from both making some.
         let is_founder = options.membership.member == FOUNDER;
-        let opened = open_keyring(&disk, options.state, is_founder, options.recovery_phrase).await;
+        let secret = options.membership.secret.clone();
+        let opened = open_keyring(&disk, options.state, secret, is_founder, options.recovery_phrase).await;
         let (keyring, phrase) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -192,7 +193,10 @@ impl Store {
             manifest_bytes: options.manifest_bytes,
             part_bytes_min: options.part_bytes_min,
         };
-        let (keyring, sizes) = (Keyring::of_seed(options.keys), (0, options.hot));
+        let (keyring, sizes) = (
+            Keyring::of_seed(options.keys, options.membership.secret.clone()),
+            (0, options.hot),
+        );
         Self::start(disk, keyring, options.membership, sizes, limits).await
     }
 
@@ -208,6 +212,7 @@ impl Store {
         let Membership {
             member: me,
             node,
+            secret: _,
             root,
             peers,
         } = membership;
@@ -215,9 +220,14 @@ impl Store {
         partitions.registers().adopt(ROOT_PARTITION, &root).await?;
         let mark = take_clean_mark(&disk, &partitions).await?;
         let heard = partitions.remembered()?;
-        let directory = Directory::load(&heard, partitions.closings_known()?, &keyring)?;
         let mesh = Arc::new(Mesh::default());
         mesh.take(&heard);
+        let keyring = Arc::new(keyring);
+        let view = mesh.view();
+        let generations = view.generations.iter();
+        // Heard of, and perhaps not in a file yet.
+        let has_news = keyring.take(me, generations.map(|(number, row)| (*number, &row.value)));
+        let directory = Directory::load(&heard, partitions.closings_known()?, &keyring)?;
         let memory_units = (memory / MEMORY_UNIT).max((32 << 20) / MEMORY_UNIT);
         let memory = Arc::new(Semaphore::new(memory_units));
         let background = Background::default();
@@ -263,6 +273,9 @@ impl Store {
             directory,
             partitions,
         }));
+        if has_news {
+            store.0.keep_keys().await;
+        }
         store.0.note_meshed();
         let is_meshed = store.0.is_meshed();
         store.0.partitions.registers().memories().begin(is_meshed).await?;
@@ -317,11 +330,6 @@ impl Store {
             }
             _ => self.0.partitions.answer(from, call).await,
         }
-    }
-
-    /// The seed of the key that signs for the mesh: whoever has it lets others in.
-    pub fn signing_seed(&self) -> Zeroizing<[u8; 32]> {
-        self.0.keyring.signing_seed().clone()
     }
 
     /// What the disk says about itself.
@@ -404,13 +412,21 @@ async fn take_clean_mark(disk: &Disk, partitions: &Partitions) -> Result<Option<
 async fn open_keyring(
     disk: &Disk,
     state: PathBuf,
+    secret: NodeSecret,
     is_founder: bool,
     phrase: Option<Zeroizing<String>>,
 ) -> Result<(Keyring, Option<Zeroizing<String>>), StoreError> {
     // Keys are made before the first row: rows without keys mean that the keys were lost. Only the founder makes keys.
     let has_data = !is_founder || disk.first_key(Bound::Unbounded, Bound::Unbounded)?.is_some();
     let opened = disk
-        .run(move || Keyring::open(&state, has_data, phrase.as_ref().map(|words| words.as_str())))
+        .run(move || {
+            Keyring::open(
+                &state,
+                secret,
+                has_data,
+                phrase.as_ref().map(|words| words.as_str()),
+            )
+        })
         .await?;
     opened.map_err(|error| StoreError::Keys(Box::new(error)))
 }

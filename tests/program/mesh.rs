@@ -245,6 +245,7 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     let ready = ben.place.start(&[]);
     ben.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
     soon("both are online again", || online(&anna) == 2);
+    invite(&anna.place);
     anna.place.run(&["peer", "remove", "ben", "--yes"]).exits(0);
     anna.place.run(&["peer", "show", "ben"]).exits(5);
     soon("ben is cut off", || online(&ben) == 1);
@@ -262,9 +263,16 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     let mut ben = ben;
     ben.place.stop();
     anna.place.stop();
-    anna.place.start(&[]);
+    let ready = anna.place.start(&[]);
+    anna.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
     ben.place.start(&[]);
     soon("ben knows why", || knows(&ben));
+    // The mesh has other keys by now: they sign for who joins, and open what was written under them and before.
+    let invites = anna.place.run(&["invite", "ls", "--json"]).exits(0).json();
+    assert_eq!(invites["invites"].as_array().unwrap().len(), 0);
+    let cleo = joined(&anna, "cleo");
+    soon("both are online", || online(&cleo) == 2);
+    assert_eq!(cleo.client.get("/photos/late").body, b"x");
 }
 
 #[test]
@@ -373,6 +381,13 @@ fn boxes_are_shown_measured_renamed_and_leave() {
     anna.place.run(&["peer", "drain", "ben", "--undo"]).exits(0);
     let net = anna.place.run(&["net", "check", "--json"]).exits(0).json();
     assert!(net["listening"][0].as_str().unwrap().starts_with("127.0.0.1:"));
+    anna.place.run(&["net", "limit", "up", "5M"]).exits(0);
+    anna.place.run(&["net", "limit", "up", "0"]).exits(2);
+    let net = anna.place.run(&["net", "check", "--json"]).exits(0).json();
+    assert_eq!(
+        (net["limit_up"].as_u64(), net["limit_down"].as_u64()),
+        (Some(5_000_000), None)
+    );
     let refused = anna.place.run(&["leave", "--yes"]).exits(6);
     assert!(refused.stderr.contains("hands over from now on"), "{refused:?}");
     ben.place.run(&["leave", "--yes"]).exits(0);

@@ -106,6 +106,29 @@ pub struct DrainPeer {
     pub draining: bool,
 }
 
+/// Asks that content flows no faster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLimit {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Which way.
+    pub way: FlowWay,
+    /// At most so many bytes per second; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+}
+
+/// Which way content flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowWay {
+    /// From this box to others.
+    Up,
+    /// From others to this box.
+    Down,
+}
+
 /// Asks that a box goes for good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +253,12 @@ pub struct NetReport {
     /// How the system spaces what is sent with TCP, e.g. `bbr`; absent where it does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub congestion_control: Option<String>,
+    /// How many bytes per second of content go out at most; absent where there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_up: Option<u64>,
+    /// How many come in at most; absent where there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_down: Option<u64>,
     /// What could be better and how, a sentence each.
     pub advice: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{CallError, Class, Invite, JoinError, MeshKey, Path, Removed, Role};
+use crate::{CallError, Certificate, Class, Invite, JoinError, MeshKey, Path, Removed, Role};
 
 use super::support::{Echo, Home, befriend, mesh_key, pair};
 
@@ -142,6 +142,58 @@ async fn a_stranger_cannot_tell_a_member_that_it_was_removed() {
     drop(b.join(&a.invite()).await.unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(b.node.removal(), None);
+}
+
+/// Two members of which one has never heard of the other: what the mesh signed proves that one.
+async fn unheard_of(key: MeshKey) -> (Home, Home) {
+    let (a, b) = pair().await;
+    let claims = a.directory.certificate(b.id(), "b").claims().clone();
+    let certificate = Certificate::issue(&key, claims).unwrap();
+    b.node.set_certificates(vec![certificate]);
+    a.node.set_members([]);
+    (a, b)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_not_heard_of_is_known_by_its_certificate_while_the_directory_cannot_be_asked() {
+    let (a, b) = unheard_of(mesh_key()).await;
+    a.node.hear_introductions(true);
+    a.until(|node| node.introduced().iter().any(|claims| claims.node == b.id()))
+        .await;
+    // Until the owner says so, it is heard no further.
+    assert!(a.call(&b, Class::Metadata, b"x").await.is_err());
+    a.node.set_members([b.id()]);
+    a.connected(&[b.id()]).await;
+    a.until(|node| node.nearest(&[b.id()]) == [b.id()]).await;
+    assert!(a.call(&b, Class::Metadata, b"hello").await.is_ok());
+    a.node.hear_introductions(false);
+    assert!(a.node.introduced().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_certificate_helps_who_was_removed_who_forged_it_or_where_the_directory_answers() {
+    let (hears_nobody, friend) = unheard_of(mesh_key()).await;
+    let (hears, forger) = unheard_of(MeshKey::from_secret(&[9; 32])).await;
+    let (knows, former) = unheard_of(mesh_key()).await;
+    let (waits, _unsure) = unheard_of(mesh_key()).await;
+    for home in [&hears, &knows, &waits] {
+        home.node.hear_introductions(true);
+    }
+    let removed = Removed {
+        node: former.id(),
+        number: 2,
+        removed_s: 1,
+    };
+    knows.node.set_removed([removed]);
+    // Keys that may be in the hands of somebody who went prove nothing.
+    waits.node.set_signer(None);
+    for home in [&friend, &forger, &former] {
+        home.node.retry().await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for home in [&hears_nobody, &hears, &knows, &waits] {
+        assert!(home.node.introduced().is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

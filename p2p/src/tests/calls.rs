@@ -78,6 +78,29 @@ async fn more_hanging_calls_than_a_peer_is_granted_time_out_and_harm_no_other_cl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_that_fill_the_memory_they_are_granted_hold_up_no_metadata() {
+    let (a, b) = pair().await;
+    let mut sleeping = b"sleep".to_vec();
+    sleeping.resize(4 << 20, 0);
+    let sleeping = Bytes::from(sleeping);
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (node, to, request) = (a.node.clone(), b.id(), sleeping.clone());
+        held.spawn(async move { node.call(to, Class::Block, request, SOON).await });
+    }
+    // Until as many are held as fit, and the others wait for room.
+    let mut received = 0;
+    while received < 12 << 20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        received = b.node.peer(a.id()).received_bytes;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let start = Instant::now();
+    assert!(a.call(&b, Class::Metadata, b"hello").await.is_ok());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_take_quic_and_blocks_get_a_connection_of_their_own() {
     let (a, b) = pair().await;
     let chosen = |node: &Node, class| {

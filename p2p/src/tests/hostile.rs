@@ -83,6 +83,29 @@ async fn a_member_that_begins_messages_and_stalls_delays_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_begins_blocks_and_stalls_is_cut_when_it_said_it_would_have_given_up() {
+    let (a, b) = pair().await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut stream = raw(&a, &b, blocks::PROTOCOL).await.unwrap();
+        // Says that four mebibytes come within two seconds.
+        let mut bytes = vec![0];
+        ciborium::into_writer(&(1_u64, 1_u8, 2000_u32, 4_u32 << 20), &mut bytes).unwrap();
+        bytes[0] = u8::try_from(bytes.len() - 1).unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        stalled.push(stream);
+    }
+    // All that it is granted is held, and the others are served from what is theirs.
+    still_serves(&b, &a).await;
+    assert!(a.call(&b, Class::Metadata, b"hello").await.is_ok());
+    for stream in &mut stalled {
+        assert!(is_cut(stream).await);
+    }
+    still_serves(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_streams_is_reset_and_the_peer_still_served() {
     let (a, b) = pair().await;
     still_serves(&a, &b).await;
@@ -138,6 +161,32 @@ async fn a_guest_can_speak_of_nothing_but_joining() {
     }
     assert!(a.node.inner.links.with(&b.id().peer(), |links| links.len()) <= 1);
     assert_eq!(a.node.nearest(&[b.id()]), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_can_speak_of_nothing_but_who_it_is_and_not_for_long() {
+    let (a, b) = (Home::start().await, Home::start().await);
+    a.node.hear_introductions(true);
+    let _visit = b.node.inner.admissions.visit();
+    let peer = visited(&b, &a).await;
+    let introducing = &b.node.inner.introductions;
+    let opened = |protocol| {
+        let control = introducing.control.clone();
+        async move { control.open(&peer, protocol, Class::Metadata, true).await }
+    };
+    for protocol in [join::PROTOCOL, crate::removal::PROTOCOL, calls::PROTOCOL] {
+        let error = opened(protocol).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    }
+    for bytes in [&[255; 600][..], &[0; 600], &[0, 1, 0x80], b"\0\x03abc"] {
+        let mut stream = opened(introducing.protocol.clone()).await.unwrap().stream;
+        drop(stream.write_all(bytes).await);
+        drop(stream.flush().await);
+        assert!(is_cut(&mut stream).await, "{bytes:?}");
+    }
+    assert!(a.node.introduced().is_empty());
+    b.until(|node| !node.inner.introductions.control.links().is_connected(&peer))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

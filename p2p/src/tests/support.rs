@@ -42,7 +42,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    fn certificate(&self, node: NodeId, name: &str) -> Certificate {
+    pub(crate) fn certificate(&self, node: NodeId, name: &str) -> Certificate {
         let claims = Claims {
             node,
             role: Role::Trusted,
@@ -123,6 +123,7 @@ impl Home {
         change(&mut options);
         let host = Arc::clone(&directory) as Arc<dyn Host>;
         let node = Node::start(&identity, options, service, host).await.unwrap();
+        node.set_signer(Some(mesh_key().id()));
         Self {
             node,
             directory,

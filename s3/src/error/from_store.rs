@@ -31,6 +31,7 @@ impl From<StoreError> for S3Error {
             StoreError::Busy => S3Code::SlowDown,
             StoreError::Closed
             | StoreError::Unavailable
+            | StoreError::KeysBehind(_)
             | StoreError::Outdated
             | StoreError::Forgotten(_)
             | StoreError::NoSuchMember

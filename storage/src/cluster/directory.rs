@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{HeardRow, Partitions};
 use crate::StoreError;
@@ -106,7 +106,7 @@ impl Directory {
     ///
     /// # Errors
     /// There are rows and none of them opens: they were sealed with other keys.
-    pub(crate) fn load(rows: &[HeardRow], closings: u64, keyring: &Keyring) -> Result<Self, StoreError> {
+    pub(crate) fn load(rows: &[HeardRow], closings: u64, keyring: &Arc<Keyring>) -> Result<Self, StoreError> {
         let directory = Self {
             maps: RwLock::default(),
             changing: Semaphore::new(1),
@@ -132,7 +132,7 @@ impl Directory {
 
     /// Takes all root rows there are instead of what is known. So many buckets had been closed before the first of them was
     /// read. Nothing may change meanwhile: see [`Self::alone`].
-    pub(crate) fn take(&self, keyring: &Keyring, rows: &[HeardRow], closings: u64) {
+    pub(crate) fn take(&self, keyring: &Arc<Keyring>, rows: &[HeardRow], closings: u64) {
         let mut maps = Maps {
             closings,
             ..Maps::default()
@@ -156,7 +156,7 @@ impl Directory {
     }
 
     /// A bucket that is known keeps its gate.
-    fn take_bucket(&self, maps: &mut Maps, keyring: &Keyring, body: &Bytes) -> Result<(), StoreError> {
+    fn take_bucket(&self, maps: &mut Maps, keyring: &Arc<Keyring>, body: &Bytes) -> Result<(), StoreError> {
         let row: BucketRow = decode_row(body)?;
         let (key, gate) = match self.entry(row.bucket.id) {
             Ok(known) => (known.key.clone(), known.gate.clone()),
@@ -229,7 +229,7 @@ impl Directory {
     pub(crate) async fn submit(
         &self,
         partitions: &Partitions,
-        keyring: &Keyring,
+        keyring: &Arc<Keyring>,
         command: RootCommand,
     ) -> Result<Outcome, StoreError> {
         // One at a time, so that the copy here never goes back to an older row.
@@ -251,7 +251,7 @@ impl Directory {
     }
 
     /// Changes the local copy by what is known now of a row.
-    fn learn(&self, keyring: &Keyring, about: &About, outcome: &Outcome) -> Result<(), StoreError> {
+    fn learn(&self, keyring: &Arc<Keyring>, about: &About, outcome: &Outcome) -> Result<(), StoreError> {
         if let Some(row) = outcome.bucket() {
             return self.learn_bucket(keyring, row);
         }
@@ -271,7 +271,7 @@ impl Directory {
         Ok(())
     }
 
-    fn learn_bucket(&self, keyring: &Keyring, row: &BucketRow) -> Result<(), StoreError> {
+    fn learn_bucket(&self, keyring: &Arc<Keyring>, row: &BucketRow) -> Result<(), StoreError> {
         let (key, gate) = match self.entry(row.bucket.id) {
             Ok(known) => (known.key.clone(), known.gate.clone()),
             Err(_) => (Arc::new(open_bucket_key(keyring, row)?), new_gate()),
@@ -321,7 +321,11 @@ impl About {
 
 impl Maps {
     fn leave(&mut self, row: Vec<u8>, error: &StoreError) {
-        error!(row = %String::from_utf8_lossy(&row), %error, "not served: this row does not read");
+        let name = String::from_utf8_lossy(&row);
+        match error {
+            StoreError::KeysBehind(_) => warn!(row = %name, %error, "not served yet"),
+            _ => error!(row = %name, %error, "not served: this row does not read"),
+        }
         self.unreadable.insert(row);
     }
 
@@ -352,37 +356,44 @@ impl Maps {
 }
 
 /// The row of a new bucket, with a key of its own.
-pub(crate) fn new_bucket(keyring: &Keyring, bucket: Bucket) -> BucketRow {
-    let wrapped_key = BucketKey::new()
-        .wrap(keyring, &[b"bucket", bucket.id.as_bytes()])
-        .into();
+pub(crate) fn new_bucket(keyring: &Arc<Keyring>, bucket: Bucket) -> BucketRow {
+    let wrapped_key = BucketKey::new(keyring).wrap(&[b"bucket", bucket.id.as_bytes()]);
     BucketRow { bucket, wrapped_key }
 }
 
 /// The row of an access key, sealed.
-pub(crate) fn access_key_row(keyring: &Keyring, key: &AccessKey) -> AccessKeyRow {
+pub(crate) fn access_key_row(keyring: &Arc<Keyring>, key: &AccessKey) -> AccessKeyRow {
     let row = row_key::access_key(&key.id);
     AccessKeyRow {
         serial: key.serial,
         version: 1,
-        sealed: keyring.root().seal(&[b"access key", &row], key),
+        sealed: keyring.seal(&[b"access key", &row], key),
     }
 }
 
-fn open_bucket_key(keyring: &Keyring, row: &BucketRow) -> Result<BucketKey, StoreError> {
+fn open_bucket_key(keyring: &Arc<Keyring>, row: &BucketRow) -> Result<BucketKey, StoreError> {
     BucketKey::unwrap(keyring, &[b"bucket", row.bucket.id.as_bytes()], &row.wrapped_key)
-        .map_err(|error| StoreError::Damaged(format!("key of the bucket: {error}")))
+        .map_err(|error| error.of("key of the bucket"))
 }
 
-fn take_access_key(maps: &mut Maps, keyring: &Keyring, key: &[u8], body: &Bytes) -> Result<(), StoreError> {
+fn take_access_key(
+    maps: &mut Maps,
+    keyring: &Arc<Keyring>,
+    key: &[u8],
+    body: &Bytes,
+) -> Result<(), StoreError> {
     let entry = open_access_key(keyring, key, &decode_row(body)?)?;
     maps.keys.insert(entry.key.id.clone(), entry);
     Ok(())
 }
 
-fn open_access_key(keyring: &Keyring, row_key: &[u8], row: &AccessKeyRow) -> Result<KeyEntry, StoreError> {
-    let opened = keyring.root().open(&[b"access key", row_key], &row.sealed);
-    let key = opened.map_err(|error| StoreError::Damaged(error.to_string()))?;
+fn open_access_key(
+    keyring: &Arc<Keyring>,
+    row_key: &[u8],
+    row: &AccessKeyRow,
+) -> Result<KeyEntry, StoreError> {
+    let opened = keyring.open_sealed(&[b"access key", row_key], &row.sealed);
+    let key: AccessKey = opened.map_err(|error| error.of("access key"))?;
     Ok(KeyEntry {
         key: Arc::new(key),
         version: row.version,

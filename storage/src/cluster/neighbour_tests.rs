@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, ObjectBody};
 use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
-use crate::{Store, StoreError};
+use crate::{NodeSecret, Store, StoreError};
 
 /// Stores that call each other within one world.
 #[derive(Clone, Default)]
@@ -86,6 +86,11 @@ impl Peers for Line {
     }
 }
 
+/// The key of the node in a zone.
+pub(crate) fn secret(zone: &str) -> NodeSecret {
+    NodeSecret::from_bytes(blake3::hash(zone.as_bytes()).as_bytes())
+}
+
 pub(crate) fn node(zone: &str) -> MemberRow {
     MemberRow {
         name: zone.into(),
@@ -93,7 +98,8 @@ pub(crate) fn node(zone: &str) -> MemberRow {
         role: Role::Trusted,
         capacity: 1 << 30,
         draining: false,
-        node: Bytes::new(),
+        parting: false,
+        node: Bytes::copy_from_slice(&secret(zone).public()),
         joined: Timestamp::now(),
     }
 }
@@ -133,13 +139,23 @@ async fn open_on(
 }
 
 pub(crate) async fn founder(wire: &Wire, zone: &str) -> Store {
-    open(wire, |peers| Membership::founder(node(zone), peers), MemberId(1)).await
+    open(
+        wire,
+        |peers| Membership::founder(node(zone), secret(zone), peers),
+        MemberId(1),
+    )
+    .await
 }
 
 pub(crate) async fn join(wire: &Wire, through: &Store, zone: &str) -> Store {
     let welcome = through.admit(node(zone)).await.unwrap();
     let me = welcome.member;
-    open(wire, |peers| Membership::admitted(welcome, node(zone), peers), me).await
+    open(
+        wire,
+        |peers| Membership::admitted(welcome, node(zone), secret(zone), peers),
+        me,
+    )
+    .await
 }
 
 /// Whoever was admitted, on a disk of its own.
@@ -148,7 +164,7 @@ pub(crate) async fn start(wire: &Wire, welcome: Welcome, zone: &str, medium: &Fa
     open_on(
         medium,
         wire,
-        |peers| Membership::admitted(welcome, node(zone), peers),
+        |peers| Membership::admitted(welcome, node(zone), secret(zone), peers),
         me,
     )
     .await

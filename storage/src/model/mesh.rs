@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,8 @@ pub enum MeshKey {
     Assignment,
     /// How many buckets were ever closed: a number that only rises.
     Closings,
+    /// Keys that the mesh began to use: a [`GenerationRow`]. The first generation has no row.
+    Generation(u32),
     /// An invite that was made and not revoked: an [`InviteRow`].
     Invite(InviteId),
     /// A member: a [`MemberRow`].
@@ -64,6 +68,7 @@ impl MeshKey {
             Self::Admitted => row_key::root(b'n', &[]),
             Self::Assignment => row_key::root(b'a', &[]),
             Self::Closings => row_key::root(b'c', &[]),
+            Self::Generation(number) => row_key::root(b'g', &number.to_be_bytes()),
             Self::Invite(invite) => row_key::root(b'i', invite.as_bytes()),
             Self::Member(member) => row_key::root(b'm', &member.0.to_be_bytes()),
             Self::Policy => row_key::root(b'p', &[]),
@@ -78,6 +83,7 @@ impl MeshKey {
             (b'n', []) => Some(Self::Admitted),
             (b'a', []) => Some(Self::Assignment),
             (b'c', []) => Some(Self::Closings),
+            (b'g', name) => Some(Self::Generation(u32::from_be_bytes(name.try_into().ok()?))),
             (b'i', name) => Some(Self::Invite(InviteId(name.try_into().ok()?))),
             (b'm', name) => Some(Self::Member(MemberId(u32::from_be_bytes(name.try_into().ok()?)))),
             (b'p', []) => Some(Self::Policy),
@@ -110,10 +116,24 @@ pub struct MemberRow {
     pub capacity: u64,
     /// Whether a person asked that it hands over everything it holds.
     pub draining: bool,
+    /// Whether it goes for good: nobody listens to it any more, and its row goes once the mesh has keys that it lacks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parting: bool,
     /// The public key of its node, by which it is known on a wire; empty while there is none.
     pub node: Bytes,
     /// When it was admitted.
     pub joined: Timestamp,
+}
+
+/// Keys that the mesh began to use at one time, sealed to whoever is to have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationRow {
+    /// Members who were going, or gone, when it began: none of them is ever given it.
+    pub without: BTreeSet<MemberId>,
+    /// The keys, sealed to the node of each member that is to have them.
+    pub letters: BTreeMap<MemberId, Bytes>,
+    /// The keys, sealed to what the recovery phrase stands for.
+    pub recovery: Bytes,
 }
 
 /// What the mesh knows of an invite.
@@ -150,6 +170,7 @@ mod tests {
             MeshKey::Admitted,
             MeshKey::Assignment,
             MeshKey::Closings,
+            MeshKey::Generation(2),
             MeshKey::Invite(InviteId([7; 32])),
             MeshKey::Member(MemberId(0x0102_0304)),
             MeshKey::Policy,

@@ -29,7 +29,7 @@ pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondi
 pub use etag::{ETag, InvalidETag};
 pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode};
 pub use member::{InvalidZone, MemberId, Role, Zone};
-pub use mesh::{InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
+pub use mesh::{GenerationRow, InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,

@@ -85,9 +85,8 @@ impl Inner {
     ) -> Result<VersionDetails, StoreError> {
         entry
             .key
-            .rows()
             .open(&details_context(key, &version.write), &version.details)
-            .map_err(|error| StoreError::Damaged(format!("details of {key:?}: {error}")))
+            .map_err(|error| error.of(format_args!("details of {key:?}")))
     }
 
     /// Seals what [`Self::details`] opens.
@@ -98,7 +97,7 @@ impl Inner {
         write: WriteId,
         details: &VersionDetails,
     ) -> Bytes {
-        entry.key.rows().seal(&details_context(key, &write), details)
+        entry.key.seal(&details_context(key, &write), details)
     }
 
     /// The manifest of a content that has one, fetched from its own blocks if it is long; `owner_of` says who refers to

@@ -105,7 +105,7 @@ impl Store {
             full_object: new.full_object,
             lock: new.lock,
             state: UploadState::Open,
-            headers: entry.key.rows().seal(&upload_context(key, &upload), &new.headers),
+            headers: entry.key.seal(&upload_context(key, &upload), &new.headers),
         };
         let (store, key) = (self.clone(), key.clone());
         self.finish(async move {
@@ -164,7 +164,7 @@ impl Store {
             size: taken.size,
             etag: ETag::Md5(taken.digested.md5),
             checksum: taken.digested.checksum,
-            content: entry.key.rows().seal(&part_context(key, &write), &content),
+            content: entry.key.seal(&part_context(key, &write), &content),
         };
         let (etag, checksum) = (row.etag, row.checksum);
         let (store, key) = (self.clone(), key.clone());
@@ -344,9 +344,8 @@ impl Inner {
     ) -> Result<Content, StoreError> {
         entry
             .key
-            .rows()
             .open(&part_context(key, &part.write), &part.content)
-            .map_err(|error| StoreError::Damaged(format!("part {} of {key:?}: {error}", part.number.get())))
+            .map_err(|error| error.of(format_args!("part {} of {key:?}", part.number.get())))
     }
 
     /// The headers an upload's object will have.
@@ -359,9 +358,8 @@ impl Inner {
     ) -> Result<ObjectHeaders, StoreError> {
         entry
             .key
-            .rows()
             .open(&upload_context(key, &upload), &row.headers)
-            .map_err(|error| StoreError::Damaged(format!("upload of {key:?}: {error}")))
+            .map_err(|error| error.of(format_args!("upload of {key:?}")))
     }
 
     /// The blocks of a part that is not needed any more.

@@ -5,12 +5,11 @@
 //! ```
 //! Associated data is the caller's context and the version: a text moved to another row does not open.
 
-use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::aead::{TAG_BYTES, XKey};
+use crate::StoreError;
 
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
@@ -25,9 +24,22 @@ pub(crate) enum InvalidEnvelope {
     /// Too short, damaged, moved, or sealed with another key.
     #[error("sealed bytes do not verify")]
     Unverified,
+    /// Sealed with keys of the mesh that this node does not have; it may not have heard of them yet.
+    #[error("sealed with keys of generation {0}, which are not here")]
+    UnknownGeneration(u32),
     /// Opened, but not what was expected inside.
     #[error("sealed bytes do not hold what they should")]
     Unreadable,
+}
+
+impl InvalidEnvelope {
+    /// What it means to whoever asked for what was sealed.
+    pub(crate) fn of(self, what: impl std::fmt::Display) -> StoreError {
+        match self {
+            Self::UnknownGeneration(number) => StoreError::KeysBehind(number),
+            other => StoreError::Damaged(format!("{what}: {other}")),
+        }
+    }
 }
 
 /// A key that seals small texts.
@@ -71,21 +83,6 @@ impl EnvelopeKey {
             .len();
         text.truncate(opened);
         Ok(text)
-    }
-
-    /// Seals the CBOR of a value.
-    pub(crate) fn seal<T: Serialize>(&self, context: &[&[u8]], value: &T) -> Bytes {
-        self.seal_bytes(context, &Zeroizing::new(cbor(value))).into()
-    }
-
-    /// Opens what [`Self::seal`] sealed.
-    pub(crate) fn open<T: DeserializeOwned>(
-        &self,
-        context: &[&[u8]],
-        sealed: &[u8],
-    ) -> Result<T, InvalidEnvelope> {
-        let text = Zeroizing::new(self.open_bytes(context, sealed)?);
-        ciborium::from_reader(text.as_slice()).map_err(|_| InvalidEnvelope::Unreadable)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Encryption, always on: the key hierarchy, sealed blocks and sealed row parts.
 //!
 //! ```text
-//! recovery phrase ── wraps ──┐
-//! K_mesh (generations) ──────┴─ wraps ── K_bucket (per bucket) ── seals ── details of rows
-//!    ├─ derives K_dedup ── with a block's content derives ── block key ── seals ── the block
-//!    ├─ derives K_owner ── names the owner of a reference
-//!    └─ derives K_root  ── seals access keys and wrapped bucket keys
+//! keys of nodes and of the recovery phrase ── open letters with ──┐
+//! K_mesh (generations) ───────────────────────────────────────────┘
+//!    ├─ wraps K_bucket (per bucket), and derives with it ── seals ── details of rows
+//!    ├─ the first derives K_dedup ── with a block's content derives ── block key ── seals ── the block
+//!    ├─ the first derives K_owner ── names the owner of a reference
+//!    └─ derives K_root ── seals access keys and wrapped bucket keys
 //! ```
 //!
 //! Subkeys come from `blake3::derive_key` with one context string each, so that no key has two uses.
@@ -18,11 +19,16 @@ mod block;
 mod compress;
 mod envelope;
 mod keyring;
+mod letter;
 mod phrase;
+mod secrets;
 
 pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, seal_block};
 pub(crate) use envelope::cbor;
-pub(crate) use keyring::{BucketKey, Keyring, KeyringError, Secrets, recovery_file, write_file};
+pub(crate) use keyring::{BucketKey, Keyring};
+pub use letter::NodeSecret;
+pub(crate) use letter::is_node_key;
+pub(crate) use secrets::{KeyringError, Secrets, recovery_file, write_file};
 
 use crate::model::{BucketId, ObjectKey, Partition, WriteId};
 

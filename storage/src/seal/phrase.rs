@@ -3,11 +3,11 @@
 use bip39::Mnemonic;
 use zeroize::Zeroizing;
 
-use super::envelope::EnvelopeKey;
+use super::letter::NodeSecret;
 
-const CONTEXT: &str = "warren 2026 recovery phrase wraps mesh keys";
+const CONTEXT: &str = "warren 2026 recovery phrase opens mesh keys";
 
-/// A key a person can write down. It wraps every generation of the mesh key, so that rotation never voids it.
+/// A key a person can write down. Every generation of the mesh key is sealed to it, so that rotation never voids it.
 pub(crate) struct RecoveryPhrase(Mnemonic);
 
 impl RecoveryPhrase {
@@ -41,10 +41,10 @@ impl RecoveryPhrase {
         Zeroizing::new(self.0.to_string())
     }
 
-    /// The key the words stand for.
-    pub(super) fn key(&self) -> EnvelopeKey {
+    /// The key the words stand for: its public half is enough to seal to it.
+    pub(super) fn secret(&self) -> NodeSecret {
         let (entropy, len) = self.0.to_entropy_array();
         let entropy = Zeroizing::new(entropy);
-        EnvelopeKey::new(blake3::derive_key(CONTEXT, &entropy[..len]))
+        NodeSecret::from_bytes(&Zeroizing::new(blake3::derive_key(CONTEXT, &entropy[..len])))
     }
 }

@@ -197,6 +197,7 @@ async fn obey(node: &Node, door: &Door, order: Order) -> Result<Reply> {
                 .map_err(|error| anyhow!("{error}"))?;
             let mut invites = door.invites.lock().unwrap_or_else(PoisonError::into_inner);
             invites.insert(invite.id(), None);
+            node.set_signer(Some(node.mesh()));
             node.expect_guests(Duration::from_secs(600));
             Ok(Reply::Text(invite.text().to_string()))
         }

@@ -4,6 +4,7 @@
 //! the root partition could be read; whoever misses something in it asks for that one row.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
 use super::closings;
 use super::members::FOUNDER;
@@ -36,6 +37,8 @@ pub(crate) struct Feed {
     asked: Mutex<Option<Instant>>,
     /// Held by whoever has them read because of that.
     turn: Semaphore,
+    /// Whether they could not be read when that was tried last.
+    is_cut_off: AtomicBool,
 }
 
 impl Feed {
@@ -46,6 +49,7 @@ impl Feed {
             heard: Mutex::new(heard.collect()),
             asked: Mutex::default(),
             turn: Semaphore::new(1),
+            is_cut_off: AtomicBool::new(false),
         }
     }
 
@@ -71,6 +75,7 @@ pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
             && let Some(Err(error)) = stop.run_until_cancelled(refresh(&inner)).await
         {
             debug!(%error, "the root rows could not be read");
+            inner.note_cut_off(true);
         }
         let woken = inner.partitions.registers().feed_bell();
         drop(inner);
@@ -95,11 +100,13 @@ pub(crate) async fn refresh(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let closings = closings::count(&inner.partitions).await?;
     let rows = inner.partitions.root_rows(&before).await?;
     inner.partitions.remember(&before, &rows).await?;
-    inner.directory.take(&inner.keyring, &rows, closings);
     inner.mesh.take(&rows);
+    inner.take_keys().await;
+    inner.directory.take(&inner.keyring, &rows, closings);
     inner.note_meshed();
     let heard = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
     *inner.feed.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+    inner.note_cut_off(false);
     adopt_all(inner).await;
     Ok(())
 }
@@ -115,6 +122,12 @@ impl Store {
         self.0.me == FOUNDER || !self.0.mesh.view().members.is_empty()
     }
 
+    /// Whether the root rows could not be read when that was tried last: others may know members that this one has not
+    /// heard of.
+    pub fn is_cut_off(&self) -> bool {
+        self.0.feed.is_cut_off.load(Ordering::Relaxed)
+    }
+
     /// Reads all root rows for somebody who misses something in them; whether that was done.
     pub async fn hear_news(&self) -> bool {
         let inner = &self.0;
@@ -127,6 +140,41 @@ impl Store {
             return matches!(read.await, Ok(Ok(_)));
         };
         inner.feed.may_ask() && matches!(timeout(ASKED_FOR, refresh(inner)).await, Ok(Ok(())))
+    }
+}
+
+impl Inner {
+    fn note_cut_off(&self, is_cut_off: bool) {
+        if self.feed.is_cut_off.swap(is_cut_off, Ordering::Relaxed) != is_cut_off {
+            self.mesh.note();
+        }
+    }
+
+    /// Takes the keys that the mesh began to use, before anything that was sealed with them is read.
+    async fn take_keys(&self) {
+        let view = self.mesh.view();
+        let generations = view.generations.iter();
+        let rows = generations.map(|(number, row)| (*number, &row.value));
+        if !self.keyring.take(self.me, rows) {
+            return;
+        }
+        info!(
+            generations = view.generations.len() + 1,
+            "new keys of the mesh are here"
+        );
+        self.keep_keys().await;
+        self.mesh.note();
+    }
+
+    /// Has the key files say what is held.
+    pub(crate) async fn keep_keys(&self) {
+        let keyring = self.keyring.clone();
+        match self.disk.run(move || keyring.keep()).await {
+            Ok(Ok(())) => {}
+            // They are in the rows that this member heard, and are taken from there at the next start.
+            Ok(Err(error)) => error!(%error, "the new keys are in no file; free the disk, and restart"),
+            Err(error) => error!(%error, "the new keys are in no file; free the disk, and restart"),
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tracing::warn;
 
 use super::feed::refresh;
+use super::rotation;
 use crate::cluster::peers::{NoPeers, Peers};
 use crate::cluster::{Departure, ROOT_PARTITION};
 use crate::model::{MemberId, MemberRow, MeshKey, Role, Timestamp, Zone};
 use crate::register::{Config, Configs};
+use crate::seal::NodeSecret;
 use crate::store::Inner;
 use crate::{Store, StoreError};
 
@@ -41,6 +44,8 @@ pub struct Membership {
     pub member: MemberId,
     /// What it says of itself.
     pub node: MemberRow,
+    /// The secret half of its node's key, to which keys of the mesh are sealed.
+    pub secret: NodeSecret,
     /// Who votes in the root partition, as far as it was told when it was admitted.
     pub root: Configs,
     /// The way to the others.
@@ -58,10 +63,11 @@ pub struct Welcome {
 
 impl Membership {
     /// The founder of a mesh that nobody else may have joined yet.
-    pub fn founder(node: MemberRow, peers: Arc<dyn Peers>) -> Self {
+    pub fn founder(node: MemberRow, secret: NodeSecret, peers: Arc<dyn Peers>) -> Self {
         Self {
             member: FOUNDER,
             node,
+            secret,
             root: first_configs(),
             peers,
         }
@@ -75,17 +81,19 @@ impl Membership {
             role: Role::Trusted,
             capacity: 0,
             draining: false,
+            parting: false,
             node: Bytes::new(),
             joined: Timestamp::from_millis(0),
         };
-        Self::founder(node, Arc::new(NoPeers))
+        Self::founder(node, NodeSecret::random(), Arc::new(NoPeers))
     }
 
     /// Whoever was admitted.
-    pub fn admitted(welcome: Welcome, node: MemberRow, peers: Arc<dyn Peers>) -> Self {
+    pub fn admitted(welcome: Welcome, node: MemberRow, secret: NodeSecret, peers: Arc<dyn Peers>) -> Self {
         Self {
             member: welcome.member,
             node,
+            secret,
             root: welcome.root,
             peers,
         }
@@ -153,7 +161,7 @@ impl Store {
         self.0.introduce(&node).await
     }
 
-    /// Changes whenever something else is known about members or invites.
+    /// Changes whenever something else is known about members, invites or keys, or [`Self::is_cut_off`] changes.
     pub fn mesh_changes(&self) -> watch::Receiver<u64> {
         self.0.mesh.changes()
     }
@@ -206,6 +214,9 @@ impl Store {
     pub async fn remove_member(&self, member: MemberId, parting: Parting) -> Result<(), StoreError> {
         refresh(&self.0).await?;
         let view = self.0.mesh.view();
+        if view.parting.contains_key(&member) {
+            return self.part(member).await;
+        }
         let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
         let partitions = self.partitions_needing(member);
         if partitions > 0 {
@@ -260,19 +271,37 @@ impl Store {
             if !is_so(&known.value) {
                 return Err(StoreError::Conflict);
             }
+            // The same box under another number has the keys and keeps them.
+            let stays = view
+                .members
+                .iter()
+                .any(|(other, row)| *other != member && row.value.node == known.value.node);
+            let marked = MemberRow {
+                parting: true,
+                ..known.value.clone()
+            };
+            let next = (!stays || known.value.node.is_empty()).then_some(&marked);
             let key = MeshKey::Member(member);
-            let gone = self
-                .0
-                .mesh
-                .replace::<MemberRow>(&self.0.partitions, key, None, known.version);
-            if gone.await? {
-                refresh(&self.0).await?;
-                self.0.tell_of_change();
-                return Ok(());
+            let decided = self.0.mesh.replace(&self.0.partitions, key, next, known.version);
+            if decided.await? {
+                return self.part(member).await;
             }
             refresh(&self.0).await?;
         }
         Err(StoreError::Conflict)
+    }
+
+    /// Does what follows from the decision that a member goes. That is left to others where they are needed for it, or where
+    /// it is this member that goes: it must not make the keys that it is not to have.
+    async fn part(&self, member: MemberId) -> Result<(), StoreError> {
+        refresh(&self.0).await?;
+        self.0.tell_of_change();
+        if member != self.me()
+            && let Err(error) = rotation::finish(&self.0).await
+        {
+            warn!(%member, %error, "removed; the mesh gets new keys as soon as that can be");
+        }
+        Ok(())
     }
 }
 
@@ -293,12 +322,14 @@ impl Store {
 }
 
 impl Inner {
-    /// Everybody else, as far as this member knows: members, and whoever votes in the root partition.
+    /// Everybody else, as far as this member knows: members, whoever votes in the root partition, and who proved to be one
+    /// while rows could not be read.
     pub(crate) fn others(&self) -> Vec<MemberId> {
         let mut others: BTreeSet<MemberId> = self.mesh.view().everybody();
         let configs = self.partitions.registers().configs(ROOT_PARTITION);
         let newest = configs.newest().and_then(|epoch| configs.get(epoch).cloned());
         others.extend(newest.into_iter().flat_map(|config| config.members()));
+        others.extend(self.mesh.introduced());
         others.remove(&self.me);
         others.into_iter().collect()
     }
@@ -310,7 +341,9 @@ impl Inner {
 
     /// Notes whether there is anybody else, after root rows were read.
     pub(crate) fn note_meshed(&self) {
-        self.partitions.registers().note_meshed(!self.others().is_empty());
+        // Whoever is still parting has work done.
+        let is_meshed = !self.others().is_empty() || !self.mesh.view().parting.is_empty();
+        self.partitions.registers().note_meshed(is_meshed);
     }
 
     /// Has everybody look at the root rows.

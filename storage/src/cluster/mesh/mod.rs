@@ -6,6 +6,7 @@
 //! | `feed` | keeps this member's copy of all root rows true, and adopts the epochs in it |
 //! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
+//! | `rotation` | gives the mesh new keys when a trusted member goes |
 //! | `members` | who takes part |
 //! | `invites` | who may join, once each |
 //! | `recall` | asks at the start what the others remember of this disk |
@@ -18,6 +19,7 @@ mod members;
 mod presence;
 pub(crate) mod recall;
 pub(crate) mod reshape;
+mod rotation;
 #[cfg(test)]
 mod tests;
 mod view;

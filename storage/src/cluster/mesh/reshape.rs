@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::feed;
+use super::rotation;
 use super::view::{Versioned, View};
 use crate::StoreError;
 use crate::cluster::ROOT_PARTITION;
@@ -63,6 +64,9 @@ async fn lead(inner: &Arc<Inner>) -> Result<bool, StoreError> {
     inner.note_presence(&view);
     if !inner.leads() {
         return Ok(false);
+    }
+    if rotation::step(inner).await? {
+        return Ok(true);
     }
     let changing: Vec<u16> = (0..=ROOT_PARTITION)
         .filter(|partition| is_joint(&configs(inner, &view, *partition).value))
@@ -269,10 +273,16 @@ impl Inner {
     }
 
     /// Whether this member leads changes: it votes in the root partition, and nobody of a lower number that does is here.
+    /// Whoever goes leads nothing.
     pub(crate) fn leads(&self) -> bool {
+        let view = self.mesh.view();
+        if view.parting.contains_key(&self.me) {
+            return false;
+        }
         let configs = self.partitions.registers().configs(ROOT_PARTITION);
         let (_, voters) = newest(&configs);
-        let lower: Vec<MemberId> = voters.iter().copied().filter(|voter| *voter < self.me).collect();
+        let is_lower = |voter: &MemberId| *voter < self.me && !view.parting.contains_key(voter);
+        let lower: Vec<MemberId> = voters.iter().copied().filter(is_lower).collect();
         voters.contains(&self.me) && self.peers.nearest(&lower).is_empty()
     }
 
@@ -280,8 +290,7 @@ impl Inner {
         let others: Vec<MemberId> = self.others();
         let mut here = self.peers.nearest(&others);
         here.push(self.me);
-        self.presences
-            .note(view.members.keys().copied(), &here, Timestamp::now());
+        self.presences.note(view.members.keys().copied(), &here);
     }
 }
 
@@ -338,6 +347,29 @@ impl std::fmt::Display for Voters {
             *counts.entry(format!("epoch {epoch} {config:?}")).or_default() += 1;
         }
         write!(f, "{counts:?}")
+    }
+}
+
+/// What only tests may ask of a mesh.
+#[cfg(test)]
+impl crate::Store {
+    /// Begins a change of who votes in the root partition alone; says whether it did.
+    pub(super) async fn change_root(&self, to: &[MemberId]) -> Result<bool, StoreError> {
+        let view = self.0.mesh.view();
+        let known = configs(&self.0, &view, ROOT_PARTITION);
+        let wanted = Votes::equal(to.iter().copied());
+        let Some(((epoch, config), wanted)) = newest_of(&known.value).zip(wanted) else {
+            return Ok(false);
+        };
+        let (epoch, joint, _) = Transition::begin(epoch, config.old.clone(), wanted, Broken::NOTHING);
+        let mut next = known.value.clone();
+        next.learn(epoch, joint);
+        commit(&self.0, ROOT_PARTITION, &next, known.version).await
+    }
+
+    /// The epoch of the root partition that this member has adopted.
+    pub(super) fn root_epoch(&self) -> Epoch {
+        self.0.partitions.registers().epoch(ROOT_PARTITION)
     }
 }
 

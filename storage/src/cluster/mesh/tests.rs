@@ -13,7 +13,7 @@ use crate::cluster::neighbour_tests::{
 use crate::disk::fault::FaultMedium;
 use crate::disk::forget_rows_on;
 use crate::model::{InviteId, MemberId, MemberRow, Role, Timestamp};
-use crate::{Forgotten, Parting, StoreError, Welcome, simulation};
+use crate::{Forgotten, Parting, Store, StoreError, Welcome, simulation};
 
 #[test]
 fn one_box_becomes_three_and_everybody_finds_everything() {
@@ -247,6 +247,135 @@ fn a_bucket_is_deleted_here_or_written_to_elsewhere_and_never_both() {
     }
     // Both ways round were met.
     assert!(deleted > 0 && written > 0, "{deleted} {written}");
+}
+
+/// The generations of keys that a box holds.
+fn generations(store: &Store) -> usize {
+    store.signing_seeds().len()
+}
+
+#[test]
+fn who_is_removed_lacks_the_keys_that_the_mesh_uses_then_and_who_was_away_learns_them() {
+    simulation::run(9, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let key = owner(&first).await;
+        let second = join(&wire, &first, "ben").await;
+        let third = join(&wire, &first, "cleo").await;
+        let bucket = create(&first, "photos", &key).await;
+        while third.bucket(&bucket.name).is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let invite = InviteId::from_bytes([1; 32]);
+        first.create_invite(invite, Role::Trusted, later()).await.unwrap();
+        wire.cut(third.me());
+        first
+            .remove_member(second.me(), Parting::WithWhatItHolds)
+            .await
+            .unwrap();
+        wire.cut(second.me());
+        wire.mend(third.me());
+        while generations(&third) < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!((generations(&first), generations(&second)), (2, 1));
+        assert_eq!(first.signing_seeds(), third.signing_seeds());
+        assert!(first.has_newest_keys() && third.has_newest_keys());
+        // It may know the seeds of invites that were made in its time.
+        assert!(first.invites().is_empty());
+        put(&third, &bucket, "new", "there").await.unwrap();
+        let new = object_key("new");
+        assert_eq!(first.object(&bucket, &new, None).await.unwrap().info().size, 5);
+        // Whoever joins now is given all of them, by letter if it has to be.
+        let fourth = join(&wire, &first, "dora").await;
+        while generations(&fourth) < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(fourth.object(&bucket, &new, None).await.unwrap().info().size, 5);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_removal_that_is_cut_off_anywhere_is_finished_by_whoever_leads() {
+    for steps in 0..3 {
+        simulation::run(10, async move {
+            let wire = Wire::default();
+            let first = founder(&wire, "anna").await;
+            let second = join(&wire, &first, "ben").await;
+            let third = join(&wire, &first, "cleo").await;
+            third.decide_removal(second.me(), steps).await.unwrap();
+            wire.cut(third.me());
+            assert!(third.members().iter().all(|(member, _)| *member != second.me()));
+            while generations(&first) < 2 || first.is_parting() {
+                sleep(Duration::from_millis(100)).await;
+            }
+            wire.mend(third.me());
+            while generations(&third) < 2 {
+                sleep(Duration::from_millis(100)).await;
+            }
+            assert_eq!(generations(&second), 1);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn two_removals_at_once_leave_neither_with_the_newest_keys() {
+    simulation::run(11, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let second = join(&wire, &first, "ben").await;
+        let third = join(&wire, &first, "cleo").await;
+        let fourth = join(&wire, &first, "dora").await;
+        let gone = |by: &Store, member| {
+            let by = by.clone();
+            async move { by.remove_member(member, Parting::WithWhatItHolds).await }
+        };
+        let (one, two) = futures_util::join!(gone(&first, fourth.me()), gone(&third, second.me()));
+        one.unwrap();
+        two.unwrap();
+        while first.signing_seeds() != third.signing_seeds() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let newest = first.signing_seeds().pop();
+        for store in [&second, &fourth] {
+            assert!(!store.signing_seeds().contains(newest.as_ref().unwrap()));
+        }
+        let left: Vec<_> = first.members().into_iter().map(|(member, _)| member).collect();
+        assert_eq!(left, [first.me(), third.me()]);
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_was_away_while_voters_changed_hears_of_them_from_one_that_introduces_itself() {
+    simulation::run(12, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let second = join(&wire, &first, "ben").await;
+        while second.members().len() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        wire.cut(second.me());
+        let third = join(&wire, &first, "cleo").await;
+        assert!(first.change_root(&[first.me(), third.me()]).await.unwrap());
+        while third.root_epoch() == second.root_epoch() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // The only one that it knows is gone, and it has not heard of the other.
+        wire.cut(first.me());
+        wire.mend(second.me());
+        while !second.is_cut_off() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(second.members().len(), 2);
+        second.set_introduced([third.me()].into());
+        while second.root_epoch() != third.root_epoch() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .unwrap();
 }
 
 #[test]

@@ -8,12 +8,14 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tracing::error;
 
-use crate::StoreError;
 use crate::cluster::{HeardRow, Partitions};
 use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
-use crate::model::{InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp};
+use crate::model::{
+    GenerationRow, InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp,
+};
 use crate::placement::Assignment;
 use crate::register::Configs;
+use crate::{Store, StoreError};
 
 /// What a row says, and in which version of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,10 @@ pub(crate) struct Versioned<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) members: BTreeMap<MemberId, Versioned<MemberRow>>,
+    /// Who was a member, and whose row is still there.
+    pub(crate) parting: BTreeMap<MemberId, Versioned<MemberRow>>,
+    /// All keys but the first, by number.
+    pub(crate) generations: BTreeMap<u32, Versioned<GenerationRow>>,
     /// The highest number ever given to one.
     pub(crate) admitted: Versioned<u32>,
     pub(crate) invites: BTreeMap<InviteId, Versioned<InviteRow>>,
@@ -41,6 +47,8 @@ pub(crate) struct View {
 #[derive(Default)]
 pub(crate) struct Mesh {
     view: RwLock<Arc<View>>,
+    /// Members that rows do not name yet.
+    introduced: RwLock<BTreeSet<MemberId>>,
     /// Counts changes of the view.
     changes: watch::Sender<u64>,
 }
@@ -75,7 +83,24 @@ impl Mesh {
         }
     }
 
-    /// Changes whenever something else is known about the mesh.
+    /// Who said with proof to be a member while rows could not be read.
+    pub(crate) fn introduced(&self) -> BTreeSet<MemberId> {
+        self.introduced
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_introduced(&self, members: BTreeSet<MemberId>) {
+        *self.introduced.write().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    /// Notes that other keys are here, or that rows can be read again or no longer.
+    pub(crate) fn note(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever something else is known about the mesh, and with [`Self::note`].
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -110,14 +135,34 @@ impl Mesh {
     }
 }
 
+impl Store {
+    /// Names members that rows do not name yet, who proved to be some: they are asked for rows like the others.
+    pub fn set_introduced(&self, members: BTreeSet<MemberId>) {
+        let is_news = !members.is_empty();
+        self.0.mesh.set_introduced(members);
+        if is_news {
+            self.0.partitions.registers().wake_self();
+        }
+    }
+}
+
 impl View {
     fn take(&mut self, key: MeshKey, body: &Bytes) -> Result<(), StoreError> {
         let row: MeshRow = decode_row(body)?;
         let version = row.version;
         match key {
             MeshKey::Member(member) => {
+                let value: MemberRow = decode_row(&row.body)?;
+                let members = if value.parting {
+                    &mut self.parting
+                } else {
+                    &mut self.members
+                };
+                members.insert(member, Versioned { version, value });
+            }
+            MeshKey::Generation(number) => {
                 let value = decode_row(&row.body)?;
-                self.members.insert(member, Versioned { version, value });
+                self.generations.insert(number, Versioned { version, value });
             }
             MeshKey::Voters(partition) => {
                 let value = decode_row(&row.body)?;
@@ -151,6 +196,12 @@ impl View {
             MeshKey::Member(member) => {
                 let kept = before.members.get(&member);
                 self.members.extend(kept.map(|kept| (member, kept.clone())));
+                let kept = before.parting.get(&member);
+                self.parting.extend(kept.map(|kept| (member, kept.clone())));
+            }
+            MeshKey::Generation(number) => {
+                let kept = before.generations.get(&number);
+                self.generations.extend(kept.map(|kept| (number, kept.clone())));
             }
             MeshKey::Voters(partition) => {
                 let kept = before.voters.get(&partition);

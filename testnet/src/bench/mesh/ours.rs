@@ -90,6 +90,7 @@ impl Pair {
         let received = Arc::new(AtomicU64::new(0));
         let (near, near_folder) = node(key(), &received).await?;
         let (far, far_folder) = node(key(), &received).await?;
+        far.set_signer(Some(key().id()));
         far.expect_guests(WAIT);
         let invite = Invite::new(key().id(), Role::Trusted, u64::MAX, far.reach().knocked());
         let applicant = Applicant {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use storage::disk::fault::{FaultMedium, Random};
 use storage::disk::forget_rows_on;
 use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
-use storage::{Membership, Parting, Store, Welcome, simulation};
+use storage::{Membership, NodeSecret, Parting, Store, Welcome, simulation};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,6 +31,8 @@ const CALM_MILLIS_MAX: usize = 900;
 
 /// One box.
 struct Seat {
+    /// The box itself, whatever its number as a member.
+    number: usize,
     medium: FaultMedium,
     /// What a backup of an earlier moment would restore.
     backup: Option<FaultMedium>,
@@ -403,6 +405,7 @@ impl World {
 
     fn seat(&self, number: u32, welcome: Option<Welcome>) -> Seat {
         Seat {
+            number: number as usize,
             medium: FaultMedium::new(u64::from(number) ^ self.plan.seed()),
             backup: None,
             welcome,
@@ -411,13 +414,14 @@ impl World {
     }
 
     async fn start(&mut self, member: MemberId) -> Result<(), String> {
-        let (peers, number) = (self.network.line(member), member.0 as usize);
+        let peers = self.network.line(member);
         let Some(seat) = self.seats.get_mut(&member) else {
             return Ok(());
         };
+        let number = seat.number;
         let membership = match seat.welcome.clone() {
-            Some(welcome) => Membership::admitted(welcome, node(number), peers),
-            None => Membership::founder(node(number), peers),
+            Some(welcome) => Membership::admitted(welcome, node(number), secret(number), peers),
+            None => Membership::founder(node(number), secret(number), peers),
         };
         let mut options = self.plan.options(seat.medium.mount());
         options.membership = membership;
@@ -456,6 +460,12 @@ impl World {
     }
 }
 
+fn secret(number: usize) -> NodeSecret {
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    NodeSecret::from_bytes(&bytes)
+}
+
 fn node(number: usize) -> MemberRow {
     MemberRow {
         name: format!("box {number}"),
@@ -463,7 +473,8 @@ fn node(number: usize) -> MemberRow {
         role: Role::Trusted,
         capacity: 1 << 30,
         draining: false,
-        node: Bytes::new(),
+        parting: false,
+        node: Bytes::copy_from_slice(&secret(number).public()),
         joined: Timestamp::from_millis(0),
     }
 }
