@@ -215,7 +215,8 @@ impl Store {
         refresh(&self.0).await?;
         let view = self.0.mesh.view();
         if view.parting.contains_key(&member) {
-            return self.part(member).await;
+            self.part(member).await;
+            return Ok(());
         }
         let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
         let partitions = self.partitions_needing(member);
@@ -284,7 +285,8 @@ impl Store {
             let key = MeshKey::Member(member);
             let decided = self.0.mesh.replace(&self.0.partitions, key, next, known.version);
             if decided.await? {
-                return self.part(member).await;
+                self.part(member).await;
+                return Ok(());
             }
             refresh(&self.0).await?;
         }
@@ -293,15 +295,17 @@ impl Store {
 
     /// Does what follows from the decision that a member goes. That is left to others where they are needed for it, or where
     /// it is this member that goes: it must not make the keys that it is not to have.
-    async fn part(&self, member: MemberId) -> Result<(), StoreError> {
-        refresh(&self.0).await?;
+    async fn part(&self, member: MemberId) {
+        let finished = if member == self.me() {
+            refresh(&self.0).await
+        } else {
+            self.0.tell_of_change();
+            rotation::finish(&self.0).await
+        };
         self.0.tell_of_change();
-        if member != self.me()
-            && let Err(error) = rotation::finish(&self.0).await
-        {
+        if let Err(error) = finished {
             warn!(%member, %error, "removed; the mesh gets new keys as soon as that can be");
         }
-        Ok(())
     }
 }
 
