@@ -66,6 +66,7 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /bucket/m?uploadId=x", "wx"),
     ("GET /bucket/k?acl", "rwx"),
     ("PUT /bucket/k?acl", "x"),
+    ("PUT /bucket/k?acl&versionId=null x-amz-acl=private", "x"),
     ("GET /bucket/k?tagging", "rx"),
 ];
 
