@@ -29,6 +29,9 @@ pub struct Bucket {
     pub state: BucketState,
     /// Grows by one with every change, from 1.
     pub version: u64,
+    /// The version in which it last came to keep versions in another way, as long as not every partition has heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfenced: Option<u64>,
 }
 
 impl Bucket {

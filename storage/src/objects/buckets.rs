@@ -48,6 +48,7 @@ impl Store {
                 grants: std::collections::BTreeMap::new(),
                 state: BucketState::Open,
                 version: 1,
+                unfenced: None,
             };
             bucket.grant(&key, Grants::ALL);
             let create = RootCommand::CreateBucket(new_bucket(&inner.keyring, bucket));

@@ -56,10 +56,15 @@ pub(crate) struct OpenedVersion {
 
 impl OpenedVersion {
     /// Who refers to the blocks that a write stored.
-    pub(super) fn owner(&self, write: WriteId) -> Owner {
+    ///
+    /// # Errors
+    /// `Damaged`: the row does not name that write, as it has to.
+    pub(super) fn owner(&self, write: WriteId) -> Result<Owner, StoreError> {
         let known = self.owners.iter().find(|(known, _)| *known == write);
-        // A row names the writes of all its blocks; nobody else is called by zeros.
-        known.map_or([0; 16], |(_, owner)| *owner)
+        let (_, owner) = known.ok_or_else(|| {
+            StoreError::Damaged(format!("blocks of {write:?}, which their row does not name"))
+        })?;
+        Ok(*owner)
     }
 }
 

@@ -191,7 +191,7 @@ impl Steps {
             .map(|(_, opener)| opener);
         let reading = object.clone();
         Ok(Some(Ahead::Reading(object.store.0.tasks.spawn(async move {
-            let (inner, owner) = (&reading.store.0, reading.version.owner(write));
+            let (inner, owner) = (&reading.store.0, reading.version.owner(write)?);
             let opened = inner.blocks.fetch(owner, &block, range.clone(), opener).await?;
             if range == whole {
                 inner.hot.keep_step(id, opened.pieces.clone());

@@ -96,6 +96,7 @@ fn bucket_row() -> BucketRow {
             grants: BTreeMap::from([(id, granted)]),
             state: BucketState::Closing,
             version: 3,
+            unfenced: None,
         },
         wrapped_key: Bytes::from_static(b"wrapped"),
     }
