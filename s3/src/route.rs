@@ -71,6 +71,7 @@ pub enum Setting {
     PublicAccessBlock,
     OwnershipControls,
     Encryption,
+    Lifecycle,
     Website,
 }
 
@@ -88,7 +89,6 @@ pub enum DefaultSetting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are those of S3")]
 pub enum UnsetSetting {
-    Lifecycle,
     Replication,
 }
 
@@ -360,7 +360,7 @@ mod tests {
             );
             check(&format!("PUT /b?{name}"), "NotImplemented");
         }
-        for name in ["lifecycle", "replication"] {
+        for name in ["replication"] {
             assert!(
                 outcome(&format!("GET /b?{name}"), false).starts_with("GetUnset("),
                 "{name}"
@@ -379,6 +379,7 @@ mod tests {
             ("cors", "Cors"),
             ("tagging", "Tagging"),
             ("encryption", "Encryption"),
+            ("lifecycle", "Lifecycle"),
             ("publicAccessBlock", "PublicAccessBlock"),
             ("ownershipControls", "OwnershipControls"),
             ("website", "Website"),

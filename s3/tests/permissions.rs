@@ -50,6 +50,7 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /bucket?logging", "rwx"),
     ("GET /bucket?notification", "rwx"),
     ("GET /bucket?lifecycle", "rwx"),
+    ("PUT /bucket?lifecycle", "x"),
     ("DELETE /bucket?lifecycle", "x"),
     ("GET /bucket/k", "rx"),
     ("HEAD /bucket/k", "rx"),

@@ -1,4 +1,4 @@
-//! `warren bucket`: lists, creates, deletes and opens buckets.
+//! `warren bucket`: lists, creates, deletes, opens and bounds buckets.
 
 use appliance::api::{Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetPublic};
 use clap::{Subcommand, ValueEnum};
@@ -6,6 +6,7 @@ use hyper::Method;
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
+use super::quota::{QuotaArgs, bounds, held};
 use crate::admin_client::AdminClient;
 
 #[derive(Subcommand)]
@@ -29,6 +30,13 @@ pub(super) enum BucketVerb {
     Info {
         /// Its name
         name: String,
+    },
+    /// Bound what a bucket may hold
+    Quota {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        quota: QuotaArgs,
     },
     /// Let anyone without a key read and list a bucket, or stop that
     Public {
@@ -69,6 +77,16 @@ pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) ->
             out.deleted("bucket", &name)?;
         }
         BucketVerb::Info { name } => info(&client.get(&["buckets", &name]).await?, out)?,
+        BucketVerb::Quota { name, quota } => {
+            let path = ["buckets", &name, "quota"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &quota.request()).await?;
+            let message = format!(
+                "bucket {name} may hold: {}; it holds {}",
+                bounds(changed.quota),
+                held(changed.holds)
+            );
+            done(&changed, &message, out)?;
+        }
         BucketVerb::Public { name, access } => {
             let request = SetPublic {
                 schema: Schema,
@@ -126,6 +144,8 @@ fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
         row(["Created", &bucket.created]),
         row(["Owner", &bucket.owner]),
         row(["Public", public(bucket)]),
+        row(["Holds", &held(info.holds)]),
+        row(["Quota", &bounds(info.quota)]),
         row(["Policy", if info.policy { "yes" } else { "no" }]),
     ])?;
     let head = [row(["KEY", "NAME", "MAY"])];

@@ -174,6 +174,7 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
                 "s3:DeleteBucketWebsite",
             );
         }
+        Setting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
         Setting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
     };
     (read, write, write)
@@ -182,7 +183,6 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
 /// The actions of reading and of removing a setting that nobody can put, as AWS names them.
 const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
     match setting {
-        UnsetSetting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
         UnsetSetting::Replication => ("s3:GetReplicationConfiguration", "s3:PutReplicationConfiguration"),
     }
 }

@@ -439,6 +439,7 @@ mod tests {
             name: KeyName::parse("a key").unwrap(),
             created: Timestamp::now(),
             create_buckets: false,
+            quota: storage::model::Quota::default(),
         }))
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{KeySerial, Timestamp};
+use super::{KeySerial, Quota, Timestamp};
 
 /// The public half of an access key, e.g. `WK0123456789ABCDEF0123`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,6 +194,9 @@ pub struct AccessKey {
     pub created: Timestamp,
     /// Whether it may create buckets (and then owns them).
     pub create_buckets: bool,
+    /// How much all buckets together may hold that it owns.
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    pub quota: Quota,
 }
 
 /// The row of an access key.

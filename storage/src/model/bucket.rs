@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, Keeping, KeySerial,
-    ObjectLock, ObjectOwnership, PublicAccessBlock, Timestamp, Versioning, Website,
+    LifecycleRule, ObjectLock, ObjectOwnership, PublicAccessBlock, Quota, Timestamp, Versioning, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -113,6 +113,12 @@ pub struct BucketSettings {
     /// The object lock it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<ObjectLock>,
+    /// What goes by itself, and when; at most 1000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle: Vec<LifecycleRule>,
+    /// How much it may hold.
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    pub quota: Quota,
 }
 
 impl BucketSettings {

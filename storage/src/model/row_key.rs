@@ -242,6 +242,13 @@ pub(crate) fn uploads_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
     (from, to)
 }
 
+/// As [`objects_of`], of parts.
+pub(crate) fn parts_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
+    let from = table(PART, bucket);
+    let to = after_prefix(from.clone());
+    (from, to)
+}
+
 /// Every object row of every bucket.
 pub(crate) fn all_objects() -> (Vec<u8>, Vec<u8>) {
     (vec![OBJECT], vec![OBJECT + 1])

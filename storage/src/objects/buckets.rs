@@ -87,10 +87,12 @@ impl Store {
     ) -> Result<Arc<Bucket>, StoreError> {
         let (store, id) = (self.clone(), bucket.id);
         self.finish(async move {
-            store
+            let changed = store
                 .0
                 .change_bucket(id, |bucket| change(&mut bucket.settings))
-                .await
+                .await;
+            store.0.rules_changed.notify_one();
+            changed
         })
         .await
     }

@@ -17,6 +17,7 @@ mod list_uploads;
 mod list_versions;
 mod multipart;
 mod put;
+mod quota;
 mod read;
 mod roll_up;
 
@@ -32,6 +33,8 @@ pub use list_uploads::{ListUploads, ListedUpload, UploadPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionPage};
 pub use multipart::{ListedPart, NewUpload, PartOutcome, PartPage, UploadInfo};
 pub use put::{NewObject, PutOutcome};
+pub use quota::QuotaOf;
+pub(crate) use quota::{Counts, answer as answer_about_usage, is_about_usage};
 pub use read::ObjectReader;
 
 /// The largest object one PUT, one part or one copy makes: 5 GiB.

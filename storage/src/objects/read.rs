@@ -175,6 +175,8 @@ impl Steps {
         let Some((write, block, range)) = self.next()? else {
             return Ok(None);
         };
+        // Before anything is looked for in memory: what is sealed for a customer is nobody else's there either.
+        let block = object.unmasked(block)?;
         let whole = whole_step(&block, range.start);
         let id = StepId {
             block: block.id,

@@ -3,7 +3,7 @@
 //! ```text
 //! recovery phrase ── wraps ──┐
 //! K_mesh (generations) ──────┴─ wraps ── K_bucket (per bucket) ── seals ── details of rows
-//!    ├─ derives K_dedup ── with a block's content derives ── block key ── seals ── the block
+//!    ├─ derives K_dedup ── with a block's content derives ── block key ── seals ── the block (see `customer` for keys of SSE-C)
 //!    ├─ derives K_owner ── names the owner of a reference
 //!    └─ derives K_root  ── seals access keys and wrapped bucket keys
 //! ```
@@ -16,11 +16,13 @@
 mod aead;
 mod block;
 mod compress;
+mod customer;
 mod envelope;
 mod keyring;
 mod phrase;
 
 pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, seal_block};
+pub use customer::CustomerKey;
 pub(crate) use envelope::cbor;
 pub(crate) use keyring::{BucketKey, Keyring, KeyringError, Secrets, recovery_file, write_file};
 

@@ -30,6 +30,7 @@ fn access_key() -> Arc<AccessKey> {
         name: KeyName::parse("example").unwrap(),
         created: Timestamp::from_millis(0),
         create_buckets: false,
+        quota: storage::model::Quota::default(),
         serial: KeySerial::from_bytes([1; 16]),
     })
 }

@@ -270,10 +270,14 @@ impl Inner {
 
     /// Whether this member leads changes: it votes in the root partition, and nobody of a lower number that does is here.
     pub(crate) fn leads(&self) -> bool {
-        let configs = self.partitions.registers().configs(ROOT_PARTITION);
-        let (_, voters) = newest(&configs);
+        let voters = self.voters(ROOT_PARTITION);
         let lower: Vec<MemberId> = voters.iter().copied().filter(|voter| *voter < self.me).collect();
         voters.contains(&self.me) && self.peers.nearest(&lower).is_empty()
+    }
+
+    /// Who votes in a partition, by the newest configuration that is known here.
+    pub(crate) fn voters(&self, partition: u16) -> BTreeSet<MemberId> {
+        newest(&self.partitions.registers().configs(partition)).1
     }
 
     fn note_presence(&self, view: &View) {
