@@ -13,7 +13,7 @@ use storage::model::{
     AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, Quota, SecretKey,
     Timestamp, Usage,
 };
-use storage::{NewKey, Parting, Store, StoreError};
+use storage::{Alias, NewKey, Parting, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -139,6 +139,12 @@ impl appliance::Node for Console {
     async fn delete_bucket(&self, name: &str) -> Result<(), NodeError> {
         let refusal = |error| refusal(error, name);
         let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
+        if bucket.name.as_str() != name {
+            let own = &bucket.name;
+            return Err(NodeError::Invalid(format!(
+                "{name:?} is another name of the bucket {own}: say which you mean by its own"
+            )));
+        }
         self.store.delete_bucket(&bucket).await.map_err(refusal)
     }
 
@@ -161,6 +167,25 @@ impl appliance::Node for Console {
             .change_bucket(&bucket, move |settings| settings.acl = acl)
             .await;
         let bucket = changed.map_err(refusal)?;
+        Ok(self.bucket_info(&bucket).await)
+    }
+
+    async fn set_alias(&self, name: &str, request: api::SetAlias) -> Result<api::BucketInfo, NodeError> {
+        let bucket = self
+            .store
+            .bucket(&existing(name)?)
+            .map_err(|error| refusal(error, name))?;
+        let alias = BucketName::parse(&request.alias);
+        let key = request.key.as_deref().map(|key| self.find_key(key)).transpose()?;
+        let alias = Alias {
+            name: alias.map_err(|error| NodeError::Invalid(error.to_string()))?,
+            key: key.map(|key| key.id.clone()),
+        };
+        let set = self.store.set_alias(&bucket, alias, request.on).await;
+        set.map_err(|error| match error {
+            StoreError::BucketState(why) => NodeError::Invalid(why.into()),
+            other => refusal(other, &request.alias),
+        })?;
         Ok(self.bucket_info(&bucket).await)
     }
 
@@ -293,6 +318,7 @@ impl Console {
         api::BucketInfo {
             schema: Schema,
             policy: bucket.settings.policy.is_some(),
+            aliases: self.store.aliases(bucket).into_iter().map(alias_shown).collect(),
             quota: quota_shown(bucket.settings.quota),
             holds: held.map(|Usage { bytes, objects }| api::Usage { bytes, objects }),
             keys: keys.collect(),
@@ -411,6 +437,13 @@ fn bucket_shown(bucket: &Bucket) -> api::Bucket {
             BucketAcl::PublicRead => api::Public::Read,
             BucketAcl::PublicReadWrite => api::Public::ReadWrite,
         },
+    }
+}
+
+fn alias_shown(alias: Alias) -> api::Alias {
+    api::Alias {
+        name: alias.name.to_string(),
+        key: alias.key.map(|key| key.to_string()),
     }
 }
 

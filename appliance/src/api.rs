@@ -122,12 +122,38 @@ pub struct BucketInfo {
     pub bucket: Bucket,
     /// Whether it also has a bucket policy, which may allow or deny more.
     pub policy: bool,
+    /// What it is called besides.
+    pub aliases: Vec<Alias>,
     /// How much it may hold.
     pub quota: Quota,
     /// What it holds; nothing where too few boxes answer to count that.
     pub holds: Option<Usage>,
     /// The keys that may use it.
     pub keys: Vec<BucketKey>,
+}
+
+/// Another name of a bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The name.
+    pub name: String,
+    /// Id of the access key for which it is; for everybody if there is none.
+    pub key: Option<String>,
+}
+
+/// Asks to give a bucket another name, or to take it away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetAlias {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The name.
+    pub alias: String,
+    /// Id or name of the access key for which it is to be; for everybody if there is none.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Whether it is to be there.
+    pub on: bool,
 }
 
 /// How much may be held; nothing is a bound that does not exist.

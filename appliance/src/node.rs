@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::Facts;
 use crate::api::{
     Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
-    Home, Invite, Key, NetReport, Pong, Quota, Setting,
+    Home, Invite, Key, NetReport, Pong, Quota, SetAlias, Setting,
 };
 
 /// Why the node could not do what was asked.
@@ -160,6 +160,16 @@ pub trait Node: Send + Sync + 'static {
     /// # Errors
     /// `NoSuchBucket`.
     fn bucket(&self, name: &str) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// Gives a bucket another name, or takes it away.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `NoSuchKey`, `AmbiguousKey`, `BucketExists`, `Invalid`, or the store's own.
+    fn set_alias(
+        &self,
+        name: &str,
+        request: SetAlias,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
 
     /// Bounds what a bucket may hold.
     ///

@@ -76,6 +76,9 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
             let request: crate::api::SetPublic = read(body).await?;
             ok(&node.set_public(name, request.public).await?)
         }
+        (m, ["api", "v1", "buckets", name, "aliases"]) if m == put => {
+            ok(&node.set_alias(name, read(body).await?).await?)
+        }
         (m, ["api", "v1", "buckets", name, "quota"]) if m == put => {
             let request: SetQuota = read(body).await?;
             ok(&node.set_bucket_quota(name, request.quota).await?)

@@ -1,6 +1,8 @@
-//! `warren bucket`: lists, creates, deletes, opens and bounds buckets.
+//! `warren bucket`: lists, creates, deletes, opens and bounds buckets, and gives them other names.
 
-use appliance::api::{Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetPublic};
+use appliance::api::{
+    Alias, Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetAlias, SetPublic,
+};
 use clap::{Subcommand, ValueEnum};
 use hyper::Method;
 
@@ -30,6 +32,19 @@ pub(super) enum BucketVerb {
     Info {
         /// Its name
         name: String,
+    },
+    /// Give a bucket another name, for everybody or for one access key
+    Alias {
+        /// Its name
+        name: String,
+        /// The other name
+        alias: String,
+        /// Id or name of the key for which it is
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// Take the other name away
+        #[arg(long)]
+        remove: bool,
     },
     /// Bound what a bucket may hold
     Quota {
@@ -77,6 +92,27 @@ pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) ->
             out.deleted("bucket", &name)?;
         }
         BucketVerb::Info { name } => info(&client.get(&["buckets", &name]).await?, out)?,
+        BucketVerb::Alias {
+            name,
+            alias,
+            key,
+            remove,
+        } => {
+            let request = SetAlias {
+                schema: Schema,
+                alias,
+                key,
+                on: !remove,
+            };
+            let path = ["buckets", &name, "aliases"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
+            let message = format!(
+                "bucket {} is also called: {}",
+                changed.bucket.name,
+                called(&changed)
+            );
+            done(&changed, &message, out)?;
+        }
         BucketVerb::Quota { name, quota } => {
             let path = ["buckets", &name, "quota"];
             let changed: BucketInfo = client.send(Method::PUT, &path, &quota.request()).await?;
@@ -144,6 +180,7 @@ fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
         row(["Created", &bucket.created]),
         row(["Owner", &bucket.owner]),
         row(["Public", public(bucket)]),
+        row(["Aliases", &called(info)]),
         row(["Holds", &held(info.holds)]),
         row(["Quota", &bounds(info.quota)]),
         row(["Policy", if info.policy { "yes" } else { "no" }]),
@@ -154,6 +191,18 @@ fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
         .iter()
         .map(|key| row([&key.id, &key.name, &granted(key.grants)]));
     Ok(out.table(&head.into_iter().chain(keys).collect::<Vec<_>>())?)
+}
+
+/// The other names of a bucket, in words.
+fn called(info: &BucketInfo) -> String {
+    let alias = |alias: &Alias| match &alias.key {
+        Some(key) => format!("{} (by {key})", alias.name),
+        None => alias.name.clone(),
+    };
+    match info.aliases.is_empty() {
+        true => "nothing else".into(),
+        false => info.aliases.iter().map(alias).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn public(bucket: &Bucket) -> &'static str {

@@ -440,6 +440,7 @@ mod tests {
             created: Timestamp::now(),
             create_buckets: false,
             quota: storage::model::Quota::default(),
+            aliases: std::collections::BTreeMap::new(),
         }))
     }
 

@@ -41,6 +41,8 @@ impl fmt::Debug for InviteId {
 pub enum MeshKey {
     /// The highest number ever given to a member.
     Admitted,
+    /// Other names of buckets, for everybody: a bucket's id by each name.
+    Aliases,
     /// Which members are wanted to hold what: an encoded [`Assignment`](crate::placement::Assignment).
     Assignment,
     /// How many buckets were ever closed: a number that only rises.
@@ -62,6 +64,7 @@ impl MeshKey {
     pub(crate) fn row(self) -> Vec<u8> {
         match self {
             Self::Admitted => row_key::root(b'n', &[]),
+            Self::Aliases => row_key::root(b'l', &[]),
             Self::Assignment => row_key::root(b'a', &[]),
             Self::Closings => row_key::root(b'c', &[]),
             Self::Invite(invite) => row_key::root(b'i', invite.as_bytes()),
@@ -76,6 +79,7 @@ impl MeshKey {
     pub(crate) fn of_row(row: &[u8]) -> Option<Self> {
         match row_key::parse_root(row)? {
             (b'n', []) => Some(Self::Admitted),
+            (b'l', []) => Some(Self::Aliases),
             (b'a', []) => Some(Self::Assignment),
             (b'c', []) => Some(Self::Closings),
             (b'i', name) => Some(Self::Invite(InviteId(name.try_into().ok()?))),
@@ -148,6 +152,7 @@ mod tests {
     fn keys_of_rows_about_the_mesh_read_back() {
         for key in [
             MeshKey::Admitted,
+            MeshKey::Aliases,
             MeshKey::Assignment,
             MeshKey::Closings,
             MeshKey::Invite(InviteId([7; 32])),

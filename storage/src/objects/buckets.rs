@@ -38,6 +38,9 @@ impl Store {
         let (store, name, owner) = (self.clone(), name.clone(), owner.clone());
         self.finish(async move {
             let inner = &store.0;
+            if inner.aliased(&name).is_ok() {
+                return Err(StoreError::BucketAlreadyExists);
+            }
             let key = inner.directory.key(&owner)?;
             let mut bucket = Bucket {
                 id: BucketId::new(),
@@ -63,12 +66,14 @@ impl Store {
         .await
     }
 
-    /// The bucket of that name, from the local directory: no wait.
+    /// The bucket of that name, or of that alias for everybody, from the local directory: no wait.
     ///
     /// # Errors
     /// `NoSuchBucket`.
     pub fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, StoreError> {
-        Ok(self.0.directory.named(name)?.bucket.clone())
+        let named = self.0.directory.named(name);
+        let entry = named.or_else(|_| self.0.aliased(name))?;
+        Ok(entry.bucket.clone())
     }
 
     /// All buckets by name.

@@ -40,6 +40,7 @@ impl Store {
                 created: Timestamp::now(),
                 create_buckets: new.create_buckets,
                 quota: Quota::default(),
+                aliases: std::collections::BTreeMap::new(),
             };
             let row = access_key_row(&inner.keyring, &key);
             match inner
@@ -86,7 +87,7 @@ impl Store {
         self.change_key(id, move |key| key.quota = quota).await
     }
 
-    async fn change_key(
+    pub(super) async fn change_key(
         &self,
         id: &AccessKeyId,
         change: impl Fn(&mut AccessKey) + Send + 'static,

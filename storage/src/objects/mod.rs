@@ -1,5 +1,6 @@
 //! What clients do: objects, uploads, buckets and access keys, each operation one straight story.
 
+mod aliases;
 mod amend;
 mod body;
 mod buckets;
@@ -21,6 +22,7 @@ mod quota;
 mod read;
 mod roll_up;
 
+pub use aliases::Alias;
 pub use body::{Claims, ObjectBody};
 pub use complete::{CompleteUpload, CompletedPart};
 pub use copy::{CopyBody, CopyObject};

@@ -31,6 +31,7 @@ fn access_key() -> Arc<AccessKey> {
         created: Timestamp::from_millis(0),
         create_buckets: false,
         quota: storage::model::Quota::default(),
+        aliases: std::collections::BTreeMap::new(),
         serial: KeySerial::from_bytes([1; 16]),
     })
 }

@@ -5,10 +5,11 @@
 //! | `tally` | counts what rows on this disk hold |
 //! | `wire` | what members say to each other about that |
 //!
-//! Nothing is counted while nobody asks: the index of rows is the truth, a million objects take about a second, and there is
-//! no counter that could drift or get lost. A gateway remembers what it counted and adds what it lets in; others' writes and
-//! all deletes are seen by the next count, a minute later at most. Before a write is refused there is always a fresh one. So
-//! several gateways at once may together exceed a quota by what they take in a minute.
+//! Nothing is counted while nobody asks: the rows are the truth, mostly by what their index says, and there is no counter that
+//! could drift or get lost. A gateway remembers what it counted and adds what it lets in; others' writes and all deletes are
+//! seen by the next count, a minute later, or ten times what a count takes. Before a write is refused it is counted anew, unless
+//! that was done so shortly before that counting would take more than a tenth of the time. So several gateways at once may
+//! together exceed a quota by what they take between two counts.
 
 mod tally;
 mod wire;
