@@ -43,6 +43,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const REGION: &str = "warren";
 
 /// What a node starts from.
+#[derive(Clone)]
 pub struct Start {
     /// What it runs with.
     pub config: Config,
@@ -164,6 +165,11 @@ impl Node {
         let store = &self.console.store;
         // A box that has just joined hears of them before long.
         store.access_keys().is_empty() && !store.is_meshed()
+    }
+
+    /// Waits until this node has to start again: its disk forgot what it promised to the others, and they gave it a new place.
+    pub async fn until_given_place(&self) {
+        self.console.mesh.until_given_place().await;
     }
 
     /// Stops in order: answer what is in flight, end what works on its own, leave the mesh, flush and close the disk.

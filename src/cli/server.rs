@@ -125,7 +125,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let manager = ServiceManager::from_env();
     let state = start.config.state.value.clone();
-    let (node, first) = Node::start(start).await?;
+    let (mut node, first) = Node::start(start.clone()).await?;
     let urls = endpoint::urls(node.s3_address());
     let endpoint = urls.first().map(String::as_str).unwrap_or_default();
     let kept = match &first {
@@ -146,9 +146,29 @@ async fn serve(
     // Not being read is no reason to stop serving.
     let _ = say_ready(&urls, kept, out);
     manager.ready();
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = manager.keep_alive() => {}
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = manager.keep_alive() => break,
+            () = node.until_given_place() => {}
+        }
+        let again = async {
+            node.stop().await?;
+            Node::start(start.clone()).await
+        };
+        // Whoever watches over this process is told all the while that it lives.
+        let watched = async {
+            manager.keep_alive().await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            started = again => {
+                (node, _) = started?;
+                // It is another where any port will do.
+                let _ = say_ready(&endpoint::urls(node.s3_address()), None, out);
+            }
+            () = watched => return Ok(()),
+        }
     }
     manager.stopping();
     Ok(node.stop().await?)

@@ -9,8 +9,8 @@ use p2p::{Class, NodeId, Refusal, Service};
 use serde::{Deserialize, Serialize};
 use storage::Store;
 
-use super::short;
 use super::wire::Wire;
+use super::{place, short};
 use crate::console::time_shown;
 
 /// Asks how a box is. Calls of stores begin with the number of their format, which is no letter.
@@ -59,6 +59,10 @@ impl Service for Desk {
             if request == ASK_FACTS {
                 let told = serde_json::to_vec(&told(&store, &wire));
                 return told.map(Bytes::from).map_err(|error| refused(error.to_string()));
+            }
+            if request == place::ASK_PLACE {
+                let given = place::give(&store, member).await;
+                return given.map_err(|error| refused(error.to_string()));
             }
             let answer = store.answer(member, &request).await;
             answer.map_err(|error| refused(error.to_string()))

@@ -8,6 +8,7 @@
 //! | `follow` | has the connections follow the root rows |
 //! | `join` | the way into a mesh |
 //! | `own_row` | keeps what the rows say of this box true |
+//! | `place` | takes a place anew, where a disk has forgotten |
 //! | `removed` | remembers who was a member |
 
 mod desk;
@@ -15,6 +16,7 @@ mod door;
 mod follow;
 mod join;
 mod own_row;
+mod place;
 mod removed;
 mod wire;
 
@@ -35,7 +37,7 @@ use storage::{Membership, Seat, Store};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 pub(crate) use desk::Told;
 use desk::{ASK_FACTS, Desk};
@@ -60,6 +62,8 @@ pub(crate) struct Mesh {
     store: Store,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// A new place was found for this box.
+    is_given_place: CancellationToken,
 }
 
 /// As whom a box takes part, before its store is open.
@@ -75,6 +79,9 @@ impl Place {
     /// # Errors
     /// Its seat does not read.
     pub(crate) fn find(config: &Config, own: NodeId) -> anyhow::Result<Self> {
+        if Seat::take_up(&config.state.value).context("take up the new place of this box")? {
+            info!("this box has a new place in its mesh, and hears everything anew");
+        }
         let seat = Seat::read(&config.state.value).context("read the seat of this box")?;
         let wire = Arc::new(Wire::default());
         if let Some(seat) = &seat {
@@ -136,6 +143,7 @@ impl Mesh {
             store,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            is_given_place: CancellationToken::new(),
         };
         let following = follow::follow(
             Arc::clone(&mesh.wire),
@@ -149,8 +157,20 @@ impl Mesh {
         mesh.tasks.spawn(replacing.instrument(info_span!("mesh")));
         let telling = own_row::tell_capacity(mesh.store.clone(), own.capacity, mesh.stop.clone());
         mesh.tasks.spawn(telling.instrument(info_span!("mesh")));
+        let placing = place::find(
+            (mesh.store.clone(), Arc::clone(&mesh.wire), mesh.node.clone()),
+            config.state.value.clone(),
+            mesh.is_given_place.clone(),
+            mesh.stop.clone(),
+        );
+        mesh.tasks.spawn(placing.instrument(info_span!("mesh")));
         mesh.tasks.close();
         Ok(mesh)
+    }
+
+    /// Waits until a new place was found for this box, whose disk forgot what it promised: it is taken up by the next start.
+    pub(crate) async fn until_given_place(&self) {
+        self.is_given_place.cancelled().await;
     }
 
     /// Ends what works on its own; calls still go there and back.

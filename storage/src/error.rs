@@ -163,6 +163,9 @@ pub enum StoreError {
     /// This member was away for so long that nobody knows any more what it missed.
     #[error("this member was away for too long: it has to join anew")]
     Outdated,
+    /// The disk has forgotten what this member promised to the others: it has to take its place anew.
+    #[error("{0}; the box has to take its place among the others anew")]
+    Forgotten(crate::cluster::Forgotten),
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,

@@ -5,7 +5,8 @@
 //! that is encrypted to somebody who proved to be invited.
 //!
 //! On disk `seat` (mode 0600) is CBOR, `{version: 1, welcome, members}`. It is written before the keys: a box that has keys
-//! and no seat would take itself for a founder.
+//! and no seat would take itself for a founder. A member that takes its place anew has the new seat in `seat.next`, until its
+//! rows are forgotten.
 
 use std::fmt;
 use std::fs;
@@ -15,12 +16,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::disk::forget_rows;
 use crate::model::{MemberId, MemberRow};
 use crate::seal::{KeyringError, Secrets, cbor, recovery_file, write_file};
 use crate::{StoreError, Welcome};
 
 const VERSION: u32 = 1;
 const SEAT_FILE: &str = "seat";
+const NEXT_SEAT_FILE: &str = "seat.next";
 
 /// The place of a member in its mesh, as it was told when it was admitted: enough to find the others and hear the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,16 +70,60 @@ impl Seat {
     /// The file is damaged, newer than this program, or the disk fails.
     pub fn read(state: &Path) -> Result<Option<Self>, StoreError> {
         let path = state.join(SEAT_FILE);
-        let damaged = |why: &str| StoreError::Damaged(format!("{}: {why}", path.display()));
         match fs::read(&path) {
-            Ok(bytes) => match ciborium::from_reader::<SeatFile, _>(bytes.as_slice()) {
-                Ok(file) if file.version == VERSION => Ok(Some(file.seat)),
-                Ok(_) => Err(damaged("of another version of Warren")),
-                Err(error) => Err(damaged(&error.to_string())),
-            },
+            Ok(bytes) => Self::decode(&bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(damaged(&error.to_string())),
+            Err(error) => Err(StoreError::Damaged(format!("{}: {error}", path.display()))),
         }
+    }
+
+    /// As bytes, for a file or a member.
+    pub fn encode(&self) -> Vec<u8> {
+        cbor(&SeatFile {
+            version: VERSION,
+            seat: self.clone(),
+        })
+    }
+
+    /// Reads [`Self::encode`].
+    ///
+    /// # Errors
+    /// `Damaged`: not a seat that this version knows.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        match ciborium::from_reader::<SeatFile, _>(bytes) {
+            Ok(file) if file.version == VERSION => Ok(file.seat),
+            Ok(_) => Err(StoreError::Damaged("seat of another version of Warren".into())),
+            Err(error) => Err(StoreError::Damaged(format!("seat: {error}"))),
+        }
+    }
+
+    /// Keeps the new place of a member whose disk has forgotten what it promised under the old one: the next
+    /// [`Self::take_up`] makes it the place of this box.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn keep_next(&self, state: &Path) -> Result<(), StoreError> {
+        write_file(&state.join(NEXT_SEAT_FILE), &self.encode()).map_err(keys)
+    }
+
+    /// Takes up a new place, if one is kept: forgets the rows of the old one, and keeps the blocks. Says whether it did. The
+    /// store must not be open. Where it is cut off, the next attempt goes on.
+    ///
+    /// # Errors
+    /// The store is open, or the disk fails.
+    pub fn take_up(state: &Path) -> Result<bool, StoreError> {
+        let next = state.join(NEXT_SEAT_FILE);
+        let failed = |error: io::Error| StoreError::Damaged(format!("{}: {error}", next.display()));
+        if !next.try_exists().map_err(failed)? {
+            return Ok(false);
+        }
+        forget_rows(&state.join("rows"))?;
+        // Only now: with the old rows it would answer as somebody whom it never was.
+        fs::rename(&next, state.join(SEAT_FILE)).map_err(failed)?;
+        fs::File::open(state)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(true)
     }
 }
 
@@ -128,11 +175,7 @@ impl Gift {
     /// # Errors
     /// There are keys already, or the disk fails.
     pub fn keep(&self, state: &Path) -> Result<(), StoreError> {
-        let file = SeatFile {
-            version: VERSION,
-            seat: self.seat.clone(),
-        };
-        write_file(&state.join(SEAT_FILE), &cbor(&file)).map_err(keys)?;
+        write_file(&state.join(SEAT_FILE), &self.seat.encode()).map_err(keys)?;
         self.secrets.keep(state, &self.recovery).map_err(keys)
     }
 }
@@ -216,6 +259,17 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), fixture);
         fs::write(path, fixture).unwrap();
         assert_eq!(Seat::read(state.path()).unwrap(), Some(seat()));
+    }
+
+    #[test]
+    fn a_new_place_is_taken_up_once() {
+        let state = tempfile::tempdir().unwrap();
+        Keyring::open(state.path(), false, None).unwrap();
+        given(state.path()).seat.keep_next(state.path()).unwrap();
+        assert_eq!(Seat::read(state.path()).unwrap(), None);
+        assert!(Seat::take_up(state.path()).unwrap());
+        assert_eq!(Seat::read(state.path()).unwrap(), Some(seat()));
+        assert!(!Seat::take_up(state.path()).unwrap());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod simulation;
 mod store;
 mod tasks;
 
+pub use cluster::Forgotten;
 #[cfg(any(test, feature = "simulation"))]
 pub use cluster::mesh::Voters;
 pub use cluster::mesh::{Membership, Parting, Welcome};

@@ -16,7 +16,7 @@ use crate::StoreError;
 #[cfg(any(test, feature = "simulation"))]
 use crate::cluster::Displaced;
 use crate::cluster::mesh::feed::{self, Feed};
-use crate::cluster::mesh::{FOUNDER, Membership, Mesh, Presences, first_config, reshape};
+use crate::cluster::mesh::{FOUNDER, Membership, Mesh, Presences, first_config, recall, reshape};
 use crate::cluster::peers::Peers;
 use crate::cluster::{Around, Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
 #[cfg(any(test, feature = "simulation"))]
@@ -270,6 +270,8 @@ impl Store {
             partitions,
         }));
         store.0.note_meshed();
+        let is_meshed = store.0.is_meshed();
+        store.0.partitions.registers().memories().begin(is_meshed).await?;
         store.start_background(mark);
         store.reopen_buckets().await;
         Ok(store)
@@ -315,8 +317,11 @@ impl Store {
     pub async fn answer(&self, from: MemberId, call: &Bytes) -> Result<Bytes, StoreError> {
         match call {
             call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
-            call if sweep::is_about_sweeps(call) => sweep::answer(&self.0, call).await,
             call if is_about_usage(call) => answer_about_usage(&self.0, call).await,
+            call if sweep::is_about_sweeps(call) => {
+                self.0.partitions.registers().memories().check().await?;
+                sweep::answer(&self.0, call).await
+            }
             _ => self.0.partitions.answer(from, call).await,
         }
     }
@@ -364,6 +369,8 @@ impl Store {
         tasks.spawn(sweep.instrument(info_span!("sweep")));
         let lifecycle = lifecycle::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(lifecycle.instrument(info_span!("lifecycle")));
+        let recall = recall::run(inner.clone(), stop.clone());
+        tasks.spawn(recall.instrument(info_span!("recall")));
         let feed = feed::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(feed.instrument(info_span!("feed")));
         let reshape = reshape::run(Arc::downgrade(inner), stop.clone());
@@ -467,6 +474,11 @@ impl Store {
     /// Whether everything that lost its version has been freed, everywhere.
     pub fn is_settled(&self) -> bool {
         self.0.releaser.is_settled() && self.0.blocks.is_released().unwrap_or(false)
+    }
+
+    /// Whether some partition would have no quorum without a member.
+    pub fn is_needed(&self, member: MemberId) -> bool {
+        self.partitions_needing(member) > 0
     }
 
     /// The references of all versions of an object, each a block and an owner, and who should hold it.

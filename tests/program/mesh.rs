@@ -1,5 +1,8 @@
 //! What several boxes that are one mesh promise.
 
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -286,24 +289,54 @@ fn a_box_that_lost_all_but_its_identity_joins_anew_in_place_of_what_it_was() {
         .run(&["join", &invite(&anna.place), "--name", "ben", "--zone", "ben"])
         .exits(0);
     ben.place.start(&[]);
-    let boxes = || {
-        let list = anna.place.run(&["peer", "ls", "--json"]).exits(0).json();
-        let peers = list["peers"].as_array().unwrap().clone();
-        peers
-            .iter()
-            .map(|peer| {
-                (
-                    peer["member"].as_u64().unwrap(),
-                    peer["name"].as_str().unwrap().to_owned(),
-                )
-            })
-            .collect::<Vec<_>>()
-    };
     soon("ben stands there once", || {
-        boxes().iter().map(|(member, _)| *member).eq([1, 3])
+        let boxes = boxes(&anna);
+        boxes.len() == 2 && boxes[1] == "3 ben"
     });
-    assert_eq!(boxes()[1].1, "ben");
     soon("both are online", || online(&anna) == 2);
+}
+
+/// Number and name of every box.
+fn boxes(by: &Home) -> Vec<String> {
+    let list = by.place.run(&["peer", "ls", "--json"]).exits(0).json();
+    let peers = list["peers"].as_array().unwrap().iter();
+    let named = peers.map(|peer| format!("{} {}", peer["member"], peer["name"].as_str().unwrap()));
+    named.collect()
+}
+
+#[test]
+fn a_box_that_is_set_back_to_a_backup_takes_its_place_anew_by_itself() {
+    let anna = founder();
+    let mut ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    ben.place.stop();
+    let (state, backup) = (ben.place.state(), ben.place.path("backup"));
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.unwrap().success());
+    };
+    copy(&state, &backup);
+    ben.place.start(&[]);
+    assert_eq!(anna.client.put("/photos", b"").status, 200);
+    assert_eq!(anna.client.put("/photos/cat", b"meow").status, 200);
+    let buckets = |of: &TestBox| of.run(&["bucket", "ls", "--json"]).exits(0).stdout;
+    soon("ben hears of it", || buckets(&ben.place).contains("photos"));
+    ben.place.stop();
+    std::fs::remove_dir_all(&state).unwrap();
+    copy(&backup, &state);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    ben.client.host = port.to_string();
+    let mut server = ben.place.command(&["server", "--json", "--s3", &ben.client.host]);
+    ben.place.try_start_command(&mut server).unwrap();
+    soon("ben has another number", || {
+        let boxes = boxes(&anna);
+        boxes.len() == 2 && boxes[1] == "3 ben"
+    });
+    soon("both are online", || online(&anna) == 2);
+    soon("ben serves again", || ben.client.get("/photos/cat").status == 200);
+    reads(&ben, "/photos/cat", b"meow");
+    let log = ben.place.log();
+    assert!(log.contains("older state"), "{log}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl From<StoreError> for S3Error {
             StoreError::Closed
             | StoreError::Unavailable
             | StoreError::Outdated
+            | StoreError::Forgotten(_)
             | StoreError::NoSuchMember
             | StoreError::StillNeeded { .. }
             | StoreError::StillHolds { .. }

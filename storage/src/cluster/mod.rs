@@ -3,6 +3,7 @@
 mod blocks;
 mod directory;
 mod hot;
+mod memories;
 pub(crate) mod mesh;
 #[cfg(test)]
 pub(crate) mod neighbour_tests;
@@ -15,6 +16,7 @@ mod unsettled;
 pub(crate) use blocks::{Around, Blocks, Departure, Opened};
 pub(crate) use directory::{BucketEntry, Directory, access_key_row, new_bucket};
 pub(crate) use hot::{Hot, StepId, Weigh};
+pub use memories::Forgotten;
 pub(crate) use partitions::{HeardRow, Partitions, decode, summary_of};
 pub(crate) use registers::ROOT_PARTITION;
 pub(crate) use releaser::{Displaced, Lease, Owner, Pins, Releaser};

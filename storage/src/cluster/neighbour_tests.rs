@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::mesh::Membership;
+use super::mesh::{Membership, Welcome};
 use crate::cluster::ROOT_PARTITION;
 use crate::cluster::peers::{Class, PeerError, Peers};
 use crate::disk::fault::FaultMedium;
@@ -99,12 +99,21 @@ pub(crate) fn node(zone: &str) -> MemberRow {
 }
 
 async fn open(wire: &Wire, membership: impl FnOnce(Arc<dyn Peers>) -> Membership, me: MemberId) -> Store {
+    open_on(&FaultMedium::new(u64::from(me.0)), wire, membership, me).await
+}
+
+async fn open_on(
+    medium: &FaultMedium,
+    wire: &Wire,
+    membership: impl FnOnce(Arc<dyn Peers>) -> Membership,
+    me: MemberId,
+) -> Store {
     let peers = Arc::new(Line {
         me,
         wire: wire.clone(),
     });
     let store = Store::open_simulated(SimulatedOptions {
-        medium: FaultMedium::new(u64::from(me.0)).mount(),
+        medium: medium.mount(),
         layout: SimulatedLayout {
             row_segment_bytes: 64 << 10,
             block_segment_bytes: 64 << 10,
@@ -131,6 +140,18 @@ pub(crate) async fn join(wire: &Wire, through: &Store, zone: &str) -> Store {
     let welcome = through.admit(node(zone)).await.unwrap();
     let me = welcome.member;
     open(wire, |peers| Membership::admitted(welcome, node(zone), peers), me).await
+}
+
+/// Whoever was admitted, on a disk of its own.
+pub(crate) async fn start(wire: &Wire, welcome: Welcome, zone: &str, medium: &FaultMedium) -> Store {
+    let me = welcome.member;
+    open_on(
+        medium,
+        wire,
+        |peers| Membership::admitted(welcome, node(zone), peers),
+        me,
+    )
+    .await
 }
 
 pub(crate) async fn owner(store: &Store) -> AccessKeyId {

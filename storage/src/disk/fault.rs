@@ -134,6 +134,34 @@ impl FaultMedium {
         world.failing_syncs = None;
     }
 
+    /// Another disk with what is durable on this one now, as a backup restores it.
+    pub fn back_up(&self) -> Self {
+        let mut world = self.lock();
+        let files = world.files.iter().map(|(number, content)| {
+            let durable = content.durable.clone();
+            let copy = Content {
+                seen: durable.clone(),
+                durable,
+                pending: Vec::new(),
+            };
+            (*number, copy)
+        });
+        let files = files.collect();
+        Self(Arc::new(Mutex::new(World {
+            random: Random(world.random.next_u64()),
+            names: world.durable_names.clone(),
+            durable_names: world.durable_names.clone(),
+            files,
+            next_file: world.next_file,
+            generation: world.generation,
+            trace: world.trace,
+            powered: true,
+            cut_after: None,
+            failing_syncs: None,
+            capacity: world.capacity,
+        })))
+    }
+
     /// Has the sync after `syncs` more of them fail, and drop what it should have written.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.lock().failing_syncs = Some(syncs);

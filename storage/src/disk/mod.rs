@@ -82,6 +82,7 @@ mod error;
 #[cfg(any(test, feature = "simulation"))]
 pub mod fault;
 mod files;
+mod forget;
 mod frame;
 #[cfg(any(test, feature = "simulation"))]
 pub mod hostile;
@@ -100,6 +101,7 @@ use drive::Drive;
 pub use error::DiskError;
 use files::Directory;
 pub(crate) use files::create_private;
+pub use forget::{forget_rows, forget_rows_on};
 use medium::Medium;
 pub(crate) use rows::Room;
 pub use rows::{Found, RowId, RowScan, RowStatus, ScannedRow, WholeRow};
@@ -284,6 +286,11 @@ impl Disk {
             closed
         };
         self.0.drive.run(close).await?
+    }
+
+    /// How far the row log was durable when it was opened, and how far it is now, each as the number of an entry.
+    pub fn durable_lsns(&self) -> (u64, u64) {
+        self.0.rows.durable_lsns()
     }
 
     /// The value of a row. Blocks the thread for a lookup and a read, mostly from memory.

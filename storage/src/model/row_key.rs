@@ -19,6 +19,7 @@
 //! 0x07 owner 16 │ number u32, big-endian                references to be removed, and where still
 //! 0x08                                                  the assignment by which all blocks here were handed on
 //! 0x09                                                  how many of these sweeps were done here
+//! 0x0A                                                  how far the disks of other members had come
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
@@ -36,6 +37,7 @@ const WANTED: u8 = 0x06;
 const RELEASED: u8 = 0x07;
 const WALKED: u8 = 0x08;
 const SWEPT: u8 = 0x09;
+const MEMORIES: u8 = 0x0A;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -123,6 +125,11 @@ pub(crate) fn walked() -> Vec<u8> {
 /// How many sweeps were done here.
 pub(crate) fn swept() -> Vec<u8> {
     vec![SWEPT]
+}
+
+/// How far the disks of other members had come.
+pub(crate) fn memories() -> Vec<u8> {
+    vec![MEMORIES]
 }
 
 /// A root row of a kind.

@@ -2,7 +2,11 @@
 //!
 //! A promise holds only as long as the disk remembers it. A disk that was swapped, restored from a backup, or lost its
 //! last writes must not answer as the member it was. So every disk has an incarnation, made with it, and members remember
-//! of each other how far the log was durable when they heard last. Whoever shows less rejoins as a new member.
+//! of each other how far the log was durable when they heard last. What was told in one run must have been there when the
+//! next began. Whoever shows less rejoins as a new member.
+//!
+//! The runs are told apart, because messages of one run may overtake each other, and a disk that was copied may be run
+//! twice from the same entry on.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +16,16 @@ pub struct DiskMark {
     /// Made at random with the disk.
     #[serde(with = "serde_bytes")]
     pub incarnation: [u8; 16],
+    /// Made at random whenever the disk is opened.
+    pub run: u64,
+    /// The last durable entry of its row log when this run began.
+    pub opened_lsn: u64,
     /// The last durable entry of its row log.
     pub durable_lsn: u64,
 }
 
 /// Whether a disk remembers what its member promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Memory {
     /// As far as anybody can tell.
     Whole,
@@ -34,8 +42,8 @@ pub enum Memory {
 pub fn judge(remembered: Option<DiskMark>, shown: DiskMark) -> Memory {
     match remembered {
         Some(known) if known.incarnation != shown.incarnation => Memory::OtherDisk,
-        Some(known) if known.durable_lsn > shown.durable_lsn => Memory::Older {
-            lost: known.durable_lsn - shown.durable_lsn,
+        Some(known) if known.run != shown.run && known.durable_lsn > shown.opened_lsn => Memory::Older {
+            lost: known.durable_lsn - shown.opened_lsn,
         },
         Some(_) | None => Memory::Whole,
     }
@@ -45,16 +53,30 @@ pub fn judge(remembered: Option<DiskMark>, shown: DiskMark) -> Memory {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_disk_that_shows_less_than_is_remembered_has_forgotten() {
-        let mark = |incarnation, durable_lsn| DiskMark {
+    fn mark(incarnation: u8, run: u64, (opened_lsn, durable_lsn): (u64, u64)) -> DiskMark {
+        DiskMark {
             incarnation: [incarnation; 16],
+            run,
+            opened_lsn,
             durable_lsn,
-        };
-        assert_eq!(judge(None, mark(1, 5)), Memory::Whole);
-        assert_eq!(judge(Some(mark(1, 5)), mark(1, 5)), Memory::Whole);
-        assert_eq!(judge(Some(mark(1, 5)), mark(1, 9)), Memory::Whole);
-        assert_eq!(judge(Some(mark(1, 9)), mark(1, 5)), Memory::Older { lost: 4 });
-        assert_eq!(judge(Some(mark(1, 5)), mark(2, 9)), Memory::OtherDisk);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_begins_with_less_than_is_remembered_has_forgotten() {
+        let known = mark(1, 1, (0, 9));
+        assert_eq!(judge(None, known), Memory::Whole);
+        assert_eq!(judge(Some(known), mark(1, 2, (9, 9))), Memory::Whole);
+        assert_eq!(judge(Some(known), mark(1, 2, (11, 12))), Memory::Whole);
+        assert_eq!(judge(Some(known), mark(1, 2, (5, 5))), Memory::Older { lost: 4 });
+        assert_eq!(judge(Some(known), mark(2, 2, (9, 9))), Memory::OtherDisk);
+        // However much it wrote since.
+        assert_eq!(judge(Some(known), mark(1, 2, (5, 99))), Memory::Older { lost: 4 });
+    }
+
+    #[test]
+    fn messages_of_one_run_may_overtake_each_other() {
+        let known = mark(1, 1, (5, 9));
+        assert_eq!(judge(Some(known), mark(1, 1, (5, 7))), Memory::Whole);
     }
 }

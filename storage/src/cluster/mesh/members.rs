@@ -121,6 +121,25 @@ impl Store {
         Err(StoreError::Conflict)
     }
 
+    /// Has a member take its place anew, under a number that nobody had before: its disk has forgotten what it promised
+    /// under the old one, which its row says no more once it has started.
+    ///
+    /// # Errors
+    /// `NoSuchMember`; `StillNeeded`: the others are no quorum without it, so that perhaps nobody knows what it forgot; as
+    /// [`Self::admit`].
+    pub async fn readmit(&self, member: MemberId) -> Result<Welcome, StoreError> {
+        refresh(&self.0).await?;
+        let view = self.0.mesh.view();
+        let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
+        let partitions = self.partitions_needing(member);
+        if partitions > 0 {
+            return Err(StoreError::StillNeeded { partitions });
+        }
+        let joined = Timestamp::now();
+        let node = known.value.clone();
+        self.admit(MemberRow { joined, ..node }).await
+    }
+
     /// The number of this member.
     pub fn me(&self) -> MemberId {
         self.0.me
@@ -259,7 +278,7 @@ impl Store {
 
 impl Store {
     /// How many partitions would have no quorum without a member.
-    fn partitions_needing(&self, member: MemberId) -> usize {
+    pub(crate) fn partitions_needing(&self, member: MemberId) -> usize {
         let registers = self.0.partitions.registers();
         let is_needed = |partition: &u16| {
             let configs = registers.configs(*partition);

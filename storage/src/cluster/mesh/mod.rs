@@ -8,6 +8,7 @@
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
 //! | `members` | who takes part |
 //! | `invites` | who may join, once each |
+//! | `recall` | asks at the start what the others remember of this disk |
 //! | `presence` | since when members are here or away |
 
 pub(crate) mod closings;
@@ -15,6 +16,7 @@ pub(crate) mod feed;
 mod invites;
 mod members;
 mod presence;
+pub(crate) mod recall;
 pub(crate) mod reshape;
 #[cfg(test)]
 mod tests;

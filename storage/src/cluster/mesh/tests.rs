@@ -7,9 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use crate::cluster::neighbour_tests::{Wire, create, founder, join, node, object_key, owner, put, settled};
+use crate::cluster::neighbour_tests::{
+    Wire, assigned, create, founder, get, join, node, object_key, owner, put, settled, start,
+};
+use crate::disk::fault::FaultMedium;
+use crate::disk::forget_rows_on;
 use crate::model::{InviteId, MemberId, MemberRow, Role, Timestamp};
-use crate::{Parting, StoreError, simulation};
+use crate::{Forgotten, Parting, StoreError, Welcome, simulation};
 
 #[test]
 fn one_box_becomes_three_and_everybody_finds_everything() {
@@ -243,4 +247,81 @@ fn a_bucket_is_deleted_here_or_written_to_elsewhere_and_never_both() {
     }
     // Both ways round were met.
     assert!(deleted > 0 && written > 0, "{deleted} {written}");
+}
+
+#[test]
+fn a_box_that_was_set_back_to_an_older_disk_says_nothing_of_rows_until_it_takes_its_place_anew() {
+    simulation::run(31, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let key = owner(&first).await;
+        let bucket = create(&first, "photos", &key).await;
+        let second = join(&wire, &first, "ben").await;
+        let welcome = first.admit(node("cleo")).await.unwrap();
+        let disk = FaultMedium::new(3);
+        let third = start(&wire, welcome.clone(), "cleo", &disk).await;
+        assigned(&[&first, &second, &third], &[1, 2, 3]).await;
+        put(&first, &bucket, "diary", "monday").await.unwrap();
+        let backup = disk.back_up();
+        // The newest is with anna and cleo alone.
+        wire.cut(MemberId(2));
+        put(&first, &bucket, "diary", "tuesday").await.unwrap();
+        third.kill();
+        wire.mend(MemberId(2));
+        let third = start(&wire, welcome, "cleo", &backup).await;
+        let read = get(&third, &bucket, "diary").await;
+        assert!(
+            matches!(read, Err(StoreError::Forgotten(Forgotten::Older { .. }))),
+            "{read:?}"
+        );
+        assert_eq!(get(&second, &bucket, "diary").await.unwrap(), "tuesday");
+        // It stays so, whoever is there when it starts again.
+        sleep(Duration::from_secs(20)).await;
+        third.kill();
+        let alone = Wire::default();
+        let welcome = first.readmit(MemberId(3)).await.unwrap();
+        let lonely = start(
+            &alone,
+            Welcome {
+                member: MemberId(3),
+                ..welcome.clone()
+            },
+            "cleo",
+            &backup,
+        )
+        .await;
+        assert!(lonely.forgotten().is_some());
+        lonely.kill();
+        forget_rows_on(&*backup.mount()).unwrap();
+        let anew = start(&wire, welcome, "cleo", &backup).await;
+        assert_eq!(anew.me(), MemberId(4));
+        second
+            .remove_member(MemberId(3), Parting::WithWhatItHolds)
+            .await
+            .unwrap();
+        assigned(&[&first, &second, &anew], &[1, 2, 4]).await;
+        wire.cut(MemberId(1));
+        assert_eq!(get(&anew, &bucket, "diary").await.unwrap(), "tuesday");
+        put(&anew, &bucket, "diary", "wednesday").await.unwrap();
+        assert_eq!(get(&second, &bucket, "diary").await.unwrap(), "wednesday");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_box_that_the_others_cannot_do_without_is_not_given_another_place() {
+    simulation::run(32, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        owner(&first).await;
+        let second = join(&wire, &first, "ben").await;
+        settled(&[&first, &second], &[1, 2]).await;
+        let needed = second.readmit(MemberId(1)).await;
+        assert!(
+            matches!(needed, Err(StoreError::StillNeeded { .. })),
+            "{needed:?}"
+        );
+        assert_eq!(first.readmit(MemberId(2)).await.unwrap().member, MemberId(3));
+    })
+    .unwrap();
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub(crate) use bell::Bell;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use partition::{Commit, Fed, Partition};
 pub(crate) use reconfigure::Standing;
 use rows::Tombstones;
@@ -25,9 +26,10 @@ pub(crate) use scan::{Scanned, ScannedKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wire::{Call, Reaction};
 
+use super::memories::{Memories, PATIENCE};
 use super::peers::{Class, Peers};
 use crate::StoreError;
 use crate::disk::Disk;
@@ -99,6 +101,8 @@ struct Inner<M: Machine> {
     me: MemberId,
     disk: Disk,
     peers: Arc<dyn Peers>,
+    /// How far the disks of all had come.
+    memories: Memories,
     partitions: Vec<Mutex<Partition<M>>>,
     /// Rung when another member says that a root row changed, or turns out to be in a newer epoch.
     feed: Bell,
@@ -136,6 +140,7 @@ impl<M: Machine> Registers<M> {
             me,
             disk: disk.clone(),
             peers,
+            memories: Memories::open(disk)?,
             partitions: (0..PARTITIONS).map(load).collect::<Result<_, _>>()?,
             feed: Bell::default(),
             reshape: Bell::default(),
@@ -143,6 +148,25 @@ impl<M: Machine> Registers<M> {
             meshed,
             tasks,
         })))
+    }
+
+    /// How far the disks of all had come.
+    pub(crate) fn memories(&self) -> &Memories {
+        &self.0.memories
+    }
+
+    /// Asks others what they remember of this disk, for some seconds, before this member acts as a voter.
+    pub(crate) async fn recall(&self, others: &[MemberId]) {
+        let asked = others.iter().map(|member| async move {
+            while self.exchange(*member, &Call::Recall).await.is_none()
+                && self.0.memories.forgotten().is_none()
+            {
+                sleep(RESEND).await;
+            }
+        });
+        // Whoever does not answer is taken for away.
+        drop(timeout(PATIENCE, join_all(asked)).await);
+        self.0.memories.settle();
     }
 
     /// Whether there is anybody else, as was noted last.
@@ -222,6 +246,7 @@ impl<M: Machine> Registers<M> {
         partition: u16,
         mut operation: Operation<Task<M::Command>>,
     ) -> Result<Done<M>, StoreError> {
+        self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         let mut silent = BTreeSet::new();
@@ -285,11 +310,9 @@ impl<M: Machine> Registers<M> {
         holder: MemberId,
         operation: Operation<Task<M::Command>>,
     ) -> Option<Answer<Done<M>>> {
-        let call = wire::encode(&Call::Submit(partition, operation));
-        let called = self.0.peers.call(holder, Class::Metadata, call).await;
-        match wire::decode(&called.ok()?) {
-            Ok(Reaction::Answer(answer)) => Some(answer),
-            Ok(_) | Err(_) => None,
+        match self.exchange(holder, &Call::Submit(partition, operation)).await {
+            Some(Reaction::Answer(answer)) => Some(answer),
+            Some(_) | None => None,
         }
     }
 
@@ -331,15 +354,33 @@ impl<M: Machine> Registers<M> {
     }
 
     async fn answer_here(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
-        match wire::decode::<Call<Task<M::Command>>>(call)? {
-            Call::Requests(requests) => {
-                let replies = self.requests(requests).await?;
-                Ok(wire::encode(&Reaction::<Done<M>>::Replies(replies)))
-            }
+        let (marks, call) = wire::decode(call)?;
+        let counts = self.0.memories.heard(from, &marks);
+        // Not even how its disk stands: others may know it by its new number already.
+        if let Some(why) = self.0.memories.forgotten() {
+            return Err(StoreError::Forgotten(why));
+        }
+        let reaction = match call {
+            // Answered in any state, or two that start together would wait for each other.
+            Call::Recall => Reaction::Woken,
+            _ if !counts => Reaction::Unheard,
+            call => self.react(from, call).await?,
+        };
+        Ok(wire::encode(&self.0.memories.marks_for(from), &reaction))
+    }
+
+    async fn react(
+        &self,
+        from: MemberId,
+        call: Call<Task<M::Command>>,
+    ) -> Result<Reaction<Done<M>>, StoreError> {
+        self.0.memories.check().await?;
+        match call {
+            Call::Requests(requests) => Ok(Reaction::Replies(self.requests(requests).await?)),
             Call::Tell { from, to, most } => {
                 let (this, most) = (self.clone(), usize::try_from(most).unwrap_or(usize::MAX));
                 let told = self.0.disk.run(move || this.0.tell(&from, &to, most)).await??;
-                Ok(wire::encode(&Reaction::<Done<M>>::Told(told)))
+                Ok(Reaction::Told(told))
             }
             Call::Submit(partition, operation) => {
                 if partition >= PARTITIONS {
@@ -349,22 +390,20 @@ impl<M: Machine> Registers<M> {
                 }
                 let deadline = Instant::now() + DEADLINE;
                 let answer = self.decide(partition, operation, deadline).await?;
-                Ok(wire::encode(&Reaction::Answer(answer)))
+                Ok(Reaction::Answer(answer))
             }
             Call::Raise(partition, fences) => {
                 let deadline = Instant::now() + DEADLINE / 4;
                 let raised = self.raise_here(partition % PARTITIONS, fences, deadline).await?;
-                Ok(wire::encode(&Reaction::<Done<M>>::Raised(raised)))
+                Ok(Reaction::Raised(raised))
             }
-            Call::Configs(known) => {
-                let newer = self.newer_than(&known);
-                Ok(wire::encode(&Reaction::<Done<M>>::Configs(newer)))
-            }
+            Call::Configs(known) => Ok(Reaction::Configs(self.newer_than(&known))),
             Call::Wake => {
                 self.wake_self();
-                Ok(wire::encode(&Reaction::<Done<M>>::Woken))
+                Ok(Reaction::Woken)
             }
-            Call::Standing => Ok(wire::encode(&Reaction::<Done<M>>::Standing(self.standing()))),
+            Call::Standing => Ok(Reaction::Standing(self.standing())),
+            Call::Recall => Ok(Reaction::Woken),
         }
     }
 
@@ -394,6 +433,26 @@ impl<M: Machine> Registers<M> {
             self.partition(partition).note_ended(ended)?;
         }
         Ok(replies)
+    }
+
+    /// Calls a member. `None` when it does not answer, or nothing that can be relied on.
+    async fn exchange(&self, to: MemberId, call: &Call<Task<M::Command>>) -> Option<Reaction<Done<M>>> {
+        if self.0.memories.forgotten().is_some() {
+            return None;
+        }
+        let call = wire::encode(&self.0.memories.marks_for(to), call);
+        let bytes = self.0.peers.call(to, Class::Metadata, call).await.ok()?;
+        match wire::decode(&bytes) {
+            Ok((marks, reaction)) => {
+                let counts = self.0.memories.heard(to, &marks);
+                // Who learns by this very answer that it forgot something must not count itself beside it.
+                (counts && self.0.memories.forgotten().is_none()).then_some(reaction)
+            }
+            Err(error) => {
+                tracing::warn!(%error, member = ?to, "reply not understood");
+                None
+            }
+        }
     }
 
     async fn feed(&self, partition: u16, event: Event<Task<M::Command>, Done<M>>) -> Result<(), StoreError> {
@@ -432,15 +491,9 @@ impl<M: Machine> Registers<M> {
 
     async fn call(&self, to: MemberId, requests: Vec<(u16, Request)>) {
         let asked: Vec<u16> = requests.iter().map(|(partition, _)| *partition).collect();
-        let call = wire::encode(&Call::<Task<M::Command>>::Requests(requests));
-        let Ok(bytes) = self.0.peers.call(to, Class::Metadata, call).await else {
-            // Whoever waits asks again, until its deadline.
+        // Where nothing comes of it, whoever waits asks again, until its deadline.
+        let Some(Reaction::Replies(replies)) = self.exchange(to, &Call::Requests(requests)).await else {
             return;
-        };
-        let replies = match wire::decode(&bytes) {
-            Ok(Reaction::<Done<M>>::Replies(replies)) => replies,
-            Ok(_) => return,
-            Err(error) => return tracing::warn!(%error, member = ?to, "reply not understood"),
         };
         for (partition, reply) in asked.into_iter().zip(replies) {
             let Some(reply) = reply else { continue };

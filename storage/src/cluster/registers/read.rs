@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::wire::{self, Call, Reaction};
-use super::{DEADLINE, Done, Machine, Registers, Task, back_off};
+use super::wire::{Call, Reaction};
+use super::{DEADLINE, Machine, Registers, back_off};
 use crate::StoreError;
-use crate::cluster::peers::Class;
 use crate::model::MemberId;
 use crate::register::{Broken, Configs, Epoch, Key, Nonce, Purpose, ReadEffect, Reader, Reply, Request, Row};
 
@@ -27,7 +25,7 @@ enum Read {
 impl<M: Machine> Registers<M> {
     /// Whether this member alone decides over a partition, so that its own disk is the truth.
     pub(crate) fn is_sole(&self, partition: u16) -> bool {
-        self.partition(partition).is_sole()
+        self.0.memories.is_whole() && self.partition(partition).is_sole()
     }
 
     /// The row of a register, linearizably.
@@ -48,6 +46,7 @@ impl<M: Machine> Registers<M> {
         key: &Key,
         purpose: Purpose,
     ) -> Result<Row, StoreError> {
+        self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         loop {
@@ -142,11 +141,9 @@ impl<M: Machine> Registers<M> {
             let replies = replies.unwrap_or_default();
             return (to, replies.into_iter().next().flatten());
         }
-        let call: Bytes = wire::encode(&Call::<Task<M::Command>>::Requests(requests));
-        let called = self.0.peers.call(to, Class::Metadata, call).await;
-        match called.map(|bytes| wire::decode(&bytes)) {
-            Ok(Ok(Reaction::<Done<M>>::Replies(replies))) => (to, replies.into_iter().next().flatten()),
-            Ok(_) | Err(_) => (to, None),
+        match self.exchange(to, &Call::Requests(requests)).await {
+            Some(Reaction::Replies(replies)) => (to, replies.into_iter().next().flatten()),
+            Some(_) | None => (to, None),
         }
     }
 }

@@ -9,12 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::partition::Adopted;
-use super::wire::{self, Call, Reaction};
-use super::{
-    Bell, DEADLINE, Done, Machine, PARTITIONS, RESEND, ROOM, ROOT_PARTITION, Registers, Task, back_off,
-};
+use super::wire::{Call, Reaction};
+use super::{Bell, DEADLINE, Machine, PARTITIONS, RESEND, ROOM, ROOT_PARTITION, Registers, back_off};
 use crate::StoreError;
-use crate::cluster::peers::Class;
 use crate::model::MemberId;
 use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose};
 
@@ -70,12 +67,10 @@ impl<M: Machine> Registers<M> {
     /// # Errors
     /// The disk fails. `Outdated`, as in [`Self::adopt`].
     pub(crate) async fn catch_up(&self, others: &[MemberId]) -> Result<(), StoreError> {
+        self.0.memories.check().await?;
         for member in self.who_may_know_epochs(others) {
-            let call = wire::encode(&Call::<Task<M::Command>>::Configs(self.epochs()));
-            let Ok(called) = self.0.peers.call(member, Class::Metadata, call).await else {
-                continue;
-            };
-            if let Reaction::<Done<M>>::Configs(newer) = wire::decode(&called)? {
+            let told = self.exchange(member, &Call::Configs(self.epochs())).await;
+            if let Some(Reaction::Configs(newer)) = told {
                 for (partition, known) in newer {
                     self.adopt(partition % PARTITIONS, &known).await?;
                 }
@@ -116,13 +111,11 @@ impl<M: Machine> Registers<M> {
     /// Tells other members that there is something for them to do, without waiting for them.
     pub(crate) fn wake(&self, others: &[MemberId]) {
         for member in self.0.peers.nearest(others) {
-            let called = self.0.peers.call(
-                member,
-                Class::Metadata,
-                wire::encode(&Call::<Task<M::Command>>::Wake),
-            );
+            let this = self.clone();
             // Who does not hear it looks by itself before long.
-            self.0.tasks.spawn(async move { drop(called.await) });
+            self.0
+                .tasks
+                .spawn(async move { drop(this.exchange(member, &Call::Wake).await) });
         }
     }
 
@@ -161,11 +154,9 @@ impl<M: Machine> Registers<M> {
         if member == self.0.me {
             return Some(self.standing());
         }
-        let call = wire::encode(&Call::<Task<M::Command>>::Standing);
-        let called = self.0.peers.call(member, Class::Metadata, call).await;
-        match wire::decode(&called.ok()?) {
-            Ok(Reaction::<Done<M>>::Standing(standing)) => Some(standing),
-            Ok(_) | Err(_) => None,
+        match self.exchange(member, &Call::Standing).await {
+            Some(Reaction::Standing(standing)) => Some(standing),
+            Some(_) | None => None,
         }
     }
 
@@ -225,6 +216,7 @@ impl<M: Machine> Registers<M> {
     /// # Errors
     /// `Unavailable`: no quorum in time. The disk fails.
     pub(crate) async fn raise(&self, partition: u16, fences: Fences) -> Result<Ballot, StoreError> {
+        self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         let mut silent = BTreeSet::new();
@@ -266,11 +258,9 @@ impl<M: Machine> Registers<M> {
 
     /// `None` when the holder does not answer, `Some(None)` when it is none.
     async fn ask_to_raise(&self, partition: u16, holder: MemberId, fences: Fences) -> Option<Option<Ballot>> {
-        let call = wire::encode(&Call::<Task<M::Command>>::Raise(partition, fences));
-        let called = self.0.peers.call(holder, Class::Metadata, call).await;
-        match wire::decode(&called.ok()?) {
-            Ok(Reaction::<Done<M>>::Raised(ballot)) => Some(ballot),
-            Ok(_) | Err(_) => None,
+        match self.exchange(holder, &Call::Raise(partition, fences)).await {
+            Some(Reaction::Raised(ballot)) => Some(ballot),
+            Some(_) | None => None,
         }
     }
 

@@ -14,10 +14,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::wire::{self, Call, Reaction};
-use super::{DEADLINE, Done, Inner, Machine, PARTITIONS, Registers, Task, back_off, record};
+use super::wire::{Call, Reaction};
+use super::{DEADLINE, Inner, Machine, PARTITIONS, Registers, back_off, record};
 use crate::StoreError;
-use crate::cluster::peers::Class;
 use crate::model::MemberId;
 use crate::register::{Configs, Epoch, Key, Stamp};
 
@@ -119,6 +118,7 @@ impl<M: Machine> Registers<M> {
         (from, to): (&Key, &Key),
         most: usize,
     ) -> Result<Scanned, StoreError> {
+        self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         loop {
@@ -295,11 +295,9 @@ impl<M: Machine> Registers<M> {
         most: usize,
     ) -> (MemberId, Option<Told>) {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let call = wire::encode(&Call::<Task<M::Command>>::Tell { from, to, most });
-        let called = self.0.peers.call(member, Class::Metadata, call).await;
-        match called.map(|bytes| wire::decode(&bytes)) {
-            Ok(Ok(Reaction::<Done<M>>::Told(told))) => (member, Some(told)),
-            Ok(_) | Err(_) => (member, None),
+        match self.exchange(member, &Call::Tell { from, to, most }).await {
+            Some(Reaction::Told(told)) => (member, Some(told)),
+            Some(_) | None => (member, None),
         }
     }
 }

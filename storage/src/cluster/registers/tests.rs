@@ -262,10 +262,10 @@ async fn additions_by_many_tasks_through_all_members_are_all_counted_once() {
     let folder = tempfile::tempdir().unwrap();
     let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
     let additions = (0..60).map(|number| ask(&three[number % 3], "sum", Command::Add(1)));
-    let answers = futures_util::future::join_all(additions).await;
+    let answers = join_all(additions).await;
     // Whoever hears that it is not known may be counted, once.
     let sure = answers.iter().filter(|answer| answer.is_ok()).count();
-    let sums: Vec<usize> = futures_util::future::join_all(three.iter().map(|member| read(member, "sum")))
+    let sums: Vec<usize> = join_all(three.iter().map(|member| read(member, "sum")))
         .await
         .into_iter()
         .map(|sum| sum.unwrap().parse().unwrap())
@@ -314,11 +314,7 @@ async fn the_tie_break_home_goes_on_alone_and_the_other_cannot() {
     assert_eq!(ask(&homes[0], "a", Command::Put("2".into())).await.unwrap(), "ok");
     assert_eq!(read(&homes[0], "a").await.as_deref(), Some("2"));
     let stuck = ask(&homes[1], "a", Command::Put("3".into()));
-    assert!(
-        tokio::time::timeout(Duration::from_millis(500), stuck)
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(500), stuck).await.is_err());
     board.away.lock().unwrap().clear();
     assert_eq!(read(&homes[1], "a").await.as_deref(), Some("2"));
 }
@@ -356,7 +352,7 @@ async fn a_listing_shows_what_any_quorum_has_and_no_tombstone() {
     assert_eq!(listed, [("a", "about a"), ("c", "about C"), ("d", "about d")]);
     board.away.lock().unwrap().push(MemberId(2));
     let end = Key::from_static(&[0x11]);
-    let alone = tokio::time::timeout(
+    let alone = timeout(
         Duration::from_millis(300),
         three[0].scan(0..256, (&from, &end), 2),
     );

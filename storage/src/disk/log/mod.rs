@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub(crate) use recovery::{Bodies, Damage, ScanFrom, Scanned, open_log, read_segment};
-pub(crate) use segments::Segments;
+pub(crate) use segments::{Segments, is_segment};
 #[cfg(any(test, feature = "simulation"))]
 use stepped::Stepped;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};

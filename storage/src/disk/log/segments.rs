@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::disk::DiskError;
@@ -18,6 +19,8 @@ pub(crate) struct Segments {
     log: &'static str,
     directory: PathBuf,
     inner: RwLock<Inner>,
+    /// Every frame up to it is durable.
+    durable_lsn: AtomicU64,
 }
 
 #[derive(Default)]
@@ -45,12 +48,23 @@ impl Segments {
             log,
             directory: directory.to_path_buf(),
             inner,
+            durable_lsn: AtomicU64::new(0),
         })
     }
 
     /// Numbers of all segments, ascending.
     pub(crate) fn numbers(&self) -> Vec<u32> {
         self.read().numbers.iter().copied().collect()
+    }
+
+    /// Every frame up to this one is durable.
+    pub(crate) fn durable_lsn(&self) -> u64 {
+        self.durable_lsn.load(Ordering::Acquire)
+    }
+
+    /// Every frame up to this one has become durable.
+    pub(super) fn note_durable(&self, lsn: u64) {
+        self.durable_lsn.store(lsn, Ordering::Release);
     }
 
     /// Numbers of segments that are lost, as far as the last scan met them.
@@ -150,6 +164,11 @@ impl Segments {
 /// File name of a segment: `rows-00000001.log`.
 pub(crate) fn name_of(log: &str, number: u32) -> String {
     format!("{log}-{number:08}.log")
+}
+
+/// Whether a file is a segment of a log.
+pub(crate) fn is_segment(log: &str, name: &str) -> bool {
+    number_of(log, name).is_some()
 }
 
 fn number_of(log: &str, name: &str) -> Option<u32> {

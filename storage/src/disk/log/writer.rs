@@ -103,6 +103,7 @@ impl LogWriter {
     ) -> io::Result<Self> {
         let file = segments.file(end.position.segment)?;
         let extended = file.len()?;
+        segments.note_durable(end.lsn - 1);
         Ok(Self {
             medium,
             options,
@@ -138,7 +139,7 @@ impl LogWriter {
         writer.file.write_at(&frame, 0)?;
         writer.file.sync_data()?;
         writer.medium.sync_directory()?;
-        writer.durable_lsn = lsn;
+        writer.note_durable(lsn);
         writer.extended = frame.len() as u64;
         let position = Position {
             segment: number,
@@ -187,7 +188,7 @@ impl LogWriter {
             placed.truncate(placed_before);
             return Err(self.fail(failure, end_before));
         }
-        self.durable_lsn = self.end.lsn - 1;
+        self.note_durable(self.end.lsn - 1);
         self.marked = false;
         Ok(placed.len() - placed_before)
     }
@@ -356,7 +357,7 @@ impl LogWriter {
             .and_then(|()| self.medium.sync_directory())
             .map_err(Failure::Sync)?;
         self.file = file;
-        self.durable_lsn = self.end.lsn;
+        self.note_durable(self.end.lsn);
         self.extended = frame.len() as u64;
         let position = Position {
             segment,
@@ -367,6 +368,11 @@ impl LogWriter {
             lsn: self.end.lsn + 1,
         };
         Ok(())
+    }
+
+    fn note_durable(&mut self, lsn: u64) {
+        self.durable_lsn = lsn;
+        self.segments.note_durable(lsn);
     }
 
     fn opening_frame(&self, position: Position) -> Vec<u8> {

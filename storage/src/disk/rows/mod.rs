@@ -84,6 +84,17 @@ impl RowOptions<'static> {
     }
 }
 
+/// The name of the log of rows.
+pub(crate) const ROW_LOG: &str = "rows";
+
+/// Removes the index in `directory`, which must not be open.
+///
+/// # Errors
+/// The device fails.
+pub(crate) fn remove_index(directory: &Path) -> io::Result<()> {
+    tree::TreeIndex::remove(directory)
+}
+
 /// What rows say about themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowStatus {
@@ -108,6 +119,8 @@ pub(crate) struct Rows {
     compactor: Option<Compactor>,
     rebuilt: bool,
     loss: Option<String>,
+    /// How far the log was durable when it was opened.
+    opened_lsn: u64,
 }
 
 impl Rows {
@@ -138,7 +151,13 @@ impl Rows {
             compactor,
             rebuilt,
             loss,
+            opened_lsn: opened.opened_lsn,
         })
+    }
+
+    /// How far the row log was durable when it was opened, and how far it is now.
+    pub(crate) fn durable_lsns(&self) -> (u64, u64) {
+        (self.opened_lsn, self.log.segments().durable_lsn())
     }
 
     /// The value of a row. Blocks the thread for a lookup and a read.
@@ -276,18 +295,20 @@ pub(crate) struct Opened {
     index: Arc<Index>,
     rebuilt: bool,
     loss: Option<String>,
+    opened_lsn: u64,
 }
 
 impl Opened {
     /// As [`Rows::open`], without threads.
     pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
         let log = LogOptions {
-            name: "rows",
+            name: ROW_LOG,
             directory: options.directory.to_path_buf(),
             segment_bytes: options.segment_bytes,
             extend_bytes: EXTEND_BYTES.min(options.segment_bytes),
         };
         let recovered = recover(medium, &log, &options.index)?;
+        let opened_lsn = recovered.writer.segments().durable_lsn();
         let mut owner = Owner {
             writer: recovered.writer,
             apply: recovered.apply,
@@ -304,6 +325,7 @@ impl Opened {
             index: recovered.index,
             rebuilt: recovered.rebuilt,
             loss,
+            opened_lsn,
         })
     }
 }

@@ -70,6 +70,11 @@ impl Network {
         }
     }
 
+    /// Every link holds again; messages are lost as before.
+    pub(super) fn calm(&self) {
+        self.state().cuts.clear();
+    }
+
     /// From now on everything arrives once.
     pub(super) fn heal(&self) {
         let mut state = self.state();

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage::disk::fault::{FaultMedium, Random};
+use storage::disk::forget_rows_on;
 use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
-use storage::{Membership, Store, Welcome, simulation};
+use storage::{Membership, Parting, Store, Welcome, simulation};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,6 +32,8 @@ const CALM_MILLIS_MAX: usize = 900;
 /// One box.
 struct Seat {
     medium: FaultMedium,
+    /// What a backup of an earlier moment would restore.
+    backup: Option<FaultMedium>,
     welcome: Option<Welcome>,
     store: Option<Store>,
 }
@@ -74,6 +77,7 @@ struct World {
     noted: Rc<RefCell<Noted>>,
     faults: u64,
     changes: u64,
+    forgetful: u64,
 }
 
 /// Runs the schedule of a seed.
@@ -88,6 +92,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         noted: Rc::default(),
         faults: 0,
         changes: 0,
+        forgetful: 0,
     };
     let local = LocalSet::new();
     let ended = simulation::run(seed, local.run_until(world.run()));
@@ -99,6 +104,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         checked: noted.history.checked,
         faults: world.faults + world.network.faults(),
         changes: world.changes,
+        forgetful: world.forgetful,
         trace: noted.trace,
     }
 }
@@ -115,7 +121,11 @@ impl World {
             self.admit().await?;
         }
         for _ in 0..1 + self.dice.below(3) {
+            self.back_up();
             self.era(&owner).await?;
+            if self.dice.below(3) == 0 {
+                self.set_back_somebody(&owner).await?;
+            }
         }
         self.heal().await?;
         self.blocks_are_in_place(&owner).await?;
@@ -215,9 +225,98 @@ impl World {
         Ok(cut_off)
     }
 
+    /// Keeps what is durable now, here and there.
+    fn back_up(&mut self) {
+        for seat in self.seats.values_mut() {
+            if self.dice.below(2) == 0 {
+                seat.backup = Some(seat.medium.back_up());
+            }
+        }
+    }
+
+    /// Once everything is with everybody who should have it, one box that the others can do without comes back with an older
+    /// disk. Nobody listens to it, and it takes its place anew.
+    async fn set_back_somebody(&mut self, owner: &AccessKeyId) -> Result<(), String> {
+        let members = self.everybody();
+        let member = members[self.dice.below(members.len())];
+        self.network.calm();
+        self.settles().await?;
+        self.blocks_are_in_place(owner).await?;
+        let Some(seat) = self.seats.get_mut(&member) else {
+            return Ok(());
+        };
+        let Some(store) = seat.store.clone().filter(|store| !store.is_needed(member)) else {
+            return Ok(());
+        };
+        let Some(backup) = seat.backup.take() else {
+            return Ok(());
+        };
+        self.faults += 1;
+        let (_, durable) = store.disk().durable_lsns();
+        self.clients.cut_off(member);
+        self.network.leave(member);
+        store.kill();
+        seat.medium = backup;
+        self.start(member).await?;
+        for number in 0..self.plan.clients {
+            let at = if number == 0 {
+                member
+            } else {
+                members[self.dice.below(members.len())]
+            };
+            self.begin_client(at, owner)?;
+        }
+        let store = self.store(member)?.clone();
+        let (opened, _) = store.disk().durable_lsns();
+        if opened < durable {
+            let noticed = timeout(ANSWERS_WITHIN, store.until_forgotten()).await;
+            noticed.map_err(|_| {
+                format!("nobody notices that {member:?} was set back from {durable} to {opened}")
+            })?;
+        }
+        self.clients.end().await;
+        match store.forgotten() {
+            Some(_) => self.takes_its_place_anew(member).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn takes_its_place_anew(&mut self, member: MemberId) -> Result<(), String> {
+        let others: Vec<MemberId> = self
+            .everybody()
+            .into_iter()
+            .filter(|other| *other != member)
+            .collect();
+        let through = others[self.dice.below(others.len())];
+        let through = self.store(through)?.clone();
+        let welcome = through.readmit(member).await;
+        let welcome = welcome.map_err(|error| format!("{member:?} takes no place anew: {error}"))?;
+        let Some(mut seat) = self.seats.remove(&member) else {
+            return Ok(());
+        };
+        self.network.leave(member);
+        if let Some(store) = seat.store.take() {
+            store.kill();
+        }
+        seat.medium.restart();
+        let forgotten = forget_rows_on(&*seat.medium.mount());
+        forgotten.map_err(|error| error.to_string())?;
+        self.forgetful += 1;
+        let anew = welcome.member;
+        seat.welcome = Some(welcome);
+        self.seats.insert(anew, seat);
+        self.start(anew).await?;
+        let removed = through.remove_member(member, Parting::WithWhatItHolds).await;
+        removed.map_err(|error| format!("{member:?} is not removed: {error}"))
+    }
+
     /// Nothing goes wrong any more: before long everybody agrees who votes, and nobody has anything left to do.
     async fn heal(&mut self) -> Result<(), String> {
         self.network.heal();
+        self.settles().await
+    }
+
+    async fn settles(&mut self) -> Result<(), String> {
         let began = Instant::now();
         while !self.is_settled() {
             if began.elapsed() > SETTLES_WITHIN {
@@ -237,7 +336,7 @@ impl World {
 
     /// Before long every block is with everybody who should hold it.
     async fn blocks_are_in_place(&mut self, owner: &AccessKeyId) -> Result<(), String> {
-        let client = self.client(FIRST, owner)?;
+        let client = self.client(self.first()?, owner)?;
         let stores = self.seats.iter();
         let stores: BTreeMap<MemberId, Store> = stores
             .filter_map(|(member, seat)| Some((*member, seat.store.clone()?)))
@@ -254,7 +353,7 @@ impl World {
 
     /// With every object and every bucket deleted, two sweeps leave no block anywhere.
     async fn nothing_is_left_over(&mut self, owner: &AccessKeyId) -> Result<(), String> {
-        let client = self.client(FIRST, owner)?;
+        let client = self.client(self.first()?, owner)?;
         check::everything_is_deleted(&client).await?;
         let stores: Vec<Store> = self
             .seats
@@ -262,7 +361,7 @@ impl World {
             .filter_map(|seat| seat.store.clone())
             .collect();
         for _ in 0..2 {
-            let begun = self.store(FIRST)?.begin_sweep().await;
+            let begun = self.store(self.first()?)?.begin_sweep().await;
             begun.map_err(|error| format!("a sweep does not begin: {error}"))?;
         }
         let began = Instant::now();
@@ -305,6 +404,7 @@ impl World {
     fn seat(&self, number: u32, welcome: Option<Welcome>) -> Seat {
         Seat {
             medium: FaultMedium::new(u64::from(number) ^ self.plan.seed()),
+            backup: None,
             welcome,
             store: None,
         }
@@ -326,6 +426,12 @@ impl World {
         self.network.join(member, store.clone());
         seat.store = Some(store);
         Ok(())
+    }
+
+    /// The member of the lowest number.
+    fn first(&self) -> Result<MemberId, String> {
+        let first = self.seats.keys().next().copied();
+        first.ok_or_else(|| "nobody is there".to_owned())
     }
 
     fn everybody(&self) -> Vec<MemberId> {

@@ -26,6 +26,8 @@ pub(super) enum Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     incarnation: [u8; 16],
+    /// How often it was restored, and at which entry it began then.
+    run: (u64, u64),
     pub(super) durable: State,
     pub(super) newest: State,
     /// The last durable entry.
@@ -80,6 +82,7 @@ impl Disk {
     pub(super) fn new(incarnation: u8) -> Self {
         Self {
             incarnation: [incarnation; 16],
+            run: (0, 0),
             durable: State::empty(),
             newest: State::empty(),
             durable_lsn: 0,
@@ -92,6 +95,8 @@ impl Disk {
     pub(super) fn mark(&self) -> DiskMark {
         DiskMark {
             incarnation: self.incarnation,
+            run: self.run.0,
+            opened_lsn: self.run.1,
             durable_lsn: self.durable_lsn,
         }
     }
@@ -164,6 +169,7 @@ impl Disk {
             self.incarnation[0] ^= 0x80;
             (0, State::empty())
         });
+        self.run = (self.run.0 + 1, lsn);
         self.durable_lsn = lsn;
         self.newest = state.clone();
         self.durable = state;

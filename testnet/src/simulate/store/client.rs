@@ -542,16 +542,9 @@ impl Client {
             | StoreError::DiskFull
             | StoreError::Busy
             | StoreError::Conflict => Ended::Nothing,
-            StoreError::Disk(_) | StoreError::Closed | StoreError::Unavailable => Ended::Unknown,
+            error if is_cut_off(&error) => Ended::Unknown,
             // The source of a copy could not be read.
-            StoreError::Body(source)
-                if matches!(
-                    source.downcast_ref(),
-                    Some(StoreError::Disk(_) | StoreError::Closed | StoreError::Unavailable)
-                ) =>
-            {
-                Ended::Nothing
-            }
+            StoreError::Body(source) if source.downcast_ref().is_some_and(is_cut_off) => Ended::Nothing,
             error => {
                 noted.broken(format!("{call}: {error}"));
                 Ended::Unknown
@@ -661,4 +654,12 @@ impl ObjectBody for Body {
     fn claims(&self) -> Claims {
         Claims::default()
     }
+}
+
+/// Whether a store could not go on, so that nobody knows what it did.
+fn is_cut_off(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Disk(_) | StoreError::Closed | StoreError::Unavailable | StoreError::Forgotten(_)
+    )
 }

@@ -131,6 +131,7 @@ impl Shared {
             sum.all.checked += outcome.checked;
             sum.all.faults += outcome.faults;
             sum.all.changes += outcome.changes;
+            sum.all.forgetful += outcome.forgetful;
             if let Some(broken) = outcome.broken {
                 sum.failed.get_or_insert((seed, broken));
             }
@@ -146,15 +147,16 @@ fn report(what: What, sum: &Sum, took: Duration) -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!(
-        "simulate {}: {} schedules, {:.0} a minute; {} calls, {} answers checked, {} faults, {} changes of voters; \
-         nothing broken",
+        "simulate {}: {} schedules, {:.0} a minute; {} calls, {} answers checked, {} faults, {} changes of voters, \
+         {} disks set back; nothing broken",
         what.name,
         sum.schedules,
         sum.schedules as f64 * 60.0 / took.as_secs_f64(),
         sum.all.calls,
         sum.all.checked,
         sum.all.faults,
-        sum.all.changes
+        sum.all.changes,
+        sum.all.forgetful
     );
     ExitCode::SUCCESS
 }

@@ -34,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) faults: u64,
     /// Changes of voters that were wanted.
     pub(crate) changes: u64,
+    /// Boxes that came back with an older disk, were not listened to, and took their place anew.
+    pub(crate) forgetful: u64,
     /// A hash of every change of the disk and every answer.
     pub(crate) trace: u64,
 }
@@ -58,6 +60,7 @@ pub(super) fn run(seed: u64) -> Outcome {
         checked: noted.history.checked,
         faults: world.faults,
         changes: 0,
+        forgetful: 0,
         trace: world.medium.trace() ^ noted.trace,
     }
 }
