@@ -10,10 +10,10 @@ use appliance::{Facts, NodeError, Trouble};
 use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
-    AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, SecretKey,
-    Timestamp,
+    AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, Quota, SecretKey,
+    Timestamp, Usage,
 };
-use storage::{NewKey, Parting, Store, StoreError};
+use storage::{Alias, NewKey, Parting, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -119,12 +119,12 @@ impl appliance::Node for Console {
             .collect()
     }
 
-    fn bucket(&self, name: &str) -> Result<api::BucketInfo, NodeError> {
+    async fn bucket(&self, name: &str) -> Result<api::BucketInfo, NodeError> {
         let bucket = self
             .store
             .bucket(&existing(name)?)
             .map_err(|error| refusal(error, name))?;
-        Ok(self.bucket_info(&bucket))
+        Ok(self.bucket_info(&bucket).await)
     }
 
     async fn create_bucket(&self, request: CreateBucket) -> Result<api::BucketInfo, NodeError> {
@@ -138,12 +138,18 @@ impl appliance::Node for Console {
             .create_bucket(&name, &owner.id, BucketSettings::default())
             .await;
         let bucket = created.map_err(|error| refusal(error, name.as_str()))?;
-        Ok(self.bucket_info(&bucket))
+        Ok(self.bucket_info(&bucket).await)
     }
 
     async fn delete_bucket(&self, name: &str) -> Result<(), NodeError> {
         let refusal = |error| refusal(error, name);
         let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
+        if bucket.name.as_str() != name {
+            let own = &bucket.name;
+            return Err(NodeError::Invalid(format!(
+                "{name:?} is another name of the bucket {own}: say which you mean by its own"
+            )));
+        }
         self.store.delete_bucket(&bucket).await.map_err(refusal)
     }
 
@@ -166,7 +172,36 @@ impl appliance::Node for Console {
             .change_bucket(&bucket, move |settings| settings.acl = acl)
             .await;
         let bucket = changed.map_err(refusal)?;
-        Ok(self.bucket_info(&bucket))
+        Ok(self.bucket_info(&bucket).await)
+    }
+
+    async fn set_alias(&self, name: &str, request: api::SetAlias) -> Result<api::BucketInfo, NodeError> {
+        let bucket = self
+            .store
+            .bucket(&existing(name)?)
+            .map_err(|error| refusal(error, name))?;
+        let alias = BucketName::parse(&request.alias);
+        let key = request.key.as_deref().map(|key| self.find_key(key)).transpose()?;
+        let alias = Alias {
+            name: alias.map_err(|error| NodeError::Invalid(error.to_string()))?,
+            key: key.map(|key| key.id.clone()),
+        };
+        let set = self.store.set_alias(&bucket, alias, request.on).await;
+        set.map_err(|error| match error {
+            StoreError::BucketState(why) => NodeError::Invalid(why.into()),
+            other => refusal(other, &request.alias),
+        })?;
+        Ok(self.bucket_info(&bucket).await)
+    }
+
+    async fn set_bucket_quota(&self, name: &str, set: api::Quota) -> Result<api::BucketInfo, NodeError> {
+        let refusal = |error| refusal(error, name);
+        let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
+        let changed = self
+            .store
+            .change_bucket(&bucket, move |settings| settings.quota = quota(set))
+            .await;
+        Ok(self.bucket_info(&*changed.map_err(refusal)?).await)
     }
 
     fn keys(&self) -> Vec<api::Key> {
@@ -241,6 +276,12 @@ impl appliance::Node for Console {
         Ok(self.key_shown(&key))
     }
 
+    async fn set_key_quota(&self, id_or_name: &str, set: api::Quota) -> Result<api::Key, NodeError> {
+        let key = self.find_key(id_or_name)?;
+        let changed = self.store.set_key_quota(&key.id, quota(set)).await;
+        Ok(self.key_shown(&*changed.map_err(|error| refusal(error, id_or_name))?))
+    }
+
     async fn delete_key(&self, id_or_name: &str) -> Result<(), NodeError> {
         let key = self.find_key(id_or_name)?;
         let deleted = self.store.delete_key(&key.id).await;
@@ -269,7 +310,8 @@ impl Console {
         }
     }
 
-    fn bucket_info(&self, bucket: &Bucket) -> api::BucketInfo {
+    async fn bucket_info(&self, bucket: &Bucket) -> api::BucketInfo {
+        let held = self.store.usage(bucket).await.ok();
         let keys = self.store.access_keys().into_iter().filter_map(|key| {
             let held = bucket.grants_of(&key);
             (held != Grants::NONE).then(|| api::BucketKey {
@@ -281,6 +323,9 @@ impl Console {
         api::BucketInfo {
             schema: Schema,
             policy: bucket.settings.policy.is_some(),
+            aliases: self.store.aliases(bucket).into_iter().map(alias_shown).collect(),
+            quota: quota_shown(bucket.settings.quota),
+            holds: held.map(|Usage { bytes, objects }| api::Usage { bytes, objects }),
             keys: keys.collect(),
             bucket: bucket_shown(bucket),
         }
@@ -299,6 +344,7 @@ impl Console {
             name: key.name.as_str().into(),
             created: time_shown(key.created),
             create_buckets: key.create_buckets,
+            quota: quota_shown(key.quota),
             buckets: buckets.collect(),
         }
     }
@@ -396,6 +442,27 @@ fn bucket_shown(bucket: &Bucket) -> api::Bucket {
             BucketAcl::PublicRead => api::Public::Read,
             BucketAcl::PublicReadWrite => api::Public::ReadWrite,
         },
+    }
+}
+
+fn alias_shown(alias: Alias) -> api::Alias {
+    api::Alias {
+        name: alias.name.to_string(),
+        key: alias.key.map(|key| key.to_string()),
+    }
+}
+
+fn quota_shown(quota: Quota) -> api::Quota {
+    api::Quota {
+        max_bytes: quota.bytes,
+        max_objects: quota.objects,
+    }
+}
+
+fn quota(set: api::Quota) -> Quota {
+    Quota {
+        bytes: set.max_bytes,
+        objects: set.max_objects,
     }
 }
 

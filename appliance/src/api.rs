@@ -122,8 +122,66 @@ pub struct BucketInfo {
     pub bucket: Bucket,
     /// Whether it also has a bucket policy, which may allow or deny more.
     pub policy: bool,
+    /// What it is called besides.
+    pub aliases: Vec<Alias>,
+    /// How much it may hold.
+    pub quota: Quota,
+    /// What it holds; nothing where too few boxes answer to count that.
+    pub holds: Option<Usage>,
     /// The keys that may use it.
     pub keys: Vec<BucketKey>,
+}
+
+/// Another name of a bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The name.
+    pub name: String,
+    /// Id of the access key for which it is; for everybody if there is none.
+    pub key: Option<String>,
+}
+
+/// Asks to give a bucket another name, or to take it away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetAlias {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The name.
+    pub alias: String,
+    /// Id or name of the access key for which it is to be; for everybody if there is none.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Whether it is to be there.
+    pub on: bool,
+}
+
+/// How much may be held; nothing is a bound that does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Bytes of content, of all versions and of unfinished uploads.
+    pub max_bytes: Option<u64>,
+    /// Versions that are no delete markers.
+    pub max_objects: Option<u64>,
+}
+
+/// What is held, counted as a quota bounds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Versions.
+    pub objects: u64,
+}
+
+/// Asks to bound what a bucket may hold, or all buckets that a key owns; a bound that is not named goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetQuota {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What may be held from now on.
+    pub quota: Quota,
 }
 
 /// What a key may do to the bucket it is listed under.
@@ -195,6 +253,8 @@ pub struct Key {
     pub created: String,
     /// Whether it may create buckets.
     pub create_buckets: bool,
+    /// How much all buckets together may hold that it owns.
+    pub quota: Quota,
     /// What it may do, bucket by bucket.
     pub buckets: Vec<KeyBucket>,
 }

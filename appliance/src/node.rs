@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::Facts;
 use crate::api::{
     Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
-    Home, Invite, Key, NetReport, Pong, SetLimit, Setting,
+    Home, Invite, Key, NetReport, Pong, Quota, SetAlias, SetLimit, Setting,
 };
 
 /// Why the node could not do what was asked.
@@ -161,11 +161,31 @@ pub trait Node: Send + Sync + 'static {
     /// All buckets by name.
     fn buckets(&self) -> Vec<Bucket>;
 
-    /// The bucket of that name.
+    /// The bucket of that name, and what it holds.
     ///
     /// # Errors
     /// `NoSuchBucket`.
-    fn bucket(&self, name: &str) -> Result<BucketInfo, NodeError>;
+    fn bucket(&self, name: &str) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// Gives a bucket another name, or takes it away.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, `NoSuchKey`, `AmbiguousKey`, `BucketExists`, `Invalid`, or the store's own.
+    fn set_alias(
+        &self,
+        name: &str,
+        request: SetAlias,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// Bounds what a bucket may hold.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, or the store's own.
+    fn set_bucket_quota(
+        &self,
+        name: &str,
+        quota: Quota,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
 
     /// Creates a bucket.
     ///
@@ -216,6 +236,16 @@ pub trait Node: Send + Sync + 'static {
         id_or_name: &str,
         change: Change,
         request: ChangeKey,
+    ) -> impl Future<Output = Result<Key, NodeError>> + Send;
+
+    /// Bounds what all buckets together may hold that a key owns.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `AmbiguousKey`, or the store's own.
+    fn set_key_quota(
+        &self,
+        id_or_name: &str,
+        quota: Quota,
     ) -> impl Future<Output = Result<Key, NodeError>> + Send;
 
     /// Deletes a key; whoever uses it is refused from then on.

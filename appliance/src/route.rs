@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::api::{
     BucketList, Change, ChangeKey, ConfigShown, DrainPeer, InviteList, KeyInfo, KeyList, PartWith, PeerInfo,
-    PeerList, RenamePeer, Schema,
+    PeerList, RenamePeer, Schema, SetQuota,
 };
 use crate::{Node, Problem, verdict};
 
@@ -71,11 +71,25 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
             buckets: node.buckets(),
         }),
         (m, ["api", "v1", "buckets"]) if m == post => created(&node.create_bucket(read(body).await?).await?),
-        (m, ["api", "v1", "buckets", name]) if m == get => ok(&node.bucket(name)?),
+        (m, ["api", "v1", "buckets", name]) if m == get => ok(&node.bucket(name).await?),
         (m, ["api", "v1", "buckets", name]) if m == delete => gone(node.delete_bucket(name).await?),
         (m, ["api", "v1", "buckets", name, "public"]) if m == put => {
             let request: crate::api::SetPublic = read(body).await?;
             ok(&node.set_public(name, request.public).await?)
+        }
+        (m, ["api", "v1", "buckets", name, "aliases"]) if m == put => {
+            ok(&node.set_alias(name, read(body).await?).await?)
+        }
+        (m, ["api", "v1", "buckets", name, "quota"]) if m == put => {
+            let request: SetQuota = read(body).await?;
+            ok(&node.set_bucket_quota(name, request.quota).await?)
+        }
+        (m, ["api", "v1", "keys", key, "quota"]) if m == put => {
+            let request: SetQuota = read(body).await?;
+            ok(&KeyInfo {
+                schema: Schema,
+                key: node.set_key_quota(key, request.quota).await?,
+            })
         }
         (m, ["api", "v1", "keys"]) if m == get => ok(&KeyList {
             schema: Schema,

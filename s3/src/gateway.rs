@@ -456,9 +456,10 @@ impl Call {
     /// As [`Self::bucket`], with the owner expected in this header.
     pub(crate) async fn bucket_of_owner(&self, name: &BucketName, owner: &str) -> S3Result<Arc<Bucket>> {
         let store = &self.gateway.store;
-        let found = match store.bucket(name) {
+        let find = || store.bucket_for(key_of(&self.identity).map(|key| &**key), name);
+        let found = match find() {
             // Another member may have created it a moment ago.
-            Err(StoreError::NoSuchBucket) if store.hear_news().await => store.bucket(name),
+            Err(StoreError::NoSuchBucket) if store.hear_news().await => find(),
             found => found,
         };
         let bucket = found.map_err(|error| S3Error::from(error).field("BucketName", name.as_str()))?;

@@ -29,6 +29,34 @@ pub(crate) const BYPASS: &str = "x-amz-bypass-governance-retention";
 const IF_MODIFIED_AT: &str = "x-amz-if-match-last-modified-time";
 const IF_SIZE: &str = "x-amz-if-match-size";
 
+/// The headers that bring along the key of a customer.
+pub(crate) struct CustomerHeaders {
+    /// What it is for: `AES256`.
+    pub(crate) algorithm: &'static str,
+    /// Its 32 bytes, in base64.
+    pub(crate) key: &'static str,
+    /// Their MD5, in base64.
+    pub(crate) md5: &'static str,
+}
+
+/// The key of what is written, or read.
+pub(crate) const CUSTOMER_KEY: CustomerHeaders = CustomerHeaders {
+    algorithm: "x-amz-server-side-encryption-customer-algorithm",
+    key: "x-amz-server-side-encryption-customer-key",
+    md5: "x-amz-server-side-encryption-customer-key-md5",
+};
+/// The key of the source of a copy.
+pub(crate) const SOURCE_CUSTOMER_KEY: CustomerHeaders = CustomerHeaders {
+    algorithm: "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    key: "x-amz-copy-source-server-side-encryption-customer-key",
+    md5: "x-amz-copy-source-server-side-encryption-customer-key-md5",
+};
+
+/// From which size on objects change their class.
+pub(crate) const TRANSITION_SIZE: &str = "x-amz-transition-default-minimum-object-size";
+/// What it says of every bucket.
+pub(crate) const TRANSITION_SIZE_DEFAULT: &str = "all_storage_classes_128K";
+
 /// The prefix of user metadata.
 pub(crate) const META: &str = "x-amz-meta-";
 
@@ -62,6 +90,12 @@ pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S
         (LOCK_MODE, may_lock(operation)),
         (LOCK_UNTIL, may_lock(operation)),
         (LOCK_HOLD, may_lock(operation)),
+        (CUSTOMER_KEY.algorithm, may_be_sealed(operation)),
+        (CUSTOMER_KEY.key, may_be_sealed(operation)),
+        (CUSTOMER_KEY.md5, may_be_sealed(operation)),
+        (SOURCE_CUSTOMER_KEY.algorithm, is_copy(operation)),
+        (SOURCE_CUSTOMER_KEY.key, is_copy(operation)),
+        (SOURCE_CUSTOMER_KEY.md5, is_copy(operation)),
         (IF_MODIFIED_AT, is_delete(operation)),
         (IF_SIZE, is_delete(operation)),
     ] {
@@ -117,6 +151,38 @@ const fn may_lock(operation: &Operation) -> bool {
             _,
             _,
             ObjectOperation::PutObject | ObjectOperation::CopyObject | ObjectOperation::CreateMultipartUpload
+        )
+    )
+}
+
+/// Whether an operation is about content that the key of a customer may seal.
+const fn may_be_sealed(operation: &Operation) -> bool {
+    use ObjectOperation as Op;
+    matches!(
+        operation,
+        Operation::Object(
+            _,
+            _,
+            Op::GetObject
+                | Op::HeadObject
+                | Op::GetObjectAttributes
+                | Op::PutObject
+                | Op::CopyObject
+                | Op::CreateMultipartUpload
+                | Op::UploadPart
+                | Op::UploadPartCopy
+                | Op::CompleteMultipartUpload
+        )
+    )
+}
+
+const fn is_copy(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Object(
+            _,
+            _,
+            ObjectOperation::CopyObject | ObjectOperation::UploadPartCopy
         )
     )
 }
@@ -193,6 +259,15 @@ fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
         | "confirm-remove-self-bucket-access"
         | "optional-object-attributes"
         | "te" => true,
+        // Decided by operation.
+        "server-side-encryption-customer-algorithm"
+        | "server-side-encryption-customer-key"
+        | "server-side-encryption-customer-key-md5"
+        | "copy-source-server-side-encryption-customer-algorithm"
+        | "copy-source-server-side-encryption-customer-key"
+        | "copy-source-server-side-encryption-customer-key-md5" => true,
+        // Nothing changes its class here, and this is what is told.
+        "transition-default-minimum-object-size" => value == TRANSITION_SIZE_DEFAULT,
         // Every block is encrypted, by keys of this store.
         "server-side-encryption" => value == "AES256",
         "bucket-object-lock-enabled" => {
@@ -450,7 +525,7 @@ mod tests {
     #[test]
     fn a_header_that_is_not_honoured_is_an_error() {
         for name in [
-            "x-amz-server-side-encryption-customer-algorithm",
+            "x-amz-server-side-encryption-customer-colour",
             "x-amz-server-side-encryption-aws-kms-key-id",
             "x-amz-copy-source-server-side-encryption-customer-key",
             "x-amz-grant-everything",
@@ -471,6 +546,14 @@ mod tests {
             (ObjectOperation::GetObject, "x-amz-object-lock-mode"),
             (ObjectOperation::UploadPart, "x-amz-object-lock-legal-hold"),
             (ObjectOperation::PutObject, "x-amz-if-match-size"),
+            (
+                ObjectOperation::DeleteObject,
+                "x-amz-server-side-encryption-customer-key",
+            ),
+            (
+                ObjectOperation::PutObject,
+                "x-amz-copy-source-server-side-encryption-customer-key-md5",
+            ),
         ] {
             assert_eq!(
                 refusal_of(operation, &[(name, "1")]),

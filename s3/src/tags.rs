@@ -51,25 +51,33 @@ pub(crate) fn tags_of_document(body: &[u8], of: TagsOf) -> S3Result<Tags> {
     let root = parse(body, "Tagging")?;
     let set = root.only(&["TagSet"])?.required("TagSet")?;
     set.only(&["Tag"])?;
-    let tag = |tag: &Element<'_>| {
-        let tag = tag.only(&["Key", "Value"])?;
-        let name = tag.required("Key")?.text().to_owned();
-        Ok((name, tag.required("Value")?.text().to_owned()))
-    };
-    check(set.all("Tag").map(tag).collect::<S3Result<_>>()?, of)
+    check(set.all("Tag").map(tag_of).collect::<S3Result<_>>()?, of)
+}
+
+/// One `Tag` of a document.
+///
+/// # Errors
+/// `MalformedXML`.
+pub(crate) fn tag_of(tag: &Element<'_>) -> S3Result<(String, String)> {
+    let tag = tag.only(&["Key", "Value"])?;
+    let name = tag.required("Key")?.text().to_owned();
+    Ok((name, tag.required("Value")?.text().to_owned()))
 }
 
 /// The document that [`tags_of_document`] reads.
 pub(crate) fn write_tags(document: &mut XmlWriter, tags: &[(String, String)]) {
     document.root("Tagging", |xml| {
         xml.element("TagSet", |xml| {
-            for (name, value) in tags {
-                xml.element("Tag", |xml| {
-                    xml.text("Key", name);
-                    xml.text("Value", value);
-                });
-            }
+            tags.iter().for_each(|tag| write_tag(xml, tag));
         });
+    });
+}
+
+/// The element that [`tag_of`] reads.
+pub(crate) fn write_tag(xml: &mut XmlWriter, (name, value): &(String, String)) {
+    xml.element("Tag", |xml| {
+        xml.text("Key", name);
+        xml.text("Value", value);
     });
 }
 
@@ -77,7 +85,7 @@ pub(crate) fn write_tags(document: &mut XmlWriter, tags: &[(String, String)]) {
 ///
 /// # Errors
 /// `InvalidTag`: too many, a name twice, empty or of AWS's own, or one that is too long.
-fn check(tags: Tags, of: TagsOf) -> S3Result<Tags> {
+pub(crate) fn check(tags: Tags, of: TagsOf) -> S3Result<Tags> {
     let invalid = |why: &'static str| Err(S3Error::with_message(S3Code::InvalidTag, why));
     let (most, too_many) = of.most();
     if tags.len() > most {

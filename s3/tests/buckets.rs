@@ -167,7 +167,7 @@ async fn what_is_not_set_says_so_in_its_own_words() {
         world.check(&format!("GET /bucket?{name}"), "200 | xmlns=").await;
     }
     world
-        .check("PUT /bucket?lifecycle < <x/>", "501 NotImplemented")
+        .check("PUT /bucket?replication < <x/>", "501 NotImplemented")
         .await;
     world
         .check("GET /bucket?inventory&id=1", "501 NotImplemented")
@@ -183,7 +183,7 @@ async fn what_would_not_be_honoured_is_refused() {
     let world = World::start().await;
     for header in [
         "x-amz-server-side-encryption=aws:kms",
-        "x-amz-server-side-encryption-customer-algorithm=AES256",
+        "x-amz-server-side-encryption-aws-kms-key-id=x",
         "x-amz-acl=aws-exec-read",
         "x-amz-grant-read=id=x",
         "x-amz-write-offset-bytes=1",

@@ -119,7 +119,7 @@ async fn whatever_a_policy_does_not_say_is_refused_and_nothing_is_stored() {
             r#",["starts-with","$x-amz-server-side-encryption-customer-key",""]"#,
             &[key, ("x-amz-server-side-encryption-customer-key", "k")],
             "x",
-            "501 NotImplemented",
+            "400 InvalidArgument",
         ),
         (
             r#",["starts-with","$x-amz-checksum-crc32",""]"#,

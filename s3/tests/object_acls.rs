@@ -51,6 +51,32 @@ async fn an_object_is_read_by_those_its_own_acl_names() {
 }
 
 #[tokio::test]
+async fn whoever_may_read_and_write_an_object_changes_its_acl() {
+    let world = World::start().await;
+    world.check("PUT /bucket/k < hello", "200").await;
+    for (name, read, write, expected) in [
+        ("reader", true, false, "403 AccessDenied"),
+        // A key that only writes would give itself what it may not read.
+        ("writer", false, true, "403 AccessDenied"),
+        ("both", true, true, "200"),
+    ] {
+        let owner = false;
+        let grants = Grants { read, write, owner };
+        let key = world.key(name, "bucket", grants).await;
+        let open = "PUT /bucket/k?acl x-amz-acl=public-read";
+        world.check_as(&key, open, expected).await;
+        let anonymous = if expected == "200" { "200 | = hello" } else { "403" };
+        world.check_anonymous("GET /bucket/k", anonymous).await;
+    }
+    world.check("PUT /bucket/k?acl x-amz-acl=private", "200").await;
+    world.check_anonymous("GET /bucket/k", "403").await;
+    world
+        .check("PUT /bucket/k?acl", "400 MissingSecurityHeader")
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_acl_is_given_anew_with_every_write_and_never_copied() {
     let world = World::start().await;
     let stranger = world.key("stranger", "bucket", Grants::NONE).await;

@@ -50,6 +50,7 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /bucket?logging", "rwx"),
     ("GET /bucket?notification", "rwx"),
     ("GET /bucket?lifecycle", "rwx"),
+    ("PUT /bucket?lifecycle", "x"),
     ("DELETE /bucket?lifecycle", "x"),
     ("GET /bucket/k", "rx"),
     ("HEAD /bucket/k", "rx"),
@@ -66,6 +67,7 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /bucket/m?uploadId=x", "wx"),
     ("GET /bucket/k?acl", "rwx"),
     ("PUT /bucket/k?acl", "x"),
+    ("PUT /bucket/k?acl&versionId=null x-amz-acl=private", "x"),
     ("GET /bucket/k?tagging", "rx"),
 ];
 

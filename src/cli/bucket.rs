@@ -1,11 +1,14 @@
-//! `warren bucket`: lists, creates, deletes and opens buckets.
+//! `warren bucket`: lists, creates, deletes, opens and bounds buckets, and gives them other names.
 
-use appliance::api::{Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetPublic};
+use appliance::api::{
+    Alias, Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetAlias, SetPublic,
+};
 use clap::{Subcommand, ValueEnum};
 use hyper::Method;
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
+use super::quota::{QuotaArgs, bounds, held};
 use crate::admin_client::AdminClient;
 
 #[derive(Subcommand)]
@@ -29,6 +32,26 @@ pub(super) enum BucketVerb {
     Info {
         /// Its name
         name: String,
+    },
+    /// Give a bucket another name, for everybody or for one access key
+    Alias {
+        /// Its name
+        name: String,
+        /// The other name
+        alias: String,
+        /// Id or name of the key for which it is
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// Take the other name away
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Bound what a bucket may hold
+    Quota {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        quota: QuotaArgs,
     },
     /// Let anyone without a key read and list a bucket, or stop that
     Public {
@@ -69,6 +92,37 @@ pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) ->
             out.deleted("bucket", &name)?;
         }
         BucketVerb::Info { name } => info(&client.get(&["buckets", &name]).await?, out)?,
+        BucketVerb::Alias {
+            name,
+            alias,
+            key,
+            remove,
+        } => {
+            let request = SetAlias {
+                schema: Schema,
+                alias,
+                key,
+                on: !remove,
+            };
+            let path = ["buckets", &name, "aliases"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
+            let message = format!(
+                "bucket {} is also called: {}",
+                changed.bucket.name,
+                called(&changed)
+            );
+            done(&changed, &message, out)?;
+        }
+        BucketVerb::Quota { name, quota } => {
+            let path = ["buckets", &name, "quota"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &quota.request()).await?;
+            let message = format!(
+                "bucket {name} may hold: {}; it holds {}",
+                bounds(changed.quota),
+                held(changed.holds)
+            );
+            done(&changed, &message, out)?;
+        }
         BucketVerb::Public { name, access } => {
             let request = SetPublic {
                 schema: Schema,
@@ -126,6 +180,9 @@ fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
         row(["Created", &bucket.created]),
         row(["Owner", &bucket.owner]),
         row(["Public", public(bucket)]),
+        row(["Aliases", &called(info)]),
+        row(["Holds", &held(info.holds)]),
+        row(["Quota", &bounds(info.quota)]),
         row(["Policy", if info.policy { "yes" } else { "no" }]),
     ])?;
     let head = [row(["KEY", "NAME", "MAY"])];
@@ -134,6 +191,18 @@ fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
         .iter()
         .map(|key| row([&key.id, &key.name, &granted(key.grants)]));
     Ok(out.table(&head.into_iter().chain(keys).collect::<Vec<_>>())?)
+}
+
+/// The other names of a bucket, in words.
+fn called(info: &BucketInfo) -> String {
+    let alias = |alias: &Alias| match &alias.key {
+        Some(key) => format!("{} (by {key})", alias.name),
+        None => alias.name.clone(),
+    };
+    match info.aliases.is_empty() {
+        true => "nothing else".into(),
+        false => info.aliases.iter().map(alias).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn public(bucket: &Bucket) -> &'static str {

@@ -1,4 +1,4 @@
-//! `warren key`: lists, creates, imports and deletes access keys, and says what they may do.
+//! `warren key`: lists, creates, imports and deletes access keys, and says what they may do and hold.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::bucket::granted;
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
+use super::quota::{QuotaArgs, bounds};
 use super::secret;
 use crate::admin_client::AdminClient;
 
@@ -39,6 +40,13 @@ pub(super) enum KeyVerb {
     Allow(ChangeArgs),
     /// Take permissions from a key: those named, or all on the bucket
     Deny(ChangeArgs),
+    /// Bound what all buckets together may hold that a key owns
+    Quota {
+        /// Its id or name
+        key: String,
+        #[command(flatten)]
+        quota: QuotaArgs,
+    },
     /// Bring an access key from another store; its secret comes from stdin or a file
     Import {
         /// What people will call it
@@ -118,6 +126,18 @@ pub(super) async fn run(
             let named = args.grants();
             let grants = if named == Grants::default() { all } else { named };
             change("deny", args, grants, client, out).await?;
+        }
+        KeyVerb::Quota { key, quota } => {
+            let path = ["keys", &key, "quota"];
+            let changed: KeyInfo = client.send(Method::PUT, &path, &quota.request()).await?;
+            if out.json {
+                return out.document(&changed).map(|()| Exit::Ok).map_err(Failure::from);
+            }
+            let (name, may_hold) = (&changed.key.name, bounds(changed.key.quota));
+            out.note(&format!(
+                "{} all buckets that {name:?} owns may hold: {may_hold}",
+                out.mark(Mark::Good)
+            ));
         }
         KeyVerb::Import {
             name,
@@ -261,11 +281,11 @@ fn list(list: &KeyList, out: &Output) -> Result<(), Failure> {
     if out.json {
         return Ok(out.document(list)?);
     }
-    let head = [row(["ID", "NAME", "CREATED", "MAY"])];
+    let head = [row(["ID", "NAME", "CREATED", "QUOTA", "MAY"])];
     let keys = list
         .keys
         .iter()
-        .map(|key| row([&key.id, &key.name, &key.created, &may(key)]));
+        .map(|key| row([&key.id, &key.name, &key.created, &bounds(key.quota), &may(key)]));
     Ok(out.table(&head.into_iter().chain(keys).collect::<Vec<_>>())?)
 }
 

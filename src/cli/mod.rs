@@ -11,6 +11,7 @@ mod key;
 mod net;
 mod output;
 mod peer;
+mod quota;
 mod said;
 mod secret;
 mod server;

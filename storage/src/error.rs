@@ -2,7 +2,8 @@
 
 use crate::disk::DiskError;
 use crate::model::command::Refusal;
-use crate::model::{InvalidPartNumber, PartNumber};
+use crate::model::{InvalidPartNumber, PartNumber, Quota, Usage};
+use crate::objects::QuotaOf;
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,19 @@ pub enum StoreError {
     /// The key has as many versions as its row has room for; removing some makes room.
     #[error("no room for another version of this key")]
     TooManyVersions,
+    /// With what was to be written, more would be held than may be.
+    #[error("the quota is exhausted: {quota:?}, and {held:?} is held")]
+    QuotaExceeded {
+        /// What the quota is of.
+        of: QuotaOf,
+        /// What may be held.
+        quota: Quota,
+        /// What is held now.
+        held: Usage,
+    },
+    /// The key of a customer is missing, or given for what it does not open.
+    #[error("the customer's key: {0:?}")]
+    CustomerKey(KeyTrouble),
     /// No such upload, or it is finished or aborted.
     #[error("no such upload")]
     NoSuchUpload,
@@ -158,6 +172,19 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,
+}
+
+/// What is wrong about the key of a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyTrouble {
+    /// The object is sealed with one, and none was given.
+    Missing,
+    /// The object is sealed with none.
+    NotApplicable,
+    /// The object is sealed with another.
+    Wrong,
+    /// A part, or the whole, of an upload comes with another key than the upload was started with, or one of them with none.
+    NotOfUpload,
 }
 
 /// Which digest did not match.

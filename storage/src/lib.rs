@@ -22,11 +22,11 @@ pub use cluster::Forgotten;
 pub use cluster::mesh::Voters;
 pub use cluster::mesh::{Membership, Parting, Welcome};
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
-pub use error::{Digest, StoreError};
+pub use error::{Digest, KeyTrouble, StoreError};
 pub use gift::{Gift, Seat};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;
-pub use seal::NodeSecret;
+pub use seal::{CustomerKey, NodeSecret};
 #[cfg(any(test, feature = "simulation"))]
 pub use store::WantedReference;
 pub use store::{FirstStart, Options, Store};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
@@ -28,10 +28,10 @@ use crate::limits::Limits;
 use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
 #[cfg(any(test, feature = "simulation"))]
 use crate::model::{Bucket, ObjectKey};
-use crate::objects::{NewKey, OpenedVersion};
-use crate::repair::collect;
+use crate::objects::{Counts, NewKey, OpenedVersion, answer_about_usage, is_about_usage};
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::repair::sweep;
+use crate::repair::{collect, lifecycle};
 use crate::seal::{Keyring, NodeSecret};
 use crate::tasks::Tasks;
 
@@ -116,6 +116,10 @@ pub(crate) struct Inner {
     pub(crate) loss: Option<String>,
     /// When unreferenced blocks were last collected, in milliseconds since 1970.
     pub(crate) collected: AtomicU64,
+    /// What buckets hold, as it was counted lately.
+    pub(crate) counts: Counts,
+    /// Rings when a bucket may have other lifecycle rules.
+    pub(crate) rules_changed: Arc<Notify>,
     /// How far scrubbing has come.
     pub(crate) scrub: Mutex<ScrubStatus>,
     /// Commits, and reads ahead: they run to their end.
@@ -264,6 +268,8 @@ impl Store {
                     .map_or_else(Timestamp::now, |mark| mark.collected)
                     .as_millis(),
             ),
+            counts: Counts::default(),
+            rules_changed: Arc::default(),
             scrub: Mutex::new(scrub::load(&partitions)),
             tasks,
             limits,
@@ -324,6 +330,7 @@ impl Store {
     pub async fn answer(&self, from: MemberId, call: &Bytes) -> Result<Bytes, StoreError> {
         match call {
             call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
+            call if is_about_usage(call) => answer_about_usage(&self.0, call).await,
             call if sweep::is_about_sweeps(call) => {
                 self.0.partitions.registers().memories().check().await?;
                 sweep::answer(&self.0, call).await
@@ -368,6 +375,8 @@ impl Store {
         tasks.spawn(collect.instrument(info_span!("collect")));
         let sweep = sweep::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(sweep.instrument(info_span!("sweep")));
+        let lifecycle = lifecycle::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(lifecycle.instrument(info_span!("lifecycle")));
         let recall = recall::run(inner.clone(), stop.clone());
         tasks.spawn(recall.instrument(info_span!("recall")));
         let feed = feed::run(Arc::downgrade(inner), stop.clone());

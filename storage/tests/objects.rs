@@ -204,6 +204,7 @@ async fn a_copy_shares_blocks_and_outlives_its_source() {
         .await
         .unwrap();
     let copy = |checksum| CopyObject {
+        customer: None,
         headers: None,
         tags: None,
         class: StorageClass::Standard,

@@ -199,6 +199,7 @@ async fn a_version_is_restored_by_copying_it() {
     let k = key("k");
     let source = fixture.store.object(&fixture.bucket, &k, old).await.unwrap();
     let copy = CopyObject {
+        customer: None,
         headers: None,
         tags: None,
         class: StorageClass::Standard,

@@ -111,11 +111,46 @@ def test_an_object_may_be_more_public_than_its_bucket(server, s3, bucket):
     assert not world_reads(f"{server.endpoint}/{bucket}/public")
 
 
-def test_the_acl_of_a_stored_object_is_refused_rather_than_left_as_it_is(s3, bucket):
+def test_the_acl_of_a_stored_version_is_changed_in_place(server, s3, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old, new = (s3.put_object(Bucket=bucket, Key="v", Body=b"content")["VersionId"] for _ in range(2))
+    told = s3.put_object_acl(Bucket=bucket, Key="v", ACL="public-read", VersionId=old)
+    assert told["ResponseMetadata"]["HTTPHeaders"]["x-amz-version-id"] == old
+    link = f"{server.endpoint}/{bucket}/v"
+    assert world_reads(f"{link}?versionId={old}") and not world_reads(link)
+    s3.put_object_acl(Bucket=bucket, Key="v", ACL="public-read")
+    assert world_reads(f"{link}?versionId={new}")
+    everyone = {"Type": "Group", "URI": "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"}
+    mine = s3.get_object_acl(Bucket=bucket, Key="v", VersionId=old)
+    mine["Grants"][1]["Grantee"] = everyone
+    s3.put_object_acl(Bucket=bucket, Key="v", VersionId=old, AccessControlPolicy={k: mine[k] for k in ("Owner", "Grants")})
+    assert s3.get_object_acl(Bucket=bucket, Key="v", VersionId=old)["Grants"] == mine["Grants"]
+    assert not world_reads(f"{link}?versionId={old}")
+    s3.put_object_acl(Bucket=bucket, Key="v", ACL="private")
+    assert not world_reads(link)
+    assert s3.get_object(Bucket=bucket, Key="v")["Body"].read() == b"content"
+
+    with refused(404, "NoSuchKey"):
+        s3.put_object_acl(Bucket=bucket, Key="none", ACL="private")
+    with refused(404, "NoSuchVersion"):
+        s3.put_object_acl(Bucket=bucket, Key="v", ACL="private", VersionId="0" * 32)
+    with refused(400, "InvalidArgument"):
+        s3.put_object_acl(Bucket=bucket, Key="v", ACL="sesame")
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration={"BlockPublicAcls": True})
+    with refused(403, "AccessDenied"):
+        s3.put_object_acl(Bucket=bucket, Key="v", ACL="public-read")
+    s3.put_bucket_ownership_controls(
+        Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+    with refused(400, "AccessControlListNotSupported"):
+        s3.put_object_acl(Bucket=bucket, Key="v", ACL="private")
+
+
+def test_what_no_acl_can_do_is_refused(s3, bucket):
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
     with refused(501, "NotImplemented"):
-        s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+        s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
     with refused(501, "NotImplemented"):
         s3.put_object(Bucket=bucket, Key="k", Body=b"x", GrantReadACP="id=somebody")
 

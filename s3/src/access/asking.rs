@@ -78,7 +78,7 @@ pub(super) enum ConditionKey {
 }
 
 /// Headers that a condition may ask for, each as `s3:` and its name.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 10] = [
     "x-amz-acl",
     "x-amz-grant-full-control",
     "x-amz-grant-read",
@@ -87,6 +87,7 @@ const HEADERS: [&str; 9] = [
     "x-amz-grant-write-acp",
     "x-amz-metadata-directive",
     "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-storage-class",
 ];
 

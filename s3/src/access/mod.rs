@@ -43,6 +43,8 @@ enum Need {
     Write,
     /// Owning.
     Owner,
+    /// Reading and writing, by grants of the caller's own key: whoever has both could copy what it makes public.
+    ReadAndWrite,
     /// Any grant, also one that the bucket's ACL gives to everyone.
     Any,
     /// Any grant of the caller's own key.
@@ -128,8 +130,10 @@ impl Rule {
             Op::DeleteObject => Self::DELETE_OBJECT,
             Op::AbortMultipartUpload => rule("s3:AbortMultipartUpload", Need::Write),
             Op::ListParts => rule("s3:ListMultipartUploadParts", Need::Write),
+            Op::GetObjectAcl if version => rule("s3:GetObjectVersionAcl", Need::Member),
             Op::GetObjectAcl => rule("s3:GetObjectAcl", Need::Member),
-            Op::PutObjectAcl => rule("s3:PutObjectAcl", Need::Owner),
+            Op::PutObjectAcl if version => rule("s3:PutObjectVersionAcl", Need::ReadAndWrite),
+            Op::PutObjectAcl => rule("s3:PutObjectAcl", Need::ReadAndWrite),
             Op::GetObjectTagging if version => rule("s3:GetObjectVersionTagging", Need::Read),
             Op::GetObjectTagging => rule("s3:GetObjectTagging", Need::Read),
             Op::PutObjectTagging if version => rule("s3:PutObjectVersionTagging", Need::Write),
@@ -170,6 +174,7 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
                 "s3:DeleteBucketWebsite",
             );
         }
+        Setting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
         Setting::Encryption => ("s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"),
     };
     (read, write, write)
@@ -178,7 +183,6 @@ const fn setting_actions(setting: Setting) -> (&'static str, &'static str, &'sta
 /// The actions of reading and of removing a setting that nobody can put, as AWS names them.
 const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
     match setting {
-        UnsetSetting::Lifecycle => ("s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"),
         UnsetSetting::Replication => ("s3:GetReplicationConfiguration", "s3:PutReplicationConfiguration"),
     }
 }
@@ -190,6 +194,7 @@ impl Need {
             Self::Read => own.read || public.read,
             Self::Write => own.write || public.write,
             Self::Owner => own.owner,
+            Self::ReadAndWrite => own.owner || own.read && own.write,
             Self::Any => own.read || own.write || own.owner || public.read || public.write,
             Self::Member => own.read || own.write || own.owner,
             Self::Nothing => true,

@@ -439,6 +439,8 @@ mod tests {
             name: KeyName::parse("a key").unwrap(),
             created: Timestamp::now(),
             create_buckets: false,
+            quota: storage::model::Quota::default(),
+            aliases: std::collections::BTreeMap::new(),
         }))
     }
 

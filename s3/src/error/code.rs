@@ -1,6 +1,7 @@
 //! The error codes of S3 that this store gives, with their status and what they say.
 //!
-//! Source: AWS S3 API reference, "Error responses". `InsufficientStorage` (507) is our own: S3 knows no full disk.
+//! Source: AWS S3 API reference, "Error responses". `InsufficientStorage` (507) and `QuotaExceeded` (403, which clients do not
+//! try again) are our own: S3 knows no full disk and no quota.
 
 use http::StatusCode;
 
@@ -80,6 +81,8 @@ codes! {
         "The request is not valid for the current state of the bucket.",
     InvalidDigest BAD_REQUEST
         "The Content-MD5 you specified is not valid: it is the base64 of 16 bytes.",
+    InvalidEncryptionAlgorithmError BAD_REQUEST
+        "The encryption request you specified is not valid. The valid value is AES256.",
     InvalidPart BAD_REQUEST
         "One or more of the specified parts could not be found, or its entity tag or checksum differs.",
     InvalidPartOrder BAD_REQUEST
@@ -156,6 +159,8 @@ codes! {
         "The bucket ownership controls were not found.",
     PreconditionFailed PRECONDITION_FAILED
         "At least one of the preconditions that you specified did not hold.",
+    QuotaExceeded FORBIDDEN
+        "The quota is exhausted. Delete something, or have the owner of the box raise the quota.",
     ReplicationConfigurationNotFoundError NOT_FOUND
         "The replication configuration was not found.",
     RequestHeaderSectionTooLarge BAD_REQUEST

@@ -1,8 +1,8 @@
 //! What each failure of the store becomes for a client: the one mapping.
 
 use http::{HeaderName, HeaderValue, header};
-use storage::model::{Timestamp, VersionId};
-use storage::{Digest, StoreError};
+use storage::model::{Quota, Timestamp, Usage, VersionId};
+use storage::{Digest, KeyTrouble, QuotaOf, StoreError};
 
 use super::{S3Code, S3Error};
 use crate::time::http_date;
@@ -45,6 +45,8 @@ impl From<StoreError> for S3Error {
                 let message = "Access Denied because object protected by object lock.";
                 return Self::with_message(S3Code::AccessDenied, message);
             }
+            StoreError::QuotaExceeded { of, quota, held } => return quota_exceeded(&of, quota, held),
+            StoreError::CustomerKey(trouble) => return customer_key(trouble),
             StoreError::BucketState(why) => return Self::with_message(S3Code::InvalidBucketState, why),
             StoreError::Body(cause) => return from_body(cause),
             StoreError::DeleteMarker {
@@ -64,6 +66,47 @@ impl From<StoreError> for S3Error {
         };
         Self::new(code)
     }
+}
+
+/// What is wrong about the key a customer sent along, or did not.
+fn customer_key(trouble: KeyTrouble) -> S3Error {
+    S3Error::invalid_request(match trouble {
+        KeyTrouble::Missing => {
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to \
+             retrieve the object."
+        }
+        KeyTrouble::NotApplicable => "The encryption parameters are not applicable to this object.",
+        KeyTrouble::Wrong => {
+            return S3Error::with_message(
+                S3Code::AccessDenied,
+                "Access Denied. The object is encrypted with another customer provided key.",
+            );
+        }
+        KeyTrouble::NotOfUpload => {
+            "The provided encryption parameters did not match the ones used when the multipart upload was initiated."
+        }
+    })
+}
+
+/// Whose quota it is, what may be held and what is.
+fn quota_exceeded(of: &QuotaOf, quota: Quota, held: Usage) -> S3Error {
+    let whose = match of {
+        QuotaOf::Bucket => "the quota of this bucket".to_owned(),
+        QuotaOf::Key(owner) => format!("the quota of all buckets that {owner} owns"),
+    };
+    let mut bounds = Vec::new();
+    bounds.extend(quota.bytes.map(|bytes| format!("{bytes} bytes")));
+    bounds.extend(quota.objects.map(|objects| format!("{objects} objects")));
+    S3Error::with_message(
+        S3Code::QuotaExceeded,
+        format!(
+            "This would exceed {whose}: {}; {} bytes in {} objects are held, old versions and unfinished uploads \
+             included. Delete something, or have the owner of the box raise the quota.",
+            bounds.join(" and "),
+            held.bytes,
+            held.objects
+        ),
+    )
 }
 
 /// What a client got wrong about sizes and parts, with the numbers it needs to get it right.

@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use storage::model::{Bucket, BucketAcl, ObjectKey};
 
-use super::get_object::open;
+use super::get_object::{open, tell_version_id, version_id};
 use super::listing::user;
 use super::put_object::private_in_public;
 use super::setting::check_settable;
@@ -50,35 +50,27 @@ pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey
     Ok(document(bucket, acl))
 }
 
-/// Accepts an ACL that already holds for an object.
+/// Sets the ACL of a stored object, or of the version named.
 ///
 /// # Errors
-/// `NotImplemented` for one that does not: an object gets its ACL when it is written.
+/// `NotImplemented` for a private one where everyone may read the object as its bucket is.
 pub(crate) async fn put_object_acl(
     call: &Call,
     bucket: &Bucket,
     key: &ObjectKey,
     body: RequestBody,
 ) -> S3Result<Reply> {
-    let own = open(call, bucket, key).await?.info().headers.acl;
     let acl = wanted(call, bucket, body).await?;
     check_settable(&bucket.settings, acl)?;
-    let is_public = call.gateway.access.is_public_read(bucket, key);
-    let holds = match acl {
-        BucketAcl::Private if own.is_private() && is_public => return Err(private_in_public()),
-        BucketAcl::Private => own.is_private(),
-        // No write access comes with an object: at AWS, too, WRITE means nothing there.
-        BucketAcl::PublicRead | BucketAcl::PublicReadWrite => {
-            is_public || matches!(own, BucketAcl::PublicRead | BucketAcl::PublicReadWrite)
-        }
-        BucketAcl::AuthenticatedRead => is_public || own == acl || bucket.settings.effective_acl() == acl,
-    };
-    if holds {
-        return Ok(empty(StatusCode::OK));
+    if acl.is_private() && call.gateway.access.is_public_read(bucket, key) {
+        return Err(private_in_public());
     }
-    Err(S3Error::not_implemented(
-        "The ACL of a stored object cannot be changed yet: write the object, or copy it, with the ACL it shall have.",
-    ))
+    let version = version_id(&call.query)?;
+    let set = call.gateway.store.set_acl(bucket, key, version, acl).await;
+    let version = set.map_err(|error| call.absence(bucket, S3Error::from(error)))?;
+    let mut reply = empty(StatusCode::OK);
+    tell_version_id(reply.headers_mut(), bucket, version);
+    Ok(reply)
 }
 
 fn document(bucket: &Bucket, acl: BucketAcl) -> Reply {

@@ -4,6 +4,7 @@ use http::{HeaderMap, header};
 use storage::model::{Bucket, ObjectKey, PartInfo};
 use storage::{Object, ObjectInfo};
 
+use super::customer_key::customer_key;
 use super::get_object::{insert, open, tell_version};
 use super::multipart::checksum_element;
 use crate::access::Rule;
@@ -94,6 +95,7 @@ pub(crate) async fn get_object_attributes(call: &Call, bucket: &Bucket, key: &Ob
     call.allow_version(bucket, key, call.query.get("versionId"), rules)?;
     let (asked, paging) = (Asked::parse(&call.headers)?, Paging::parse(&call.headers)?);
     let object = open(call, bucket, key).await?;
+    object.unlock(customer_key(&call.headers)?)?;
     let parts = match asked.parts {
         true => object.parts().await?,
         false => Vec::new(),

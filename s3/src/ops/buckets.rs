@@ -1,5 +1,8 @@
 //! ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
 use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectLock, ObjectOwnership, Versioning};
@@ -28,20 +31,31 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
         Some(_) => page_max(&call.query, "max-buckets")?,
         None => usize::MAX,
     };
-    let mut buckets = call.gateway.store.buckets();
-    buckets.retain(|bucket| {
-        let name = bucket.name.as_str();
+    let store = &call.gateway.store;
+    let aliases = key.aliases.keys().filter_map(|alias| {
+        let bucket = store.bucket_for(Some(key), alias).ok()?;
+        Some((alias.clone(), bucket))
+    });
+    let all = store.buckets().into_iter();
+    // By whichever name the key finds it; an alias of its own hides a bucket of that name.
+    let buckets: BTreeMap<BucketName, Arc<Bucket>> = all
+        .map(|bucket| (bucket.name.clone(), bucket))
+        .chain(aliases)
+        .collect();
+    let mut buckets: Vec<_> = buckets.into_iter().collect();
+    buckets.retain(|(name, bucket)| {
+        let name = name.as_str();
         bucket.grants_of(key) != Grants::NONE && name.starts_with(prefix) && name > after
     });
-    let next = (max > 0 && buckets.len() > max).then(|| buckets[max - 1].name.clone());
+    let next = (max > 0 && buckets.len() > max).then(|| buckets[max - 1].0.clone());
     buckets.truncate(max);
     let mut document = XmlWriter::document();
     document.root("ListAllMyBucketsResult", |xml| {
         user(xml, "Owner", key.id.as_str(), key.name.as_str());
         xml.element("Buckets", |xml| {
-            for bucket in &buckets {
+            for (name, bucket) in &buckets {
                 xml.element("Bucket", |xml| {
-                    xml.text("Name", bucket.name.as_str());
+                    xml.text("Name", name.as_str());
                     xml.time("CreationDate", bucket.created);
                     xml.text("BucketRegion", &call.gateway.region);
                 });

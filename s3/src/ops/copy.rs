@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 use storage::model::{Bucket, BucketAcl, BucketName, ObjectKey, VersionId};
 use storage::{CopyBody, CopyObject, Object};
 
+use super::customer_key::{SealedWith, customer_key, source_customer_key, tell_customer_key};
 use super::get_object::insert;
 use super::multipart::{checksum_element, part_target};
 use super::object_lock::asked_lock;
@@ -15,7 +16,8 @@ use crate::checksum::{self, ChecksumHeaders};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
 use crate::headers::{
-    LOCK_HOLD, LOCK_MODE, copy_range, object_headers, source_conditions, storage_class, text, write_condition,
+    CUSTOMER_KEY, LOCK_HOLD, LOCK_MODE, SOURCE_CUSTOMER_KEY, copy_range, object_headers, source_conditions,
+    storage_class, text, write_condition,
 };
 use crate::response::Reply;
 use crate::tags::tags_of_header;
@@ -70,6 +72,7 @@ impl Source {
             ),
             _ => error,
         })?;
+        object.unlock(source_customer_key(&call.headers)?)?;
         let info = object.info();
         let held = source_conditions(&call.headers).check(info.etag, info.modified);
         held.map_err(|_| S3Error::new(S3Code::PreconditionFailed))?;
@@ -111,6 +114,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
         lock: asked_lock(call, bucket, key)?,
         checksum: ChecksumHeaders::parse(&call.headers)?.algorithm,
         condition,
+        customer: customer_key(&call.headers)?,
     };
     let (source, object) = from.open(call).await?;
     let is_itself = from.bucket == bucket.name && from.key == *key;
@@ -125,6 +129,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
     let mut headers = HeaderMap::new();
     tell_source_version(&mut headers, &source, &object);
     tell_encryption(&mut headers);
+    tell_customer_key(&mut headers, &call.headers);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
         let copied = store.copy_object(&object, &bucket, &key, copy).await;
@@ -159,6 +164,8 @@ fn changes_otherwise(headers: &HeaderMap) -> bool {
         "x-amz-storage-class",
         "x-amz-website-redirect-location",
         "x-amz-server-side-encryption",
+        CUSTOMER_KEY.algorithm,
+        SOURCE_CUSTOMER_KEY.algorithm,
         "x-amz-checksum-algorithm",
         LOCK_MODE,
         LOCK_HOLD,
@@ -197,7 +204,12 @@ pub(crate) async fn upload_part_copy(call: &Call, bucket: &Arc<Bucket>, key: &Ob
     let range = copy_range(&call.headers, object.info().size)?;
     let mut headers = HeaderMap::new();
     tell_source_version(&mut headers, &source, &object);
-    let body = CopyBody::new(&object, range, known.checksum);
+    tell_encryption(&mut headers);
+    tell_customer_key(&mut headers, &call.headers);
+    let body = SealedWith {
+        key: customer_key(&call.headers)?,
+        body: CopyBody::new(&object, range, known.checksum),
+    };
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
         let outcome = store.put_part(&bucket, &key, upload, number, body).await?;

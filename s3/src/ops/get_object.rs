@@ -8,6 +8,8 @@ use storage::model::{
 };
 use storage::{Object, ObjectInfo};
 
+use super::customer_key::{customer_key, tell_customer_key};
+use super::expiration::tell_expiration;
 use super::object_lock::tell_lock;
 use super::put_object::tell_encryption;
 use crate::checksum;
@@ -42,6 +44,7 @@ enum Selection {
 /// Sends an object, or for HEAD what there is to know about it; content is read only where it is sent.
 pub(crate) async fn get_object(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
     let object = call.readable(bucket, key, version_id(&call.query)?).await?;
+    object.unlock(customer_key(&call.headers)?)?;
     let info = object.info();
     if let Err(refusal) = read_conditions(&call.headers).check(info.etag, info.modified) {
         return refused(bucket, refusal, info);
@@ -49,8 +52,13 @@ pub(crate) async fn get_object(call: &Call, bucket: &Bucket, key: &ObjectKey) ->
     let selection = select(call, &object).await?;
     let mut reply = empty(StatusCode::OK);
     describe(reply.headers_mut(), info);
+    tell_customer_key(reply.headers_mut(), &call.headers);
     tell_version(reply.headers_mut(), bucket, info);
     tell_lock(call, bucket, key, reply.headers_mut(), info);
+    if info.is_current {
+        let facts = (info.size, info.modified);
+        tell_expiration(reply.headers_mut(), bucket, key, facts, &info.headers.tags);
+    }
     let range = match &selection {
         Selection::Whole => 0..info.size,
         Selection::Range(range) | Selection::Part { range, .. } => range.clone(),

@@ -8,6 +8,7 @@ use storage::model::{
 };
 use storage::{CompleteUpload, Digest, NewUpload, PutOutcome, StoreError};
 
+use super::customer_key::{SealedWith, customer_key, tell_customer_key};
 use super::get_object::{etag_value, insert, part_number};
 use super::object_lock::asked_lock;
 use super::put_object::{check_size, conditional, object_acl, tell_encryption};
@@ -89,6 +90,7 @@ pub(crate) async fn create_multipart_upload(
         checksum: checksums.algorithm,
         full_object,
         initiator: key_of(&call.identity).map(|key| key.id.clone()),
+        customer: customer_key(&call.headers)?,
     };
     let upload = call.gateway.store.create_upload(bucket, key, new).await?;
     let mut document = XmlWriter::document();
@@ -110,6 +112,7 @@ pub(crate) async fn create_multipart_upload(
         );
     }
     tell_encryption(headers);
+    tell_customer_key(headers, &call.headers);
     Ok(reply)
 }
 
@@ -134,6 +137,10 @@ pub(crate) async fn upload_part(
         )));
     }
     body.compute(known.checksum);
+    let body = SealedWith {
+        key: customer_key(&call.headers)?,
+        body,
+    };
     let outcome = call
         .gateway
         .store
@@ -147,6 +154,7 @@ pub(crate) async fn upload_part(
         insert(headers, name, &checksum::print_value(value));
     }
     tell_encryption(headers);
+    tell_customer_key(headers, &call.headers);
     Ok(reply)
 }
 
@@ -175,10 +183,12 @@ pub(crate) async fn complete_multipart_upload(
         condition,
         checksum: checksums.value,
         size,
+        customer: customer_key(&call.headers)?,
     };
     let location = location(call);
     let mut headers = HeaderMap::new();
     tell_encryption(&mut headers);
+    tell_customer_key(&mut headers, &call.headers);
     let (store, bucket, key) = (call.gateway.store.clone(), bucket.clone(), key.clone());
     let work = async move {
         let completed = store.complete_upload(&bucket, &key, upload, complete).await;

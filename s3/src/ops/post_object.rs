@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use storage::model::{AccessKey, Bucket, BucketName, Timestamp};
 use storage::{PutOutcome, StoreError};
 
+use super::customer_key::tell_customer_key;
 use super::multipart::location;
 use super::put_object::{store, tell_outcome};
 use crate::access::Rule;
@@ -73,7 +74,9 @@ pub(crate) async fn post_object(call: &Call, bucket: &Bucket, body: RequestBody)
         call.allow(bucket, Some(key), Rule::TAG_OBJECT)?;
     }
     let outcome = store(&call, bucket, key, file).await?;
-    Ok(answer(&at, bucket, key.as_str(), &fields, &outcome))
+    let mut reply = answer(&at, bucket, key.as_str(), &fields, &outcome);
+    tell_customer_key(reply.headers_mut(), &call.headers);
+    Ok(reply)
 }
 
 /// What a form says about its signature; `None` where it has none and no policy either.

@@ -5,6 +5,8 @@ use storage::model::{Bucket, BucketAcl, ObjectHeaders, ObjectKey, WriteCondition
 use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
 use super::acl::{Asked, asked_acl};
+use super::customer_key::{SealedWith, customer_key, tell_customer_key};
+use super::expiration::tell_expiration;
 use super::get_object::{etag_value, insert, tell_checksum};
 use super::object_lock::asked_lock;
 use super::setting::check_settable;
@@ -14,6 +16,7 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Call;
 use crate::headers::{object_headers, storage_class, write_condition};
 use crate::response::{Reply, empty};
+use crate::tags::tags_of_header;
 
 /// Most bytes of one PUT or one part. Source: AWS S3 user guide, "Amazon S3 multipart upload limits".
 pub(super) const PUT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
@@ -30,6 +33,10 @@ pub(crate) async fn put_object(
     let outcome = store(call, bucket, key, body).await?;
     let mut reply = empty(StatusCode::OK);
     tell_outcome(reply.headers_mut(), &outcome);
+    tell_customer_key(reply.headers_mut(), &call.headers);
+    let facts = (outcome.size, outcome.modified);
+    let tags = tags_of_header(&call.headers)?.unwrap_or_default();
+    tell_expiration(reply.headers_mut(), bucket, key, facts, &tags);
     Ok(reply)
 }
 
@@ -53,6 +60,10 @@ pub(super) async fn store(
         condition,
     };
     call.gateway.store.check_early(bucket, key, &condition).await?;
+    let body = SealedWith {
+        key: customer_key(&call.headers)?,
+        body,
+    };
     let stored = call.gateway.store.put_object(bucket, key, new, body).await;
     stored.map_err(|error| conditional(condition, error))
 }

@@ -24,7 +24,6 @@ pub(crate) fn get_default(setting: DefaultSetting) -> Reply {
 /// The answer to reading a setting no bucket has.
 pub(crate) fn unset(setting: UnsetSetting) -> S3Error {
     S3Error::new(match setting {
-        UnsetSetting::Lifecycle => S3Code::NoSuchLifecycleConfiguration,
         UnsetSetting::Replication => S3Code::ReplicationConfigurationNotFoundError,
     })
 }

@@ -89,7 +89,7 @@ impl SubResource {
             "logging" => Self::Default(DefaultSetting::Logging),
             "notification" => Self::Default(DefaultSetting::Notification),
             "cors" => Self::Setting(Setting::Cors),
-            "lifecycle" => Self::Unset(UnsetSetting::Lifecycle),
+            "lifecycle" => Self::Setting(Setting::Lifecycle),
             "website" => Self::Setting(Setting::Website),
             "encryption" => Self::Setting(Setting::Encryption),
             "replication" => Self::Unset(UnsetSetting::Replication),

@@ -18,7 +18,7 @@ use crate::model::{
     AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, KeyName, Lock, MemberId, MemberRow,
     ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
 };
-use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, ObjectBody};
+use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, NewUpload, ObjectBody};
 use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
 use crate::{NodeSecret, Store, StoreError};
 
@@ -201,6 +201,19 @@ pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -
         .put_object(bucket, &object_key(key), new, body)
         .await
         .map(drop)
+}
+
+/// An upload of which nothing special is said.
+pub(crate) fn new_upload() -> NewUpload {
+    NewUpload {
+        headers: ObjectHeaders::default(),
+        class: StorageClass::Standard,
+        checksum: None,
+        full_object: false,
+        lock: Lock::default(),
+        initiator: None,
+        customer: None,
+    }
 }
 
 /// The whole content of an object.

@@ -1,12 +1,13 @@
 //! Access keys: who somebody is, and what a bucket may grant them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{KeySerial, Timestamp};
+use super::{BucketId, BucketName, KeySerial, Quota, Timestamp};
 
 /// The public half of an access key, e.g. `WK0123456789ABCDEF0123`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,6 +195,12 @@ pub struct AccessKey {
     pub created: Timestamp,
     /// Whether it may create buckets (and then owns them).
     pub create_buckets: bool,
+    /// How much all buckets together may hold that it owns.
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    pub quota: Quota,
+    /// What buckets are called besides by whoever signs with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<BucketName, BucketId>,
 }
 
 /// The row of an access key.

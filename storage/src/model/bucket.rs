@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, Keeping, KeySerial,
-    ObjectLock, ObjectOwnership, PublicAccessBlock, Timestamp, Versioning, Website,
+    LifecycleRule, ObjectLock, ObjectOwnership, PublicAccessBlock, Quota, Timestamp, Versioning, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -29,6 +29,9 @@ pub struct Bucket {
     pub state: BucketState,
     /// Grows by one with every change, from 1.
     pub version: u64,
+    /// The version in which it last came to keep versions in another way, as long as not every partition has heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfenced: Option<u64>,
 }
 
 impl Bucket {
@@ -110,6 +113,12 @@ pub struct BucketSettings {
     /// The object lock it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<ObjectLock>,
+    /// What goes by itself, and when; at most 1000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle: Vec<LifecycleRule>,
+    /// How much it may hold.
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    pub quota: Quota,
 }
 
 impl BucketSettings {

@@ -43,6 +43,8 @@ impl fmt::Debug for InviteId {
 pub enum MeshKey {
     /// The highest number ever given to a member.
     Admitted,
+    /// Other names of buckets, for everybody: a bucket's id by each name.
+    Aliases,
     /// Which members are wanted to hold what: an encoded [`Assignment`](crate::placement::Assignment).
     Assignment,
     /// How many buckets were ever closed: a number that only rises.
@@ -66,6 +68,7 @@ impl MeshKey {
     pub(crate) fn row(self) -> Vec<u8> {
         match self {
             Self::Admitted => row_key::root(b'n', &[]),
+            Self::Aliases => row_key::root(b'l', &[]),
             Self::Assignment => row_key::root(b'a', &[]),
             Self::Closings => row_key::root(b'c', &[]),
             Self::Generation(number) => row_key::root(b'g', &number.to_be_bytes()),
@@ -81,6 +84,7 @@ impl MeshKey {
     pub(crate) fn of_row(row: &[u8]) -> Option<Self> {
         match row_key::parse_root(row)? {
             (b'n', []) => Some(Self::Admitted),
+            (b'l', []) => Some(Self::Aliases),
             (b'a', []) => Some(Self::Assignment),
             (b'c', []) => Some(Self::Closings),
             (b'g', name) => Some(Self::Generation(u32::from_be_bytes(name.try_into().ok()?))),
@@ -168,6 +172,7 @@ mod tests {
     fn keys_of_rows_about_the_mesh_read_back() {
         for key in [
             MeshKey::Admitted,
+            MeshKey::Aliases,
             MeshKey::Assignment,
             MeshKey::Closings,
             MeshKey::Generation(2),

@@ -7,6 +7,7 @@ mod checksum;
 pub mod command;
 mod condition;
 mod etag;
+mod lifecycle;
 mod lock;
 mod member;
 mod mesh;
@@ -14,6 +15,7 @@ mod names;
 mod object;
 mod object_row;
 mod partition;
+mod quota;
 pub(crate) mod row_key;
 pub(crate) mod summary;
 mod time;
@@ -27,6 +29,8 @@ pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnershi
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub(crate) use lifecycle::{Due, day_of, due, may_be_due, upload_is_due};
+pub use lifecycle::{Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration, expiry};
 pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode};
 pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use mesh::{GenerationRow, InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
@@ -35,12 +39,13 @@ pub use names::{
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
 };
 pub use object::{
-    BlockId, BlockRef, Content, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo, SealedVersion,
-    StorageClass, VersionDetails, VersionFacts,
+    BlockId, BlockRef, Content, CustomerSeal, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo,
+    SealedVersion, StorageClass, VersionDetails, VersionFacts,
 };
 pub use object_row::{Amendment, Marker};
 pub(crate) use object_row::{Changed, Removed, Terms};
 pub use partition::Partition;
+pub use quota::{Quota, Usage};
 pub use row_key::partition_of;
 pub use time::Timestamp;
 pub use upload::{Closing, Completed, PartRow, UploadRow, UploadState};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BucketAcl, Checksum, ChecksumAlgorithm, Closing, ETag, Lock, PartNumber, Timestamp, UploadId, VersionId,
-    WriteId,
+    BucketAcl, Checksum, ChecksumAlgorithm, Closing, ETag, Lock, PartNumber, Timestamp, UploadId, Usage,
+    VersionId, WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -108,6 +108,20 @@ pub struct ObjectHeaders {
     /// Who may read it besides those who may read the bucket; writing means nothing for an object.
     #[serde(default, skip_serializing_if = "BucketAcl::is_private")]
     pub acl: BucketAcl,
+    /// By which it recognises the key of a customer that its content is sealed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerSeal>,
+}
+
+/// By which a version recognises the key of its customer (see `seal::customer`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomerSeal {
+    /// Random.
+    #[serde(with = "serde_bytes")]
+    pub(crate) salt: [u8; 16],
+    /// A hash of the salt, keyed by what the key derives.
+    #[serde(with = "serde_bytes")]
+    pub(crate) proof: [u8; 32],
 }
 
 /// What a listing and a condition need to know about a version. Kept in the clear on trusted nodes.
@@ -172,6 +186,17 @@ impl ObjectRow {
     /// The version a plain GET is answered with, delete marker or not.
     pub fn current(&self) -> Option<&SealedVersion> {
         self.versions.first()
+    }
+
+    /// What all versions hold.
+    pub fn usage(&self) -> Usage {
+        let versions = self.versions.iter().map(|version| &version.facts);
+        versions.fold(Usage::default(), |held, facts| {
+            held.plus(Usage {
+                bytes: facts.size,
+                objects: u64::from(!facts.delete_marker),
+            })
+        })
     }
 
     /// The version of this id.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::command::Refusal;
+use super::command::{Refusal, encode_row};
 use super::{
     ETag, Keeping, Lock, ObjectRow, Retention, SealedVersion, StorageClass, Timestamp, VersionFacts,
     VersionId, Versioning, WriteCondition, WriteId,
@@ -173,6 +173,41 @@ impl ObjectRow {
             delete_marker: displaced.iter().any(|gone| gone.facts.delete_marker),
             changed: is_there.then_some(Changed { row: self, displaced }),
         })
+    }
+
+    /// Removes versions for good, and then hides the current one if there is a marker for it.
+    ///
+    /// # Errors
+    /// One that is to go is locked.
+    pub(crate) fn expire(
+        mut self,
+        marker: Option<Marker>,
+        remove: &[VersionId],
+        terms: &Terms,
+    ) -> Result<Removed, Refusal> {
+        let gone: Vec<_> = remove.iter().flat_map(|id| self.take(*id)).collect();
+        must_be_free(&gone, terms.now, false)?;
+        let Some(marker) = marker.filter(|_| !self.versions.is_empty()) else {
+            let is_other = !gone.is_empty();
+            return Ok(Removed {
+                changed: is_other.then_some(Changed {
+                    row: self,
+                    displaced: gone,
+                }),
+                version: None,
+                delete_marker: false,
+            });
+        };
+        let mut removed = self.delete(marker, &WriteCondition::None, terms)?;
+        if let Some(changed) = &mut removed.changed {
+            changed.displaced.extend(gone);
+        }
+        Ok(removed)
+    }
+
+    /// The blake3 of all versions: by it a command finds out whether the row is still the one that was judged.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        *blake3::hash(&encode_row(&self.versions)).as_bytes()
     }
 
     /// Changes what is said about the version of that id and write.

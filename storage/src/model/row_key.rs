@@ -7,6 +7,7 @@
 //! 0x01 'c'                                              how many buckets were ever closed
 //! 0x01 'g' number u32, big-endian                       keys that the mesh began to use
 //! 0x01 'i' public key of an invite 32                   invite
+//! 0x01 'l'                                              other names of buckets, for everybody
 //! 0x01 'm' member u32, big-endian                       member
 //! 0x01 'n'                                              the highest number ever given to a member
 //! 0x01 'p'                                              what a person decided for the mesh
@@ -246,6 +247,13 @@ pub(crate) fn objects_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
 /// As [`objects_of`], of uploads.
 pub(crate) fn uploads_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
     let from = table(UPLOAD, bucket);
+    let to = after_prefix(from.clone());
+    (from, to)
+}
+
+/// As [`objects_of`], of parts.
+pub(crate) fn parts_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
+    let from = table(PART, bucket);
     let to = after_prefix(from.clone());
     (from, to)
 }

@@ -26,6 +26,8 @@ pub(crate) struct Summary {
     pub(crate) delete_marker: bool,
     /// The row holds exactly one version and it is `null`: nothing more to learn from the row.
     pub(crate) only_null: bool,
+    /// The row holds exactly one version.
+    pub(crate) only_version: bool,
     /// Some version of the row refers to blocks.
     pub(crate) names_blocks: bool,
 }
@@ -85,6 +87,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Summary> {
         },
         delete_marker: flags & DELETE_MARKER != 0,
         only_null: flags & (OTHER_VERSIONS | NAMED_VERSION) == 0,
+        only_version: flags & OTHER_VERSIONS == 0,
         names_blocks: flags & NAMES_BLOCKS != 0,
     })
 }
@@ -128,7 +131,9 @@ mod tests {
                 (summary.class, summary.checksum),
                 (StorageClass::Glacier, Some(ChecksumAlgorithm::Sha256))
             );
-            assert!(summary.only_null && !summary.delete_marker && !summary.names_blocks);
+            assert!(
+                summary.only_null && summary.only_version && !summary.delete_marker && !summary.names_blocks
+            );
         }
         assert_eq!(decode(&[9; BYTES]), None);
         assert_eq!(decode(b""), None);

@@ -1,8 +1,10 @@
-//! Changes what is said about a stored version: its tags, its retention, its legal hold.
+//! Changes what is said about a stored version: its tags, its ACL, its retention, its legal hold.
 
 use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome, Refusal};
-use crate::model::{Amendment, Bucket, ObjectKey, Retention, SealedVersion, VersionId};
+use crate::model::{
+    Amendment, Bucket, BucketAcl, ObjectHeaders, ObjectKey, Retention, SealedVersion, VersionId,
+};
 use crate::{Store, StoreError};
 
 /// How often a change is made anew because others changed the same version meanwhile.
@@ -12,6 +14,7 @@ const TRIES_MAX: usize = 16;
 #[derive(Clone, Debug)]
 enum Change {
     Tags(Vec<(String, String)>),
+    Acl(BucketAcl),
     Retention(Option<Retention>, bool),
     LegalHold(bool),
 }
@@ -30,6 +33,20 @@ impl Store {
         tags: Vec<(String, String)>,
     ) -> Result<VersionId, StoreError> {
         self.amend(bucket, key, version, Change::Tags(tags)).await
+    }
+
+    /// Replaces the ACL of an object, or of the version named; says which version that is.
+    ///
+    /// # Errors
+    /// As [`Self::set_tags`].
+    pub async fn set_acl(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: BucketAcl,
+    ) -> Result<VersionId, StoreError> {
+        self.amend(bucket, key, version, Change::Acl(acl)).await
     }
 
     /// Replaces the retention of an object, or of the version named. `bypass`: whether one of governance may be shortened.
@@ -92,15 +109,17 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         let row = self.0.object_row(bucket, key).await?.unwrap_or_default();
         let there = row.chosen(version)?;
+        let reworded = |change: &dyn Fn(&mut ObjectHeaders)| {
+            let mut details = self.0.details(&entry, key, &there)?;
+            change(&mut details.headers);
+            Ok::<_, StoreError>(Amendment::Details {
+                from: *blake3::hash(&there.details).as_bytes(),
+                details: self.0.seal_details(&entry, key, there.write, &details),
+            })
+        };
         let amendment = match change {
-            Change::Tags(tags) => {
-                let mut details = self.0.details(&entry, key, &there)?;
-                details.headers.tags.clone_from(tags);
-                Amendment::Details {
-                    from: *blake3::hash(&there.details).as_bytes(),
-                    details: self.0.seal_details(&entry, key, there.write, &details),
-                }
-            }
+            Change::Tags(tags) => reworded(&|headers| headers.tags.clone_from(tags))?,
+            Change::Acl(acl) => reworded(&|headers| headers.acl = *acl)?,
             Change::Retention(retention, bypass) => Amendment::Retention {
                 retention: *retention,
                 bypass: *bypass,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::CustomerKey;
 use crate::model::{ChecksumAlgorithm, ChecksumValue};
 
 /// What the client claims about a body; whatever does not hold means nothing is stored.
@@ -37,4 +38,9 @@ pub trait ObjectBody: Send + 'static {
 
     /// What is claimed; asked once, after `next` gave `None`.
     fn claims(&self) -> Claims;
+
+    /// The key of a customer that the content is to be sealed with, besides those of the mesh.
+    fn customer_key(&self) -> Option<&CustomerKey> {
+        None
+    }
 }

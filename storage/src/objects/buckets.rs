@@ -38,6 +38,9 @@ impl Store {
         let (store, name, owner) = (self.clone(), name.clone(), owner.clone());
         self.finish(async move {
             let inner = &store.0;
+            if inner.aliased(&name).is_ok() {
+                return Err(StoreError::BucketAlreadyExists);
+            }
             let key = inner.directory.key(&owner)?;
             let mut bucket = Bucket {
                 id: BucketId::new(),
@@ -48,6 +51,7 @@ impl Store {
                 grants: std::collections::BTreeMap::new(),
                 state: BucketState::Open,
                 version: 1,
+                unfenced: None,
             };
             bucket.grant(&key, Grants::ALL);
             let create = RootCommand::CreateBucket(new_bucket(&inner.keyring, bucket));
@@ -62,12 +66,14 @@ impl Store {
         .await
     }
 
-    /// The bucket of that name, from the local directory: no wait.
+    /// The bucket of that name, or of that alias for everybody, from the local directory: no wait.
     ///
     /// # Errors
     /// `NoSuchBucket`.
     pub fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, StoreError> {
-        Ok(self.0.directory.named(name)?.bucket.clone())
+        let named = self.0.directory.named(name);
+        let entry = named.or_else(|_| self.0.aliased(name))?;
+        Ok(entry.bucket.clone())
     }
 
     /// All buckets by name.
@@ -86,10 +92,12 @@ impl Store {
     ) -> Result<Arc<Bucket>, StoreError> {
         let (store, id) = (self.clone(), bucket.id);
         self.finish(async move {
-            store
+            let changed = store
                 .0
                 .change_bucket(id, |bucket| change(&mut bucket.settings))
-                .await
+                .await;
+            store.0.rules_changed.notify_one();
+            changed
         })
         .await
     }

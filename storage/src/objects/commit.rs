@@ -105,13 +105,13 @@ impl Inner {
     pub(crate) async fn manifest(
         &self,
         content: &Content,
-        owner_of: impl Fn(WriteId) -> Owner,
+        owner_of: impl Fn(WriteId) -> Result<Owner, StoreError>,
     ) -> Result<Manifest, StoreError> {
         match content {
             Content::Inline(_) => Ok(Manifest::default()),
             Content::Blocks(manifest) => Ok(manifest.clone()),
             Content::Long { manifest } => {
-                let owner = owner_of(manifest.write);
+                let owner = owner_of(manifest.write)?;
                 let mut text = Vec::new();
                 for block in &manifest.blocks {
                     let whole = 0..block.bytes as usize;
@@ -138,7 +138,7 @@ impl Inner {
         let (inner, opening, named) = (self.clone(), entry.clone(), key.clone());
         let open = move || inner.details(&opening, &named, &version);
         let content = self.disk.run(open).await??.content;
-        let owner = |write| owner_of(&self.keyring, entry.bucket.id, key, write);
+        let owner = |write| Ok(owner_of(&self.keyring, entry.bucket.id, key, write));
         let mut extents = self.manifest(&content, owner).await?.extents;
         if let Content::Long { manifest } = content {
             extents.push(manifest);

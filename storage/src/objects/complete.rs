@@ -7,6 +7,7 @@ use md5::{Digest as _, Md5};
 use super::PutOutcome;
 use super::commit::{Ready, refusal_of};
 use super::digest::{Checksummer, combine};
+use super::put::one_of;
 use crate::cluster::BucketEntry;
 use crate::model::command::{Action, ChosenPart, Outcome, Refusal};
 use crate::model::{
@@ -14,7 +15,7 @@ use crate::model::{
     PartInfo, PartNumber, PartRow, Timestamp, UploadId, UploadRow, UploadState, VersionDetails, VersionFacts,
     VersionId, WriteCondition,
 };
-use crate::{Digest, Store, StoreError};
+use crate::{CustomerKey, Digest, Store, StoreError};
 
 /// How often parts are chosen anew because a client replaces them meanwhile.
 const TRIES_MAX: usize = 8;
@@ -41,6 +42,8 @@ pub struct CompleteUpload {
     pub checksum: Option<ChecksumValue>,
     /// The whole object's size the client claims, if any.
     pub size: Option<u64>,
+    /// The key of a customer, if the client names it once more.
+    pub customer: Option<CustomerKey>,
 }
 
 impl Store {
@@ -79,6 +82,10 @@ impl Store {
             if let UploadState::Completed(completed) = row.state {
                 return Ok(completed.into());
             }
+            if let Some(customer) = &complete.customer {
+                self.0
+                    .must_be_of_upload(&entry, &key, (upload, &row), Some(customer))?;
+            }
             let chosen = choose(stored, &complete.parts)?;
             let parts = chosen.iter().map(|part| ChosenPart {
                 number: part.number,
@@ -99,7 +106,11 @@ impl Store {
                 .submit_inside(operation, &entry, &key, action, ready.leases)
                 .await?
             {
-                Outcome::Completed { completed, .. } => return Ok(completed.into()),
+                Outcome::Completed { completed, .. } => {
+                    // Its parts are counted, and it was not when they were.
+                    self.0.counts.add(entry.bucket.id, one_of(0));
+                    return Ok(completed.into());
+                }
                 Outcome::Refused(Refusal::PartsChanged) => {}
                 other => return Err(refusal_of(other)),
             }

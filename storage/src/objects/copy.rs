@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::put::one_of;
 use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
 use crate::model::{
     Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Lock, Manifest, ObjectHeaders, ObjectKey,
     StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
-use crate::{Object, ObjectReader, PutOutcome, Store, StoreError};
+use crate::{CustomerKey, KeyTrouble, Object, ObjectReader, PutOutcome, Store, StoreError};
 
 /// How to copy.
 #[derive(Clone, Debug)]
@@ -26,13 +27,15 @@ pub struct CopyObject {
     pub lock: Lock,
     /// What must hold at commit for the destination.
     pub condition: WriteCondition,
+    /// The key of a customer that the copy is to be sealed with.
+    pub customer: Option<CustomerKey>,
 }
 
 impl Store {
     /// Copies an opened object to `key`.
     ///
     /// # Errors
-    /// As [`Store::put_object`]; `EntityTooLarge` for a source over 5 GiB.
+    /// As [`Store::put_object`]; `EntityTooLarge` for a source over 5 GiB; `CustomerKey` for one that was not unlocked.
     pub async fn copy_object(
         &self,
         source: &Object,
@@ -41,6 +44,9 @@ impl Store {
         copy: CopyObject,
     ) -> Result<PutOutcome, StoreError> {
         let info = source.info();
+        if info.headers.customer.is_some() && source.customer().is_none() {
+            return Err(StoreError::CustomerKey(KeyTrouble::Missing));
+        }
         if info.size > PUT_BYTES_MAX {
             return Err(StoreError::EntityTooLarge {
                 size: info.size,
@@ -48,6 +54,7 @@ impl Store {
             });
         }
         let mut headers = copy.headers.clone().unwrap_or_else(|| info.headers.clone());
+        headers.customer = copy.customer.as_ref().map(CustomerKey::seal);
         headers.tags = copy.tags.clone().unwrap_or_else(|| info.headers.tags.clone());
         let kept = info
             .checksum
@@ -55,7 +62,10 @@ impl Store {
         let keeps = copy
             .checksum
             .is_none_or(|wanted| kept.is_some_and(|kept| kept.value.algorithm() == wanted));
+        // The keys of blocks are hidden by the same key, or by none.
+        let is_sealed_alike = source.customer() == copy.customer.as_ref();
         if keeps
+            && is_sealed_alike
             && let Some(outcome) = self
                 .copy_by_reference(source, bucket, key, &copy, &headers)
                 .await?
@@ -68,13 +78,11 @@ impl Store {
             lock: copy.lock,
             condition: copy.condition,
         };
-        self.put_object(
-            bucket,
-            key,
-            new,
-            CopyBody::new(source, 0..info.size, copy.checksum),
-        )
-        .await
+        let body = CopyBody {
+            customer: copy.customer,
+            ..CopyBody::new(source, 0..info.size, copy.checksum)
+        };
+        self.put_object(bucket, key, new, body).await
     }
 
     /// Refers to the source's blocks; `None` when one of them is gone, which only a damaged store shows.
@@ -89,6 +97,7 @@ impl Store {
         let info = source.info();
         let entry = self.0.directory.entry(bucket.id)?;
         self.check_early(bucket, key, &copy.condition).await?;
+        self.must_fit(&entry, key, one_of(info.size)).await?;
         let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let content = match &source.opened.version.content {
@@ -149,6 +158,7 @@ pub struct CopyBody {
     reader: ObjectReader,
     size: u64,
     checksum: Option<ChecksumAlgorithm>,
+    customer: Option<CustomerKey>,
 }
 
 impl CopyBody {
@@ -158,6 +168,7 @@ impl CopyBody {
             size: range.end - range.start,
             reader: source.read(range),
             checksum,
+            customer: None,
         }
     }
 }
@@ -181,5 +192,9 @@ impl ObjectBody for CopyBody {
 
     fn claims(&self) -> Claims {
         Claims::default()
+    }
+
+    fn customer_key(&self) -> Option<&CustomerKey> {
+        self.customer.as_ref()
     }
 }

@@ -1,8 +1,8 @@
-//! Deletes objects.
+//! Deletes objects, at a client's word or as lifecycle rules have it.
 
 use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome};
-use crate::model::{Bucket, Marker, ObjectKey, VersionId, WriteCondition};
+use crate::model::{Bucket, Due, Marker, ObjectKey, VersionId, WriteCondition};
 use crate::{Store, StoreError};
 
 /// What to delete.
@@ -69,6 +69,36 @@ impl Store {
                     version,
                     delete_marker,
                 }),
+                other => Err(refusal_of(other)),
+            }
+        })
+        .await
+    }
+
+    /// Carries out what is due of a key whose row was judged; `seen` is the digest of that row.
+    ///
+    /// # Errors
+    /// `Conflict`: the row is another by now, and nothing was done. `Locked`, `TooManyVersions`, `NoSuchBucket`.
+    pub(crate) async fn expire(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        seen: [u8; 32],
+        due: Due,
+    ) -> Result<(), StoreError> {
+        let entry = self.0.directory.entry(bucket.id)?;
+        let (store, key) = (self.clone(), key.clone());
+        self.finish(async move {
+            let expire = Action::Expire {
+                seen,
+                marker: due.current.then(Marker::new),
+                remove: due.remove,
+            };
+            match store
+                .submit(store.0.begin(), &entry, &key, expire, Vec::new())
+                .await?
+            {
+                Outcome::Removed { .. } => Ok(()),
                 other => Err(refusal_of(other)),
             }
         })

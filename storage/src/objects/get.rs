@@ -1,7 +1,7 @@
 //! Opens an object: facts at once, content to be read.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::OnceCell;
 
@@ -9,18 +9,20 @@ use super::read::ObjectReader;
 use crate::cluster::{BucketEntry, Owner, Pins, Weigh, decode};
 use crate::disk::{Found, RowId};
 use crate::model::{
-    Bucket, Checksum, Content, ETag, Lock, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo,
+    BlockRef, Bucket, Checksum, Content, ETag, Lock, Manifest, ObjectHeaders, ObjectKey, ObjectRow, PartInfo,
     SealedVersion, StorageClass, Timestamp, VersionDetails, VersionId, WriteId, row_key,
 };
 use crate::seal::owner_of;
 use crate::store::Inner;
-use crate::{Store, StoreError};
+use crate::{CustomerKey, KeyTrouble, Store, StoreError};
 
 /// Everything about one version but its bytes.
 #[derive(Clone, Debug)]
 pub struct ObjectInfo {
     /// Which version.
     pub version: VersionId,
+    /// Whether it was the current one when it was opened.
+    pub is_current: bool,
     /// When it committed.
     pub modified: Timestamp,
     /// Bytes of content.
@@ -56,10 +58,15 @@ pub(crate) struct OpenedVersion {
 
 impl OpenedVersion {
     /// Who refers to the blocks that a write stored.
-    pub(super) fn owner(&self, write: WriteId) -> Owner {
+    ///
+    /// # Errors
+    /// `Damaged`: the row does not name that write, as it has to.
+    pub(super) fn owner(&self, write: WriteId) -> Result<Owner, StoreError> {
         let known = self.owners.iter().find(|(known, _)| *known == write);
-        // A row names the writes of all its blocks; nobody else is called by zeros.
-        known.map_or([0; 16], |(_, owner)| *owner)
+        let (_, owner) = known.ok_or_else(|| {
+            StoreError::Damaged(format!("blocks of {write:?}, which their row does not name"))
+        })?;
+        Ok(*owner)
     }
 }
 
@@ -91,6 +98,8 @@ pub(super) struct OpenedContent {
     pub(super) store: Store,
     pub(super) version: Arc<OpenedVersion>,
     manifest: OnceCell<Arc<Manifest>>,
+    /// The key of its customer, once it was given.
+    customer: OnceLock<CustomerKey>,
     _pins: Pins,
 }
 
@@ -98,6 +107,30 @@ impl Object {
     /// Everything but the bytes.
     pub fn info(&self) -> &ObjectInfo {
         &self.opened.version.info
+    }
+
+    /// Takes the key of its customer: without it, content that is sealed with one is not read.
+    ///
+    /// # Errors
+    /// `CustomerKey`: it is missing, not applicable, or the wrong one.
+    pub fn unlock(&self, key: Option<CustomerKey>) -> Result<(), StoreError> {
+        let trouble = match (&self.info().headers.customer, key) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => KeyTrouble::NotApplicable,
+            (Some(_), None) => KeyTrouble::Missing,
+            (Some(seal), Some(key)) if key.fits(seal) => {
+                // Given twice, it is the same one.
+                let _ = self.opened.customer.set(key);
+                return Ok(());
+            }
+            (Some(_), Some(_)) => KeyTrouble::Wrong,
+        };
+        Err(StoreError::CustomerKey(trouble))
+    }
+
+    /// The key of its customer, once it was given.
+    pub(super) fn customer(&self) -> Option<&CustomerKey> {
+        self.opened.customer.get()
     }
 
     /// The parts of a multipart object in order; empty for a plain PUT.
@@ -116,6 +149,18 @@ impl Object {
 }
 
 impl OpenedContent {
+    /// A block of the content with the key that opens it.
+    ///
+    /// # Errors
+    /// `CustomerKey`: it takes the key of a customer, which was not given.
+    pub(super) fn unmasked(&self, block: BlockRef) -> Result<BlockRef, StoreError> {
+        match (&self.version.info.headers.customer, self.customer.get()) {
+            (None, _) => Ok(block),
+            (Some(_), Some(key)) => Ok(key.unmasked(block)),
+            (Some(_), None) => Err(StoreError::CustomerKey(KeyTrouble::Missing)),
+        }
+    }
+
     /// Where the content is; fetched once when it is long.
     pub(super) async fn manifest(self: &Arc<Self>) -> Result<Arc<Manifest>, StoreError> {
         let fetch = async || {
@@ -162,6 +207,7 @@ impl Store {
                 store: self.clone(),
                 version: opened,
                 manifest: OnceCell::new(),
+                customer: OnceLock::new(),
                 _pins: pins,
             };
             return Ok(Object {
@@ -226,6 +272,7 @@ impl Store {
         row: ObjectRow,
         version: Option<VersionId>,
     ) -> Result<OpenedVersion, StoreError> {
+        let current = row.current().map(|current| current.write);
         let chosen = row.chosen(version)?;
         let VersionDetails {
             headers,
@@ -235,6 +282,7 @@ impl Store {
         let facts = chosen.facts;
         let info = ObjectInfo {
             version: facts.id,
+            is_current: current == Some(chosen.write),
             modified: facts.modified,
             size: facts.size,
             etag: facts.etag,

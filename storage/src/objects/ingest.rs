@@ -13,7 +13,7 @@ use super::digest::{Digested, Digests};
 use super::{ObjectBody, PUT_BYTES_MAX};
 use crate::cluster::Lease;
 use crate::model::{BlockRef, Content, Extent, Manifest, Versioning};
-use crate::seal::seal_block;
+use crate::seal::{CustomerKey, SealedBlock, seal_block};
 use crate::store::{Inner, MEMORY_UNIT};
 use crate::{Store, StoreError};
 
@@ -99,7 +99,16 @@ pub(super) async fn ingest<B: ObjectBody>(
             most: PUT_BYTES_MAX,
         });
     }
-    let mut pipeline = Pipeline::new(store.clone(), lease.clone(), Digests::of(&body));
+    let sealing = Sealing {
+        inner: store.0.clone(),
+        customer: body.customer_key().cloned(),
+    };
+    let inline = match sealing.customer {
+        // Nothing of it stands where the mesh's keys alone open it.
+        Some(_) => Inline::Never,
+        None => inline,
+    };
+    let mut pipeline = Pipeline::new(store.clone(), lease.clone(), Digests::of(&body), sealing.clone());
     let block_bytes = store.0.limits.block_bytes;
     let mut left = announced;
     let mut block = Filling::start(&store.0, left).await?;
@@ -125,7 +134,7 @@ pub(super) async fn ingest<B: ObjectBody>(
         small(
             store,
             lease,
-            pipeline.into_digests(),
+            (pipeline.into_digests(), sealing),
             block,
             inline,
             &body.claims(),
@@ -144,6 +153,23 @@ pub(super) async fn ingest<B: ObjectBody>(
         size,
         digested,
     })
+}
+
+/// How the blocks of a body are sealed.
+#[derive(Clone)]
+struct Sealing {
+    inner: Arc<Inner>,
+    customer: Option<CustomerKey>,
+}
+
+impl Sealing {
+    fn seal(&self, content: &[u8]) -> SealedBlock {
+        let dedup_key = self.inner.keyring.dedup_key();
+        match &self.customer {
+            Some(key) => key.seal_block(dedup_key, content),
+            None => seal_block(dedup_key, content),
+        }
+    }
 }
 
 /// A block that fills, and the memory it may take until it is stored.
@@ -197,7 +223,7 @@ impl Filling {
 async fn small(
     store: &Store,
     lease: &Arc<Lease>,
-    mut digests: Digests,
+    (mut digests, sealing): (Digests, Sealing),
     block: Filling,
     inline: Inline,
     claims: &super::Claims,
@@ -212,7 +238,6 @@ async fn small(
         };
         return Ok((digested, taken));
     }
-    let inner = store.0.clone();
     let claims = claims.clone();
     let (digested, sealed) = store
         .0
@@ -221,7 +246,7 @@ async fn small(
             digests.update(&block.bytes);
             let digested = digests.finish();
             digested.check(&claims)?;
-            Ok::<_, StoreError>((digested, seal_block(inner.keyring.dedup_key(), &block.bytes)))
+            Ok::<_, StoreError>((digested, sealing.seal(&block.bytes)))
         })
         .await??;
     let reference = sealed.block.clone();
@@ -234,6 +259,7 @@ async fn small(
 struct Pipeline {
     store: Store,
     lease: Arc<Lease>,
+    sealing: Sealing,
     digests: Option<Digests>,
     hashing: Option<JoinHandle<Result<Digests, StoreError>>>,
     storing: VecDeque<JoinHandle<Result<BlockRef, StoreError>>>,
@@ -241,10 +267,11 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn new(store: Store, lease: Arc<Lease>, digests: Digests) -> Self {
+    fn new(store: Store, lease: Arc<Lease>, digests: Digests, sealing: Sealing) -> Self {
         Self {
             store,
             lease,
+            sealing,
             digests: Some(digests),
             hashing: None,
             storing: VecDeque::new(),
@@ -318,13 +345,9 @@ impl Pipeline {
         permit: Option<OwnedSemaphorePermit>,
     ) -> JoinHandle<Result<BlockRef, StoreError>> {
         let inner = self.store.0.clone();
-        let lease = self.lease.clone();
+        let (lease, sealing) = (self.lease.clone(), self.sealing.clone());
         self.store.0.tasks.spawn(async move {
-            let sealing = inner.clone();
-            let sealed = inner
-                .disk
-                .run(move || seal_block(sealing.keyring.dedup_key(), &bytes))
-                .await?;
+            let sealed = inner.disk.run(move || sealing.seal(&bytes)).await?;
             let reference = sealed.block.clone();
             lease.note([reference.id]);
             inner.blocks.store(lease.owner(), sealed).await?;

@@ -2,13 +2,15 @@
 //!
 //! A write carries what its gateway knows of the bucket, together with how many changes of this kind it has heard of, and
 //! both are judged at commit. The bucket's row is changed first; then writers of this box are waited for, and the fences
-//! of all partitions are raised, as when a bucket is closed (see `cluster::mesh::closings`). From then on every write that
+//! of all partitions are raised, as when a bucket is closed (see `cluster::mesh::closings`). Until that is done the bucket's
+//! row says so, and whoever sets the same again goes on with it. From then on every write that
 //! is told to be done went by the new settings. One that was never told, since its holder was cut off, may still come to
 //! light later as if it had been made just before the change.
 
 use std::sync::Arc;
 
 use crate::cluster::mesh::closings;
+use crate::cluster::mesh::feed::refresh;
 use crate::model::{Bucket, BucketId, BucketSettings, ObjectLock, Versioning};
 use crate::{Store, StoreError};
 
@@ -65,20 +67,41 @@ impl Store {
     ) -> Result<Arc<Bucket>, StoreError> {
         let store = self.clone();
         self.finish(async move {
+            let is_meshed = store.0.is_meshed();
+            if is_meshed {
+                refresh(&store.0).await?;
+            }
             let entry = store.0.directory.entry(id)?;
+            let mut settings = entry.bucket.settings.clone();
+            change(&mut settings)?;
+            if settings.keeping() == entry.bucket.settings.keeping() && entry.bucket.unfenced.is_none() {
+                return Ok(entry.bucket.clone());
+            }
             // Whoever writes here has left, and who enters after this reads the new settings.
             let _alone = entry.enter_alone().await?;
-            let changed = store
-                .0
-                .try_change_bucket(id, |bucket| change(&mut bucket.settings))
-                .await?;
-            // Also where nothing changed: an earlier attempt may have ended before this.
-            if store.0.is_meshed() {
-                closings::keep_others_out(&store.0).await?;
+            let changed = store.0.try_change_bucket(id, |bucket| {
+                change(&mut bucket.settings)?;
+                bucket.unfenced = is_meshed.then_some(bucket.version.saturating_add(1));
+                Ok(())
+            });
+            let changed = changed.await?;
+            match changed.unfenced {
+                Some(version) => store.fence(id, version).await,
+                None => Ok(changed),
             }
-            Ok(changed)
         })
         .await
+    }
+
+    /// Keeps out gateways that have not heard of the change a bucket's row says it had in that version, and notes that.
+    async fn fence(&self, id: BucketId, version: u64) -> Result<Arc<Bucket>, StoreError> {
+        closings::keep_others_out(&self.0).await?;
+        let fenced = self.0.try_change_bucket(id, |bucket| {
+            // Whoever changed it again meanwhile raises the fences once more.
+            bucket.unfenced = bucket.unfenced.filter(|there| *there != version);
+            Ok(())
+        });
+        fenced.await
     }
 }
 
@@ -88,6 +111,7 @@ mod tests {
 
     use tokio::time::sleep;
 
+    use crate::cluster::mesh::closings;
     use crate::cluster::neighbour_tests::{Wire, create, founder, join, object_key, owner, put, settled};
     use crate::model::Versioning;
     use crate::model::command::encode_row;
@@ -142,6 +166,36 @@ mod tests {
             })
             .unwrap();
         }
+    }
+
+    #[test]
+    fn only_what_changes_how_versions_are_kept_raises_fences() {
+        simulation::run(3, async {
+            let wire = Wire::default();
+            let first = founder(&wire, "anna").await;
+            let key = owner(&first).await;
+            let second = join(&wire, &first, "ben").await;
+            settled(&[&first, &second], &[1, 2]).await;
+            let bucket = create(&first, "photos", &key).await;
+            let raised = async || closings::count(&first.0.partitions).await.unwrap();
+            let set = async |versioning| first.set_versioning(&bucket, versioning).await.unwrap();
+            let before = raised().await;
+            assert_eq!(set(Versioning::Off).await.version, 1);
+            assert_eq!(raised().await, before);
+            assert_eq!(set(Versioning::Enabled).await.unfenced, None);
+            assert_eq!(raised().await, before + 1);
+            set(Versioning::Enabled).await;
+            assert_eq!(raised().await, before + 1);
+            // An attempt that ended before the fences were raised is ended by whoever sets the same again.
+            let cut_off = |bucket: &mut crate::model::Bucket| {
+                bucket.unfenced = Some(bucket.version + 1);
+                Ok(())
+            };
+            first.0.try_change_bucket(bucket.id, cut_off).await.unwrap();
+            assert_eq!(set(Versioning::Enabled).await.unfenced, None);
+            assert_eq!(raised().await, before + 2);
+        })
+        .unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::commit::refusal_of;
 use crate::cluster::access_key_row;
 use crate::model::command::{Outcome, Refusal, RootCommand};
-use crate::model::{AccessKey, AccessKeyId, KeyName, KeySerial, SecretKey, Timestamp};
+use crate::model::{AccessKey, AccessKeyId, KeyName, KeySerial, Quota, SecretKey, Timestamp};
 use crate::{Store, StoreError};
 
 /// How often a change is made anew because others changed the same key meanwhile.
@@ -39,6 +39,8 @@ impl Store {
                 name: new.name,
                 created: Timestamp::now(),
                 create_buckets: new.create_buckets,
+                quota: Quota::default(),
+                aliases: std::collections::BTreeMap::new(),
             };
             let row = access_key_row(&inner.keyring, &key);
             match inner
@@ -74,13 +76,29 @@ impl Store {
         id: &AccessKeyId,
         may: bool,
     ) -> Result<Arc<AccessKey>, StoreError> {
+        self.change_key(id, move |key| key.create_buckets = may).await
+    }
+
+    /// Sets how much all buckets together may hold that a key owns.
+    ///
+    /// # Errors
+    /// `NoSuchAccessKey`.
+    pub async fn set_key_quota(&self, id: &AccessKeyId, quota: Quota) -> Result<Arc<AccessKey>, StoreError> {
+        self.change_key(id, move |key| key.quota = quota).await
+    }
+
+    pub(super) async fn change_key(
+        &self,
+        id: &AccessKeyId,
+        change: impl Fn(&mut AccessKey) + Send + 'static,
+    ) -> Result<Arc<AccessKey>, StoreError> {
         let (store, id) = (self.clone(), id.clone());
         self.finish(async move {
             let inner = &store.0;
             for _ in 0..TRIES_MAX {
                 let (known, from) = inner.directory.versioned_key(&id)?;
                 let mut key = AccessKey::clone(&known);
-                key.create_buckets = may;
+                change(&mut key);
                 let replace = RootCommand::ReplaceAccessKey {
                     id: id.clone(),
                     row: access_key_row(&inner.keyring, &key),

@@ -1,5 +1,6 @@
 //! What clients do: objects, uploads, buckets and access keys, each operation one straight story.
 
+mod aliases;
 mod amend;
 mod body;
 mod buckets;
@@ -17,9 +18,11 @@ mod list_uploads;
 mod list_versions;
 mod multipart;
 mod put;
+mod quota;
 mod read;
 mod roll_up;
 
+pub use aliases::Alias;
 pub use body::{Claims, ObjectBody};
 pub use complete::{CompleteUpload, CompletedPart};
 pub use copy::{CopyBody, CopyObject};
@@ -32,6 +35,8 @@ pub use list_uploads::{ListUploads, ListedUpload, UploadPage};
 pub use list_versions::{ListVersions, ListedVersion, VersionPage};
 pub use multipart::{ListedPart, NewUpload, PartOutcome, PartPage, UploadInfo};
 pub use put::{NewObject, PutOutcome};
+pub use quota::QuotaOf;
+pub(crate) use quota::{Counts, answer as answer_about_usage, is_about_usage};
 pub use read::ObjectReader;
 
 /// The largest object one PUT, one part or one copy makes: 5 GiB.

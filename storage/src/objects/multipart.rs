@@ -5,15 +5,16 @@ use std::sync::Arc;
 use super::ObjectBody;
 use super::commit::refusal_of;
 use super::ingest::{Inline, ingest};
+use super::put::{one_of, tag_of};
 use crate::cluster::{BucketEntry, Displaced};
 use crate::model::command::{Action, Outcome, Refusal, Rest};
 use crate::model::{
     AccessKeyId, Bucket, BucketId, ChecksumAlgorithm, ChecksumValue, Content, ETag, Lock, ObjectHeaders,
     ObjectKey, ObjectRow, PartNumber, PartRow, StorageClass, Timestamp, UploadId, UploadRow, UploadState,
-    WriteId, row_key,
+    Usage, WriteId, row_key,
 };
 use crate::store::Inner;
-use crate::{Store, StoreError};
+use crate::{CustomerKey, KeyTrouble, Store, StoreError};
 
 /// A new upload.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct NewUpload {
     pub lock: Lock,
     /// Who starts it.
     pub initiator: Option<AccessKeyId>,
+    /// The key of a customer that every part will be sealed with.
+    pub customer: Option<CustomerKey>,
 }
 
 /// What is known of an open upload.
@@ -96,7 +99,12 @@ impl Store {
         new: NewUpload,
     ) -> Result<UploadId, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
+        self.must_fit(&entry, key, one_of(0)).await?;
         let upload = UploadId::new();
+        let headers = ObjectHeaders {
+            customer: new.customer.map(|key| key.seal()),
+            ..new.headers
+        };
         let row = UploadRow {
             started: Timestamp::now(),
             initiator: new.initiator,
@@ -105,7 +113,7 @@ impl Store {
             full_object: new.full_object,
             lock: new.lock,
             state: UploadState::Open,
-            headers: entry.key.seal(&upload_context(key, &upload), &new.headers),
+            headers: entry.key.seal(&upload_context(key, &upload), &headers),
         };
         let (store, key) = (self.clone(), key.clone());
         self.finish(async move {
@@ -150,19 +158,30 @@ impl Store {
     ) -> Result<PartOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
-        self.0.open_upload(bucket.id, key, upload).await?;
+        let known = self.0.open_upload(bucket.id, key, upload).await?;
+        let customer = body.customer_key().cloned();
+        self.0
+            .must_be_of_upload(&entry, key, (upload, &known), customer.as_ref())?;
+        let announced = body.size_hint();
+        let part_of = |bytes| Usage { bytes, objects: 0 };
+        if let Some(size) = announced {
+            self.must_fit(&entry, key, part_of(size)).await?;
+        }
         let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         // Parts are never inline: an object's manifest names blocks only.
         let taken = ingest(self, &lease, body, Inline::Never).await?;
+        if announced.is_none() {
+            self.must_fit(&entry, key, part_of(taken.size)).await?;
+        }
         let content = taken.content.into_content(write);
         let row = PartRow {
             number,
             write,
             modified: Timestamp::now(),
             size: taken.size,
-            etag: ETag::Md5(taken.digested.md5),
+            etag: tag_of(taken.digested.md5, customer.as_ref()),
             checksum: taken.digested.checksum,
             content: entry.key.seal(&part_context(key, &write), &content),
         };
@@ -346,6 +365,25 @@ impl Inner {
             .key
             .open(&part_context(key, &part.write), &part.content)
             .map_err(|error| error.of(format_args!("part {} of {key:?}", part.number.get())))
+    }
+
+    /// Whether a key is the one an upload was started with.
+    ///
+    /// # Errors
+    /// `CustomerKey`: it is not.
+    pub(super) fn must_be_of_upload(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        (upload, row): (UploadId, &UploadRow),
+        customer: Option<&CustomerKey>,
+    ) -> Result<(), StoreError> {
+        let seal = self.upload_headers(entry, key, upload, row)?.customer;
+        match (seal, customer) {
+            (None, None) => Ok(()),
+            (Some(seal), Some(key)) if key.fits(&seal) => Ok(()),
+            _ => Err(StoreError::CustomerKey(KeyTrouble::NotOfUpload)),
+        }
     }
 
     /// The headers an upload's object will have.

@@ -4,9 +4,9 @@ use super::ObjectBody;
 use super::ingest::{Inline, ingest};
 use crate::model::{
     Bucket, Checksum, ChecksumKind, Completed, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass, Timestamp,
-    VersionDetails, VersionFacts, VersionId, WriteCondition,
+    Usage, VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
-use crate::{Store, StoreError};
+use crate::{CustomerKey, Store, StoreError};
 
 /// A new object, without its content.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// `PreconditionFailed`, `NoSuchKey` (If-Match on nothing), `DigestMismatch`, `Body`, `EntityTooLarge`
-    /// (over 5 GiB), `DiskFull`, `TooManyVersions`, `NoSuchBucket` (deleted meanwhile).
+    /// (over 5 GiB), `DiskFull`, `QuotaExceeded` (before content is read whose size is known), `TooManyVersions`, `NoSuchBucket` (deleted meanwhile).
     ///
     /// # Cancellation
     /// Dropped before the row commits, nothing is stored.
@@ -55,11 +55,19 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
         self.check_early(bucket, key, &new.condition).await?;
+        let announced = body.size_hint();
+        if let Some(size) = announced {
+            self.must_fit(&entry, key, one_of(size)).await?;
+        }
+        let customer = body.customer_key().cloned();
         let operation = self.0.begin();
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         let inline = Inline::of(entry.bucket.settings.versioning);
         let taken = ingest(self, &lease, body, inline).await?;
+        if announced.is_none() {
+            self.must_fit(&entry, key, one_of(taken.size)).await?;
+        }
         let checksum = taken.digested.checksum.map(|value| Checksum {
             value,
             kind: ChecksumKind::FullObject,
@@ -68,14 +76,17 @@ impl Store {
             id: VersionId::Null,
             modified: Timestamp::now(),
             size: taken.size,
-            etag: ETag::Md5(taken.digested.md5),
+            etag: tag_of(taken.digested.md5, customer.as_ref()),
             class: new.class,
             checksum: checksum.map(|checksum| checksum.value.algorithm()),
             delete_marker: false,
             lock: new.lock,
         };
         let details = VersionDetails {
-            headers: new.headers,
+            headers: ObjectHeaders {
+                customer: customer.map(|key| key.seal()),
+                ..new.headers
+            },
             checksum,
             content: taken.content.into_content(write),
         };
@@ -108,6 +119,16 @@ impl Store {
                 .map(|current| &current.facts),
         )?)
     }
+}
+
+/// The entity tag of content: under the key of a customer it tells nothing of it.
+pub(super) fn tag_of(md5: [u8; 16], customer: Option<&CustomerKey>) -> ETag {
+    ETag::Md5(customer.map_or(md5, |key| key.tag(md5)))
+}
+
+/// What an object of so many bytes adds to its bucket.
+pub(super) const fn one_of(bytes: u64) -> Usage {
+    Usage { bytes, objects: 1 }
 }
 
 impl PutOutcome {

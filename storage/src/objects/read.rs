@@ -175,6 +175,8 @@ impl Steps {
         let Some((write, block, range)) = self.next()? else {
             return Ok(None);
         };
+        // Before anything is looked for in memory: what is sealed for a customer is nobody else's there either.
+        let block = object.unmasked(block)?;
         let whole = whole_step(&block, range.start);
         let id = StepId {
             block: block.id,
@@ -191,7 +193,7 @@ impl Steps {
             .map(|(_, opener)| opener);
         let reading = object.clone();
         Ok(Some(Ahead::Reading(object.store.0.tasks.spawn(async move {
-            let (inner, owner) = (&reading.store.0, reading.version.owner(write));
+            let (inner, owner) = (&reading.store.0, reading.version.owner(write)?);
             let opened = inner.blocks.fetch(owner, &block, range.clone(), opener).await?;
             if range == whole {
                 inner.hot.keep_step(id, opened.pieces.clone());

@@ -431,6 +431,7 @@ mod tests {
             .await
             .unwrap();
         let new = NewUpload {
+            customer: None,
             headers,
             class,
             checksum: None,

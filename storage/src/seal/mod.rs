@@ -4,7 +4,7 @@
 //! keys of nodes and of the recovery phrase ── open letters with ──┐
 //! K_mesh (generations) ───────────────────────────────────────────┘
 //!    ├─ wraps K_bucket (per bucket), and derives with it ── seals ── details of rows
-//!    ├─ the first derives K_dedup ── with a block's content derives ── block key ── seals ── the block
+//!    ├─ the first derives K_dedup ── with a block's content derives ── block key ── seals ── the block (see `customer` for keys of SSE-C)
 //!    ├─ the first derives K_owner ── names the owner of a reference
 //!    └─ derives K_root ── seals access keys and wrapped bucket keys
 //! ```
@@ -17,6 +17,7 @@
 mod aead;
 mod block;
 mod compress;
+mod customer;
 mod envelope;
 mod keyring;
 mod letter;
@@ -24,6 +25,7 @@ mod phrase;
 mod secrets;
 
 pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, seal_block};
+pub use customer::CustomerKey;
 pub(crate) use envelope::cbor;
 pub(crate) use keyring::{BucketKey, Keyring};
 pub use letter::NodeSecret;

@@ -30,6 +30,8 @@ fn access_key() -> Arc<AccessKey> {
         name: KeyName::parse("example").unwrap(),
         created: Timestamp::from_millis(0),
         create_buckets: false,
+        quota: storage::model::Quota::default(),
+        aliases: std::collections::BTreeMap::new(),
         serial: KeySerial::from_bytes([1; 16]),
     })
 }

@@ -2,6 +2,7 @@
 
 mod cors;
 mod encryption;
+mod lifecycle;
 mod ownership;
 mod public_access;
 mod website;
@@ -42,13 +43,22 @@ pub(crate) fn get_setting(bucket: &Bucket, setting: Setting) -> S3Result<Reply> 
         Setting::Encryption => settings
             .encryption
             .map(|encryption| encryption::write(&mut document, encryption)),
+        Setting::Lifecycle => {
+            (!settings.lifecycle.is_empty()).then(|| lifecycle::write(&mut document, &settings.lifecycle))
+        }
         Setting::Website => settings
             .website
             .as_ref()
             .map(|website| website::write(&mut document, website)),
     };
     match written {
-        Some(()) => Ok(xml(document.finish())),
+        Some(()) => {
+            let mut reply = xml(document.finish());
+            if setting == Setting::Lifecycle {
+                lifecycle::tell_transition_size(reply.headers_mut());
+            }
+            Ok(reply)
+        }
         None => Err(S3Error::new(unset_code(setting)).field("BucketName", bucket.name.as_str())),
     }
 }
@@ -93,6 +103,16 @@ pub(crate) async fn put_setting(
             })
             .await?;
         }
+        Setting::Lifecycle => {
+            let rules = lifecycle::read(document)?;
+            change(call, bucket, move |settings| {
+                settings.lifecycle.clone_from(&rules)
+            })
+            .await?;
+            let mut reply = empty(StatusCode::OK);
+            lifecycle::tell_transition_size(reply.headers_mut());
+            return Ok(reply);
+        }
         Setting::Encryption => {
             let encryption = encryption::read(document)?;
             change(call, bucket, move |settings| {
@@ -113,6 +133,7 @@ pub(crate) async fn delete_setting(call: &Call, bucket: &Bucket, setting: Settin
         Setting::OwnershipControls => settings.ownership = None,
         Setting::Encryption => settings.encryption = None,
         Setting::Website => settings.website = None,
+        Setting::Lifecycle => settings.lifecycle.clear(),
     })
     .await?;
     Ok(empty(StatusCode::NO_CONTENT))
@@ -159,6 +180,7 @@ const fn unset_code(setting: Setting) -> S3Code {
         Setting::PublicAccessBlock => S3Code::NoSuchPublicAccessBlockConfiguration,
         Setting::OwnershipControls => S3Code::OwnershipControlsNotFoundError,
         Setting::Website => S3Code::NoSuchWebsiteConfiguration,
+        Setting::Lifecycle => S3Code::NoSuchLifecycleConfiguration,
         Setting::Encryption => S3Code::ServerSideEncryptionConfigurationNotFoundError,
     }
 }

@@ -279,11 +279,15 @@ impl Inner {
         if view.parting.contains_key(&self.me) {
             return false;
         }
-        let configs = self.partitions.registers().configs(ROOT_PARTITION);
-        let (_, voters) = newest(&configs);
+        let voters = self.voters(ROOT_PARTITION);
         let is_lower = |voter: &MemberId| *voter < self.me && !view.parting.contains_key(voter);
         let lower: Vec<MemberId> = voters.iter().copied().filter(is_lower).collect();
         voters.contains(&self.me) && self.peers.nearest(&lower).is_empty()
+    }
+
+    /// Who votes in a partition, by the newest configuration that is known here.
+    pub(crate) fn voters(&self, partition: u16) -> BTreeSet<MemberId> {
+        newest(&self.partitions.registers().configs(partition)).1
     }
 
     fn note_presence(&self, view: &View) {

@@ -11,7 +11,8 @@ use tracing::error;
 use crate::cluster::{HeardRow, Partitions};
 use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
 use crate::model::{
-    GenerationRow, InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp,
+    BucketId, BucketName, GenerationRow, InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId,
+    Timestamp,
 };
 use crate::placement::Assignment;
 use crate::register::Configs;
@@ -41,6 +42,8 @@ pub(crate) struct View {
     pub(crate) assignment: Option<Versioned<Assignment>>,
     /// How many sweeps there were, and when the last was counted, by the clock of whoever did.
     pub(crate) sweeps: Versioned<Option<Timestamp>>,
+    /// Other names of buckets, for everybody.
+    pub(crate) aliases: Versioned<BTreeMap<BucketName, BucketId>>,
 }
 
 /// The mesh as it is known here.
@@ -186,6 +189,10 @@ impl View {
                 let value = decode_row(&row.body)?;
                 self.sweeps = Versioned { version, value };
             }
+            MeshKey::Aliases => {
+                let value = decode_row(&row.body)?;
+                self.aliases = Versioned { version, value };
+            }
             MeshKey::Closings | MeshKey::Policy => {}
         }
         Ok(())
@@ -214,6 +221,7 @@ impl View {
                 self.invites.extend(kept.map(|kept| (invite, kept.clone())));
             }
             MeshKey::Sweeps => self.sweeps = before.sweeps.clone(),
+            MeshKey::Aliases => self.aliases = before.aliases.clone(),
             MeshKey::Closings | MeshKey::Policy => {}
         }
     }

@@ -55,6 +55,16 @@ pub enum Action {
         /// Whether a retention of governance does not count.
         bypass: bool,
     },
+    /// Carries out what lifecycle rules say is due of the key.
+    Expire {
+        /// The digest of the row that was judged: nothing is done to another.
+        #[serde(with = "serde_bytes")]
+        seen: [u8; 32],
+        /// Hides the current version, or removes it where versions are not kept; nothing where that one is to stay.
+        marker: Option<Marker>,
+        /// Versions and markers to remove for good.
+        remove: Vec<VersionId>,
+    },
     /// Changes what is said about a version.
     Amend {
         /// Which.
@@ -115,6 +125,7 @@ impl Action {
             Self::Put { .. }
             | Self::Delete { .. }
             | Self::Remove { .. }
+            | Self::Expire { .. }
             | Self::StartUpload { .. }
             | Self::PutPart { .. }
             | Self::CompleteUpload { .. } => true,
@@ -188,6 +199,7 @@ pub(super) fn decide(
             condition,
             bypass,
         } => object::remove(&scope, version, &condition, bypass),
+        Action::Expire { seen, marker, remove } => object::expire(&scope, seen, marker, &remove),
         Action::Amend {
             version,
             write,

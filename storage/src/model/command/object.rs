@@ -1,4 +1,4 @@
-//! Puts, deletes, removes and amends versions: the object's row alone decides.
+//! Puts, deletes, removes, expires and amends versions: the object's row alone decides.
 //!
 //! All versions of a key stand in one row, so the room in a row bounds how many there can be: see [`ROW_BYTES_MAX`].
 
@@ -81,6 +81,27 @@ pub(super) fn remove(
     take_out(scope, object, |row| {
         row.remove(version, condition, (scope.terms.now, bypass))
     })
+}
+
+pub(super) fn expire(
+    scope: &Scope<'_>,
+    seen: [u8; 32],
+    marker: Option<Marker>,
+    remove: &[VersionId],
+) -> Result<Decision, StoreError> {
+    let object = scope.object()?;
+    if object.again {
+        let outcome = Outcome::Removed {
+            version: None,
+            delete_marker: false,
+            unneeded: Unneeded::default(),
+        };
+        return Ok(Decision::nothing(outcome, vec![object.key]));
+    }
+    if object.row.digest() != seen {
+        return Ok(Decision::refused(Refusal::VersionChanged, vec![object.key]));
+    }
+    take_out(scope, object, |row| row.expire(marker, remove, &scope.terms))
 }
 
 pub(super) fn amend(

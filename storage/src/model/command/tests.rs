@@ -1,5 +1,6 @@
 //! What commands promise wherever a crash cuts them, checked against the same commands carried out whole.
 
+mod bucket_rows;
 mod directory;
 mod wire;
 
@@ -182,6 +183,8 @@ enum What {
     Delete,
     /// Removes the version in this place, counted around.
     Remove(usize),
+    /// Hides the current version, and removes the one in this place.
+    Expire(usize),
     /// Changes what is said about it.
     Amend(usize),
     Start,
@@ -201,6 +204,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(What::Put),
         1 => Just(What::Delete),
         1 => (0_usize..8).prop_map(What::Remove),
+        1 => (0_usize..8).prop_map(What::Expire),
         1 => (0_usize..8).prop_map(What::Amend),
         3 => Just(What::Start),
         5 => (upload.clone(), 1_u16..3).prop_map(|(upload, part)| What::PutPart(upload, part)),
@@ -305,6 +309,22 @@ impl World {
                     version: place.map_or(VersionId::Null, |place| versions[place].facts.id),
                     condition,
                     bypass: false,
+                }
+            }
+            What::Expire(place) => {
+                let row = self.torn.object();
+                let others = row.versions.iter().skip(1 + place).take(1);
+                Action::Expire {
+                    // Now and then of another row.
+                    seen: match step.clock.is_multiple_of(5) {
+                        true => [0; 32],
+                        false => row.digest(),
+                    },
+                    remove: others.map(|version| version.facts.id).collect(),
+                    marker: Some(Marker {
+                        write: self.write(),
+                        at: Timestamp::from_millis(step.clock),
+                    }),
                 }
             }
             What::Amend(place) => {

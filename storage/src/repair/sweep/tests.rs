@@ -209,6 +209,7 @@ fn parts_of_open_uploads_stay_however_old_they_are() {
         let bucket = first.buckets().remove(0);
         let key = object_key("film");
         let new = NewUpload {
+            customer: None,
             lock: crate::model::Lock::default(),
             headers: ObjectHeaders::default(),
             class: StorageClass::Standard,

@@ -235,6 +235,7 @@ impl Client {
             false => source.info().etag,
         };
         let copy = CopyObject {
+            customer: None,
             headers: None,
             tags: None,
             class: StorageClass::Standard,
@@ -257,6 +258,7 @@ impl Client {
     async fn upload(&mut self, bucket: &Bucket) {
         let key = self.random_key(bucket);
         let new = NewUpload {
+            customer: None,
             headers: ObjectHeaders::default(),
             class: StorageClass::Standard,
             checksum: None,
@@ -349,6 +351,7 @@ impl Client {
             _ => WriteCondition::None,
         };
         let call = CompleteUpload {
+            customer: None,
             parts,
             condition,
             checksum: None,

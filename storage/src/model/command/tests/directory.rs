@@ -38,6 +38,7 @@ fn bucket_row(id: u8, serial: u8) -> BucketRow {
         grants: BTreeMap::from([(anna(), granted)]),
         state: BucketState::Open,
         version: 0,
+        unfenced: None,
     };
     BucketRow {
         bucket,

@@ -7,10 +7,10 @@ use crate::model::{
     MemberId, MeshKey, MeshRow, ObjectLock, Period,
 };
 
-const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-2.bin");
+const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-3.bin");
 
 /// Texts with their lengths in front, 4 bytes little-endian.
-fn framed(texts: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn framed(texts: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for text in texts {
         bytes.extend_from_slice(&u32::try_from(text.len()).unwrap().to_le_bytes());
@@ -80,7 +80,7 @@ fn upload_row() -> UploadRow {
     }
 }
 
-fn bucket_row() -> BucketRow {
+pub(super) fn bucket_row() -> BucketRow {
     let id = AccessKeyId::parse("anna-key").unwrap();
     let granted = Granted {
         serial: KeySerial::from_bytes([4; 16]),
@@ -96,6 +96,7 @@ fn bucket_row() -> BucketRow {
             grants: BTreeMap::from([(id, granted)]),
             state: BucketState::Closing,
             version: 3,
+            unfenced: None,
         },
         wrapped_key: Bytes::from_static(b"wrapped"),
     }
@@ -147,6 +148,14 @@ fn commands() -> Vec<Command> {
                 size: Some(1 << 33),
             }),
             bypass: false,
+        },
+        Action::Expire {
+            seen: [9; 32],
+            marker: Some(Marker {
+                write: write(6),
+                at: Timestamp::from_millis(8),
+            }),
+            remove: vec![VersionId::Named([6; 16]), VersionId::Null],
         },
         amend(Amendment::Details {
             from: [8; 32],
@@ -304,7 +313,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 #[test]
-fn every_command_and_outcome_reads_as_the_fixture_of_version_2_has_it() {
+fn every_command_and_outcome_reads_as_the_fixture_of_version_3_has_it() {
     let submissions: Vec<_> = commands().into_iter().map(submission).collect();
     let mut texts: Vec<_> = submissions.iter().map(Submission::encode).collect();
     texts.extend(outcomes().iter().map(Outcome::encode));
@@ -320,7 +329,7 @@ fn every_command_and_outcome_reads_as_the_fixture_of_version_2_has_it() {
 
 #[test]
 fn a_newer_or_broken_text_is_refused() {
-    assert_eq!(Submission::decode(&[3, 0]), Err(InvalidCommand::NewerVersion(3)));
+    assert_eq!(Submission::decode(&[4, 0]), Err(InvalidCommand::NewerVersion(4)));
     assert!(matches!(Outcome::decode(&[]), Err(InvalidCommand::Unreadable(_))));
     let mut text = submission(commands().remove(0)).encode();
     text.pop();
