@@ -14,7 +14,7 @@
 //! 0x02                                                  the store was closed in order
 //! 0x03                                                  how far scrubbing has come
 //! 0x05 row key of a root row                            what this node heard last of it
-//! 0x06 owner 16 │ block id 32                           a reference that not all who should hold it may have
+//! 0x06 owner 16 │ block id 32                           a reference that not all who should hold it are known to have
 //! 0x07 owner 16 │ number u32, big-endian                references to be removed, and where still
 //! 0x08                                                  the assignment by which all blocks here were handed on
 //! 0x09                                                  how many of these sweeps were done here

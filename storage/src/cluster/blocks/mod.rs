@@ -11,6 +11,7 @@
 //! | `place` | stores and shares blocks where they are wanted; `tally` counts the zones |
 //! | `fetch` | reads blocks, from here or from the nearest that has them; `open` opens ranges, `hedge` says when to ask a second |
 //! | `hand_on` | brings references where they are wanted, and drops them where they are not |
+//! | `noted` | the row of a reference that may be missing somewhere: since when, and who has it |
 //! | `wanted` | the references that may be missing somewhere, and the worker that hands them on |
 //! | `walk` | hands on everything here whenever the assignment has changed |
 //! | `release` | the references to be removed everywhere, and the worker that has them removed |
@@ -32,6 +33,7 @@ mod fetch;
 mod hand_on;
 mod hedge;
 mod holders;
+mod noted;
 mod open;
 mod pace;
 mod place;
@@ -58,6 +60,7 @@ pub(crate) use open::Opened;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use walk::Walking;
 pub(crate) use wire::Pair;
 use wire::{ABOUT_BLOCKS, Answer, Call};
 
@@ -91,6 +94,7 @@ struct Shared {
     moving: Arc<Semaphore>,
     /// References whose block is still being sent by whoever took it in.
     under_way: Mutex<BTreeSet<Pair>>,
+    walking: Mutex<Walking>,
     /// Rung when a reference may be missing somewhere.
     wanted: Bell,
     /// Rung when references are to be removed.
@@ -130,6 +134,7 @@ impl Blocks {
             handover: Handover::default(),
             moving: Arc::new(Semaphore::new(MOVING_MAX)),
             under_way: Mutex::default(),
+            walking: Mutex::default(),
             wanted: Bell::default(),
             to_release: Bell::default(),
             departing: AtomicBool::new(false),
@@ -232,6 +237,10 @@ impl Blocks {
 
     fn under_way(&self) -> MutexGuard<'_, BTreeSet<Pair>> {
         self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn walking(&self) -> MutexGuard<'_, Walking> {
+        self.0.walking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn buried(&self) -> MutexGuard<'_, Buried> {
