@@ -4,6 +4,7 @@ mod cluster;
 pub mod disk;
 mod error;
 mod gift;
+pub mod health;
 mod limits;
 pub mod model;
 mod objects;

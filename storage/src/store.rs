@@ -24,14 +24,15 @@ use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
+use crate::health;
 use crate::limits::Limits;
 use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
 #[cfg(any(test, feature = "simulation"))]
 use crate::model::{Bucket, ObjectKey};
 use crate::objects::{NewKey, OpenedVersion};
-use crate::repair::collect;
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::repair::sweep;
+use crate::repair::{collect, compare};
 use crate::seal::Keyring;
 use crate::tasks::Tasks;
 
@@ -116,6 +117,10 @@ pub(crate) struct Inner {
     pub(crate) loss: Option<String>,
     /// When unreferenced blocks were last collected, in milliseconds since 1970.
     pub(crate) collected: AtomicU64,
+    /// What other members said of themselves.
+    pub(crate) memory_of_health: health::Memory,
+    /// With whom the rows here were compared.
+    pub(crate) comparisons: compare::Comparisons,
     /// How far scrubbing has come.
     pub(crate) scrub: Mutex<ScrubStatus>,
     /// Commits, and reads ahead: they run to their end.
@@ -254,6 +259,8 @@ impl Store {
                     .map_or_else(Timestamp::now, |mark| mark.collected)
                     .as_millis(),
             ),
+            memory_of_health: health::Memory::default(),
+            comparisons: compare::Comparisons::default(),
             scrub: Mutex::new(scrub::load(&partitions)),
             tasks,
             limits,
@@ -310,6 +317,8 @@ impl Store {
         match call {
             call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
             call if sweep::is_about_sweeps(call) => sweep::answer(&self.0, call).await,
+            call if health::is_about_health(call) => health::answer(&self.0).await,
+            call if compare::is_about_rows(call) => compare::answer(&self.0, call).await,
             _ => self.0.partitions.answer(from, call).await,
         }
     }
@@ -355,6 +364,10 @@ impl Store {
         tasks.spawn(collect.instrument(info_span!("collect")));
         let sweep = sweep::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(sweep.instrument(info_span!("sweep")));
+        let compare = compare::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(compare.instrument(info_span!("compare")));
+        let health = health::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(health.instrument(info_span!("health")));
         let feed = feed::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(feed.instrument(info_span!("feed")));
         let reshape = reshape::run(Arc::downgrade(inner), stop.clone());

@@ -1,5 +1,6 @@
 //! Keeps what is stored whole and frees what nobody needs.
 
 pub(crate) mod collect;
+pub(crate) mod compare;
 pub(crate) mod scrub;
 pub(crate) mod sweep;

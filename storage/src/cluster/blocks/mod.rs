@@ -15,6 +15,7 @@
 //! | `wanted` | the references that may be missing somewhere, and the worker that hands them on |
 //! | `walk` | hands on everything here whenever the assignment has changed |
 //! | `release` | the references to be removed everywhere, and the worker that has them removed |
+//! | `shortage` | what is missing where, as far as it is noted here |
 //! | `depart` | whether a member may go without anything being lost |
 //! | `pace` | when such a worker tries again |
 //!
@@ -38,6 +39,7 @@ mod open;
 mod pace;
 mod place;
 mod release;
+mod shortage;
 mod tally;
 #[cfg(test)]
 mod tests;
