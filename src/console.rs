@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::endpoint;
 use crate::mesh::Mesh;
 
+mod copies;
 mod peers;
 
 /// The node as the appliance sees it.
@@ -41,9 +42,11 @@ impl appliance::Node for Console {
     async fn facts(&self) -> Facts {
         let disk = self.store.disk_status();
         let stopping = self.stopping.is_cancelled();
+        let (homes, copies, ailing) = self.copies_shown().await;
         Facts {
             name: self.config.name.value.clone(),
-            homes: self.homes().await,
+            homes,
+            copies,
             s3: endpoint::urls(self.s3),
             buckets: self.store.buckets().len(),
             keys: self.store.access_keys().len(),
@@ -53,12 +56,13 @@ impl appliance::Node for Console {
                 .into_iter()
                 .chain(self.has_left().then_some(Trouble::Left))
                 .chain(troubles(&disk, &self.config.state.value))
+                .chain(ailing)
                 .collect(),
         }
     }
 
     async fn peers(&self) -> Vec<api::Home> {
-        self.homes().await
+        self.copies_shown().await.0
     }
 
     async fn peer(&self, peer: &str) -> Result<api::Home, NodeError> {

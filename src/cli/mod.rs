@@ -16,6 +16,7 @@ mod secret;
 mod server;
 mod status;
 mod version;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +85,8 @@ enum Verb {
     Net(net::NetVerb),
     /// Show how the box is; exit code 10, 11 or 12 when it is not well
     Status,
+    /// Explain the verdict of `status`, reason by reason; exit codes as there
+    Why,
     /// List, create and change buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),
@@ -123,6 +126,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Peer(verb) => ask(async { peer::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
+        Verb::Why => ask(async { why::run(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),
