@@ -20,7 +20,7 @@ mod tasks;
 
 #[cfg(any(test, feature = "simulation"))]
 pub use cluster::mesh::Voters;
-pub use cluster::mesh::{Membership, Parting, Welcome};
+pub use cluster::mesh::{Layout, LayoutPreview, Membership, Parting, Welcome};
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, StoreError};
 pub use gift::{Gift, Seat};

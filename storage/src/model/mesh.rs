@@ -45,11 +45,13 @@ pub enum MeshKey {
     Assignment,
     /// How many buckets were ever closed: a number that only rises.
     Closings,
+    /// When the assignment changed last, and why: a [`LayoutHistory`](super::LayoutHistory).
+    History,
     /// An invite that was made and not revoked: an [`InviteRow`].
     Invite(InviteId),
     /// A member: a [`MemberRow`].
     Member(MemberId),
-    /// What a person decided for the whole mesh.
+    /// What a person decided for the whole mesh: a [`LayoutPolicy`](super::LayoutPolicy).
     Policy,
     /// How many sweeps of unreferenced blocks were begun, and when the last was.
     Sweeps,
@@ -64,6 +66,7 @@ impl MeshKey {
             Self::Admitted => row_key::root(b'n', &[]),
             Self::Assignment => row_key::root(b'a', &[]),
             Self::Closings => row_key::root(b'c', &[]),
+            Self::History => row_key::root(b'h', &[]),
             Self::Invite(invite) => row_key::root(b'i', invite.as_bytes()),
             Self::Member(member) => row_key::root(b'm', &member.0.to_be_bytes()),
             Self::Policy => row_key::root(b'p', &[]),
@@ -78,6 +81,7 @@ impl MeshKey {
             (b'n', []) => Some(Self::Admitted),
             (b'a', []) => Some(Self::Assignment),
             (b'c', []) => Some(Self::Closings),
+            (b'h', []) => Some(Self::History),
             (b'i', name) => Some(Self::Invite(InviteId(name.try_into().ok()?))),
             (b'm', name) => Some(Self::Member(MemberId(u32::from_be_bytes(name.try_into().ok()?)))),
             (b'p', []) => Some(Self::Policy),
@@ -150,6 +154,7 @@ mod tests {
             MeshKey::Admitted,
             MeshKey::Assignment,
             MeshKey::Closings,
+            MeshKey::History,
             MeshKey::Invite(InviteId([7; 32])),
             MeshKey::Member(MemberId(0x0102_0304)),
             MeshKey::Policy,

@@ -7,6 +7,7 @@ mod checksum;
 pub mod command;
 mod condition;
 mod etag;
+mod layout;
 mod lock;
 mod member;
 mod mesh;
@@ -27,6 +28,7 @@ pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnershi
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub use layout::{LayoutChange, LayoutHistory, LayoutPolicy};
 pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode};
 pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use mesh::{InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};

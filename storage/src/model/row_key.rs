@@ -5,6 +5,7 @@
 //! 0x01 'k' access key id                                access key
 //! 0x01 'a'                                              which members are wanted to hold what
 //! 0x01 'c'                                              how many buckets were ever closed
+//! 0x01 'h'                                              when the assignment changed, and why
 //! 0x01 'i' public key of an invite 32                   invite
 //! 0x01 'm' member u32, big-endian                       member
 //! 0x01 'n'                                              the highest number ever given to a member

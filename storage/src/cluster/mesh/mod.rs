@@ -6,6 +6,7 @@
 //! | `feed` | keeps this member's copy of all root rows true, and adopts the epochs in it |
 //! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
+//! | `layout` | who is wanted to hold what: shown, previewed, paused, changed |
 //! | `members` | who takes part |
 //! | `invites` | who may join, once each |
 //! | `presence` | since when members are here or away |
@@ -13,6 +14,7 @@
 pub(crate) mod closings;
 pub(crate) mod feed;
 mod invites;
+mod layout;
 mod members;
 mod presence;
 pub(crate) mod reshape;
@@ -20,6 +22,7 @@ pub(crate) mod reshape;
 mod tests;
 mod view;
 
+pub use layout::{Layout, LayoutPreview};
 pub(crate) use members::{FOUNDER, first_config};
 pub use members::{Membership, Parting, Welcome};
 pub(crate) use presence::Presences;

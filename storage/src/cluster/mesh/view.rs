@@ -11,7 +11,9 @@ use tracing::error;
 use crate::StoreError;
 use crate::cluster::{HeardRow, Partitions};
 use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
-use crate::model::{InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp};
+use crate::model::{
+    InviteId, InviteRow, LayoutHistory, LayoutPolicy, MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp,
+};
 use crate::placement::Assignment;
 use crate::register::Configs;
 
@@ -33,6 +35,10 @@ pub(crate) struct View {
     /// Partitions whose voters ever changed.
     pub(crate) voters: BTreeMap<u16, Versioned<Configs>>,
     pub(crate) assignment: Option<Versioned<Assignment>>,
+    /// What a person decided.
+    pub(crate) policy: Versioned<LayoutPolicy>,
+    /// The last changes of the assignment.
+    pub(crate) history: Versioned<LayoutHistory>,
     /// How many sweeps there were, and when the last was counted, by the clock of whoever did.
     pub(crate) sweeps: Versioned<Option<Timestamp>>,
 }
@@ -141,7 +147,15 @@ impl View {
                 let value = decode_row(&row.body)?;
                 self.sweeps = Versioned { version, value };
             }
-            MeshKey::Closings | MeshKey::Policy => {}
+            MeshKey::Policy => {
+                let value = decode_row(&row.body)?;
+                self.policy = Versioned { version, value };
+            }
+            MeshKey::History => {
+                let value = decode_row(&row.body)?;
+                self.history = Versioned { version, value };
+            }
+            MeshKey::Closings => {}
         }
         Ok(())
     }
@@ -163,7 +177,9 @@ impl View {
                 self.invites.extend(kept.map(|kept| (invite, kept.clone())));
             }
             MeshKey::Sweeps => self.sweeps = before.sweeps.clone(),
-            MeshKey::Closings | MeshKey::Policy => {}
+            MeshKey::Policy => self.policy = before.policy.clone(),
+            MeshKey::History => self.history = before.history.clone(),
+            MeshKey::Closings => {}
         }
     }
 
