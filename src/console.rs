@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use appliance::api::{self, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Schema};
-use appliance::{Facts, NodeError, Trouble};
+use appliance::{Facts, Measures, NodeError, Trouble};
 use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
@@ -22,6 +22,7 @@ use crate::mesh::Mesh;
 
 mod copies;
 mod peers;
+mod upkeep;
 
 /// The node as the appliance sees it.
 pub(crate) struct Console {
@@ -104,6 +105,41 @@ impl appliance::Node for Console {
 
     fn net(&self) -> api::NetReport {
         self.net_report()
+    }
+
+    fn measures(&self) -> Measures {
+        self.measured()
+    }
+
+    fn layout(&self) -> api::LayoutShown {
+        self.layout_shown()
+    }
+
+    fn preview_layout(&self) -> Result<api::LayoutPreviewShown, NodeError> {
+        self.layout_previewed()
+    }
+
+    async fn pause_layout(&self, pause: bool) -> Result<api::LayoutShown, NodeError> {
+        self.set_layout_paused(pause).await
+    }
+
+    async fn settle_layout(&self) -> Result<bool, NodeError> {
+        self.layout_settled().await
+    }
+
+    async fn repair(&self) -> Result<api::RepairShown, NodeError> {
+        self.repair_shown().await
+    }
+
+    fn scrub(&self) -> api::ScrubShown {
+        self.scrub_shown()
+    }
+
+    fn set_scrub(&self, paused: bool) {
+        match paused {
+            true => self.store.pause_scrub(),
+            false => self.store.start_scrub(),
+        }
     }
 
     fn settings(&self) -> Vec<api::Setting> {

@@ -10,9 +10,11 @@ use zeroize::Zeroize;
 
 mod health;
 mod mesh;
+mod upkeep;
 
 pub use health::*;
 pub use mesh::*;
+pub use upkeep::*;
 
 /// The version of these documents: 1, or the document is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod copies;
+mod metrics;
 mod node;
 mod problem;
 mod route;
@@ -12,6 +13,7 @@ mod span;
 mod verdict;
 
 pub use copies::{CopiesFacts, NotKnown, Short};
+pub use metrics::{DiskMeasure, Measures};
 pub use node::{Node, NodeError};
 pub use problem::Problem;
 pub use server::AdminServer;

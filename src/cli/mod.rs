@@ -8,9 +8,11 @@ mod init;
 mod invite;
 mod join;
 mod key;
+mod layout;
 mod net;
 mod output;
 mod peer;
+mod repair;
 mod said;
 mod secret;
 mod server;
@@ -87,6 +89,17 @@ enum Verb {
     Status,
     /// Explain the verdict of `status`, reason by reason; exit codes as there
     Why,
+    /// Show who holds what, what would change next, and pause that
+    #[command(subcommand)]
+    Layout(layout::LayoutVerb),
+    /// Show what is being repaired
+    #[command(subcommand)]
+    Repair(repair::RepairVerb),
+    /// Verify all blocks of this box
+    #[command(subcommand)]
+    Scrub(repair::ScrubVerb),
+    /// Print numbers for Prometheus
+    Metrics,
     /// List, create and change buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),
@@ -127,6 +140,10 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
         Verb::Why => ask(async { why::run(&client(&common)?, out).await }),
+        Verb::Layout(verb) => ask(async { layout::run(verb, &client(&common)?, out).await }),
+        Verb::Repair(verb) => ask(async { repair::run(verb, &client(&common)?, out).await }),
+        Verb::Scrub(verb) => ask(async { repair::scrub(verb, &client(&common)?, out).await }),
+        Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),

@@ -19,6 +19,12 @@ pub(super) async fn run(client: &AdminClient, out: &Output) -> Result<Exit, Fail
     Ok(exit_of(status.verdict))
 }
 
+/// Prints what the node knows as numbers for Prometheus.
+pub(super) async fn metrics(client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+    out.data(&client.text(&["metrics"]).await?)?;
+    Ok(Exit::Ok)
+}
+
 /// The exit code that says the verdict.
 pub(super) fn exit_of(verdict: Verdict) -> Exit {
     match verdict {

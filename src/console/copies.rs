@@ -69,7 +69,11 @@ pub(super) fn behind(health: &MemberHealth, now: Timestamp) -> Behind {
         changes: health.rows.count,
         unproven_bytes: health.unproven_bytes,
         since_seconds: since(&both, now),
-        eta_seconds: None,
+        eta_seconds: health
+            .blocks
+            .bytes
+            .saturating_add(health.unproven_bytes)
+            .checked_div(health.rate),
     }
 }
 

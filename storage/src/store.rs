@@ -123,6 +123,8 @@ pub(crate) struct Inner {
     pub(crate) comparisons: compare::Comparisons,
     /// How far scrubbing has come.
     pub(crate) scrub: Mutex<ScrubStatus>,
+    /// What a person wants of it.
+    pub(crate) scrub_wish: scrub::Wish,
     /// Commits, and reads ahead: they run to their end.
     pub(crate) tasks: Tasks,
     /// How large the pieces of objects are.
@@ -262,6 +264,7 @@ impl Store {
             memory_of_health: health::Memory::default(),
             comparisons: compare::Comparisons::default(),
             scrub: Mutex::new(scrub::load(&partitions)),
+            scrub_wish: scrub::Wish::default(),
             tasks,
             limits,
             background,

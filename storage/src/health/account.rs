@@ -29,6 +29,7 @@ pub(super) async fn report(inner: &Inner) -> Result<Report, StoreError> {
             proven_millionths: shortage.proven_millionths,
             kept: kept(shortage.kept),
             owed: shortage.owed,
+            rates: shortage.rates,
             damaged: disk.damaged_blocks,
             directories_failed: u32::try_from(failed.count()).unwrap_or(u32::MAX),
         },

@@ -90,6 +90,8 @@ pub struct MemberHealth {
     pub rows: Amount,
     /// Bytes that it may lack beside these, at most: others have not asked it yet.
     pub unproven_bytes: u64,
+    /// Bytes a second that others bring to it.
+    pub rate: u64,
     /// Partitions in which its rows were not compared by somebody who could.
     pub uncompared: u16,
 }
@@ -237,6 +239,10 @@ impl World<'_> {
             health
                 .rows
                 .add(report.rows.owed.get(&member).copied().unwrap_or_default());
+            if *now {
+                let rate = report.blocks.rates.get(&member).copied().unwrap_or(0);
+                health.rate = health.rate.saturating_add(rate);
+            }
             if *now && report.rows.unknown == 0 {
                 let uncompared = report.rows.uncompared.get(&member).copied().unwrap_or(0);
                 health.uncompared = health.uncompared.max(uncompared);

@@ -67,6 +67,8 @@ pub struct BlocksReport {
     pub kept: Vec<Kept>,
     /// The same by who is not known to have it.
     pub owed: BTreeMap<MemberId, Amount>,
+    /// Bytes a second that this member brings to others, measured over a minute.
+    pub rates: BTreeMap<MemberId, u64>,
     /// Blocks that are known to be damaged here.
     pub damaged: u64,
     /// Directories of blocks that are missing or take nothing.
@@ -171,7 +173,7 @@ mod tests {
         let bytes = encode(&report);
         assert_eq!(decode(&bytes).unwrap(), report);
         let sum = blake3::hash(&bytes).to_hex();
-        assert_eq!((bytes.len(), &sum.as_str()[..16]), (320, "72d02016a02f8029"));
+        assert_eq!((bytes.len(), &sum.as_str()[..16]), (327, "d93a31512a5d142c"));
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::fetch::Whole;
@@ -281,6 +282,9 @@ impl Blocks {
             }
         });
         let taken: Vec<MemberId> = join_all(sending).await.into_iter().flatten().collect();
+        for member in &taken {
+            self.rates().note(*member, sealed.len() as u64, Instant::now());
+        }
         match taken.len() == lacking {
             true => (Handed::Everywhere, taken),
             false => (Handed::Later, taken),

@@ -16,6 +16,7 @@
 //! | `walk` | hands on everything here whenever the assignment has changed |
 //! | `release` | the references to be removed everywhere, and the worker that has them removed |
 //! | `shortage` | what is missing where, as far as it is noted here |
+//! | `rates` | how fast blocks are brought to each member |
 //! | `depart` | whether a member may go without anything being lost |
 //! | `pace` | when such a worker tries again |
 //!
@@ -38,6 +39,7 @@ mod noted;
 mod open;
 mod pace;
 mod place;
+mod rates;
 mod release;
 mod shortage;
 mod tally;
@@ -59,6 +61,7 @@ use hand_on::Handover;
 use hedge::Hedge;
 use holders::Holders;
 pub(crate) use open::Opened;
+use rates::Rates;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +100,7 @@ struct Shared {
     /// References whose block is still being sent by whoever took it in.
     under_way: Mutex<BTreeSet<Pair>>,
     walking: Mutex<Walking>,
+    rates: Mutex<Rates>,
     /// Rung when a reference may be missing somewhere.
     wanted: Bell,
     /// Rung when references are to be removed.
@@ -137,6 +141,7 @@ impl Blocks {
             moving: Arc::new(Semaphore::new(MOVING_MAX)),
             under_way: Mutex::default(),
             walking: Mutex::default(),
+            rates: Mutex::default(),
             wanted: Bell::default(),
             to_release: Bell::default(),
             departing: AtomicBool::new(false),
@@ -243,6 +248,10 @@ impl Blocks {
 
     fn walking(&self) -> MutexGuard<'_, Walking> {
         self.0.walking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.0.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn buried(&self) -> MutexGuard<'_, Buried> {

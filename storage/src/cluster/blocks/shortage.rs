@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 
+use tokio::time::Instant;
+
 use super::Blocks;
 use super::holders::Holders;
 use super::noted::Noted;
@@ -26,6 +28,8 @@ pub(crate) struct Shortage {
     pub(crate) kept: BTreeMap<BTreeSet<Zone>, Amount>,
     /// By the members that are not known to have it.
     pub(crate) owed: BTreeMap<MemberId, Amount>,
+    /// Bytes a second that are brought to members.
+    pub(crate) rates: BTreeMap<MemberId, u64>,
 }
 
 impl Shortage {
@@ -57,6 +61,7 @@ impl Blocks {
         let assignment = holders.version();
         let mut shortage = Shortage {
             assignment,
+            rates: self.rates().all(Instant::now()),
             proven_millionths: proven(assignment, self.walked()?, *self.walking()),
             ..Shortage::default()
         };
