@@ -5,16 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::copies::{Said, World, copies};
 use super::report::{Amount, BlocksReport, Kept, Report, RowsKept, RowsReport};
 use super::{Copies, Unknown};
 use crate::cluster::ROOT_PARTITION;
-use crate::cluster::neighbour_tests::{Wire, assigned, content, create, founder, join, owner, put};
-use crate::model::{MemberId, MemberRow, Role, Timestamp, Zone};
-use crate::placement::{self, Assignment, Member, Node, Policy, Presence};
+use crate::cluster::neighbour_tests::{Wire, assigned, content, create, founder, join, node, owner, put};
+use crate::model::{MemberId, MemberRow, Timestamp, Zone};
+use crate::placement::{self, Assignment, Member, Policy, Presence};
 use crate::{Store, simulation};
 
 const WHOLE: u32 = 1_000_000;
@@ -23,34 +22,12 @@ fn zones(names: &[&str]) -> BTreeSet<Zone> {
     names.iter().map(|name| Zone::parse(name).unwrap()).collect()
 }
 
-fn row(zone: &str) -> MemberRow {
-    MemberRow {
-        name: zone.into(),
-        zone: Zone::parse(zone).unwrap(),
-        role: Role::Trusted,
-        capacity: 1 << 30,
-        draining: false,
-        node: Bytes::new(),
-        joined: Timestamp::from_millis(0),
-    }
-}
-
 /// An assignment to these members, which have been here for long.
 fn assignment(members: &BTreeMap<MemberId, MemberRow>) -> Assignment {
+    let since = Timestamp::from_millis(0);
     let members: Vec<Member> = members
         .iter()
-        .map(|(member, row)| Member {
-            node: Node {
-                member: *member,
-                zone: row.zone.clone(),
-                capacity: row.capacity,
-                role: row.role,
-            },
-            presence: Presence::Here {
-                since: Timestamp::from_millis(0),
-            },
-            draining: false,
-        })
+        .map(|(member, row)| Member::of(*member, row, Presence::Here { since }))
         .collect();
     let proposal = placement::propose(&placement::Mesh {
         members: &members,
@@ -87,7 +64,7 @@ fn well(rows: &[&str]) -> Report {
 fn judged(homes: &[(&str, Option<(Report, bool)>)]) -> Copies {
     let numbered = || (1..).map(MemberId).zip(homes);
     let members: BTreeMap<MemberId, MemberRow> = numbered()
-        .map(|(member, (zone, _))| (member, row(zone)))
+        .map(|(member, (zone, _))| (member, node(zone)))
         .collect();
     let said = numbered().filter_map(|(member, (_, said))| {
         let (report, now) = said.clone()?;

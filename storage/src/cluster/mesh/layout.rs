@@ -11,7 +11,7 @@ use super::view::View;
 use crate::cluster::ROOT_PARTITION;
 use crate::model::{LayoutChange, LayoutHistory, LayoutPolicy, MemberId, MeshKey, Timestamp};
 use crate::placement::{
-    self, Assignment, Member, Node, PlacementError, Policy, Presence, Proposal, Transition, Wait,
+    self, Assignment, Member, PlacementError, Policy, Presence, Proposal, Transition, Wait,
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -182,16 +182,7 @@ fn proposal(inner: &Inner, view: &View, newcomers: Newcomers) -> Result<Proposal
         .members
         .iter()
         .filter(|(member, _)| counts(member))
-        .map(|(member, row)| Member {
-            node: Node {
-                member: *member,
-                zone: row.value.zone.clone(),
-                capacity: row.value.capacity,
-                role: row.value.role,
-            },
-            presence: presence(member),
-            draining: row.value.draining,
-        })
+        .map(|(member, row)| Member::of(*member, &row.value, presence(member)))
         .collect();
     placement::propose(&placement::Mesh {
         members: &members,

@@ -22,7 +22,7 @@ use crate::cluster::registers::Standing;
 use crate::model::{MemberId, MeshKey, Partition, Timestamp};
 use crate::placement::Assignment;
 #[cfg(any(test, feature = "simulation"))]
-use crate::placement::{self, Member, Node, Policy};
+use crate::placement::{self, Member, Policy};
 use crate::register::{Broken, Configs, Epoch, Fences, Next, Transition, Votes};
 use crate::store::Inner;
 
@@ -332,16 +332,11 @@ impl crate::Store {
         let view = self.0.mesh.view();
         let long_ago = Timestamp::from_millis(0);
         let chosen = view.members.iter().filter(|(member, _)| to.contains(member));
+        let here = placement::Presence::Here { since: long_ago };
         let members: Vec<Member> = chosen
             .map(|(member, row)| Member {
-                node: Node {
-                    member: *member,
-                    zone: row.value.zone.clone(),
-                    capacity: row.value.capacity,
-                    role: row.value.role,
-                },
-                presence: placement::Presence::Here { since: long_ago },
                 draining: false,
+                ..Member::of(*member, &row.value, here)
             })
             .collect();
         let proposal = placement::propose(&placement::Mesh {
