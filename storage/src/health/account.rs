@@ -33,13 +33,28 @@ pub(super) async fn report(inner: &Inner) -> Result<Report, StoreError> {
             damaged: disk.damaged_blocks,
             directories_failed: u32::try_from(failed.count()).unwrap_or(u32::MAX),
         },
-        rows: RowsReport {
-            lost: disk.rows.loss.is_some() || disk.rows.stopped,
-            ..rows(inner)
+        rows: match disk.rows.loss.is_some() || disk.rows.stopped {
+            true => lost_rows(inner),
+            false => rows(inner),
         },
         scrub: scrub::status(inner),
         swept: sweep::swept(inner)?,
     })
+}
+
+/// Where acknowledged rows are lost nothing is known of them in a mesh. A box that is alone has what it has.
+fn lost_rows(inner: &Inner) -> RowsReport {
+    let known = rows(inner);
+    let (kept, unknown) = match inner.is_meshed() {
+        true => (Vec::new(), known.partitions()),
+        false => (known.kept, known.unknown),
+    };
+    RowsReport {
+        kept,
+        unknown,
+        lost: true,
+        ..RowsReport::default()
+    }
 }
 
 fn kept(amounts: BTreeMap<BTreeSet<Zone>, Amount>) -> Vec<Kept> {

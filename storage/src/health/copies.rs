@@ -255,10 +255,15 @@ impl World<'_> {
         health
     }
 
+    /// Whether what a member took in may be gone from it: a directory of blocks is missing there, or failed.
+    fn is_ailing(&self, said: &Said) -> bool {
+        self.members.len() > 1 && said.report.blocks.directories_failed > 0
+    }
+
     /// How much of what a member holds is proven by the assignment in force.
     fn proven_millionths(&self, said: &Said) -> u32 {
         let version = self.assignment.map_or(0, |(version, _)| version);
-        match said.report.assignment == version {
+        match said.report.assignment == version && !self.is_ailing(said) {
             true => said.report.blocks.proven_millionths.min(MILLION),
             false => 0,
         }
@@ -267,7 +272,8 @@ impl World<'_> {
     fn unproven(&self, member: MemberId, said: &Said) -> Option<Unknown> {
         let proven_millionths = self.proven_millionths(said);
         let bytes = said.report.blocks.used;
-        (said.now && proven_millionths < MILLION && bytes > 0).then(|| Unknown::Unproven {
+        let is_something = bytes > 0 || self.is_ailing(said);
+        (said.now && proven_millionths < MILLION && is_something).then(|| Unknown::Unproven {
             member,
             proven_millionths,
             bytes: part(bytes, MILLION - proven_millionths),

@@ -94,6 +94,15 @@ pub struct RowsReport {
     pub lost: bool,
 }
 
+impl RowsReport {
+    /// Partitions in which this member votes.
+    pub(super) fn partitions(&self) -> u16 {
+        let kept = self.kept.iter().map(|kept| kept.partitions.len());
+        let kept = u16::try_from(kept.sum::<usize>()).unwrap_or(u16::MAX);
+        kept.saturating_add(self.unknown)
+    }
+}
+
 /// What a member says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {

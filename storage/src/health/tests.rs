@@ -163,6 +163,19 @@ fn what_nobody_says_is_not_known() {
     };
     assert_eq!(walking.unknown, [unproven]);
     assert_eq!(walking.members[&MemberId(2)].unproven_bytes, 1920);
+    // Where a directory is missing nothing is known of what was taken in.
+    let mut ailing = both();
+    ailing.blocks.directories_failed = 1;
+    ailing.blocks.used = 0;
+    let ailing = judged(&[("anna", Some((both(), true))), ("ben", Some((ailing, true)))]);
+    assert!(matches!(
+        ailing.unknown[..],
+        [Unknown::Unproven {
+            member: MemberId(2),
+            proven_millionths: 0,
+            ..
+        }]
+    ));
     // By another assignment nothing is proven.
     let older = judged(&[
         (

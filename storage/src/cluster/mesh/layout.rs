@@ -77,8 +77,8 @@ impl Store {
         }
     }
 
-    /// What would be changed now, and what waits. Only whoever leads knows since when members are here: to others, who is
-    /// here has been since they started.
+    /// What would be changed now, and what waits, as this member sees it: for how long others have been here it knows only
+    /// since it started.
     ///
     /// # Errors
     /// As [`placement::propose`]; the assignment in force stays.
@@ -125,7 +125,8 @@ impl Store {
         Err(StoreError::Conflict)
     }
 
-    /// Gives everybody who is connected its share now, however short a time it has been here; says whether anything changes.
+    /// Gives everybody who is connected its share now, however short a time it has been here, and although the layout is
+    /// paused; says whether anything changes.
     ///
     /// # Errors
     /// `Unavailable`: too few members answer, or the proposal was overtaken. The disk fails.
