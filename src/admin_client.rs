@@ -76,6 +76,15 @@ impl AdminClient {
         understand(&self.ask(Method::GET, path, Bytes::new()).await?)
     }
 
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// The node does not run, or refuses.
+    pub(crate) async fn text(&self, path: &[&str]) -> Result<String, AskError> {
+        let text = self.ask(Method::GET, path, Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Sends a document and reads the answer.
     ///
     /// # Errors

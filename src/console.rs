@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use appliance::api::{self, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Schema};
-use appliance::{Facts, NodeError, Trouble};
+use appliance::{Facts, Measures, NodeError, Trouble};
 use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
@@ -20,8 +20,10 @@ use crate::config::Config;
 use crate::endpoint;
 use crate::mesh::Mesh;
 
+mod copies;
 mod net;
 mod peers;
+mod upkeep;
 
 /// The node as the appliance sees it.
 pub(crate) struct Console {
@@ -42,9 +44,11 @@ impl appliance::Node for Console {
     async fn facts(&self) -> Facts {
         let disk = self.store.disk_status();
         let stopping = self.stopping.is_cancelled();
+        let (homes, copies, ailing) = self.copies_shown().await;
         Facts {
             name: self.config.name.value.clone(),
-            homes: self.homes().await,
+            homes,
+            copies,
             s3: endpoint::urls(self.s3),
             buckets: self.store.buckets().len(),
             keys: self.store.access_keys().len(),
@@ -54,12 +58,13 @@ impl appliance::Node for Console {
                 .into_iter()
                 .chain(self.has_left().then_some(Trouble::Left))
                 .chain(troubles(&disk, &self.config.state.value))
+                .chain(ailing)
                 .collect(),
         }
     }
 
     async fn peers(&self) -> Vec<api::Home> {
-        self.homes().await
+        self.copies_shown().await.0
     }
 
     async fn peer(&self, peer: &str) -> Result<api::Home, NodeError> {
@@ -105,6 +110,41 @@ impl appliance::Node for Console {
 
     async fn set_limit(&self, limit: api::SetLimit) -> Result<api::NetReport, NodeError> {
         self.limit(&limit).await
+    }
+
+    fn measures(&self) -> Measures {
+        self.measured()
+    }
+
+    fn layout(&self) -> api::LayoutShown {
+        self.layout_shown()
+    }
+
+    fn preview_layout(&self) -> Result<api::LayoutPreviewShown, NodeError> {
+        self.layout_previewed()
+    }
+
+    async fn pause_layout(&self, pause: bool) -> Result<api::LayoutShown, NodeError> {
+        self.set_layout_paused(pause).await
+    }
+
+    async fn settle_layout(&self) -> Result<bool, NodeError> {
+        self.layout_settled().await
+    }
+
+    async fn repair(&self) -> Result<api::RepairShown, NodeError> {
+        self.repair_shown().await
+    }
+
+    fn scrub(&self) -> api::ScrubShown {
+        self.scrub_shown()
+    }
+
+    fn set_scrub(&self, paused: bool) {
+        match paused {
+            true => self.store.pause_scrub(),
+            false => self.store.start_scrub(),
+        }
     }
 
     fn settings(&self) -> Vec<api::Setting> {

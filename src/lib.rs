@@ -12,6 +12,5 @@ mod logging;
 mod mesh;
 pub mod node;
 mod notify;
-mod size;
 
 pub use node::Node;

@@ -8,9 +8,13 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
+mod health;
 mod mesh;
+mod upkeep;
 
+pub use health::*;
 pub use mesh::*;
+pub use upkeep::*;
 
 /// The version of these documents: 1, or the document is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,18 @@ pub struct Status {
     pub summary: String,
     /// What is wrong, a sentence each; empty when nothing is.
     pub problems: Vec<String>,
+    /// Why the verdict is what it is, and what to do; empty when all is well.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// How many copies there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopiesShown>,
+    /// What would be lost with each home, and where there are more than two, with any two.
+    #[serde(default)]
+    pub burned: Vec<Burned>,
+    /// The same in a sentence.
+    #[serde(default)]
+    pub if_burned: String,
     /// The homes that keep the data.
     pub homes: Vec<Home>,
     /// URLs that S3 clients use.

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 
-use crate::Facts;
 use crate::api::{
     Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
-    Home, Invite, Key, NetReport, Pong, Quota, SetAlias, SetLimit, Setting,
+    Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota, RepairShown, ScrubShown,
+    SetAlias, SetLimit, Setting,
 };
+use crate::{Facts, Measures};
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +155,42 @@ pub trait Node: Send + Sync + 'static {
     /// # Errors
     /// `Invalid`: nothing would flow, or the configuration says it. It cannot be kept.
     fn set_limit(&self, limit: SetLimit) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
+
+    /// What it measures beside [`Node::facts`].
+    fn measures(&self) -> Measures;
+
+    /// Who is wanted to hold what.
+    fn layout(&self) -> LayoutShown;
+
+    /// What would change next.
+    ///
+    /// # Errors
+    /// `Invalid`: nothing can be proposed, and why.
+    fn preview_layout(&self) -> Result<LayoutPreviewShown, NodeError>;
+
+    /// Keeps the layout as it is, or lets it change by itself again.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn pause_layout(&self, pause: bool) -> impl Future<Output = Result<LayoutShown, NodeError>> + Send;
+
+    /// Gives everybody who is connected its share now; says whether anything changes.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn settle_layout(&self) -> impl Future<Output = Result<bool, NodeError>> + Send;
+
+    /// What is being repaired. Waits a moment for other boxes to tell.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn repair(&self) -> impl Future<Output = Result<RepairShown, NodeError>> + Send;
+
+    /// How far verifying the blocks of this box has come.
+    fn scrub(&self) -> ScrubShown;
+
+    /// Begins to verify them now, or pauses that.
+    fn set_scrub(&self, paused: bool);
 
     /// The settings the node runs with, in the order of the manual.
     fn settings(&self) -> Vec<Setting>;

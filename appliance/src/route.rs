@@ -14,15 +14,18 @@ use tracing::warn;
 
 use crate::api::{
     BucketList, Change, ChangeKey, ConfigShown, DrainPeer, InviteList, KeyInfo, KeyList, PartWith, PeerInfo,
-    PeerList, RenamePeer, Schema, SetQuota,
+    PeerList, RenamePeer, Schema, SetPaused, SetQuota, Settled,
 };
-use crate::{Node, Problem, verdict};
+use crate::{Node, Problem, metrics, verdict};
 
 /// No admin document comes near this many bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A caller on the same machine sends its few bytes at once or is broken.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The media type of the text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type Answer = Result<Response<Full<Bytes>>, Problem>;
 
@@ -64,6 +67,13 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
         }
         (m, ["api", "v1", "net"]) if m == get => ok(&node.net()),
         (m, ["api", "v1", "net", "limit"]) if m == put => ok(&node.set_limit(read(body).await?).await?),
+        (m, ["metrics"] | ["api", "v1", "metrics"]) if m == get => {
+            let drawn = metrics::text(&node.facts().await, &node.measures());
+            Ok(respond(StatusCode::OK, METRICS, drawn.into()))
+        }
+        (m, ["api", "v1", "repair"]) if m == get => ok(&node.repair().await?),
+        (_, ["api", "v1", "scrub", rest @ ..]) => scrub(node, &head.method, rest, body).await,
+        (_, ["api", "v1", "layout", rest @ ..]) => layout(node, &head.method, rest, body).await,
         (_, ["api", "v1", "invites", rest @ ..]) => invites(node, &head.method, rest, body).await,
         (_, ["api", "v1", "peers", rest @ ..]) => peers(node, &head.method, rest, body).await,
         (m, ["api", "v1", "buckets"]) if m == get => ok(&BucketList {
@@ -108,6 +118,34 @@ async fn route<N: Node>(node: &N, request: Request<Incoming>) -> Answer {
             change_key(node, key, Change::Deny, read(body).await?).await
         }
         _ => Err(unknown(&head.method, head.uri.path())),
+    }
+}
+
+async fn layout<N: Node>(node: &N, method: &Method, path: &[&str], body: Incoming) -> Answer {
+    match (method, path) {
+        (m, []) if m == Method::GET => ok(&node.layout()),
+        (m, ["preview"]) if m == Method::GET => ok(&node.preview_layout()?),
+        (m, ["paused"]) if m == Method::PUT => {
+            let request: SetPaused = read(body).await?;
+            ok(&node.pause_layout(request.paused).await?)
+        }
+        (m, ["settle"]) if m == Method::POST => ok(&Settled {
+            schema: Schema,
+            changed: node.settle_layout().await?,
+        }),
+        _ => Err(unknown(method, &format!("/api/v1/layout/{}", path.join("/")))),
+    }
+}
+
+async fn scrub<N: Node>(node: &N, method: &Method, path: &[&str], body: Incoming) -> Answer {
+    match (method, path) {
+        (m, []) if m == Method::GET => ok(&node.scrub()),
+        (m, ["paused"]) if m == Method::PUT => {
+            let request: SetPaused = read(body).await?;
+            node.set_scrub(request.paused);
+            ok(&node.scrub())
+        }
+        _ => Err(unknown(method, &format!("/api/v1/scrub/{}", path.join("/")))),
     }
 }
 

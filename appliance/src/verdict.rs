@@ -1,8 +1,7 @@
 //! Turns what a node knows of itself into one honest sentence.
 
-use std::collections::BTreeSet;
-
-use crate::api::{Home, Schema, Status, Verdict};
+use crate::api::{Behind, CopiesShown, Home, Reason, Schema, Status, Verdict};
+use crate::copies::{self, CopiesFacts, NotKnown, Short};
 
 /// What a node knows of itself.
 #[derive(Clone, Debug)]
@@ -11,6 +10,8 @@ pub struct Facts {
     pub name: String,
     /// All boxes of the mesh with their places, this one first.
     pub homes: Vec<Home>,
+    /// How many copies there are.
+    pub copies: CopiesFacts,
     /// URLs that S3 clients use.
     pub s3: Vec<String>,
     /// How many buckets there are.
@@ -42,14 +43,36 @@ pub enum Trouble {
     Away(String),
     /// No room for new data; reading and deleting work.
     Full,
+    /// Something is in one home only, or in none that is known.
+    OnlyIn(Short),
+    /// Everything is in fewer homes than it should be.
+    FewCopies {
+        /// In how many.
+        least: usize,
+        /// In how many it should be.
+        goal: usize,
+    },
+    /// A box lacks something.
+    Behind(String, Behind),
+    /// Something is not known.
+    NotKnown(NotKnown),
+    /// Another box has lost something, or cannot read it: so many blocks are damaged there, so many directories do not work.
+    Ailing(String, u64, u32),
 }
 
 impl Trouble {
     fn verdict(&self) -> Verdict {
         match self {
             Self::NotServing | Self::Left => Verdict::Unavailable,
-            Self::Lost(_) | Self::Stopped(_) | Self::Missing(_) | Self::Damaged(..) => Verdict::AtRisk,
-            Self::Full | Self::Away(_) => Verdict::Degraded,
+            Self::Lost(_) | Self::Stopped(_) | Self::Missing(_) | Self::Damaged(..) | Self::OnlyIn(_) => {
+                Verdict::AtRisk
+            }
+            Self::Full
+            | Self::Away(_)
+            | Self::FewCopies { .. }
+            | Self::Behind(..)
+            | Self::NotKnown(_)
+            | Self::Ailing(..) => Verdict::Degraded,
         }
     }
 
@@ -73,6 +96,56 @@ impl Trouble {
             }
             Self::Away(name) => format!("{name} is away"),
             Self::Full => "the disk is full: nothing new is stored until something is deleted".into(),
+            Self::OnlyIn(short) => short.sentence(),
+            Self::FewCopies { least, goal } => {
+                format!("everything is in {least} of the {goal} homes where it should be")
+            }
+            Self::Behind(name, behind) => copies::behind(name, behind),
+            Self::NotKnown(unknown) => unknown.sentence(),
+            Self::Ailing(name, blocks, directories) => {
+                format!("{name} has {blocks} damaged blocks and {directories} data directories that do not work")
+            }
+        }
+    }
+
+    /// What to do about it.
+    const fn advice(&self) -> &'static str {
+        match self {
+            Self::NotServing => "wait until it has stopped, then start it again",
+            Self::Lost(_) => {
+                "if another box of the mesh has everything, remove this one and let it join anew"
+            }
+            Self::Stopped(_) => "check the device and its cables, then restart the box",
+            Self::Missing(_) => "mount it again, then restart the box",
+            Self::Damaged(..) => {
+                "other boxes mend it if they have copies; check the device: warren scrub start"
+            }
+            Self::Left => "stop it, move its state directory away, and join with a new invite",
+            Self::Away(_) => {
+                "nothing for a day or two: it catches up when it is back; if it is gone for good: warren peer remove"
+            }
+            Self::Full => {
+                "delete something, or give the mesh more room: another box, or a larger data directory"
+            }
+            Self::OnlyIn(_) => {
+                "it is copied as soon as another home can be reached: see who is away, warren peer ls"
+            }
+            Self::FewCopies { .. } => {
+                "a box that joined is given its share after ten minutes, by itself; see warren layout show"
+            }
+            Self::Behind(..) => {
+                "wait: it catches up by itself while it is connected, see warren repair status"
+            }
+            Self::NotKnown(unknown) => unknown.advice(),
+            Self::Ailing(..) => "look at warren status on that box",
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        Reason {
+            verdict: self.verdict(),
+            what: self.sentence(),
+            advice: self.advice().into(),
         }
     }
 }
@@ -81,14 +154,17 @@ impl Trouble {
 pub(crate) fn status(facts: Facts) -> Status {
     let away = facts.homes.iter().filter(|home| !home.online && !home.here);
     let away: Vec<Trouble> = away.map(|home| Trouble::Away(home.name.clone())).collect();
-    let troubles: Vec<Trouble> = facts.troubles.into_iter().chain(away).collect();
+    let of_copies = copies::troubles(&facts.copies, &facts.homes);
+    let mut troubles: Vec<Trouble> = facts.troubles.into_iter().chain(away).chain(of_copies).collect();
+    // Stable: the worst first.
+    troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.verdict()));
     let verdict = troubles.iter().map(Trouble::verdict).max().unwrap_or(Verdict::Ok);
-    let copies = copies(&facts.homes);
+    let copies = copies::sentence(&facts.copies, &facts.homes);
     let summary = match verdict {
-        Verdict::Ok => format!("OK, {copies}"),
-        Verdict::Degraded => format!("DEGRADED, {copies}"),
-        Verdict::AtRisk => format!("AT RISK, {copies}"),
-        Verdict::Unavailable => format!("UNAVAILABLE, {copies}"),
+        Verdict::Ok => format!("OK: {copies}"),
+        Verdict::Degraded => format!("DEGRADED: {copies}"),
+        Verdict::AtRisk => format!("AT RISK: {copies}"),
+        Verdict::Unavailable => format!("UNAVAILABLE: {copies}"),
     };
     Status {
         schema: Schema,
@@ -96,6 +172,15 @@ pub(crate) fn status(facts: Facts) -> Status {
         verdict,
         summary,
         problems: troubles.iter().map(Trouble::sentence).collect(),
+        reasons: troubles.iter().map(Trouble::reason).collect(),
+        copies: Some(CopiesShown {
+            goal: facts.copies.goal,
+            least: facts.copies.least,
+            homes: facts.copies.homes,
+            known: facts.copies.unknown.is_empty(),
+        }),
+        if_burned: copies::if_burned(&facts.copies),
+        burned: facts.copies.burned,
         homes: facts.homes,
         s3: facts.s3,
         buckets: facts.buckets,
@@ -104,37 +189,23 @@ pub(crate) fn status(facts: Facts) -> Status {
     }
 }
 
-/// Where the data is, as far as anybody has looked.
-fn copies(homes: &[Home]) -> String {
-    if homes.len() < 2 {
-        return "1 of 1 homes: your data lives only on this box".into();
-    }
-    let zones = |online: bool| {
-        let homes = homes.iter().filter(|home| home.online || !online);
-        homes.map(|home| &home.zone).collect::<BTreeSet<_>>().len()
-    };
-    format!(
-        "{} of {} homes online: how many copies each object has is not counted yet",
-        zones(true),
-        zones(false)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Burned;
 
-    fn home(zone: &str, online: bool) -> Home {
+    fn home(name: &str, online: bool) -> Home {
         Home {
-            zone: zone.into(),
-            name: zone.into(),
+            zone: name.into(),
+            name: name.into(),
             member: 1,
             node: String::new(),
-            here: zone == "attic",
+            here: name == "attic",
             online,
             draining: false,
             used_bytes: None,
             given_bytes: 0,
+            behind: None,
             verified: None,
             version: None,
             path: None,
@@ -142,10 +213,33 @@ mod tests {
         }
     }
 
-    fn facts(homes: Vec<Home>, troubles: &[Trouble]) -> Facts {
+    fn burned(homes: &[&str], everything: bool, blocks: u64) -> Burned {
+        Burned {
+            homes: homes.iter().map(|home| (*home).to_owned()).collect(),
+            everything,
+            blocks,
+            bytes: blocks * 1000,
+            changes: 0,
+            unknown_bytes: 0,
+        }
+    }
+
+    /// Two homes that have everything.
+    fn well() -> CopiesFacts {
+        CopiesFacts {
+            goal: 2,
+            least: 2,
+            homes: 2,
+            burned: vec![burned(&["attic"], false, 0), burned(&["flat"], false, 0)],
+            ..CopiesFacts::default()
+        }
+    }
+
+    fn facts(homes: Vec<Home>, copies: CopiesFacts, troubles: &[Trouble]) -> Facts {
         Facts {
             name: "Maple family".into(),
             homes,
+            copies,
             s3: vec![],
             buckets: 0,
             keys: 1,
@@ -154,41 +248,184 @@ mod tests {
         }
     }
 
-    fn check(troubles: &[Trouble], verdict: Verdict, summary: &str) {
-        let status = status(facts(vec![home("attic", true)], troubles));
+    #[track_caller]
+    fn check_alone(troubles: &[Trouble], verdict: Verdict, summary: &str) {
+        let copies = CopiesFacts {
+            goal: 1,
+            least: 1,
+            homes: 1,
+            burned: vec![burned(&["attic"], true, 0)],
+            ..CopiesFacts::default()
+        };
+        let status = status(facts(vec![home("attic", true)], copies, troubles));
         assert_eq!((status.verdict, status.problems.len()), (verdict, troubles.len()));
         assert!(status.summary.starts_with(summary), "{}", status.summary);
         assert!(status.summary.contains("only on this box"));
+        assert_eq!(status.if_burned, "If this home burned now: everything lost.");
+    }
+
+    #[track_caller]
+    fn check(flat_is_here: bool, copies: CopiesFacts, verdict: Verdict, summary: &str, problems: &[&str]) {
+        let homes = vec![home("attic", true), home("flat", flat_is_here)];
+        let status = status(facts(homes, copies, &[]));
+        assert_eq!((status.verdict, &*status.summary), (verdict, summary));
+        assert_eq!(status.problems, problems);
+        assert!(status.reasons.iter().all(|reason| !reason.advice.is_empty()));
+    }
+
+    #[test]
+    fn two_homes_that_are_known_to_have_everything_are_well() {
+        let all = "OK: every object has 2 copies in 2 homes (goal 2)";
+        check(true, well(), Verdict::Ok, all, &[]);
+        assert_eq!(
+            copies::if_burned(&well()),
+            "If one home burned now: nothing lost."
+        );
     }
 
     #[test]
     fn a_home_that_is_away_is_named_and_counted() {
-        let here = || home("attic", true);
-        let both = status(facts(vec![here(), home("flat", true)], &[]));
-        assert_eq!(both.verdict, Verdict::Ok);
-        assert!(both.summary.contains("2 of 2 homes online"), "{}", both.summary);
-        let one = status(facts(vec![here(), home("flat", false)], &[]));
-        assert_eq!(
-            (one.verdict, one.problems),
-            (Verdict::Degraded, vec!["flat is away".into()])
+        let silent = CopiesFacts {
+            unknown: vec![NotKnown::Silent("flat".into())],
+            ..well()
+        };
+        check(
+            false,
+            silent,
+            Verdict::Degraded,
+            "DEGRADED: every object has 2 copies in 2 homes (goal 2), 1 of 2 boxes away",
+            &["flat is away"],
         );
-        assert!(one.summary.contains("1 of 2 homes online"), "{}", one.summary);
+    }
+
+    #[test]
+    fn what_is_in_one_home_only_is_at_risk_and_named_first() {
+        let short = Short {
+            homes: vec!["attic".into()],
+            blocks: 3,
+            bytes: 12_000_000,
+            changes: 1,
+            since_seconds: Some(300),
+        };
+        let copies = CopiesFacts {
+            short: vec![short],
+            unknown: vec![NotKnown::Silent("flat".into())],
+            burned: vec![burned(&["attic"], false, 3), burned(&["flat"], false, 0)],
+            ..well()
+        };
+        let cost = "If one home burned now: if attic burned: 3 blocks (3 kB) lost.";
+        assert_eq!(copies::if_burned(&copies), cost);
+        check(
+            false,
+            copies,
+            Verdict::AtRisk,
+            "AT RISK: almost every object has 2 copies in 2 homes (goal 2), 1 of 2 boxes away",
+            &[
+                "3 blocks (12 MB) and 1 change of an object: in one home only (attic) since 5 min",
+                "flat is away",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_well() {
+        let unproven = NotKnown::Unproven {
+            name: "attic".into(),
+            percent: 40,
+            bytes: 6_000_000_000,
+        };
+        let mut copies = CopiesFacts {
+            unknown: vec![unproven, NotKnown::Rows(257)],
+            ..well()
+        };
+        copies.burned[0].unknown_bytes = 6_000_000_000;
+        assert_eq!(
+            copies::if_burned(&copies),
+            "If one home burned now: nothing that is known; of up to 6 GB it is not known yet."
+        );
+        check(
+            true,
+            copies,
+            Verdict::Degraded,
+            "DEGRADED: not everything is known to be in 2 homes yet",
+            &[
+                "40 % of what attic holds is known to be where it should be; 6 GB are being looked at or copied",
+                "which boxes have every change is not known of 257 of 257 parts of the mesh",
+            ],
+        );
+        let uncounted = CopiesFacts {
+            unknown: vec![NotKnown::Uncounted],
+            ..CopiesFacts::default()
+        };
+        let both = vec![home("attic", true), home("flat", true)];
+        assert_eq!(status(facts(both, uncounted, &[])).verdict, Verdict::Degraded);
+    }
+
+    #[test]
+    fn until_a_new_home_has_its_share_everything_is_in_one() {
+        let copies = CopiesFacts { least: 1, ..well() };
+        check(
+            true,
+            copies,
+            Verdict::Degraded,
+            "DEGRADED: every object has 1 copy in 1 home (goal 2)",
+            &["everything is in 1 of the 2 homes where it should be"],
+        );
+    }
+
+    #[test]
+    fn who_is_behind_is_named_although_two_homes_have_everything() {
+        let mut flat = home("flat", true);
+        flat.behind = Some(Behind {
+            blocks: 2,
+            bytes: 8_000_000,
+            since_seconds: Some(7200),
+            ..Behind::default()
+        });
+        let copies = CopiesFacts {
+            goal: 3,
+            homes: 3,
+            least: 3,
+            short: vec![Short {
+                homes: vec!["attic".into(), "shed".into()],
+                blocks: 2,
+                ..Short::default()
+            }],
+            burned: vec![
+                burned(&["attic"], false, 0),
+                burned(&["attic", "shed"], false, 2),
+                burned(&["attic", "flat"], false, 0),
+            ],
+            ..CopiesFacts::default()
+        };
+        let status = status(facts(vec![home("attic", true), flat], copies, &[]));
+        assert_eq!(
+            (status.verdict, &*status.problems),
+            (
+                Verdict::Degraded,
+                &["flat is behind by 2 blocks (8 MB), since 2 h".to_owned()][..]
+            )
+        );
+        assert_eq!(
+            status.if_burned,
+            "If one home burned now: nothing lost.  If attic and shed: 2 blocks (2 kB) lost."
+        );
     }
 
     #[test]
     fn a_single_box_never_hides_that_it_is_single() {
-        check(&[], Verdict::Ok, "OK, 1 of 1 homes");
+        check_alone(&[], Verdict::Ok, "OK: 1 of 1 homes");
     }
 
     #[test]
     fn the_worst_trouble_gives_the_verdict() {
-        check(&[Trouble::Full], Verdict::Degraded, "DEGRADED");
-        check(
+        check_alone(&[Trouble::Full], Verdict::Degraded, "DEGRADED");
+        check_alone(
             &[Trouble::Full, Trouble::Lost("3 rows".into())],
             Verdict::AtRisk,
             "AT RISK",
         );
-        check(
+        check_alone(
             &[Trouble::NotServing, Trouble::Full],
             Verdict::Unavailable,
             "UNAVAILABLE",

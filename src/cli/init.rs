@@ -17,8 +17,8 @@ use super::server::{runtime, show};
 use crate::config::Config;
 use crate::first_start::{Made, ShowSecrets};
 use crate::node::{Created, Loss, Node, Start};
-use crate::size::ByteSize;
 use crate::{endpoint, logging};
+use appliance::ByteSize;
 
 #[derive(Args)]
 pub(super) struct InitArgs {

@@ -4,13 +4,13 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use appliance::api::{CreateInvite, CreatedInvite, InviteList, InviteState, NetReport, Role, Schema};
+use appliance::lasted;
 use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
-use super::status::lasted;
 use crate::admin_client::AdminClient;
 
 #[derive(Args)]

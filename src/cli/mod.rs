@@ -8,15 +8,18 @@ mod init;
 mod invite;
 mod join;
 mod key;
+mod layout;
 mod net;
 mod output;
 mod peer;
 mod quota;
+mod repair;
 mod said;
 mod secret;
 mod server;
 mod status;
 mod version;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +88,19 @@ enum Verb {
     Net(net::NetVerb),
     /// Show how the box is; exit code 10, 11 or 12 when it is not well
     Status,
+    /// Explain the verdict of `status`, reason by reason; exit codes as there
+    Why,
+    /// Show who holds what, what would change next, and pause that
+    #[command(subcommand)]
+    Layout(layout::LayoutVerb),
+    /// Show what is being repaired
+    #[command(subcommand)]
+    Repair(repair::RepairVerb),
+    /// Verify all blocks of this box
+    #[command(subcommand)]
+    Scrub(repair::ScrubVerb),
+    /// Print numbers for Prometheus
+    Metrics,
     /// List, create and change buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),
@@ -124,6 +140,11 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Peer(verb) => ask(async { peer::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
+        Verb::Why => ask(async { why::run(&client(&common)?, out).await }),
+        Verb::Layout(verb) => ask(async { layout::run(verb, &client(&common)?, out).await }),
+        Verb::Repair(verb) => ask(async { repair::run(verb, &client(&common)?, out).await }),
+        Verb::Scrub(verb) => ask(async { repair::scrub(verb, &client(&common)?, out).await }),
+        Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),

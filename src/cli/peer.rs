@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
-use super::status::{homes, lasted, millis, path};
+use super::status::{homes, millis, path};
 use crate::admin_client::AdminClient;
-use crate::size::ByteSize;
+use appliance::{ByteSize, lasted};
 
 #[derive(Subcommand)]
 pub(super) enum PeerVerb {

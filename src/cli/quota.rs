@@ -3,7 +3,7 @@
 use appliance::api::{Quota, Schema, SetQuota, Usage};
 use clap::Args;
 
-use crate::size::ByteSize;
+use appliance::ByteSize;
 
 /// Bounds, or none.
 #[derive(Args)]

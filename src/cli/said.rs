@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::failure::Failure;
 use super::{Common, load};
 use crate::config::{self, Config, Flags};
-use crate::size::ByteSize;
+use appliance::ByteSize;
 
 /// What a person said on the command line of `init` or `join`.
 pub(super) struct Said {

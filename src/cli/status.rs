@@ -1,11 +1,11 @@
 //! `warren status`: how the box is, in the words of its own verdict.
 
-use appliance::api::{Home, PathKind, PeerPath, Status, Verdict};
+use appliance::api::{Behind, Home, PathKind, PeerPath, Status, Verdict};
+use appliance::{ByteSize, lasted};
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
 use crate::admin_client::AdminClient;
-use crate::size::ByteSize;
 
 pub(super) async fn run(client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
     let status: Status = client.get(&["status"]).await?;
@@ -16,12 +16,23 @@ pub(super) async fn run(client: &AdminClient, out: &Output) -> Result<Exit, Fail
         out.table(&homes(&status.homes))?;
         out.data(&details(&status))?;
     }
-    Ok(match status.verdict {
+    Ok(exit_of(status.verdict))
+}
+
+/// Prints what the node knows as numbers for Prometheus.
+pub(super) async fn metrics(client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+    out.data(&client.text(&["metrics"]).await?)?;
+    Ok(Exit::Ok)
+}
+
+/// The exit code that says the verdict.
+pub(super) fn exit_of(verdict: Verdict) -> Exit {
+    match verdict {
         Verdict::Ok => Exit::Ok,
         Verdict::Degraded => Exit::Degraded,
         Verdict::AtRisk => Exit::AtRisk,
         Verdict::Unavailable => Exit::Unavailable,
-    })
+    }
 }
 
 fn text(status: &Status, out: &Output) -> String {
@@ -35,11 +46,29 @@ fn text(status: &Status, out: &Output) -> String {
         .iter()
         .map(|problem| format!("{} {problem}\n", out.mark(Mark::Bad)));
     format!(
-        "{}   {}\n{}",
+        "{}   {}   {}\n{}",
         status.name,
         out.marked(mark, &status.summary),
+        verified(status),
         problems.collect::<String>()
     )
+}
+
+/// When every box had last read and proven all its blocks.
+fn verified(status: &Status) -> String {
+    let times: Option<Vec<&String>> = status.homes.iter().map(|home| home.verified.as_ref()).collect();
+    // All are of one form, in which the earlier is the smaller text.
+    let earliest = times.and_then(|times| times.into_iter().min()?.parse::<jiff::Timestamp>().ok());
+    match earliest {
+        None => "not verified yet".into(),
+        Some(time) => {
+            let seconds = jiff::Timestamp::now().duration_since(time).as_secs();
+            format!(
+                "last verified {} ago",
+                lasted(u64::try_from(seconds).unwrap_or(0))
+            )
+        }
+    }
 }
 
 /// The boxes as a table.
@@ -50,6 +79,7 @@ pub(super) fn homes(homes: &[Home]) -> Vec<Vec<String>> {
         "ZONE",
         "STATE",
         "USED / GIVEN",
+        "BEHIND",
         "PATH",
         "VERSION",
     ])];
@@ -65,6 +95,7 @@ pub(super) fn homes(homes: &[Home]) -> Vec<Vec<String>> {
             &home.zone,
             &state(home),
             &used(home),
+            &home.behind.as_ref().map_or_else(|| "?".to_owned(), behind),
             &home.path.as_ref().map_or_else(|| "–".to_owned(), path),
             home.version.as_deref().unwrap_or("–"),
         ])
@@ -119,22 +150,34 @@ fn used(home: &Home) -> String {
     format!("{} / {} {percent}%", ByteSize(used), ByteSize(given))
 }
 
+/// What a box may lack, in a few characters.
+pub(super) fn behind(behind: &Behind) -> String {
+    let known = match (behind.bytes, behind.blocks + behind.changes) {
+        (_, 0) => None,
+        (0, 1) => Some("1 change".to_owned()),
+        (0, changes) => Some(format!("{changes} changes")),
+        (bytes, _) => Some(ByteSize(bytes).to_string()),
+    };
+    match (known, behind.unproven_bytes) {
+        (None, 0) => "0".into(),
+        (Some(known), 0) => known,
+        (None, most) => format!("≤ {}", ByteSize(most)),
+        (Some(_), most) => format!("≤ {}", ByteSize(behind.bytes.saturating_add(most))),
+    }
+}
+
 fn details(status: &Status) -> String {
+    let why = if status.reasons.is_empty() {
+        ""
+    } else {
+        "  → warren why"
+    };
     format!(
-        "S3: {}   Buckets: {}   Access keys: {}   Up: {}",
+        "{}{why}\nS3: {}   Buckets: {}   Access keys: {}   Up: {}",
+        status.if_burned,
         status.s3.join(" "),
         status.buckets,
         status.keys,
         lasted(status.uptime_seconds)
     )
-}
-
-/// A duration in its largest whole unit.
-pub(super) fn lasted(seconds: u64) -> String {
-    match seconds {
-        0..=59 => format!("{seconds} s"),
-        60..=3599 => format!("{} min", seconds / 60),
-        3600..=86_399 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }

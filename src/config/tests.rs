@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::size::ByteSize;
+use appliance::ByteSize;
 
 /// Loads a configuration from flags, variables (`NAME=value`) and the text of a file.
 fn load(flags: Flags, variables: &[&str], text: &str) -> Result<Config, String> {

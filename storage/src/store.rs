@@ -24,6 +24,7 @@ use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::medium::Medium;
 use crate::disk::{BlockDirectory, Disk, DiskError, DiskOptions, DiskStatus, RowWrite, create_private};
+use crate::health;
 use crate::limits::Limits;
 use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
 #[cfg(any(test, feature = "simulation"))]
@@ -31,7 +32,7 @@ use crate::model::{Bucket, ObjectKey};
 use crate::objects::{Counts, NewKey, OpenedVersion, answer_about_usage, is_about_usage};
 use crate::repair::scrub::{self, Pace, ScrubStatus};
 use crate::repair::sweep;
-use crate::repair::{collect, lifecycle};
+use crate::repair::{collect, compare, lifecycle};
 use crate::seal::{Keyring, NodeSecret};
 use crate::tasks::Tasks;
 
@@ -120,8 +121,14 @@ pub(crate) struct Inner {
     pub(crate) counts: Counts,
     /// Rings when a bucket may have other lifecycle rules.
     pub(crate) rules_changed: Arc<Notify>,
+    /// What other members said of themselves.
+    pub(crate) memory_of_health: health::Memory,
+    /// With whom the rows here were compared.
+    pub(crate) comparisons: compare::Comparisons,
     /// How far scrubbing has come.
     pub(crate) scrub: Mutex<ScrubStatus>,
+    /// What a person wants of it.
+    pub(crate) scrub_wish: scrub::Wish,
     /// Commits, and reads ahead: they run to their end.
     pub(crate) tasks: Tasks,
     /// How large the pieces of objects are.
@@ -270,7 +277,10 @@ impl Store {
             ),
             counts: Counts::default(),
             rules_changed: Arc::default(),
+            memory_of_health: health::Memory::default(),
+            comparisons: compare::Comparisons::default(),
             scrub: Mutex::new(scrub::load(&partitions)),
+            scrub_wish: scrub::Wish::default(),
             tasks,
             limits,
             background,
@@ -328,13 +338,20 @@ impl Store {
     /// # Errors
     /// The call does not read, or the disk fails.
     pub async fn answer(&self, from: MemberId, call: &Bytes) -> Result<Bytes, StoreError> {
+        let is_about_more = is_about_usage(call)
+            || sweep::is_about_sweeps(call)
+            || health::is_about_health(call)
+            || compare::is_about_rows(call);
+        if is_about_more {
+            // Registers see to it themselves, and blocks prove themselves.
+            self.0.partitions.registers().memories().check().await?;
+        }
         match call {
             call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
             call if is_about_usage(call) => answer_about_usage(&self.0, call).await,
-            call if sweep::is_about_sweeps(call) => {
-                self.0.partitions.registers().memories().check().await?;
-                sweep::answer(&self.0, call).await
-            }
+            call if sweep::is_about_sweeps(call) => sweep::answer(&self.0, call).await,
+            call if health::is_about_health(call) => health::answer(&self.0).await,
+            call if compare::is_about_rows(call) => compare::answer(&self.0, call).await,
             _ => self.0.partitions.answer(from, call).await,
         }
     }
@@ -379,6 +396,10 @@ impl Store {
         tasks.spawn(lifecycle.instrument(info_span!("lifecycle")));
         let recall = recall::run(inner.clone(), stop.clone());
         tasks.spawn(recall.instrument(info_span!("recall")));
+        let compare = compare::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(compare.instrument(info_span!("compare")));
+        let health = health::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(health.instrument(info_span!("health")));
         let feed = feed::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(feed.instrument(info_span!("feed")));
         let reshape = reshape::run(Arc::downgrade(inner), stop.clone());

@@ -139,6 +139,67 @@ fn boxes_that_restart_find_each_other_again() {
 }
 
 #[test]
+fn status_counts_copies_and_says_what_is_in_one_home_only() {
+    let anna = founder();
+    anna.place.run(&["peer", "rename", "1", "anna"]);
+    anna.place.run(&["bucket", "create", "photos"]).exits(0);
+    let mut ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    let preview = anna.place.run(&["layout", "preview"]).exits(0);
+    assert!(
+        preview.stdout.contains("ben gets its share if it stays"),
+        "{preview:?}"
+    );
+    anna.place.run(&["layout", "settle"]).exits(0);
+    let film = vec![7; 100_000];
+    assert_eq!(anna.client.put("/photos/film", &film).status, 200);
+    let says = |home: &Home, exit: i32, words: &[&str]| {
+        let said = home.place.run(&["status"]);
+        said.exit == exit && words.iter().all(|word| said.stdout.contains(word))
+    };
+    let well = [
+        "OK: every object has 2 copies in 2 homes (goal 2)",
+        "one home burned now: nothing lost",
+    ];
+    soon("anna knows of both copies", || says(&anna, 0, &well));
+    soon("ben knows of both copies", || says(&ben, 0, &well));
+    let layout = anna.place.run(&["layout", "show"]).exits(0);
+    assert!(layout.stdout.matches("256/256").count() == 4, "{layout:?}");
+    let history = anna.place.run(&["layout", "history"]).exits(0);
+    assert!(history.stdout.contains("ben gets its share"), "{history:?}");
+    ben.place.signal(rustix::process::Signal::KILL);
+    ben.place.ended();
+    let away = [
+        "DEGRADED: every object has 2 copies in 2 homes",
+        "1 of 2 boxes away",
+        "ben is away",
+        "nothing lost",
+    ];
+    soon("anna misses ben and nothing else", || says(&anna, 10, &away));
+    assert_eq!(anna.client.put("/photos/small", b"alone").status, 200);
+    assert_eq!(anna.client.put("/photos/film-2", &vec![9; 100_000]).status, 200);
+    let alone = ["AT RISK", "1 block", "in one home only", "→ warren why"];
+    soon("what only anna has is named", || says(&anna, 11, &alone));
+    let why = anna.place.run(&["why"]).exits(11).stdout;
+    assert!(why.contains("as soon as another home can be reached"), "{why}");
+    let repair = anna.place.run(&["repair", "status"]).exits(0).stdout;
+    assert!(repair.contains("BEHIND") && repair.contains("ben"), "{repair}");
+    let metrics = anna.place.run(&["metrics"]).exits(0).stdout;
+    for line in [
+        "warren_copies_least 2",
+        "warren_copies_short_blocks{copies=\"1\"} 1",
+        "warren_peer_connected{peer=\"ben\",path=\"none\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let paused = anna.place.run(&["scrub", "pause", "--json"]).exits(0).json();
+    assert_eq!(paused["paused"], true);
+    let ready = ben.place.start(&[]);
+    ben.client = Client::of(&ready, &anna.client.id, &anna.client.secret);
+    soon("ben has caught up", || says(&anna, 0, &well));
+}
+
+#[test]
 fn an_invite_lets_one_box_in_and_says_clearly_that_it_lets_no_other_in() {
     let anna = founder();
     let token = invite(&anna.place);
@@ -364,7 +425,8 @@ fn boxes_are_shown_measured_renamed_and_leave() {
         .exits(0)
         .json();
     assert_eq!(renamed["name"], "anna");
-    let status = ben.place.run(&["status"]).exits(0).stdout;
+    // Until ben has stayed for a while, everything is at anna's only.
+    let status = ben.place.run(&["status"]).exits(10).stdout;
     assert!(
         status.contains("anna") && status.contains("ben (you)") && status.contains("lan"),
         "{status}"
@@ -457,9 +519,9 @@ fn five_minutes_make_two_homes_one_mesh() {
     soon("both homes are online", || {
         ben.run(&["status"])
             .stdout
-            .contains("Maple family   OK, 2 of 2 homes online")
+            .contains("Maple family   DEGRADED: every object has 1 copy in 1 home (goal 2)")
     });
-    let status = ben.run(&["status"]).exits(0).stdout;
+    let status = ben.run(&["status"]).exits(10).stdout;
     for word in ["ben (you)", "Ben's flat", "Anna's house", "online", " GB", "lan"] {
         assert!(status.contains(word), "{word}: {status}");
     }

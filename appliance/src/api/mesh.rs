@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Schema, Secret};
+use super::{Behind, Schema, Secret};
 
 /// One box of the mesh and the home it stands in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Home {
     pub used_bytes: Option<u64>,
     /// Bytes it may use.
     pub given_bytes: u64,
+    /// What it may lack; absent where nobody can say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
     /// When all its blocks had been read and proven last; absent before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,

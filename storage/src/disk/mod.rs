@@ -406,7 +406,15 @@ impl Disk {
     /// # Errors
     /// `Index`.
     pub(crate) fn holds_block(&self, id: [u8; 32]) -> Result<bool, DiskError> {
-        self.0.blocks.holds(&id)
+        Ok(self.sealed_bytes(id)?.is_some())
+    }
+
+    /// Sealed bytes of a block that is here and not known to be damaged. Blocks the thread for a lookup.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(crate) fn sealed_bytes(&self, id: [u8; 32]) -> Result<Option<u32>, DiskError> {
+        self.0.blocks.sealed_bytes(&id)
     }
 
     /// Reads a range of a sealed block (clipped to its length), every byte proven. Blocks the thread: call it in

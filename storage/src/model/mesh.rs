@@ -51,11 +51,13 @@ pub enum MeshKey {
     Closings,
     /// Keys that the mesh began to use: a [`GenerationRow`]. The first generation has no row.
     Generation(u32),
+    /// When the assignment changed last, and why: a [`LayoutHistory`](super::LayoutHistory).
+    History,
     /// An invite that was made and not revoked: an [`InviteRow`].
     Invite(InviteId),
     /// A member: a [`MemberRow`].
     Member(MemberId),
-    /// What a person decided for the whole mesh.
+    /// What a person decided for the whole mesh: a [`LayoutPolicy`](super::LayoutPolicy).
     Policy,
     /// How many sweeps of unreferenced blocks were begun, and when the last was.
     Sweeps,
@@ -72,6 +74,7 @@ impl MeshKey {
             Self::Assignment => row_key::root(b'a', &[]),
             Self::Closings => row_key::root(b'c', &[]),
             Self::Generation(number) => row_key::root(b'g', &number.to_be_bytes()),
+            Self::History => row_key::root(b'h', &[]),
             Self::Invite(invite) => row_key::root(b'i', invite.as_bytes()),
             Self::Member(member) => row_key::root(b'm', &member.0.to_be_bytes()),
             Self::Policy => row_key::root(b'p', &[]),
@@ -88,6 +91,7 @@ impl MeshKey {
             (b'a', []) => Some(Self::Assignment),
             (b'c', []) => Some(Self::Closings),
             (b'g', name) => Some(Self::Generation(u32::from_be_bytes(name.try_into().ok()?))),
+            (b'h', []) => Some(Self::History),
             (b'i', name) => Some(Self::Invite(InviteId(name.try_into().ok()?))),
             (b'm', name) => Some(Self::Member(MemberId(u32::from_be_bytes(name.try_into().ok()?)))),
             (b'p', []) => Some(Self::Policy),
@@ -176,6 +180,7 @@ mod tests {
             MeshKey::Assignment,
             MeshKey::Closings,
             MeshKey::Generation(2),
+            MeshKey::History,
             MeshKey::Invite(InviteId([7; 32])),
             MeshKey::Member(MemberId(0x0102_0304)),
             MeshKey::Policy,

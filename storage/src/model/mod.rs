@@ -7,6 +7,7 @@ mod checksum;
 pub mod command;
 mod condition;
 mod etag;
+mod layout;
 mod lifecycle;
 mod lock;
 mod member;
@@ -29,6 +30,7 @@ pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnershi
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub use layout::{LayoutChange, LayoutHistory, LayoutPolicy};
 pub(crate) use lifecycle::{Due, day_of, due, may_be_due, upload_is_due};
 pub use lifecycle::{Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration, expiry};
 pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode};

@@ -6,6 +6,7 @@
 //! 0x01 'a'                                              which members are wanted to hold what
 //! 0x01 'c'                                              how many buckets were ever closed
 //! 0x01 'g' number u32, big-endian                       keys that the mesh began to use
+//! 0x01 'h'                                              when the assignment changed, and why
 //! 0x01 'i' public key of an invite 32                   invite
 //! 0x01 'l'                                              other names of buckets, for everybody
 //! 0x01 'm' member u32, big-endian                       member
@@ -16,7 +17,7 @@
 //! 0x02                                                  the store was closed in order
 //! 0x03                                                  how far scrubbing has come
 //! 0x05 row key of a root row                            what this node heard last of it
-//! 0x06 owner 16 │ block id 32                           a reference that not all who should hold it may have
+//! 0x06 owner 16 │ block id 32                           a reference that not all who should hold it are known to have
 //! 0x07 owner 16 │ number u32, big-endian                references to be removed, and where still
 //! 0x08                                                  the assignment by which all blocks here were handed on
 //! 0x09                                                  how many of these sweeps were done here

@@ -20,7 +20,7 @@ mod targets;
 mod tests;
 mod transition;
 
-use crate::model::{MemberId, Role, Timestamp, Zone};
+use crate::model::{MemberId, MemberRow, Role, Timestamp, Zone};
 
 pub use assignment::{Assignment, InvalidAssignment};
 pub use blocks::{BlockMap, usable_bytes};
@@ -50,6 +50,22 @@ pub struct Member {
     pub presence: Presence,
     /// Whether a person asked that it hands over everything it holds.
     pub draining: bool,
+}
+
+impl Member {
+    /// A member by its row.
+    pub(crate) fn of(member: MemberId, row: &MemberRow, presence: Presence) -> Self {
+        Self {
+            node: Node {
+                member,
+                zone: row.zone.clone(),
+                capacity: row.capacity,
+                role: row.role,
+            },
+            presence,
+            draining: row.draining,
+        }
+    }
 }
 
 /// Whether a member can be reached.

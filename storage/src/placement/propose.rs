@@ -125,6 +125,54 @@ pub enum Wait {
     },
 }
 
+impl Reason {
+    /// In words, with the names that people gave to members.
+    pub fn in_words(&self, name: &impl Fn(MemberId) -> String) -> String {
+        match self {
+            Self::First => "the first layout".into(),
+            Self::Joined(member) => format!("{} gets its share", name(*member)),
+            Self::Left(member) => format!("{} hands over what it holds", name(*member)),
+            Self::Lost(member) => format!("{} was away too long and is replaced", name(*member)),
+            Self::Copies { from, to } => format!("{to} copies instead of {from}"),
+            Self::Balanced { moved } => format!("{moved} parts move to boxes that hold too little"),
+            Self::Spread => "copies and votes spread over the homes".into(),
+        }
+    }
+}
+
+impl Wait {
+    /// In words, with the names that people gave to members.
+    pub fn in_words(&self, name: &impl Fn(MemberId) -> String) -> String {
+        match self {
+            Self::Settling { member, .. } => format!("{} gets its share if it stays", name(*member)),
+            Self::Away { member, .. } => format!(
+                "{} is replaced if it stays away and copies are missing",
+                name(*member)
+            ),
+            Self::NextZone { zone, .. } => format!("the boxes of {zone} that are lost are replaced"),
+            Self::NoRoom { member, partitions } => format!(
+                "nobody else has room for {partitions} of 256 parts that {} should hand over",
+                name(*member)
+            ),
+            Self::QuorumAway { partitions } => {
+                format!(
+                    "{partitions} of 256 parts cannot change hands: too few of those that vote there are here"
+                )
+            }
+        }
+    }
+
+    /// Until when, where that is known.
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Settling { until, .. } | Self::Away { until, .. } | Self::NextZone { until, .. } => {
+                Some(*until)
+            }
+            Self::NoRoom { .. } | Self::QuorumAway { .. } => None,
+        }
+    }
+}
+
 /// Why there is nothing to propose.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlacementError {

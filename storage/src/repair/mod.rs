@@ -1,6 +1,7 @@
 //! Keeps what is stored whole and frees what nobody needs.
 
 pub(crate) mod collect;
+pub(crate) mod compare;
 pub(crate) mod lifecycle;
 pub(crate) mod scrub;
 pub(crate) mod sweep;

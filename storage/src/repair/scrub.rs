@@ -1,18 +1,20 @@
 //! Proves what is stored, block after block, so that damage is known while a good copy may still be at hand.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::StoreError;
 use crate::cluster::Partitions;
+use crate::cluster::registers::Bell;
 use crate::disk::{ScrubPosition, Scrubbed};
 use crate::model::{BlockId, Timestamp, row_key};
 use crate::store::Inner;
+use crate::{Store, StoreError};
 
 /// Bytes verified at once.
 const PIECE: u64 = 4 << 20;
@@ -45,6 +47,22 @@ impl Pace {
     fn rest(&self, used: u64, worked: Duration) -> Duration {
         let pieces = u32::try_from(used / PIECE).unwrap_or(u32::MAX).max(1);
         (self.pass / pieces).min(self.rest_max).max(worked * REST_FACTOR)
+    }
+}
+
+/// What a person wants of scrubbing, until the store is closed.
+#[derive(Default)]
+pub(crate) struct Wish {
+    paused: AtomicBool,
+    /// A pass is to begin although none is due.
+    now: AtomicBool,
+    /// Rung when any of that changes.
+    bell: Bell,
+}
+
+impl Wish {
+    fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 }
 
@@ -111,7 +129,14 @@ pub(crate) fn load(partitions: &Partitions) -> ScrubStatus {
 pub(crate) async fn run(inner: Weak<Inner>, pace: Pace, stop: CancellationToken) {
     let mut kept = inner.upgrade().map(|inner| status(&inner)).unwrap_or_default();
     let (mut wait, mut looked) = (pace.rest_max, Instant::now());
-    while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+    let Some(bell) = inner.upgrade().map(|inner| inner.scrub_wish.bell.clone()) else {
+        return;
+    };
+    while stop
+        .run_until_cancelled(timeout(wait, bell.heard()))
+        .await
+        .is_some()
+    {
         let Some(inner) = inner.upgrade() else { return };
         wait = step(&inner, &pace).await;
         if looked.elapsed() >= pace.look {
@@ -128,7 +153,15 @@ pub(crate) async fn run(inner: Weak<Inner>, pace: Pace, stop: CancellationToken)
 async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
     let began = Instant::now();
     let mut status = status(inner);
-    if !status.begin(pace.every, Timestamp::now()) {
+    let wish = &inner.scrub_wish;
+    if wish.is_paused() {
+        return pace.look;
+    }
+    let every = match wish.now.swap(false, Ordering::Relaxed) {
+        true => Duration::ZERO,
+        false => pace.every,
+    };
+    if !status.begin(every, Timestamp::now()) {
         return pace.look;
     }
     let (disk, from) = (inner.disk.clone(), status.next);
@@ -159,6 +192,26 @@ async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
     };
     *inner.scrub.lock().unwrap_or_else(PoisonError::into_inner) = status;
     rest
+}
+
+impl Store {
+    /// Begins to verify all blocks now if that is not under way; goes on where it was paused.
+    pub fn start_scrub(&self) {
+        let wish = &self.0.scrub_wish;
+        wish.paused.store(false, Ordering::Relaxed);
+        wish.now.store(true, Ordering::Relaxed);
+        wish.bell.ring();
+    }
+
+    /// Stops verifying blocks until [`Store::start_scrub`], or until the store is opened anew.
+    pub fn pause_scrub(&self) {
+        self.0.scrub_wish.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a person paused it.
+    pub fn is_scrub_paused(&self) -> bool {
+        self.0.scrub_wish.is_paused()
+    }
 }
 
 fn report(scrubbed: &Scrubbed) {
@@ -195,9 +248,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::Options;
     use crate::disk::BlockDirectory;
     use crate::seal::seal_block;
-    use crate::{Options, Store};
 
     const HASTY: Pace = Pace {
         pass: Duration::ZERO,
@@ -243,6 +296,12 @@ mod tests {
         let scrub = tokio::spawn(run(Arc::downgrade(inner), HASTY, stop.clone()));
         let status = passed(&store, |status| status.finished.is_some()).await;
         assert_eq!((status.blocks, status.damaged), (3, 0));
+        store.pause_scrub();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let paused = super::status(&store.0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(super::status(&store.0), paused);
+        store.start_scrub();
         let file = path.join("blocks-00000001.log");
         let mut bytes = fs::read(&file).unwrap();
         let middle = bytes.len() / 2;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tracing::debug;
 
+use super::noted::Noted;
 use super::wire::{Answer, Call, Held, Pair};
 use super::{Blocks, by_owner, raw};
 use crate::StoreError;
@@ -203,7 +204,11 @@ impl Blocks {
             self.0.around.news.ring();
         }
         match version < mine {
-            true => self.want(pairs).await,
+            true => {
+                let have = BTreeSet::from([self.me()]);
+                let noted = pairs.iter().map(|pair| Noted::now(*pair, 0, have.clone()));
+                self.want(noted.collect()).await
+            }
             false => Ok(()),
         }
     }

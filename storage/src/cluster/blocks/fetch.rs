@@ -129,7 +129,7 @@ impl Blocks {
 
     /// Notes that a block is not where it should be, for whoever refers to it. Best effort: the next reader finds it too.
     async fn repair(&self, owner: Owner, id: BlockId) {
-        if let Err(error) = self.want(&[(owner, id)]).await {
+        if let Err(error) = self.seek(&[(owner, id)]).await {
             debug!(?id, %error, "a block that is missing somewhere is not noted");
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::fetch::Whole;
@@ -24,6 +25,26 @@ pub(super) enum Handed {
     Gone,
     /// Somebody could not be asked, or could not take it.
     Later,
+}
+
+/// What handing on came to.
+#[derive(Default)]
+pub(super) struct HandedOn {
+    /// What became of each reference.
+    pub(super) each: BTreeMap<Pair, Handed>,
+    /// Who has them durably, as far as they said so.
+    pub(super) have: BTreeMap<Pair, BTreeSet<MemberId>>,
+}
+
+impl HandedOn {
+    fn has(&mut self, member: MemberId, pair: Pair) {
+        self.have.entry(pair).or_default().insert(member);
+    }
+
+    /// Whether some is left to be handed on later.
+    pub(super) fn is_left(&self) -> bool {
+        self.each.values().any(|handed| *handed == Handed::Later)
+    }
 }
 
 /// Which references this disk is about to drop, and who has been told that they are here.
@@ -89,32 +110,57 @@ impl Handover {
 
 impl Blocks {
     /// Hands on references that may be missing where they are wanted.
-    pub(super) async fn hand_on(&self, pairs: &[Pair]) -> BTreeMap<Pair, Handed> {
+    pub(super) async fn hand_on(&self, pairs: &[Pair]) -> HandedOn {
         let holders = self.holders();
         let me = self.me();
         let unwanted = |pair: &&Pair| !holders.wanted(&pair.1).contains(&me);
         let to_drop: Vec<Pair> = pairs.iter().filter(unwanted).copied().collect();
         let ticket = self.0.handover.begin(&to_drop);
         let (lacking, mut handed) = self.who_lacks(&holders, pairs).await;
-        let supplied: Vec<(Pair, Handed)> = stream::iter(lacking)
-            .map(|(pair, members)| async move { (pair, self.supply(pair, members).await) })
+        let supplied: Vec<(Pair, Handed, Vec<MemberId>)> = stream::iter(lacking)
+            .map(|(pair, members)| async move {
+                let (outcome, taken) = self.supply(pair, members).await;
+                (pair, outcome, taken)
+            })
             .buffer_unordered(MOVING_MAX)
             .collect()
             .await;
-        for (pair, outcome) in supplied {
-            let is_first = handed.get(&pair) == Some(&Handed::Everywhere);
+        for (pair, outcome, taken) in supplied {
+            taken.into_iter().for_each(|member| handed.has(member, pair));
+            let is_first = handed.each.get(&pair) == Some(&Handed::Everywhere);
             if is_first || outcome == Handed::Gone {
-                handed.insert(pair, outcome);
+                handed.each.insert(pair, outcome);
             }
         }
-        if let Err(error) = self.drop_unwanted(&holders, ticket, &to_drop, &handed).await {
+        if let Err(error) = self.drop_unwanted(&holders, ticket, &to_drop, &handed.each).await {
             debug!(%error, "blocks that are held elsewhere were not dropped");
         }
         if self.holders().version() != holders.version() {
             // Something else is wanted by now, perhaps of these very references.
-            handed.values_mut().for_each(|handed| *handed = Handed::Later);
+            handed
+                .each
+                .values_mut()
+                .for_each(|handed| *handed = Handed::Later);
         }
+        self.note_stand_ins(&to_drop, &mut handed).await;
         handed
+    }
+
+    /// Counts this member among those that have what it is not wanted to hold, and keeps until others have it.
+    async fn note_stand_ins(&self, unwanted: &[Pair], handed: &mut HandedOn) {
+        let is_left = |pair: &&Pair| handed.each.get(pair) == Some(&Handed::Later);
+        let left: Vec<Pair> = unwanted.iter().filter(is_left).copied().collect();
+        if left.is_empty() {
+            return;
+        }
+        let disk = self.disk().clone();
+        let look = move || {
+            let is_here = |pair: &Pair| disk.holds_block(pair.1.0).unwrap_or(false);
+            left.into_iter().filter(is_here).collect::<Vec<Pair>>()
+        };
+        for pair in self.disk().run(look).await.unwrap_or_default() {
+            handed.has(self.me(), pair);
+        }
     }
 
     /// Asks everybody who is wanted to hold these to take the references; gives who lacks which block, and what is known
@@ -123,11 +169,13 @@ impl Blocks {
         &self,
         holders: &Holders,
         pairs: &[Pair],
-    ) -> (BTreeMap<Pair, Vec<MemberId>>, BTreeMap<Pair, Handed>) {
-        let mut handed: BTreeMap<Pair, Handed> =
-            pairs.iter().map(|pair| (*pair, Handed::Everywhere)).collect();
+    ) -> (BTreeMap<Pair, Vec<MemberId>>, HandedOn) {
+        let mut handed = HandedOn {
+            each: pairs.iter().map(|pair| (*pair, Handed::Everywhere)).collect(),
+            have: BTreeMap::new(),
+        };
         let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
-        for pair in handed.keys() {
+        for pair in handed.each.keys() {
             for member in holders.wanted(&pair.1) {
                 asked.entry(member).or_default().push(*pair);
             }
@@ -157,17 +205,21 @@ impl Blocks {
         for (member, answers) in join_all(asking).await {
             for (pairs, each) in answers {
                 let Some((version, each)) = each else {
-                    handed.extend(pairs.into_iter().map(|pair| (pair, Handed::Later)));
+                    handed
+                        .each
+                        .extend(pairs.into_iter().map(|pair| (pair, Handed::Later)));
                     continue;
                 };
                 if version > holders.version() {
                     // What is wanted has changed: nothing is settled by this.
                     self.0.around.news.ring();
-                    handed.extend(pairs.iter().map(|pair| (*pair, Handed::Later)));
+                    handed
+                        .each
+                        .extend(pairs.iter().map(|pair| (*pair, Handed::Later)));
                 }
                 for (pair, held) in pairs.into_iter().zip(each) {
                     match held {
-                        Held::Yes => {}
+                        Held::Yes => handed.has(member, pair),
                         Held::No => lacking.entry(pair).or_default().push(member),
                         Held::Released => released.push(pair),
                     }
@@ -203,21 +255,22 @@ impl Blocks {
         }
     }
 
-    /// Sends a block to members that lack it.
-    async fn supply(&self, pair: Pair, members: Vec<MemberId>) -> Handed {
+    /// Sends a block to members that lack it; says who took it.
+    async fn supply(&self, pair: Pair, members: Vec<MemberId>) -> (Handed, Vec<MemberId>) {
         let Some((whole, _room)) = self.whole(pair.1).await else {
-            return Handed::Later;
+            return (Handed::Later, Vec::new());
         };
         let sealed = match whole {
             Whole::Here(sealed) => sealed,
-            Whole::Unreached => return Handed::Later,
+            Whole::Unreached => return (Handed::Later, Vec::new()),
             Whole::Nowhere => {
                 error!(block = ?pair.1, "nobody has this block any more");
-                return Handed::Gone;
+                return (Handed::Gone, Vec::new());
             }
         };
         let version = self.holders().version();
         let call = wire::put(version, pair, &sealed);
+        let lacking = members.len();
         let sending = members.into_iter().map(|member| {
             let (call, sealed) = (call.clone(), sealed.clone());
             async move {
@@ -225,12 +278,16 @@ impl Blocks {
                     true => self.put_here(version, pair, sealed).await.ok(),
                     false => self.ask(member, call, BLOCK_PATIENCE).await,
                 };
-                matches!(answer, Some(Answer::Done | Answer::Released))
+                matches!(answer, Some(Answer::Done | Answer::Released)).then_some(member)
             }
         });
-        match join_all(sending).await.into_iter().all(|taken| taken) {
-            true => Handed::Everywhere,
-            false => Handed::Later,
+        let taken: Vec<MemberId> = join_all(sending).await.into_iter().flatten().collect();
+        for member in &taken {
+            self.rates().note(*member, sealed.len() as u64, Instant::now());
+        }
+        match taken.len() == lacking {
+            true => (Handed::Everywhere, taken),
+            false => (Handed::Later, taken),
         }
     }
 

@@ -70,6 +70,13 @@ impl Holders {
         self.others().into_iter().chain([self.me]).collect()
     }
 
+    /// Where those of some stand that are members.
+    pub(super) fn zones(&self, members: &BTreeSet<MemberId>) -> BTreeSet<Zone> {
+        let is_member = |member: &&MemberId| **member == self.me || self.view.members.contains_key(*member);
+        let members = members.iter().filter(is_member);
+        members.map(|member| self.zone(*member)).collect()
+    }
+
     /// Where a member stands.
     pub(super) fn zone(&self, member: MemberId) -> Zone {
         let row = self.view.members.get(&member);

@@ -11,9 +11,12 @@
 //! | `place` | stores and shares blocks where they are wanted; `tally` counts the zones |
 //! | `fetch` | reads blocks, from here or from the nearest that has them; `open` opens ranges, `hedge` says when to ask a second |
 //! | `hand_on` | brings references where they are wanted, and drops them where they are not |
+//! | `noted` | the row of a reference that may be missing somewhere: since when, and who has it |
 //! | `wanted` | the references that may be missing somewhere, and the worker that hands them on |
 //! | `walk` | hands on everything here whenever the assignment has changed |
 //! | `release` | the references to be removed everywhere, and the worker that has them removed |
+//! | `shortage` | what is missing where, as far as it is noted here |
+//! | `rates` | how fast blocks are brought to each member |
 //! | `depart` | whether a member may go without anything being lost |
 //! | `pace` | when such a worker tries again |
 //!
@@ -32,10 +35,13 @@ mod fetch;
 mod hand_on;
 mod hedge;
 mod holders;
+mod noted;
 mod open;
 mod pace;
 mod place;
+mod rates;
 mod release;
+mod shortage;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -55,9 +61,11 @@ use hand_on::Handover;
 use hedge::Hedge;
 use holders::Holders;
 pub(crate) use open::Opened;
+use rates::Rates;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use walk::Walking;
 pub(crate) use wire::Pair;
 use wire::{ABOUT_BLOCKS, Answer, Call};
 
@@ -91,6 +99,8 @@ struct Shared {
     moving: Arc<Semaphore>,
     /// References whose block is still being sent by whoever took it in.
     under_way: Mutex<BTreeSet<Pair>>,
+    walking: Mutex<Walking>,
+    rates: Mutex<Rates>,
     /// Rung when a reference may be missing somewhere.
     wanted: Bell,
     /// Rung when references are to be removed.
@@ -130,6 +140,8 @@ impl Blocks {
             handover: Handover::default(),
             moving: Arc::new(Semaphore::new(MOVING_MAX)),
             under_way: Mutex::default(),
+            walking: Mutex::default(),
+            rates: Mutex::default(),
             wanted: Bell::default(),
             to_release: Bell::default(),
             departing: AtomicBool::new(false),
@@ -232,6 +244,14 @@ impl Blocks {
 
     fn under_way(&self) -> MutexGuard<'_, BTreeSet<Pair>> {
         self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn walking(&self) -> MutexGuard<'_, Walking> {
+        self.0.walking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.0.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn buried(&self) -> MutexGuard<'_, Buried> {

@@ -1,6 +1,6 @@
 //! Stores and shares blocks where they are wanted: everywhere at once, acknowledged as soon as two zones have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::fetch::Whole;
 use super::holders::Holders;
+use super::noted::Noted;
 use super::tally::{Kept, Tally, Verdict};
 use super::wire::{self, Answer, Call, Held, PAIRS_MAX, Pair};
 use super::{Around, BLOCK_PATIENCE, Blocks};
@@ -22,6 +23,13 @@ use crate::store::MEMORY_UNIT;
 /// Blocks that are sent under way, each with the member it goes to.
 type Sends = FuturesUnordered<BoxFuture<'static, (MemberId, Kept)>>;
 
+/// Where a reference was shared.
+#[derive(Default)]
+struct Shared {
+    tally: Tally,
+    have: BTreeSet<MemberId>,
+}
+
 impl Blocks {
     /// Sends a block to everybody who is wanted to hold it.
     ///
@@ -30,6 +38,7 @@ impl Blocks {
     pub(super) async fn store_in_mesh(&self, pair: Pair, sealed: Bytes) -> Result<(), StoreError> {
         let holders = self.holders();
         let call = wire::put(holders.version(), pair, &sealed);
+        let (bytes, mut have) = (sealed.len(), BTreeSet::new());
         drop(sealed);
         let mut sends: Sends = holders
             .wanted(&pair.1)
@@ -40,11 +49,13 @@ impl Blocks {
         while !tally.is_enough()
             && let Some((member, kept)) = sends.next().await
         {
+            have.extend((kept == Kept::Yes).then_some(member));
             tally.note(holders.zone(member), kept);
         }
         let here = holders.zone(self.me());
         if tally.wants_stand_in(&here) {
             let (_, kept) = self.clone().send(self.me(), call.clone()).await;
+            have.extend((kept == Kept::Yes).then_some(self.me()));
             tally.note(here, kept);
         }
         match tally.verdict() {
@@ -57,24 +68,26 @@ impl Blocks {
             return Ok(());
         }
         let version = is_complete.then(|| holders.version());
-        self.leave_the_rest(pair, version, sends, call.len()).await
+        self.leave_the_rest(Noted::now(pair, bytes, have), version, sends)
+            .await
     }
 
     /// Has what is missing brought later. Where nothing but time is missing to what an assignment wants, the block goes on
     /// being sent if there is memory for it.
     async fn leave_the_rest(
         &self,
-        pair: Pair,
+        noted: Noted,
         complete_by: Option<u64>,
         sends: Sends,
-        bytes: usize,
     ) -> Result<(), StoreError> {
+        let pair = noted.pair;
+        let bytes = usize::try_from(noted.bytes).unwrap_or(usize::MAX);
         let going_on = complete_by.and_then(|version| Some((version, self.room_now(bytes)?)));
         let Some((version, room)) = going_on else {
-            return self.want(&[pair]).await;
+            return self.want(vec![noted]).await;
         };
         self.under_way().insert(pair);
-        if let Err(error) = self.note_wanted(&[pair]).await {
+        if let Err(error) = self.note_wanted(&[noted]).await {
             self.under_way().remove(&pair);
             return Err(error);
         }
@@ -160,12 +173,13 @@ impl Blocks {
         let mut pairs: Vec<Pair> = ids.iter().map(|id| (owner, *id)).collect();
         pairs.sort_unstable();
         pairs.dedup();
-        let tallies = self.share_everywhere(&holders, &pairs).await;
-        let mut wanted = Vec::new();
-        for (pair, tally) in tallies {
+        let shared = self.share_everywhere(&holders, &pairs).await;
+        let (mut wanted, mut everywhere) = (Vec::new(), Vec::new());
+        for (pair, Shared { tally, have }) in shared {
             if tally.is_enough() || !tally.has_failures() {
-                if tally.has_failures() {
-                    wanted.push(pair);
+                match tally.has_failures() {
+                    true => wanted.push(Noted::now(pair, 0, have)),
+                    false => everywhere.push(Noted::now(pair, 0, have)),
                 }
                 continue;
             }
@@ -179,14 +193,15 @@ impl Blocks {
             }
         }
         if self.holders().version() != holders.version() {
-            wanted = pairs;
+            // Somebody else is wanted by now. What was stored anew is noted by whoever stored it.
+            wanted.append(&mut everywhere);
         }
-        self.want(&wanted).await?;
+        self.want(wanted).await?;
         Ok(true)
     }
 
     /// Asks everybody who is wanted to hold these to add the references, and counts where they are.
-    async fn share_everywhere(&self, holders: &Holders, pairs: &[Pair]) -> BTreeMap<Pair, Tally> {
+    async fn share_everywhere(&self, holders: &Holders, pairs: &[Pair]) -> BTreeMap<Pair, Shared> {
         let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
         for pair in pairs {
             for member in holders.wanted(&pair.1) {
@@ -202,16 +217,18 @@ impl Blocks {
             }
             (member, answers)
         });
-        let mut tallies: BTreeMap<Pair, Tally> = BTreeMap::new();
+        let mut shared: BTreeMap<Pair, Shared> = BTreeMap::new();
         for (member, answers) in join_all(asking).await {
             for (pair, held) in answers {
+                let of = shared.entry(pair).or_default();
                 let kept = match held {
                     Held::Yes => Kept::Yes,
                     Held::No | Held::Released => Kept::Unknown,
                 };
-                tallies.entry(pair).or_default().note(holders.zone(member), kept);
+                of.have.extend((kept == Kept::Yes).then_some(member));
+                of.tally.note(holders.zone(member), kept);
             }
         }
-        tallies
+        shared
     }
 }

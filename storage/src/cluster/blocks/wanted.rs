@@ -1,54 +1,61 @@
-//! The references that not all who should hold them may have: rows of this member alone, and the worker that hands them on.
-//!
-//! Such a row stands under `0x06`, owner and block id, and holds one version byte (1).
+//! The references that not all who should hold them may have: rows of this member alone (see `noted`), and the worker that
+//! hands them on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::hand_on::Handed;
+use super::hand_on::{Handed, HandedOn};
+use super::holders::Holders;
+use super::noted::Noted;
 use super::pace::{Pace, Pass};
 use super::wire::Pair;
 use super::{Blocks, Owner};
 use crate::StoreError;
-use crate::disk::{DiskError, RowWrite};
-use crate::model::{BlockId, row_key};
+use crate::disk::{Disk, DiskError, RowWrite};
+use crate::model::{BlockId, MemberId, row_key};
 
-const VERSION: u8 = 1;
 /// References handed on together.
 const PAGE: usize = 256;
 /// The longest rest while somebody is away.
 const REST_MAX: Duration = Duration::from_secs(300);
 
 impl Blocks {
-    /// Has references handed on to whoever should hold them. That this is to be done is durable when it returns.
+    /// Has references handed on to whoever should hold them. That this is to be done is durable when it returns; what was
+    /// noted before keeps its age.
     ///
     /// # Errors
     /// The disk fails or is full.
-    pub(super) async fn want(&self, pairs: &[Pair]) -> Result<(), StoreError> {
-        if pairs.is_empty() {
+    pub(super) async fn want(&self, noted: Vec<Noted>) -> Result<(), StoreError> {
+        if noted.is_empty() {
             return Ok(());
         }
-        self.note_wanted(pairs).await?;
+        let disk = self.disk().clone();
+        let age = move || noted.into_iter().map(|noted| aged(&disk, noted)).collect();
+        let noted: Result<Vec<Noted>, DiskError> = self.disk().run(age).await?;
+        self.note_wanted(&noted?).await?;
         self.0.wanted.ring();
         Ok(())
+    }
+
+    /// As [`Self::want`], of references that nobody is known to have.
+    ///
+    /// # Errors
+    /// As [`Self::want`].
+    pub(super) async fn seek(&self, pairs: &[Pair]) -> Result<(), StoreError> {
+        let noted = pairs.iter().map(|pair| Noted::now(*pair, 0, BTreeSet::new()));
+        self.want(noted.collect()).await
     }
 
     /// Notes references for the next pass.
     ///
     /// # Errors
     /// The disk fails or is full.
-    pub(super) async fn note_wanted(&self, pairs: &[Pair]) -> Result<(), StoreError> {
-        let row = |(owner, id): &Pair| RowWrite::Put {
-            key: row_key::wanted(owner, id),
-            summary: Vec::new(),
-            value: Bytes::from_static(&[VERSION]),
-        };
-        Ok(self.disk().commit(pairs.iter().map(row).collect()).await?)
+    pub(super) async fn note_wanted(&self, noted: &[Noted]) -> Result<(), StoreError> {
+        Ok(self.disk().commit(noted.iter().map(Noted::row).collect()).await?)
     }
 
     /// Forgets references that are everywhere.
@@ -99,7 +106,7 @@ impl Blocks {
             _ => None,
         };
         let Some(reference) = first else { return };
-        if let Err(error) = self.want(&[(reference.owner, id)]).await {
+        if let Err(error) = self.seek(&[(reference.owner, id)]).await {
             debug!(?id, %error, "a damaged block is not noted");
         }
     }
@@ -119,18 +126,12 @@ impl Blocks {
         let (mut pass, mut handed_on) = (Pass::Clean, 0);
         loop {
             let (page, next) = self.page_of_wanted(from, to.clone()).await?;
-            let skipped: BTreeSet<Pair> = self.under_way().clone();
-            let pairs: Vec<Pair> = page.into_iter().filter(|pair| !skipped.contains(pair)).collect();
-            let handed = self.hand_on(&pairs).await;
-            let (left, done): (Vec<_>, Vec<_>) = handed
-                .into_iter()
-                .partition(|(_, handed)| *handed == Handed::Later);
-            if !left.is_empty() {
+            let (due, waiting) = self.due(page);
+            let handed = self.hand_on(&due.keys().copied().collect::<Vec<_>>()).await;
+            if waiting || handed.is_left() {
                 pass = Pass::Left;
             }
-            handed_on += done.len();
-            self.forget(&done.into_iter().map(|(pair, _)| pair).collect::<Vec<_>>())
-                .await?;
+            handed_on += self.take_note(due, handed).await?;
             match next {
                 Some(next) => from = next,
                 None => break,
@@ -142,24 +143,93 @@ impl Blocks {
         Ok(pass)
     }
 
+    /// Those of a page that can be handed on now, and whether others have to wait for somebody.
+    fn due(&self, page: Vec<Noted>) -> (BTreeMap<Pair, Noted>, bool) {
+        let holders = self.holders();
+        let mut here: BTreeSet<MemberId> = self.connected(&holders.others()).into_iter().collect();
+        here.insert(self.me());
+        // Whoever takes it in goes on by itself.
+        let under_way = self.under_way().clone();
+        let page = page.into_iter().filter(|noted| !under_way.contains(&noted.pair));
+        let (due, waiting): (Vec<_>, Vec<_>) = page.partition(|noted| is_due(&holders, &here, noted));
+        let due = due.into_iter().map(|noted| (noted.pair, noted)).collect();
+        (due, !waiting.is_empty())
+    }
+
+    /// Forgets what is everywhere, and notes who has the rest; says how much is done.
+    async fn take_note(&self, due: BTreeMap<Pair, Noted>, handed: HandedOn) -> Result<usize, StoreError> {
+        let HandedOn { each, mut have } = handed;
+        let (left, done): (Vec<_>, Vec<_>) =
+            each.into_iter().partition(|(_, handed)| *handed == Handed::Later);
+        let known_now = |pair: Pair| {
+            let noted = due.get(&pair)?;
+            let have = have.remove(&pair).unwrap_or_default();
+            (have != noted.have).then(|| Noted {
+                have,
+                ..noted.clone()
+            })
+        };
+        let changed: Vec<Noted> = left
+            .into_iter()
+            .map(|(pair, _)| pair)
+            .filter_map(known_now)
+            .collect();
+        if !changed.is_empty() {
+            self.note_wanted(&changed).await?;
+        }
+        let done: Vec<Pair> = done.into_iter().map(|(pair, _)| pair).collect();
+        self.forget(&done).await?;
+        Ok(done.len())
+    }
+
     /// Some references that are noted, and where to go on.
     async fn page_of_wanted(
         &self,
         from: Vec<u8>,
         to: Vec<u8>,
-    ) -> Result<(Vec<Pair>, Option<Vec<u8>>), StoreError> {
+    ) -> Result<(Vec<Noted>, Option<Vec<u8>>), StoreError> {
         let disk = self.disk().clone();
         let find = move || {
-            let mut pairs = Vec::new();
+            let mut page = Vec::new();
             let mut rows = disk.scan(Included(&from), Excluded(&to))?;
             while let Some(row) = rows.next_row()? {
-                if pairs.len() == PAGE {
-                    return Ok((pairs, Some(row.key().to_vec())));
+                if page.len() == PAGE {
+                    return Ok((page, Some(row.key().to_vec())));
                 }
-                pairs.extend(row_key::parse_wanted(row.key()));
+                page.extend(Noted::read(row.key(), row.summary()));
             }
-            Ok::<_, DiskError>((pairs, None))
+            Ok::<_, DiskError>((page, None))
         };
         Ok(self.disk().run(find).await??)
     }
+}
+
+/// Whether anybody can be asked who is not known to have it; or nobody need be, and it is only to be forgotten.
+fn is_due(holders: &Holders, here: &BTreeSet<MemberId>, noted: &Noted) -> bool {
+    let wanted = holders.wanted(&noted.pair.1);
+    let mut missing = wanted
+        .iter()
+        .filter(|member| !noted.have.contains(member))
+        .peekable();
+    missing.peek().is_none() || missing.any(|member| here.contains(member))
+}
+
+/// With the age and the size that are known of it, if it was noted before.
+fn aged(disk: &Disk, noted: Noted) -> Result<Noted, DiskError> {
+    let key = noted.key();
+    let mut rows = disk.scan(Included(&key), Included(&key))?;
+    let before = rows
+        .next_row()?
+        .and_then(|row| Noted::read(row.key(), row.summary()));
+    let bytes = match noted.bytes {
+        0 => disk.sealed_bytes(noted.pair.1.0)?.unwrap_or(0),
+        bytes => bytes,
+    };
+    Ok(Noted {
+        since: before
+            .as_ref()
+            .map_or(noted.since, |before| before.since.min(noted.since)),
+        bytes: bytes.max(before.map_or(0, |before| before.bytes)),
+        ..noted
+    })
 }

@@ -7,6 +7,7 @@
 //! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
 //! | `rotation` | gives the mesh new keys when a trusted member goes |
+//! | `layout` | who is wanted to hold what: shown, previewed, paused, changed |
 //! | `members` | who takes part |
 //! | `invites` | who may join, once each |
 //! | `recall` | asks at the start what the others remember of this disk |
@@ -15,6 +16,7 @@
 pub(crate) mod closings;
 pub(crate) mod feed;
 mod invites;
+mod layout;
 mod members;
 mod presence;
 pub(crate) mod recall;
@@ -24,6 +26,7 @@ mod rotation;
 mod tests;
 mod view;
 
+pub use layout::{Layout, LayoutPreview};
 pub(crate) use members::{FOUNDER, first_config};
 pub use members::{Membership, Parting, Welcome};
 pub(crate) use presence::Presences;

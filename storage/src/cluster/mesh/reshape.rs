@@ -14,13 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::feed;
+use super::layout;
 use super::rotation;
 use super::view::{Versioned, View};
 use crate::StoreError;
 use crate::cluster::ROOT_PARTITION;
 use crate::cluster::registers::Standing;
 use crate::model::{MemberId, MeshKey, Partition, Timestamp};
-use crate::placement::{self, Assignment, Member, Node, Policy};
+use crate::placement::Assignment;
+#[cfg(any(test, feature = "simulation"))]
+use crate::placement::{self, Member, Policy};
 use crate::register::{Broken, Configs, Epoch, Fences, Next, Transition, Votes};
 use crate::store::Inner;
 
@@ -79,7 +82,7 @@ async fn lead(inner: &Arc<Inner>) -> Result<bool, StoreError> {
     {
         return Ok(true);
     }
-    propose(inner, &view).await
+    layout::propose(inner, &view).await
 }
 
 /// As a new voter: reads every row of the partitions whose joint epoch this member has adopted.
@@ -216,50 +219,6 @@ async fn commit(
         .await
 }
 
-/// Commits what placement proposes, if that differs from what is wanted now.
-async fn propose(inner: &Arc<Inner>, view: &View) -> Result<bool, StoreError> {
-    let now = Timestamp::now();
-    // The first assignment says what is already so: else whoever just joined would be taken for settled, and could stop
-    // everybody by going away.
-    let voters = newest(&inner.partitions.registers().configs(ROOT_PARTITION)).1;
-    let counts = |member: &MemberId| view.assignment.is_some() || voters.contains(member);
-    let members: Vec<Member> = view
-        .members
-        .iter()
-        .filter(|(member, _)| counts(member))
-        .map(|(member, row)| Member {
-            node: Node {
-                member: *member,
-                zone: row.value.zone.clone(),
-                capacity: row.value.capacity,
-                role: row.value.role,
-            },
-            presence: inner.presences.of(*member, now),
-            draining: row.value.draining,
-        })
-        .collect();
-    let mesh = placement::Mesh {
-        members: &members,
-        policy: &Policy::default(),
-        current: view.assignment.as_ref().map(|assignment| &assignment.value),
-        stored: inner.disk.status().used,
-        now,
-    };
-    match placement::propose(&mesh) {
-        Ok(proposal) => {
-            let Some(next) = proposal.next else {
-                return Ok(false);
-            };
-            info!(reasons = ?proposal.reasons, "a new assignment");
-            inner.assign(view, &next).await
-        }
-        Err(error) => {
-            debug!(%error, "nothing is proposed");
-            Ok(false)
-        }
-    }
-}
-
 impl Inner {
     /// Commits what is wanted, if it is still the version of `view` that is in force; says whether it was.
     pub(crate) async fn assign(&self, view: &View, next: &Assignment) -> Result<bool, StoreError> {
@@ -311,6 +270,16 @@ fn configs(inner: &Inner, view: &View, partition: u16) -> Versioned<Configs> {
         version: 0,
         value: inner.partitions.registers().configs(partition),
     })
+}
+
+/// Whether the voters of a partition are changing, as far as this member heard.
+pub(super) fn is_changing(inner: &Inner, view: &View, partition: u16) -> bool {
+    is_joint(&configs(inner, view, partition).value)
+}
+
+/// Who votes in the root partition.
+pub(super) fn root_voters(inner: &Inner) -> BTreeSet<MemberId> {
+    newest(&inner.partitions.registers().configs(ROOT_PARTITION)).1
 }
 
 fn newest_of(configs: &Configs) -> Option<(Epoch, Arc<crate::register::Config>)> {
@@ -399,16 +368,11 @@ impl crate::Store {
         let view = self.0.mesh.view();
         let long_ago = Timestamp::from_millis(0);
         let chosen = view.members.iter().filter(|(member, _)| to.contains(member));
+        let here = placement::Presence::Here { since: long_ago };
         let members: Vec<Member> = chosen
             .map(|(member, row)| Member {
-                node: Node {
-                    member: *member,
-                    zone: row.value.zone.clone(),
-                    capacity: row.value.capacity,
-                    role: row.value.role,
-                },
-                presence: placement::Presence::Here { since: long_ago },
                 draining: false,
+                ..Member::of(*member, &row.value, here)
             })
             .collect();
         let proposal = placement::propose(&placement::Mesh {

@@ -11,8 +11,8 @@ use tracing::error;
 use crate::cluster::{HeardRow, Partitions};
 use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
 use crate::model::{
-    BucketId, BucketName, GenerationRow, InviteId, InviteRow, MemberId, MemberRow, MeshKey, MeshRow, OpId,
-    Timestamp,
+    BucketId, BucketName, GenerationRow, InviteId, InviteRow, LayoutHistory, LayoutPolicy, MemberId,
+    MemberRow, MeshKey, MeshRow, OpId, Timestamp,
 };
 use crate::placement::Assignment;
 use crate::register::Configs;
@@ -40,6 +40,10 @@ pub(crate) struct View {
     /// Partitions whose voters ever changed.
     pub(crate) voters: BTreeMap<u16, Versioned<Configs>>,
     pub(crate) assignment: Option<Versioned<Assignment>>,
+    /// What a person decided.
+    pub(crate) policy: Versioned<LayoutPolicy>,
+    /// The last changes of the assignment.
+    pub(crate) history: Versioned<LayoutHistory>,
     /// How many sweeps there were, and when the last was counted, by the clock of whoever did.
     pub(crate) sweeps: Versioned<Option<Timestamp>>,
     /// Other names of buckets, for everybody.
@@ -193,7 +197,15 @@ impl View {
                 let value = decode_row(&row.body)?;
                 self.aliases = Versioned { version, value };
             }
-            MeshKey::Closings | MeshKey::Policy => {}
+            MeshKey::Policy => {
+                let value = decode_row(&row.body)?;
+                self.policy = Versioned { version, value };
+            }
+            MeshKey::History => {
+                let value = decode_row(&row.body)?;
+                self.history = Versioned { version, value };
+            }
+            MeshKey::Closings => {}
         }
         Ok(())
     }
@@ -222,7 +234,9 @@ impl View {
             }
             MeshKey::Sweeps => self.sweeps = before.sweeps.clone(),
             MeshKey::Aliases => self.aliases = before.aliases.clone(),
-            MeshKey::Closings | MeshKey::Policy => {}
+            MeshKey::Policy => self.policy = before.policy.clone(),
+            MeshKey::History => self.history = before.history.clone(),
+            MeshKey::Closings => {}
         }
     }
 

@@ -1,6 +1,8 @@
 //! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
 
 mod bell;
+mod heads;
+mod missed;
 mod partition;
 mod read;
 mod reconfigure;
@@ -19,6 +21,7 @@ use std::time::Duration;
 pub(crate) use bell::Bell;
 use bytes::Bytes;
 use futures_util::future::join_all;
+pub(crate) use missed::{Miss, Misses};
 use partition::{Commit, Fed, Partition};
 pub(crate) use reconfigure::Standing;
 use rows::Tombstones;
@@ -33,7 +36,7 @@ use super::memories::{Memories, PATIENCE};
 use super::peers::{Class, Peers};
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::model::MemberId;
+use crate::model::{MemberId, Timestamp};
 use crate::register::{
     Answer, Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request,
 };
@@ -110,6 +113,8 @@ struct Inner<M: Machine> {
     reshape: Bell,
     /// In which epoch of a partition this member has every row, as far as it looked since it started.
     synced: Mutex<BTreeMap<u16, Epoch>>,
+    /// What other voters did not acknowledge of what this member sent them.
+    missed: Mutex<Misses>,
     /// Whether there is anybody else who may submit operations: asked by every request.
     meshed: Arc<AtomicBool>,
     /// Calls to peers and commits under way: they run to their end.
@@ -145,6 +150,7 @@ impl<M: Machine> Registers<M> {
             feed: Bell::default(),
             reshape: Bell::default(),
             synced: Mutex::default(),
+            missed: Mutex::default(),
             meshed,
             tasks,
         })))
@@ -491,9 +497,10 @@ impl<M: Machine> Registers<M> {
 
     async fn call(&self, to: MemberId, requests: Vec<(u16, Request)>) {
         let asked: Vec<u16> = requests.iter().map(|(partition, _)| *partition).collect();
+        let changing = missed::changing(&requests);
         // Where nothing comes of it, whoever waits asks again, until its deadline.
         let Some(Reaction::Replies(replies)) = self.exchange(to, &Call::Requests(requests)).await else {
-            return;
+            return missed::note(&mut self.0.misses(), to, &changing, Timestamp::now());
         };
         for (partition, reply) in asked.into_iter().zip(replies) {
             let Some(reply) = reply else { continue };
@@ -511,6 +518,10 @@ impl<M: Machine> Registers<M> {
 impl<M: Machine> Inner<M> {
     fn synced(&self) -> MutexGuard<'_, BTreeMap<u16, Epoch>> {
         self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn misses(&self) -> MutexGuard<'_, Misses> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn partition(&self, number: u16) -> MutexGuard<'_, Partition<M>> {

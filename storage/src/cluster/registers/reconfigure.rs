@@ -189,7 +189,11 @@ impl<M: Machine> Registers<M> {
         Ok(())
     }
 
-    async fn sync_row(&self, key: Key) -> Result<(), StoreError> {
+    /// Sees to it that this member has a row as a linearizable read finds it, and teaches it to whoever answers at once.
+    ///
+    /// # Errors
+    /// As [`Self::sync`].
+    pub(crate) async fn sync_row(&self, key: Key) -> Result<(), StoreError> {
         let Some(partition) = M::partition_of(&key) else {
             return Ok(());
         };

@@ -211,6 +211,11 @@ pub(super) fn head_of(summary: &[u8]) -> Option<(Stamp, bool)> {
     Some((stamp_of(summary)?, flags & CHOSEN != 0))
 }
 
+/// The stamp in a row's summary, as it is written.
+pub(super) fn written_stamp(summary: &[u8]) -> Option<&[u8]> {
+    summary.get(2..SUMMARY_FIXED)
+}
+
 /// The value's own summary in a row's summary.
 pub(crate) fn summary_of(summary: &[u8]) -> Option<&[u8]> {
     let rest = summary.strip_prefix(&[SUMMARY_VERSION])?;

@@ -189,19 +189,21 @@ impl Blocks {
         result
     }
 
-    /// Whether a directory has a block that is not known to be damaged. Blocks the thread for a lookup.
+    /// Sealed bytes of a block that a directory has and that is not known to be damaged. Blocks the thread for a lookup.
     ///
     /// # Errors
     /// `Index`.
-    pub(crate) fn holds(&self, id: &Id) -> Result<bool, DiskError> {
+    pub(crate) fn sealed_bytes(&self, id: &Id) -> Result<Option<u32>, DiskError> {
         for directory in &self.0.directories {
             let index = &directory.shared.index;
-            let entry = index.block(id)?;
-            if entry.is_some_and(|entry| entry.place.is_some()) && !index.is_damaged(id)? {
-                return Ok(true);
+            let place = index.block(id)?.and_then(|entry| entry.place);
+            if let Some(place) = place
+                && !index.is_damaged(id)?
+            {
+                return Ok(Some(place.bytes));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Reads a range of a sealed block, clipped to its length, every byte proven. Blocks the thread.

@@ -137,7 +137,10 @@ pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<u64, StoreError> {
 }
 
 /// The last sweep that was done here.
-fn swept(inner: &Inner) -> Result<u32, StoreError> {
+///
+/// # Errors
+/// The disk fails.
+pub(crate) fn swept(inner: &Inner) -> Result<u32, StoreError> {
     let row = inner.disk.row(&row_key::swept())?;
     let swept = row.and_then(|row| match *row {
         [VERSION, ref swept @ ..] => Some(u32::from_le_bytes(swept.try_into().ok()?)),

@@ -1,0 +1,152 @@
+//! What the admin API says and hears of upkeep: the layout, repairs, and verifying what is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Behind, Schema};
+
+/// Who is wanted to hold what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Counts changes; 0 before the first.
+    pub version: u64,
+    /// Since when nothing changes by itself; absent while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// Parts of the mesh, of 257, that are changing hands right now.
+    pub changing: usize,
+    /// Each box.
+    pub boxes: Vec<LayoutBox>,
+    /// The last changes, the oldest first.
+    pub history: Vec<LayoutEntry>,
+}
+
+/// What a box is wanted to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutBox {
+    /// What people call it.
+    pub name: String,
+    /// Where it stands.
+    pub zone: String,
+    /// Its number in the mesh.
+    pub member: u32,
+    /// Parts of all blocks, of 256.
+    pub blocks: usize,
+    /// Parts of all rows, of 256, in which it votes.
+    pub rows: usize,
+}
+
+/// A change of the layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutEntry {
+    /// When.
+    pub at: String,
+    /// The box that decided it.
+    pub by: String,
+    /// Copies of parts of all blocks that had to be made.
+    pub copies: u32,
+    /// Parts of all rows that got other voters.
+    pub rows: u32,
+    /// Why.
+    pub reasons: Vec<String>,
+}
+
+/// What would change next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutPreviewShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Why something would; empty where nothing would.
+    pub reasons: Vec<String>,
+    /// What waits.
+    pub waits: Vec<LayoutWait>,
+    /// Copies of parts of all blocks to be made.
+    pub copies: usize,
+    /// Bytes of these, about.
+    pub bytes: u64,
+    /// Parts of all rows that get other voters.
+    pub rows: usize,
+}
+
+/// Something that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutWait {
+    /// What.
+    pub what: String,
+    /// Until when, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// Asks that something is paused, or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPaused {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
+/// Everybody has been given a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Whether anything changes by that.
+    pub changed: bool,
+}
+
+/// What is being repaired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Each box.
+    pub boxes: Vec<RepairBox>,
+}
+
+/// What is being repaired at a box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairBox {
+    /// What people call it.
+    pub name: String,
+    /// Its number in the mesh.
+    pub member: u32,
+    /// What it may lack.
+    pub behind: Behind,
+    /// Seconds since it said anything of itself; absent where it never did. What follows was so then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_seconds: Option<u64>,
+    /// How many percent of what it holds are known to be wherever they should be, rounded down.
+    pub proven_percent: u32,
+    /// Since when it knows that it has every change that other voters have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<String>,
+    /// The last sweep of unreferenced blocks that it has done.
+    pub swept: u32,
+    /// How far verifying its blocks has come.
+    pub scrub: ScrubShown,
+}
+
+/// How far verifying all blocks of a box has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// When the last whole pass ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// When the pass under way began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
+    /// Blocks verified in this pass, or in the last.
+    pub blocks: u64,
+    /// Bytes read for it.
+    pub bytes: u64,
+    /// Blocks, and frames of them, that did not verify.
+    pub damaged: u64,
+    /// Whether a person paused it; of other boxes that is not known.
+    pub paused: bool,
+}

@@ -1,0 +1,139 @@
+//! Shows and steers upkeep: the layout, repairs, and verifying what is stored.
+
+use appliance::api::{
+    LayoutBox, LayoutEntry, LayoutPreviewShown, LayoutShown, LayoutWait, RepairBox, RepairShown, Schema,
+    ScrubShown,
+};
+use appliance::{DiskMeasure, Measures, NodeError};
+use storage::ScrubStatus;
+use storage::health::MemberHealth;
+use storage::model::{MemberId, Timestamp};
+
+use super::copies::behind;
+use super::{Console, refusal, time_shown};
+
+impl Console {
+    pub(super) fn measured(&self) -> Measures {
+        let disks = self.store.disk_status().directories;
+        let disk = |directory: &storage::disk::DirectoryStatus| DiskMeasure {
+            path: directory.path.display().to_string(),
+            used: directory.used,
+            given: directory.given,
+        };
+        Measures {
+            scrubbed_seconds: self.store.scrub_status().finished.map(Timestamp::as_secs),
+            disks: disks.iter().map(disk).collect(),
+        }
+    }
+
+    pub(super) fn layout_shown(&self) -> LayoutShown {
+        let (layout, members) = (self.store.layout(), self.store.members());
+        let row = |member: MemberId| {
+            members
+                .iter()
+                .find(|(known, _)| *known == member)
+                .map(|(_, row)| row)
+        };
+        let name = |member: MemberId| row(member).map_or_else(|| member.to_string(), |row| row.name.clone());
+        let boxes = layout.parts.iter().map(|(member, blocks, rows)| LayoutBox {
+            name: name(*member),
+            zone: row(*member).map(|row| row.zone.to_string()).unwrap_or_default(),
+            member: member.0,
+            blocks: *blocks,
+            rows: *rows,
+        });
+        let history = layout.history.iter().map(|change| LayoutEntry {
+            at: time_shown(change.at),
+            by: name(change.by),
+            copies: change.copies,
+            rows: change.rows,
+            reasons: change.reasons.clone(),
+        });
+        LayoutShown {
+            schema: Schema,
+            version: layout.version,
+            paused: layout.paused.map(time_shown),
+            changing: layout.changing,
+            boxes: boxes.collect(),
+            history: history.collect(),
+        }
+    }
+
+    pub(super) fn layout_previewed(&self) -> Result<LayoutPreviewShown, NodeError> {
+        let preview = self.store.preview_layout();
+        let preview = preview.map_err(|error| NodeError::Invalid(error.to_string()))?;
+        let waits = preview.waits.into_iter().map(|(what, until)| LayoutWait {
+            what,
+            until: until.map(time_shown),
+        });
+        Ok(LayoutPreviewShown {
+            schema: Schema,
+            reasons: preview.reasons,
+            waits: waits.collect(),
+            copies: preview.copies,
+            bytes: preview.bytes,
+            rows: preview.rows,
+        })
+    }
+
+    pub(super) async fn set_layout_paused(&self, pause: bool) -> Result<LayoutShown, NodeError> {
+        let paused = self.store.pause_layout(pause).await;
+        paused.map_err(|error| refusal(error, "layout"))?;
+        Ok(self.layout_shown())
+    }
+
+    pub(super) async fn layout_settled(&self) -> Result<bool, NodeError> {
+        let settled = self.store.settle_layout().await;
+        settled.map_err(|error| refusal(error, "layout"))
+    }
+
+    pub(super) fn scrub_shown(&self) -> ScrubShown {
+        scrub(&self.store.scrub_status(), self.store.is_scrub_paused())
+    }
+
+    pub(super) async fn repair_shown(&self) -> Result<RepairShown, NodeError> {
+        let copies = self.store.copies().await;
+        let copies = copies.map_err(|error| refusal(error, "repair"))?;
+        let (members, now) = (self.store.members(), Timestamp::now());
+        let name = |member: MemberId| {
+            let row = members.iter().find(|(known, _)| *known == member);
+            row.map_or_else(crate::mesh::box_name, |(_, row)| row.name.clone())
+        };
+        let boxes = copies
+            .members
+            .iter()
+            .map(|(member, health)| repaired(name(*member), *member, health, now));
+        Ok(RepairShown {
+            schema: Schema,
+            boxes: boxes.collect(),
+        })
+    }
+}
+
+fn repaired(name: String, member: MemberId, health: &MemberHealth, now: Timestamp) -> RepairBox {
+    let (report, told) = health.said.clone().unzip();
+    let report = report.unwrap_or_default();
+    let since = |told: Timestamp| now.as_millis().saturating_sub(told.as_millis()) / 1000;
+    RepairBox {
+        name,
+        member: member.0,
+        behind: behind(health, now),
+        told_seconds: told.map(since),
+        proven_percent: report.blocks.proven_millionths / 10_000,
+        compared: report.rows.compared.map(time_shown),
+        swept: report.swept,
+        scrub: scrub(&report.scrub, false),
+    }
+}
+
+fn scrub(status: &ScrubStatus, paused: bool) -> ScrubShown {
+    ScrubShown {
+        schema: Schema,
+        finished: status.finished.map(time_shown),
+        began: status.began.map(time_shown),
+        blocks: status.blocks,
+        bytes: status.bytes,
+        damaged: status.damaged,
+        paused,
+    }
+}
