@@ -57,6 +57,11 @@ impl appliance::Node for Console {
                 .then_some(Trouble::NotServing)
                 .into_iter()
                 .chain(self.has_left().then_some(Trouble::Left))
+                .chain(
+                    self.store
+                        .forgotten()
+                        .map(|why| Trouble::Forgotten(why.to_string())),
+                )
                 .chain(troubles(&disk, &self.config.state.value))
                 .chain(ailing)
                 .collect(),

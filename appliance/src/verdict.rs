@@ -39,6 +39,9 @@ pub enum Trouble {
     Damaged(String, u64),
     /// Nothing can be changed: this box is not a member of its mesh any more.
     Left,
+    /// The disk forgot what this box promised to the others, in words: it says nothing about what is stored until it has
+    /// taken its place among them anew.
+    Forgotten(String),
     /// This box of the mesh is away.
     Away(String),
     /// No room for new data; reading and deleting work.
@@ -63,7 +66,7 @@ pub enum Trouble {
 impl Trouble {
     fn verdict(&self) -> Verdict {
         match self {
-            Self::NotServing | Self::Left => Verdict::Unavailable,
+            Self::NotServing | Self::Left | Self::Forgotten(_) => Verdict::Unavailable,
             Self::Lost(_) | Self::Stopped(_) | Self::Missing(_) | Self::Damaged(..) | Self::OnlyIn(_) => {
                 Verdict::AtRisk
             }
@@ -94,6 +97,7 @@ impl Trouble {
             Self::Left => {
                 "this box is no member of the mesh any more: stop it, move its state directory away, join anew".into()
             }
+            Self::Forgotten(why) => format!("{why}; the box is asking the others for a new place"),
             Self::Away(name) => format!("{name} is away"),
             Self::Full => "the disk is full: nothing new is stored until something is deleted".into(),
             Self::OnlyIn(short) => short.sentence(),
@@ -121,6 +125,9 @@ impl Trouble {
                 "other boxes mend it if they have copies; check the device: warren scrub start"
             }
             Self::Left => "stop it, move its state directory away, and join with a new invite",
+            Self::Forgotten(_) => {
+                "nothing where the others can do without it: it goes on by itself once one of them is reached"
+            }
             Self::Away(_) => {
                 "nothing for a day or two: it catches up when it is back; if it is gone for good: warren peer remove"
             }

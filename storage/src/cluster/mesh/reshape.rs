@@ -20,7 +20,9 @@ use super::view::{Versioned, View};
 use crate::StoreError;
 use crate::cluster::ROOT_PARTITION;
 use crate::cluster::registers::Standing;
-use crate::model::{MemberId, MeshKey, Partition, Timestamp};
+#[cfg(any(test, feature = "simulation"))]
+use crate::model::Timestamp;
+use crate::model::{MemberId, MeshKey, Partition};
 use crate::placement::Assignment;
 #[cfg(any(test, feature = "simulation"))]
 use crate::placement::{self, Member, Policy};
