@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Works until stopped.
 pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let registers = inner.partitions.registers();
+    let memories = registers.memories();
+    let mut kept = (memories.known(), memories.forgotten());
     if inner.is_meshed() {
         let others = inner.others();
         let asked = registers.recall(&others);
@@ -24,10 +26,7 @@ pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             return;
         }
     }
-    let memories = registers.memories();
-    let mut kept = (memories.known(), memories.forgotten());
     loop {
-        let stops = stop.run_until_cancelled(sleep(EVERY)).await.is_none();
         let known = (memories.known(), memories.forgotten());
         if known != kept {
             match memories.keep().await {
@@ -37,9 +36,11 @@ pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
                 Err(error) => debug!(%error, "what is remembered of other disks is not kept"),
             }
         }
-        if stops {
+        if stop.is_cancelled() {
             return;
         }
+        // The last round, once it is to stop, keeps what was heard since.
+        let _ = stop.run_until_cancelled(sleep(EVERY)).await;
     }
 }
 
@@ -50,8 +51,14 @@ impl Store {
         self.0.partitions.registers().memories().forgotten()
     }
 
-    /// Waits until [`Self::forgotten`] says something.
+    /// Waits until [`Self::forgotten`] says something, and has the disk remember it.
     pub async fn until_forgotten(&self) -> Forgotten {
-        self.0.partitions.registers().memories().until_forgotten().await
+        let memories = self.0.partitions.registers().memories();
+        let why = memories.until_forgotten().await;
+        // A disk that takes nothing says by itself, at each start, that it cannot be relied on.
+        if let Err(error) = memories.keep().await {
+            debug!(%error, "that this disk has forgotten is not kept");
+        }
+        why
     }
 }

@@ -372,6 +372,10 @@ impl<M: Machine> Registers<M> {
             _ if !counts => Reaction::Unheard,
             call => self.react(from, call).await?,
         };
+        // It may have been learned while the call was under way.
+        if let Some(why) = self.0.memories.forgotten() {
+            return Err(StoreError::Forgotten(why));
+        }
         Ok(wire::encode(&self.0.memories.marks_for(from), &reaction))
     }
 

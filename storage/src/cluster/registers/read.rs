@@ -51,6 +51,8 @@ impl<M: Machine> Registers<M> {
         let mut tries = 0;
         loop {
             if let Read::Found(row) = self.attempt(partition, key, purpose).await? {
+                // What was learned meanwhile counts against what this member told itself.
+                self.0.memories.check().await?;
                 return Ok(row);
             }
             tries += 1;

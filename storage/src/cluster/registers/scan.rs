@@ -126,6 +126,8 @@ impl<M: Machine> Registers<M> {
                 .attempt_scan(partitions.clone(), (from, to), most.min(ROWS_MAX))
                 .await?
             {
+                // What was learned meanwhile counts against what this member told itself.
+                self.0.memories.check().await?;
                 return Ok(scanned);
             }
             tries += 1;

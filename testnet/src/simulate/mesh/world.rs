@@ -9,7 +9,7 @@ use bytes::Bytes;
 use storage::disk::fault::{FaultMedium, Random};
 use storage::disk::forget_rows_on;
 use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
-use storage::{Membership, NodeSecret, Parting, Store, Welcome, simulation};
+use storage::{Membership, NodeSecret, Parting, Store, StoreError, Welcome, simulation};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -291,7 +291,7 @@ impl World {
             .collect();
         let through = others[self.dice.below(others.len())];
         let through = self.store(through)?.clone();
-        let welcome = through.readmit(member).await;
+        let welcome = patiently(|| through.readmit(member)).await;
         let welcome = welcome.map_err(|error| format!("{member:?} takes no place anew: {error}"))?;
         let Some(mut seat) = self.seats.remove(&member) else {
             return Ok(());
@@ -304,12 +304,23 @@ impl World {
         let forgotten = forget_rows_on(&*seat.medium.mount());
         forgotten.map_err(|error| error.to_string())?;
         self.forgetful += 1;
-        let anew = welcome.member;
+        let (anew, number) = (welcome.member, seat.number);
         seat.welcome = Some(welcome);
         self.seats.insert(anew, seat);
         self.start(anew).await?;
-        let removed = through.remove_member(member, Parting::WithWhatItHolds).await;
-        removed.map_err(|error| format!("{member:?} is not removed: {error}"))
+        // A place whose giver was not heard is there as well.
+        let places = through.members().into_iter();
+        let own = node(number).node;
+        let earlier = places.filter(|(place, row)| *place != anew && row.node == own);
+        for (place, _) in earlier {
+            let removed = patiently(|| through.remove_member(place, Parting::WithWhatItHolds)).await;
+            match removed {
+                // An attempt whose answer was lost did it.
+                Ok(()) | Err(StoreError::NoSuchMember) => {}
+                Err(error) => return Err(format!("{place:?} is not removed: {error}")),
+            }
+        }
+        Ok(())
     }
 
     /// Nothing goes wrong any more: before long everybody agrees who votes, and nobody has anything left to do.
@@ -457,6 +468,21 @@ impl World {
             plan: self.plan.clone(),
             noted: self.noted.clone(),
         })
+    }
+}
+
+/// Tries again while too few members answer, for as long as voters may take to settle.
+async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    work: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    loop {
+        match work().await {
+            Err(StoreError::Unavailable) if began.elapsed() < SETTLES_WITHIN => {
+                sleep(Duration::from_secs(1)).await;
+            }
+            ended => return ended,
+        }
     }
 }
 
