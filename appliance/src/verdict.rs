@@ -432,10 +432,16 @@ mod tests {
             Verdict::AtRisk,
             "AT RISK",
         );
-        check_alone(
-            &[Trouble::NotServing, Trouble::Full],
-            Verdict::Unavailable,
-            "UNAVAILABLE",
-        );
+        for nothing_is_served in [
+            Trouble::NotServing,
+            Trouble::Left,
+            Trouble::Forgotten("set back".into()),
+        ] {
+            check_alone(
+                &[nothing_is_served, Trouble::Full],
+                Verdict::Unavailable,
+                "UNAVAILABLE",
+            );
+        }
     }
 }

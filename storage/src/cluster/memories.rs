@@ -9,6 +9,10 @@
 //! What is remembered is in memory at once, and on disk within seconds. So a disk that lost its last moments is noticed by
 //! whoever stayed up meanwhile, and one that was set back further by anybody.
 //!
+//! Three things are not noticed. A disk that lost little, and wrote more than that before any other member was reached, and
+//! was opened once more: only what the present run began with is compared. A box that acts under its old number after the
+//! others know it by a new one: messages carry no numbers. A founder whose own rows say that it is alone: it asks nobody.
+//!
 //! # Row
 //! All of it is one row of this member alone: one version byte (1), then CBOR of [`Kept`].
 
@@ -94,6 +98,8 @@ struct Inner {
     incarnation: [u8; 16],
     run: u64,
     is_new: bool,
+    /// The row was there and does not verify.
+    is_damaged: bool,
     others: Mutex<BTreeMap<MemberId, DiskMark>>,
     state: watch::Sender<State>,
 }
@@ -102,9 +108,13 @@ impl Memories {
     /// As the disk remembers. This member may act as a voter until [`Self::begin`].
     ///
     /// # Errors
-    /// The disk fails, or the row does not read.
+    /// The disk fails, or a newer Warren wrote the row.
     pub(crate) fn open(disk: &Disk) -> Result<Self, StoreError> {
-        let row = disk.row(&row_key::memories())?;
+        let (row, is_damaged) = match disk.row(&row_key::memories()) {
+            // A box that is alone needs none of it, and one that is not has forgotten: neither is a reason not to open.
+            Err(DiskError::Damaged(_)) => (None, true),
+            row => (row?, false),
+        };
         let kept = row.map(|row| decode(&row)).transpose()?;
         let is_new = kept.is_none();
         let kept = kept.unwrap_or_else(|| Kept {
@@ -118,6 +128,7 @@ impl Memories {
             incarnation: kept.incarnation,
             run: u64::from_le_bytes(crate::seal::random()),
             is_new,
+            is_damaged,
             others: Mutex::new(kept.others),
             state: watch::Sender::new(forgotten),
         })))
@@ -140,7 +151,7 @@ impl Memories {
         if !is_meshed {
             return Ok(());
         }
-        if self.0.disk.status().rows.loss.is_some() {
+        if self.0.is_damaged || self.0.disk.status().rows.loss.is_some() {
             self.forget(Forgotten::Damaged);
         }
         self.0.state.send_if_modified(|state| {
@@ -306,7 +317,9 @@ fn decode(row: &[u8]) -> Result<Kept, StoreError> {
     match row.split_first() {
         Some((&VERSION, cbor)) => ciborium::from_reader(cbor)
             .map_err(|error| StoreError::Damaged(format!("what is remembered of other disks: {error}"))),
-        _ => Err(DiskError::Damaged("what is remembered of other disks".into()).into()),
+        _ => Err(StoreError::Damaged(
+            "what is remembered of other disks is of another version of Warren".into(),
+        )),
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::cluster::{BucketEntry, summary_of};
 use crate::disk::ScannedRow;
@@ -98,7 +98,11 @@ async fn carry_out_all(inner: &Arc<Inner>, done: &mut Done, now: Timestamp) {
                 }
                 done.insert(bucket.id, (today, rules.clone()));
             }
-            Err(error) => debug!(bucket = %bucket.name, %error, "lifecycle rules are tried again"),
+            // Others are away, or change something: that passes.
+            Err(error @ (StoreError::Unavailable | StoreError::Conflict | StoreError::Closed)) => {
+                debug!(bucket = %bucket.name, %error, "lifecycle rules are tried again");
+            }
+            Err(error) => warn!(bucket = %bucket.name, %error, "lifecycle rules cannot be carried out"),
         }
     }
 }

@@ -132,6 +132,13 @@ mod tests {
             let marks = Marks { mine: mark(1), yours };
             let bytes = encode(&marks, &Call::<u8>::Wake);
             assert_eq!(decode::<Call<u8>>(&bytes).unwrap(), (marks, Call::Wake));
+            // Run, then 5 and 6.
+            let numbers = |run: &str| format!("{run}0000000000000005000000000000000600000000000000");
+            let told = yours.map_or("00".repeat(41), |_| {
+                format!("01{}{}", "09".repeat(16), numbers("09"))
+            });
+            let expected = format!("02{}{}{told}6457616b65", "01".repeat(16), numbers("01"));
+            assert_eq!(hex::encode(&bytes), expected);
             for cut in 0..bytes.len() {
                 assert!(decode::<Call<u8>>(&bytes[..cut]).is_err());
             }
