@@ -34,7 +34,8 @@ pub(super) async fn follow(
     loop {
         if rows.has_changed().unwrap_or(false) {
             rows.borrow_and_update();
-            if obey(&store, &node, &mut known, &mut former) {
+            // Rows that are older than they were know nothing of who joined since, who would be taken for former members.
+            if store.forgotten().is_none() && obey(&store, &node, &mut known, &mut former) {
                 remember(&former).await;
             }
         }

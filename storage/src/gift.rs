@@ -5,7 +5,7 @@
 //! that is encrypted to somebody who proved to be invited.
 //!
 //! On disk `seat` (mode 0600) is CBOR, `{version: 1, welcome, members}`. It is written before the keys: a box that has keys
-//! and no seat would take itself for a founder. A member that takes its place anew has the new seat in `seat.next`, until its
+//! and no seat takes itself for a founder that is alone. A founder keeps one when it first lets somebody in. A member that takes its place anew has the new seat in `seat.next`, until its
 //! rows are forgotten.
 
 use std::fmt;
@@ -66,7 +66,7 @@ impl fmt::Debug for Gift {
 }
 
 impl Seat {
-    /// The place of the box with this state directory; none where it is a founder, or nothing yet.
+    /// The place of the box with this state directory; none where it is a founder that let nobody in, or nothing yet.
     ///
     /// # Errors
     /// The file is damaged, newer than this program, or the disk fails.
@@ -96,6 +96,17 @@ impl Seat {
             Ok(file) if file.version == SEAT_VERSION => Ok(file.seat),
             Ok(_) => Err(StoreError::Damaged("seat of another version of Warren".into())),
             Err(error) => Err(StoreError::Damaged(format!("seat: {error}"))),
+        }
+    }
+
+    /// Keeps the place of a founder that lets somebody in, where there is none yet.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn keep_first(&self, state: &Path) -> Result<(), StoreError> {
+        match Self::read(state)? {
+            Some(_) => Ok(()),
+            None => write_file(&state.join(SEAT_FILE), &self.encode()).map_err(keys),
         }
     }
 

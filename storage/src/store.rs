@@ -18,7 +18,7 @@ use crate::cluster::Displaced;
 use crate::cluster::mesh::feed::{self, Feed};
 use crate::cluster::mesh::{FOUNDER, Membership, Mesh, Presences, first_config, recall, reshape};
 use crate::cluster::peers::Peers;
-use crate::cluster::{Around, Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
+use crate::cluster::{Around, Blocks, Directory, Forgotten, Hot, Partitions, ROOT_PARTITION, Releaser};
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
@@ -225,6 +225,7 @@ impl Store {
             node,
             secret: _,
             root,
+            named,
             peers,
         } = membership;
         let partitions = Partitions::open(me, &disk, peers.clone(), &first_config(), tasks.clone())?;
@@ -292,11 +293,29 @@ impl Store {
         if has_news {
             store.0.keep_keys().await;
         }
+        let memories = store.0.partitions.registers().memories();
+        if store.0.knows_nobody(&named) {
+            memories.forget(Forgotten::KnowsNobody);
+            store.0.mesh.set_introduced(named);
+        }
         store.0.note_meshed();
         let is_meshed = store.0.is_meshed();
-        store.0.partitions.registers().memories().begin(is_meshed).await?;
+        memories.begin(is_meshed).await?;
         store.start_background(mark);
-        store.reopen_buckets().await;
+        if is_meshed {
+            // The others cannot be asked before this store is there.
+            let (reopening, stop) = (store.clone(), store.0.background.stop.clone());
+            let reopen = async move {
+                let _ = stop.run_until_cancelled(reopening.reopen_buckets()).await;
+            };
+            store
+                .0
+                .background
+                .tasks
+                .spawn(reopen.instrument(info_span!("reopen")));
+        } else {
+            store.reopen_buckets().await;
+        }
         Ok(store)
     }
 

@@ -9,14 +9,16 @@
 //! What is remembered is in memory at once, and on disk within seconds. So a disk that lost its last moments is noticed by
 //! whoever stayed up meanwhile, and one that was set back further by anybody.
 //!
-//! Three things are not noticed. A disk that lost little, and wrote more than that before any other member was reached, and
-//! was opened once more: only what the present run began with is compared. A box that acts under its old number after the
-//! others know it by a new one: messages carry no numbers. A founder whose own rows say that it is alone: it asks nobody.
+//! A run is heard of by others only once this disk remembers it: else the next one would look as if that had been lost.
+//!
+//! Messages name whom they are from and to. A box that was given a new number and did not hear of it learns so from the
+//! first member that calls it by that.
 //!
 //! # Row
-//! All of it is one row of this member alone: one version byte (1), then CBOR of [`Kept`].
+//! All of it is one row of this member alone: one version byte (2), then CBOR of [`Kept`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,14 +26,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskError, RowWrite};
 use crate::model::{MemberId, row_key};
-use crate::register::{DiskMark, Memory, judge};
+use crate::register::{DiskMark, Memory, Run, Runs, judge};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How long the others are given to say what they remember, before this member acts as a voter without them.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -47,6 +49,10 @@ pub enum Forgotten {
     },
     /// Its disk lost rows that were acknowledged, and says so itself.
     Damaged,
+    /// Its rows know of nobody else, and its seat does.
+    KnowsNobody,
+    /// The others know it by another number, which it was given anew and does not remember.
+    Renumbered,
 }
 
 impl std::fmt::Display for Forgotten {
@@ -55,18 +61,28 @@ impl std::fmt::Display for Forgotten {
             Self::OtherDisk => f.write_str("the rows of this box are on another disk than they were"),
             Self::Older { entries } => write!(
                 f,
-                "the disk of this box is in an older state than it was: {entries} entries of its row log are gone"
+                "the disk of this box is in an older state than it was: at least {entries} entries of its row log are gone"
             ),
             Self::Damaged => f.write_str("the disk of this box lost rows that were acknowledged"),
+            Self::KnowsNobody => {
+                f.write_str("the rows of this box are older than the first box that it let in")
+            }
+            Self::Renumbered => f.write_str("the others know this box by a number that it does not remember"),
         }
     }
 }
 
 /// What goes with every message between two members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marks {
+    /// The sender, by the number it believes to have.
+    pub(crate) from: MemberId,
+    /// The receiver, by the number the sender knows it by.
+    pub(crate) to: MemberId,
     /// How the sender's disk stands.
     pub(crate) mine: DiskMark,
+    /// The runs that the sender's disk remembers; left out for whoever has heard of the present one.
+    pub(crate) runs: Option<Runs>,
     /// What it remembers of the receiver's.
     pub(crate) yours: Option<DiskMark>,
 }
@@ -76,8 +92,17 @@ pub(crate) struct Marks {
 struct Kept {
     #[serde(with = "serde_bytes")]
     incarnation: [u8; 16],
+    runs: Runs,
     forgotten: Option<Forgotten>,
     others: BTreeMap<MemberId, DiskMark>,
+}
+
+/// What is remembered of other members, and what they remember.
+#[derive(Default)]
+struct Others {
+    marks: BTreeMap<MemberId, DiskMark>,
+    /// Those that know of the present run of this disk.
+    informed: BTreeSet<MemberId>,
 }
 
 /// Whether this member may act as a voter.
@@ -94,13 +119,17 @@ enum State {
 pub(crate) struct Memories(Arc<Inner>);
 
 struct Inner {
+    me: MemberId,
     disk: Disk,
     incarnation: [u8; 16],
     run: u64,
-    is_new: bool,
+    /// All that this disk remembers, with the present one.
+    runs: Runs,
+    /// Whether the disk remembers the present run.
+    is_recorded: AtomicBool,
     /// The row was there and does not verify.
     is_damaged: bool,
-    others: Mutex<BTreeMap<MemberId, DiskMark>>,
+    others: Mutex<Others>,
     state: watch::Sender<State>,
 }
 
@@ -109,28 +138,36 @@ impl Memories {
     ///
     /// # Errors
     /// The disk fails, or a newer Warren wrote the row.
-    pub(crate) fn open(disk: &Disk) -> Result<Self, StoreError> {
+    pub(crate) fn open(me: MemberId, disk: &Disk) -> Result<Self, StoreError> {
         let (row, is_damaged) = match disk.row(&row_key::memories()) {
             // A box that is alone needs none of it, and one that is not has forgotten: neither is a reason not to open.
             Err(DiskError::Damaged(_)) => (None, true),
             row => (row?, false),
         };
         let kept = row.map(|row| decode(&row)).transpose()?;
-        let is_new = kept.is_none();
         let kept = kept.unwrap_or_else(|| Kept {
             incarnation: crate::seal::random(),
+            runs: Runs::default(),
             forgotten: None,
             others: BTreeMap::new(),
         });
-        let forgotten = kept.forgotten.map_or(State::Whole, State::Forgot);
+        let (run, mut runs) = (u64::from_le_bytes(crate::seal::random()), kept.runs);
+        let (opened_lsn, _) = disk.durable_lsns();
+        runs.begin(Run { id: run, opened_lsn });
+        let state = kept.forgotten.map_or(State::Whole, State::Forgot);
         Ok(Self(Arc::new(Inner {
+            me,
             disk: disk.clone(),
             incarnation: kept.incarnation,
-            run: u64::from_le_bytes(crate::seal::random()),
-            is_new,
+            run,
+            runs,
+            is_recorded: AtomicBool::default(),
             is_damaged,
-            others: Mutex::new(kept.others),
-            state: watch::Sender::new(forgotten),
+            others: Mutex::new(Others {
+                marks: kept.others,
+                informed: BTreeSet::new(),
+            }),
+            state: watch::Sender::new(state),
         })))
     }
 
@@ -138,21 +175,19 @@ impl Memories {
     /// called.
     ///
     /// # Errors
-    /// The disk fails or is full.
+    /// The disk fails.
     pub(crate) async fn begin(&self, is_meshed: bool) -> Result<(), StoreError> {
-        if self.0.is_new {
-            match self.keep().await {
-                Ok(()) | Err(StoreError::ReadOnly(_)) => {}
-                // A box that is alone opens all the same, so that something can be deleted.
-                Err(StoreError::DiskFull) if !is_meshed => {}
-                Err(error) => return Err(error),
-            }
+        let status = self.0.disk.status().rows;
+        if is_meshed && (self.0.is_damaged || status.loss.is_some() || status.accepted_loss) {
+            self.forget(Forgotten::Damaged);
+        }
+        match self.keep().await {
+            // A box opens all the same, so that something can be deleted, and nobody hears of it until it is recorded.
+            Ok(()) | Err(StoreError::ReadOnly(_) | StoreError::DiskFull) => {}
+            Err(error) => return Err(error),
         }
         if !is_meshed {
             return Ok(());
-        }
-        if self.0.is_damaged || self.0.disk.status().rows.loss.is_some() {
-            self.forget(Forgotten::Damaged);
         }
         self.0.state.send_if_modified(|state| {
             let is_whole = *state == State::Whole;
@@ -162,6 +197,22 @@ impl Memories {
             is_whole
         });
         Ok(())
+    }
+
+    /// Sees to it that the disk remembers this run: before then nobody else may hear of it.
+    ///
+    /// # Errors
+    /// The disk fails or is full.
+    pub(crate) async fn record(&self) -> Result<(), StoreError> {
+        match self.is_recorded() {
+            true => Ok(()),
+            false => self.keep().await,
+        }
+    }
+
+    /// Whether the disk remembers this run.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.0.is_recorded.load(Ordering::Relaxed)
     }
 
     /// The others have been asked: unless one of them knew better, this member remembers everything.
@@ -202,6 +253,13 @@ impl Memories {
         }
     }
 
+    /// Waits for as long as the others are being asked.
+    pub(crate) async fn until_asked(&self) {
+        let mut state = self.0.state.subscribe();
+        // The sender is as old as this handle.
+        let _ = state.wait_for(|state| *state != State::Asking).await;
+    }
+
     /// Waits until this member may act as a voter.
     ///
     /// # Errors
@@ -212,7 +270,7 @@ impl Memories {
             State::Asking => {
                 let mut states = self.0.state.subscribe();
                 let settled = states.wait_for(|state| *state != State::Asking);
-                // Whoever asks the others gives up before this.
+                // Longer only if nobody answers, and this member alone is no quorum.
                 match timeout(PATIENCE * 2, settled).await {
                     Ok(Ok(state)) => *state,
                     Ok(Err(_)) => return Err(StoreError::Closed),
@@ -229,31 +287,53 @@ impl Memories {
 
     /// What goes with a message to a member.
     pub(crate) fn marks_for(&self, to: MemberId) -> Marks {
+        let others = self.others();
+        let is_informed = others.informed.contains(&to);
         Marks {
+            from: self.0.me,
+            to,
             mine: self.mark(),
-            yours: self.others().get(&to).copied(),
+            runs: (!is_informed).then(|| self.0.runs.clone()),
+            yours: others.marks.get(&to).copied(),
         }
     }
 
     /// Takes up what came with a message of a member; whether its word counts.
     pub(crate) fn heard(&self, from: MemberId, marks: &Marks) -> bool {
-        match judge(marks.yours, self.mark()) {
-            Memory::Whole => {}
-            Memory::OtherDisk => self.forget(Forgotten::OtherDisk),
-            Memory::Older { lost } => self.forget(Forgotten::Older { entries: lost }),
+        if marks.to > self.0.me {
+            // Numbers are given once, in their order.
+            self.forget(Forgotten::Renumbered);
+        }
+        if (marks.from, marks.to) != (from, self.0.me) {
+            debug!(member = ?from, says = ?marks.from, to = ?marks.to, "a message under another number is not listened to");
+            return false;
+        }
+        // With all runs at hand there is always an answer.
+        match judge(marks.yours, self.mark(), Some(&self.0.runs)) {
+            Some(Memory::Whole) | None => {}
+            Some(Memory::OtherDisk) => self.forget(Forgotten::OtherDisk),
+            Some(Memory::Older { lost }) => self.forget(Forgotten::Older { entries: lost }),
         }
         let mut others = self.others();
-        let known = others.get(&from).copied();
-        let counts = judge(known, marks.mine) == Memory::Whole;
-        if !counts {
-            warn!(member = ?from, "the disk of this member has forgotten what it promised: it is not listened to");
-            return false;
+        match marks.yours {
+            Some(mark) if mark.run == self.0.run => others.informed.insert(from),
+            _ => others.informed.remove(&from),
+        };
+        let known = others.marks.get(&from).copied();
+        match judge(known, marks.mine, marks.runs.as_ref()) {
+            Some(Memory::Whole) => {}
+            Some(Memory::OtherDisk | Memory::Older { .. }) => {
+                warn!(member = ?from, "the disk of this member has forgotten what it promised: it is not listened to");
+                return false;
+            }
+            // It believes that its present run is known here, and learns by the answer that it is not.
+            None => return false,
         }
         // A message that was overtaken by a later one of the same run says nothing new.
         let is_news = known
             .is_none_or(|known| known.run != marks.mine.run || known.durable_lsn < marks.mine.durable_lsn);
         if is_news {
-            others.insert(from, marks.mine);
+            others.marks.insert(from, marks.mine);
         }
         true
     }
@@ -265,33 +345,36 @@ impl Memories {
     pub(crate) async fn keep(&self) -> Result<(), StoreError> {
         let kept = Kept {
             incarnation: self.0.incarnation,
+            runs: self.0.runs.clone(),
             forgotten: self.forgotten(),
-            others: self.others().clone(),
+            others: self.known(),
         };
         let row = RowWrite::Put {
             key: row_key::memories(),
             summary: Vec::new(),
             value: encode(&kept),
         };
-        self.0.disk.commit(vec![row]).await.map_err(StoreError::from)
+        self.0.disk.commit(vec![row]).await?;
+        self.0.is_recorded.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// What is known of all others now: worth keeping when it differs from what was kept.
     pub(crate) fn known(&self) -> BTreeMap<MemberId, DiskMark> {
-        self.others().clone()
+        self.others().marks.clone()
     }
 
     fn mark(&self) -> DiskMark {
-        let (opened_lsn, durable_lsn) = self.0.disk.durable_lsns();
+        let (_, durable_lsn) = self.0.disk.durable_lsns();
         DiskMark {
             incarnation: self.0.incarnation,
             run: self.0.run,
-            opened_lsn,
             durable_lsn,
         }
     }
 
-    fn forget(&self, why: Forgotten) {
+    /// This member may act as a voter no more.
+    pub(crate) fn forget(&self, why: Forgotten) {
         let forgets = self.0.state.send_if_modified(|state| {
             let is_first = !matches!(state, State::Forgot(_));
             if is_first {
@@ -304,7 +387,7 @@ impl Memories {
         }
     }
 
-    fn others(&self) -> MutexGuard<'_, BTreeMap<MemberId, DiskMark>> {
+    fn others(&self) -> MutexGuard<'_, Others> {
         self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,21 +409,139 @@ fn decode(row: &[u8]) -> Result<Kept, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::fault::FaultMedium;
+    use crate::simulation::{self, SimulatedLayout};
+
+    const ANNA: MemberId = MemberId(1);
+    const BEN: MemberId = MemberId(2);
+
+    /// A member on a disk, of a run that has begun.
+    async fn opened(me: MemberId, medium: &FaultMedium) -> Memories {
+        let layout = SimulatedLayout {
+            row_segment_bytes: 64 << 10,
+            block_segment_bytes: 64 << 10,
+            accept_loss: false,
+        };
+        let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+        let memories = Memories::open(me, &disk).unwrap();
+        memories.begin(true).await.unwrap();
+        memories
+    }
+
+    /// Whether each counts what the other says, in a call and its answer.
+    fn talk(asks: &Memories, answers: &Memories) -> (bool, bool) {
+        let (asks_as, answers_as) = (asks.0.me, answers.0.me);
+        let heard = answers.heard(asks_as, &asks.marks_for(answers_as));
+        (heard, asks.heard(answers_as, &answers.marks_for(asks_as)))
+    }
+
+    /// Writes something that the other is told of.
+    async fn promise(member: &Memories, to: &Memories) {
+        member.keep().await.unwrap();
+        assert_eq!(talk(member, to), (true, true));
+    }
 
     #[test]
-    fn version_1_keeps_its_bytes() {
+    fn a_disk_that_was_set_back_is_noticed_however_often_it_was_opened_before_anybody_was_met() {
+        simulation::run(1, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            let ben = opened(BEN, &his).await;
+            promise(&ben, &anna).await;
+            let backup = his.back_up();
+            promise(&ben, &anna).await;
+            drop(ben);
+            for _ in 0..9 {
+                let alone = opened(BEN, &backup).await;
+                alone.keep().await.unwrap();
+                drop(alone);
+            }
+            let back = opened(BEN, &backup).await;
+            let (opened_lsn, _) = back.0.disk.durable_lsns();
+            assert!(opened_lsn > anna.known()[&BEN].durable_lsn);
+            assert!(!talk(&back, &anna).0);
+            assert!(matches!(back.forgotten(), Some(Forgotten::Older { .. })));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_was_opened_often_meanwhile_is_whole_and_says_its_runs_once() {
+        simulation::run(2, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            for _ in 0..Runs::MOST + 2 {
+                let ben = opened(BEN, &his).await;
+                drop(ben);
+            }
+            let ben = opened(BEN, &his).await;
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert_eq!(ben.marks_for(ANNA).runs, None);
+            // Anna starts again, and does not remember having heard of this run.
+            drop(anna);
+            let anna = opened(ANNA, &hers).await;
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert!(ben.marks_for(ANNA).runs.is_none() && anna.marks_for(BEN).runs.is_none());
+            assert_eq!((ben.forgotten(), anna.forgotten()), (None, None));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_run_that_is_not_known_is_asked_for_once_more() {
+        simulation::run(3, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            let first = opened(BEN, &his).await;
+            promise(&first, &anna).await;
+            anna.keep().await.unwrap();
+            drop(first);
+            let ben = opened(BEN, &his).await;
+            promise(&ben, &anna).await;
+            // What anna heard of the second run was not kept.
+            drop(anna);
+            let anna = opened(ANNA, &hers).await;
+            assert_eq!(talk(&ben, &anna), (false, true));
+            assert_eq!(talk(&ben, &anna), (true, true));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_box_under_its_former_number_is_not_heard_and_learns_that_it_has_another() {
+        simulation::run(4, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            let ben = opened(BEN, &his).await;
+            let anew = MemberId(3);
+            assert!(!anna.heard(anew, &ben.marks_for(ANNA)));
+            assert!(!ben.heard(ANNA, &anna.marks_for(anew)));
+            assert_eq!(ben.forgotten(), Some(Forgotten::Renumbered));
+            // Whoever knows it by a former one does not make it forget.
+            let ben = opened(anew, &FaultMedium::new(3)).await;
+            assert!(!ben.heard(ANNA, &anna.marks_for(BEN)));
+            assert_eq!(ben.forgotten(), None);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn version_2_keeps_its_bytes() {
         let mark = DiskMark {
             incarnation: [2; 16],
             run: 3,
-            opened_lsn: 4,
             durable_lsn: 5,
         };
+        let mut runs = Runs::default();
+        runs.begin(Run { id: 8, opened_lsn: 9 });
         let kept = Kept {
             incarnation: [1; 16],
+            runs,
             forgotten: Some(Forgotten::Older { entries: 6 }),
             others: [(MemberId(7), mark)].into(),
         };
-        let fixture: &[u8] = include_bytes!("../../fixtures/memories-1.bin");
+        let fixture: &[u8] = include_bytes!("../../fixtures/memories-2.bin");
         assert_eq!(encode(&kept), fixture);
         assert_eq!(decode(fixture).unwrap(), kept);
         for cut in 0..fixture.len() {

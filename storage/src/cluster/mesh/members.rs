@@ -48,6 +48,8 @@ pub struct Membership {
     pub secret: NodeSecret,
     /// Who votes in the root partition, as far as it was told when it was admitted.
     pub root: Configs,
+    /// Whom its seat names. A founder has none before it admits somebody.
+    pub named: BTreeSet<MemberId>,
     /// The way to the others.
     pub peers: Arc<dyn Peers>,
 }
@@ -69,6 +71,7 @@ impl Membership {
             node,
             secret,
             root: first_configs(),
+            named: BTreeSet::new(),
             peers,
         }
     }
@@ -95,8 +98,16 @@ impl Membership {
             node,
             secret,
             root: welcome.root,
+            named: BTreeSet::new(),
             peers,
         }
+    }
+
+    /// The same with those whom its seat names.
+    #[must_use]
+    pub fn among(self, named: impl IntoIterator<Item = MemberId>) -> Self {
+        let named = named.into_iter().collect();
+        Self { named, ..self }
     }
 }
 
@@ -343,6 +354,12 @@ impl Inner {
         self.partitions.registers().is_meshed()
     }
 
+    /// Whether the rows of this founder are older than its seat: they know of nobody who was admitted, and it names some.
+    pub(crate) fn knows_nobody(&self, named: &BTreeSet<MemberId>) -> bool {
+        let admitted = self.mesh.view().admitted.value;
+        self.me == FOUNDER && named.last().is_some_and(|last| last.0 > admitted.max(FOUNDER.0))
+    }
+
     /// Notes whether there is anybody else, after root rows were read.
     pub(crate) fn note_meshed(&self) {
         // Whoever is still parting has work done.
@@ -394,8 +411,13 @@ impl Inner {
         Welcome { member, root }
     }
 
-    /// The founder's own row stands before anybody else's.
+    /// Has what others need of this member be there: that its disk remembers this run, and a founder's row, which stands
+    /// before anybody else's.
+    ///
+    /// # Errors
+    /// As [`Self::next_number`].
     pub(super) async fn introduce_itself(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.partitions.registers().memories().record().await?;
         self.introduce(&self.node).await
     }
 

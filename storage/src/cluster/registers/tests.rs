@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::*;
 use crate::cluster::peers::{NoPeers, PeerError};
@@ -170,7 +171,9 @@ async fn members_under(folder: &Path, count: u32, first: &Config) -> (Switchboar
             first,
             Tasks::default(),
         );
-        registers.push(opened.unwrap());
+        let opened = opened.unwrap();
+        opened.memories().begin(false).await.unwrap();
+        registers.push(opened);
     }
     let weak = registers
         .iter()
