@@ -85,8 +85,8 @@ impl Door {
         own.welcome.member = self.store.me();
         let (state, mesh) = (self.state.clone(), self.mesh.clone());
         let packed = tokio::task::spawn_blocking(move || {
-            // A founder whose rows are lost would take itself for alone.
-            own.keep_first(&state)?;
+            // One whose rows are set back to before this would not know.
+            own.keep_members(&state)?;
             Gift::pack(&state, mesh, seat)
         });
         let gift = packed.await.context("pack the gift")??;

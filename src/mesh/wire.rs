@@ -42,6 +42,19 @@ impl Roster {
         }
     }
 
+    /// Everybody of both; of two numbers of a node the later one counts.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let mut members = self.members.clone();
+        for (node, member) in &other.members {
+            let known = members.entry(*node).or_insert(*member);
+            *known = (*known).max(*member);
+        }
+        Self {
+            nodes: members.iter().map(|(node, member)| (*member, *node)).collect(),
+            members,
+        }
+    }
+
     /// The same with those who proved to be members and are in no row yet. What rows say counts for more: a number or a node
     /// that they name is taken.
     pub(super) fn with(&self, introduced: &[Claims]) -> Self {

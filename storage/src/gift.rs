@@ -5,7 +5,8 @@
 //! that is encrypted to somebody who proved to be invited.
 //!
 //! On disk `seat` (mode 0600) is CBOR, `{version: 1, welcome, members}`. It is written before the keys: a box that has keys
-//! and no seat takes itself for a founder that is alone. A founder keeps one when it first lets somebody in. A member that takes its place anew has the new seat in `seat.next`, until its
+//! and no seat takes itself for a founder that is alone. Whoever lets
+//! somebody in keeps it anew, with all members, a founder for the first time. A member that takes its place anew has the new seat in `seat.next`, until its
 //! rows are forgotten.
 
 use std::fmt;
@@ -99,15 +100,16 @@ impl Seat {
         }
     }
 
-    /// Keeps the place of a founder that lets somebody in, where there is none yet.
+    /// Keeps whom a member knows that lets somebody in: with the place of a founder, where there is none yet.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn keep_first(&self, state: &Path) -> Result<(), StoreError> {
-        match Self::read(state)? {
-            Some(_) => Ok(()),
-            None => write_file(&state.join(SEAT_FILE), &self.encode()).map_err(keys),
+    pub fn keep_members(&self, state: &Path) -> Result<(), StoreError> {
+        let mut kept = self.clone();
+        if let Some(before) = Self::read(state)? {
+            kept.welcome = before.welcome;
         }
+        write_file(&state.join(SEAT_FILE), &kept.encode()).map_err(keys)
     }
 
     /// Keeps the new place of a member whose disk has forgotten what it promised under the old one: the next

@@ -9,7 +9,8 @@
 //! What is remembered is in memory at once, and on disk within seconds. So a disk that lost its last moments is noticed by
 //! whoever stayed up meanwhile, and one that was set back further by anybody.
 //!
-//! A run is heard of by others only once this disk remembers it: else the next one would look as if that had been lost.
+//! A run is remembered by others only once this disk remembers it: else the next one would look as if that had been lost.
+//! That is when somebody is met first; until then, and where a full disk takes nothing, messages say that it is not recorded.
 //!
 //! Messages name whom they are from and to. A box that was given a new number and did not hear of it learns so from the
 //! first member that calls it by that.
@@ -81,6 +82,8 @@ pub(crate) struct Marks {
     pub(crate) to: MemberId,
     /// How the sender's disk stands.
     pub(crate) mine: DiskMark,
+    /// Whether the sender's disk remembers its present run: it is not to be remembered before.
+    pub(crate) is_recorded: bool,
     /// The runs that the sender's disk remembers; left out for whoever has heard of the present one.
     pub(crate) runs: Option<Runs>,
     /// What it remembers of the receiver's.
@@ -94,7 +97,21 @@ struct Kept {
     incarnation: [u8; 16],
     runs: Runs,
     forgotten: Option<Forgotten>,
+    /// A person accepted that rows are lost, and it was not seen yet whether that matters to anybody.
+    has_lost_rows: bool,
     others: BTreeMap<MemberId, DiskMark>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            incarnation: crate::seal::random(),
+            runs: Runs::default(),
+            forgotten: None,
+            has_lost_rows: false,
+            others: BTreeMap::new(),
+        }
+    }
 }
 
 /// What is remembered of other members, and what they remember.
@@ -127,7 +144,9 @@ struct Inner {
     runs: Runs,
     /// Whether the disk remembers the present run.
     is_recorded: AtomicBool,
-    /// The row was there and does not verify.
+    /// Whether that was tried.
+    is_tried: AtomicBool,
+    /// Rows are known to be lost: the own one was there and does not verify, or a person accepted it.
     is_damaged: bool,
     others: Mutex<Others>,
     state: watch::Sender<State>,
@@ -145,12 +164,7 @@ impl Memories {
             row => (row?, false),
         };
         let kept = row.map(|row| decode(&row)).transpose()?;
-        let kept = kept.unwrap_or_else(|| Kept {
-            incarnation: crate::seal::random(),
-            runs: Runs::default(),
-            forgotten: None,
-            others: BTreeMap::new(),
-        });
+        let kept = kept.unwrap_or_else(Kept::new);
         let (run, mut runs) = (u64::from_le_bytes(crate::seal::random()), kept.runs);
         let (opened_lsn, _) = disk.durable_lsns();
         runs.begin(Run { id: run, opened_lsn });
@@ -162,7 +176,8 @@ impl Memories {
             run,
             runs,
             is_recorded: AtomicBool::default(),
-            is_damaged,
+            is_tried: AtomicBool::default(),
+            is_damaged: is_damaged || kept.has_lost_rows,
             others: Mutex::new(Others {
                 marks: kept.others,
                 informed: BTreeSet::new(),
@@ -171,23 +186,33 @@ impl Memories {
         })))
     }
 
-    /// Begins a run, among others or not. If there are others, this member acts as a voter only once [`Self::settle`] was
-    /// called.
+    /// Has the disk remember that a person accepted the loss of rows, before anything else is done with it.
     ///
     /// # Errors
-    /// The disk fails.
-    pub(crate) async fn begin(&self, is_meshed: bool) -> Result<(), StoreError> {
-        let status = self.0.disk.status().rows;
-        if is_meshed && (self.0.is_damaged || status.loss.is_some() || status.accepted_loss) {
-            self.forget(Forgotten::Damaged);
-        }
-        match self.keep().await {
-            // A box opens all the same, so that something can be deleted, and nobody hears of it until it is recorded.
-            Ok(()) | Err(StoreError::ReadOnly(_) | StoreError::DiskFull) => {}
-            Err(error) => return Err(error),
-        }
-        if !is_meshed {
+    /// The disk fails or is full.
+    pub(crate) async fn note_accepted_loss(disk: &Disk) -> Result<(), StoreError> {
+        if !disk.status().rows.accepted_loss {
             return Ok(());
+        }
+        let row = match disk.row(&row_key::memories()) {
+            // Without it, others will not know this disk again.
+            Err(DiskError::Damaged(_)) => None,
+            row => row?,
+        };
+        let kept = row.map(|row| decode(&row)).transpose()?;
+        let mut kept = kept.unwrap_or_else(Kept::new);
+        kept.has_lost_rows = true;
+        put(disk, &kept).await
+    }
+
+    /// Begins a run, among others or not. If there are others, this member acts as a voter only once [`Self::settle`] was
+    /// called.
+    pub(crate) fn begin(&self, is_meshed: bool) {
+        if !is_meshed {
+            return;
+        }
+        if self.0.is_damaged || self.0.disk.status().rows.loss.is_some() {
+            self.forget(Forgotten::Damaged);
         }
         self.0.state.send_if_modified(|state| {
             let is_whole = *state == State::Whole;
@@ -196,10 +221,9 @@ impl Memories {
             }
             is_whole
         });
-        Ok(())
     }
 
-    /// Sees to it that the disk remembers this run: before then nobody else may hear of it.
+    /// Sees to it that the disk remembers this run.
     ///
     /// # Errors
     /// The disk fails or is full.
@@ -208,6 +232,22 @@ impl Memories {
             true => Ok(()),
             false => self.keep().await,
         }
+    }
+
+    /// As [`Self::record`], before somebody is told anything. Where that fails it is tried again by whoever keeps what is
+    /// news, and what is told meanwhile is not remembered.
+    pub(crate) async fn meet(&self) {
+        if self.is_recorded() || self.0.is_tried.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.keep().await {
+            debug!(%error, "this run is not recorded yet");
+        }
+    }
+
+    /// Whether somebody was met, or tried to be.
+    pub(crate) fn has_met(&self) -> bool {
+        self.0.is_tried.load(Ordering::Relaxed)
     }
 
     /// Whether the disk remembers this run.
@@ -293,6 +333,7 @@ impl Memories {
             from: self.0.me,
             to,
             mine: self.mark(),
+            is_recorded: self.is_recorded(),
             runs: (!is_informed).then(|| self.0.runs.clone()),
             yours: others.marks.get(&to).copied(),
         }
@@ -304,8 +345,8 @@ impl Memories {
             // Numbers are given once, in their order.
             self.forget(Forgotten::Renumbered);
         }
-        if (marks.from, marks.to) != (from, self.0.me) {
-            debug!(member = ?from, says = ?marks.from, to = ?marks.to, "a message under another number is not listened to");
+        if marks.to != self.0.me {
+            debug!(member = ?from, to = ?marks.to, "a message to another number is not listened to");
             return false;
         }
         // With all runs at hand there is always an answer.
@@ -313,6 +354,10 @@ impl Memories {
             Some(Memory::Whole) | None => {}
             Some(Memory::OtherDisk) => self.forget(Forgotten::OtherDisk),
             Some(Memory::Older { lost }) => self.forget(Forgotten::Older { entries: lost }),
+        }
+        if marks.from != from {
+            debug!(member = ?from, says = ?marks.from, "a message of another number is not listened to");
+            return false;
         }
         let mut others = self.others();
         match marks.yours {
@@ -332,7 +377,7 @@ impl Memories {
         // A message that was overtaken by a later one of the same run says nothing new.
         let is_news = known
             .is_none_or(|known| known.run != marks.mine.run || known.durable_lsn < marks.mine.durable_lsn);
-        if is_news {
+        if is_news && marks.is_recorded {
             others.marks.insert(from, marks.mine);
         }
         true
@@ -347,14 +392,11 @@ impl Memories {
             incarnation: self.0.incarnation,
             runs: self.0.runs.clone(),
             forgotten: self.forgotten(),
+            // From here on either it is forgotten, or nobody else minds.
+            has_lost_rows: false,
             others: self.known(),
         };
-        let row = RowWrite::Put {
-            key: row_key::memories(),
-            summary: Vec::new(),
-            value: encode(&kept),
-        };
-        self.0.disk.commit(vec![row]).await?;
+        put(&self.0.disk, &kept).await?;
         self.0.is_recorded.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -392,6 +434,15 @@ impl Memories {
     }
 }
 
+async fn put(disk: &Disk, kept: &Kept) -> Result<(), StoreError> {
+    let row = RowWrite::Put {
+        key: row_key::memories(),
+        summary: Vec::new(),
+        value: encode(kept),
+    };
+    disk.commit(vec![row]).await.map_err(StoreError::from)
+}
+
 fn encode(kept: &Kept) -> Bytes {
     [&[VERSION], crate::seal::cbor(kept).as_slice()].concat().into()
 }
@@ -424,7 +475,8 @@ mod tests {
         };
         let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
         let memories = Memories::open(me, &disk).unwrap();
-        memories.begin(true).await.unwrap();
+        memories.begin(true);
+        memories.meet().await;
         memories
     }
 
@@ -527,6 +579,45 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_the_disk_does_not_remember_is_heard_and_not_remembered() {
+        simulation::run(5, async {
+            let anna = opened(ANNA, &FaultMedium::new(1)).await;
+            let ben = opened(BEN, &FaultMedium::new(2)).await;
+            let mut marks = ben.marks_for(ANNA);
+            marks.is_recorded = false;
+            assert!(anna.heard(BEN, &marks));
+            assert!(anna.known().is_empty());
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert!(anna.known().contains_key(&BEN));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_accepted_loss_counts_from_when_there_are_others_and_not_for_a_box_that_is_alone() {
+        simulation::run(6, async {
+            let his = FaultMedium::new(1);
+            let ben = opened(BEN, &his).await;
+            let kept = Kept {
+                has_lost_rows: true,
+                ..Kept::new()
+            };
+            put(&ben.0.disk, &kept).await.unwrap();
+            let alone = Memories::open(BEN, &ben.0.disk).unwrap();
+            alone.begin(false);
+            assert!(alone.is_whole());
+            let among = Memories::open(BEN, &ben.0.disk).unwrap();
+            among.begin(true);
+            assert_eq!(among.forgotten(), Some(Forgotten::Damaged));
+            // It stays so, however the next run begins.
+            among.keep().await.unwrap();
+            let later = Memories::open(BEN, &ben.0.disk).unwrap();
+            assert_eq!(later.forgotten(), Some(Forgotten::Damaged));
+        })
+        .unwrap();
+    }
+
+    #[test]
     fn version_2_keeps_its_bytes() {
         let mark = DiskMark {
             incarnation: [2; 16],
@@ -539,6 +630,7 @@ mod tests {
             incarnation: [1; 16],
             runs,
             forgotten: Some(Forgotten::Older { entries: 6 }),
+            has_lost_rows: false,
             others: [(MemberId(7), mark)].into(),
         };
         let fixture: &[u8] = include_bytes!("../../fixtures/memories-2.bin");

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::feed::refresh;
 use super::rotation;
 use crate::cluster::peers::{NoPeers, Peers};
-use crate::cluster::{Departure, ROOT_PARTITION};
+use crate::cluster::{Departure, Forgotten, ROOT_PARTITION};
 use crate::model::{MemberId, MemberRow, MeshKey, Role, Timestamp, Zone};
 use crate::register::{Config, Configs};
 use crate::seal::NodeSecret;
@@ -150,6 +150,11 @@ impl Store {
         refresh(&self.0).await?;
         let view = self.0.mesh.view();
         let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
+        let mut later = view.members.range(member..).skip(1);
+        if later.any(|(_, row)| row.value.node == known.value.node) {
+            // Somebody was quicker.
+            return Err(StoreError::Conflict);
+        }
         let partitions = self.partitions_needing(member);
         if partitions > 0 {
             return Err(StoreError::StillNeeded { partitions });
@@ -157,6 +162,17 @@ impl Store {
         let joined = Timestamp::now();
         let node = known.value.clone();
         self.admit(MemberRow { joined, ..node }).await
+    }
+
+    /// Notes that somebody proved to be a member under a number. Where this member alone gives numbers and never gave that
+    /// one, its disk has forgotten it.
+    pub fn note_member(&self, number: MemberId) {
+        let registers = self.0.partitions.registers();
+        if registers.is_sole(ROOT_PARTITION) && self.0.has_not_given(number) {
+            registers.memories().forget(Forgotten::KnowsNobody);
+            self.0.mesh.set_introduced([number].into());
+            self.0.note_meshed();
+        }
     }
 
     /// The number of this member.
@@ -354,10 +370,12 @@ impl Inner {
         self.partitions.registers().is_meshed()
     }
 
-    /// Whether the rows of this founder are older than its seat: they know of nobody who was admitted, and it names some.
-    pub(crate) fn knows_nobody(&self, named: &BTreeSet<MemberId>) -> bool {
-        let admitted = self.mesh.view().admitted.value;
-        self.me == FOUNDER && named.last().is_some_and(|last| last.0 > admitted.max(FOUNDER.0))
+    /// Whether the rows here are older than the seat, or than what somebody proved: they know of no such number. Whoever has
+    /// just joined has none at all.
+    pub(crate) fn has_not_given(&self, number: MemberId) -> bool {
+        let view = self.mesh.view();
+        let is_informed = self.me == FOUNDER || !view.members.is_empty();
+        is_informed && number.0 > view.admitted.value.max(FOUNDER.0)
     }
 
     /// Notes whether there is anybody else, after root rows were read.

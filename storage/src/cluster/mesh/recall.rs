@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let asked = async {
         if inner.is_meshed() {
-            inner.partitions.registers().recall(&inner.others()).await;
+            inner.partitions.registers().recall(|| inner.others()).await;
         }
     };
     let asked = stop.run_until_cancelled(asked);
@@ -31,7 +31,8 @@ async fn keep(inner: &Inner, stop: &CancellationToken) {
     let mut kept = (memories.known(), memories.forgotten());
     loop {
         let known = (memories.known(), memories.forgotten());
-        if known != kept {
+        let is_unrecorded = memories.has_met() && !memories.is_recorded();
+        if known != kept || is_unrecorded {
             match memories.keep().await {
                 Ok(()) => kept = known,
                 // Whoever is read-only says why itself.

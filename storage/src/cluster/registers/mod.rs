@@ -164,23 +164,31 @@ impl<M: Machine> Registers<M> {
         &self.0.memories
     }
 
-    /// Asks others what they remember of this disk, until each has answered. This member acts as a voter once all have, or
-    /// after some seconds: if somebody has, or it may be needed alone. Begins once peers can be called at all.
-    pub(crate) async fn recall(&self, others: &[MemberId]) {
-        while self.0.memories.record().await.is_err() {
-            sleep(ASK_AGAIN_MAX).await;
-        }
+    /// Asks all others what they remember of this disk, until each has answered. This member acts as a voter once all have,
+    /// or after some seconds: if somebody has, or it may be needed alone. Begins once peers can be called at all.
+    pub(crate) async fn recall(&self, others: impl Fn() -> Vec<MemberId>) {
         self.0.peers.until_bound().await;
-        let mut asked: FuturesUnordered<_> = others.iter().map(|member| self.recall_from(*member)).collect();
+        let (mut known, mut asked) = (BTreeSet::new(), FuturesUnordered::new());
         let mut patience = std::pin::pin!(sleep(PATIENCE));
         let (mut has_answer, mut is_over) = (false, false);
         loop {
+            // Somebody may be heard of meanwhile, who joined while this member was away.
+            let newcomers: Vec<_> = others()
+                .into_iter()
+                .filter(|member| known.insert(*member))
+                .collect();
+            asked.extend(
+                newcomers
+                    .into_iter()
+                    .map(|member| self.recall_from(member, &others)),
+            );
             tokio::select! {
                 answered = asked.next() => match answered {
-                    Some(()) => has_answer = true,
+                    Some(answered) => has_answer |= answered,
                     None => break,
                 },
                 () = patience.as_mut(), if !is_over => is_over = true,
+                () = sleep(ASK_AGAIN_MAX) => {}
             }
             // Whoever does not answer is taken for away.
             if is_over && (has_answer || self.may_go_on_alone()) {
@@ -190,12 +198,17 @@ impl<M: Machine> Registers<M> {
         self.0.memories.settle();
     }
 
-    async fn recall_from(&self, member: MemberId) {
+    /// Whether it answered, before it was removed.
+    async fn recall_from(&self, member: MemberId, others: impl Fn() -> Vec<MemberId>) -> bool {
         let mut pause = RESEND;
-        while self.exchange(member, &Call::Recall).await.is_none() && self.0.memories.forgotten().is_none() {
+        while self.0.memories.forgotten().is_none() && others().contains(&member) {
+            if self.tell(member, &Call::Recall).await.is_some() {
+                return true;
+            }
             sleep(pause).await;
             pause = (pause * 2).min(ASK_AGAIN_MAX);
         }
+        false
     }
 
     /// Whether this member is a quorum by itself anywhere, though others may vote.
@@ -395,10 +408,7 @@ impl<M: Machine> Registers<M> {
 
     async fn answer_here(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
         let (marks, call) = wire::decode(call)?;
-        // What is told before would look as if it had been lost, if this run were.
-        if !self.0.memories.is_recorded() {
-            return Err(StoreError::DiskFull);
-        }
+        self.0.memories.meet().await;
         let counts = self.0.memories.heard(from, &marks);
         // Not even how its disk stands: others may know it by its new number already.
         if let Some(why) = self.0.memories.forgotten() {
@@ -485,17 +495,23 @@ impl<M: Machine> Registers<M> {
 
     /// Calls a member. `None` when it does not answer, or nothing that can be relied on.
     async fn exchange(&self, to: MemberId, call: &Call<Task<M::Command>>) -> Option<Reaction<Done<M>>> {
-        if self.0.memories.forgotten().is_some() || !self.0.memories.is_recorded() {
+        let (counts, reaction) = self.tell(to, call).await?;
+        // Who learns by this very answer that it forgot something must not count itself beside it.
+        (counts && self.0.memories.forgotten().is_none()).then_some(reaction)
+    }
+
+    /// Calls a member; says what it answers, and whether its word counts.
+    async fn tell(&self, to: MemberId, call: &Call<Task<M::Command>>) -> Option<(bool, Reaction<Done<M>>)> {
+        if self.0.memories.forgotten().is_some() {
             return None;
+        }
+        if !self.0.peers.nearest(&[to]).is_empty() {
+            self.0.memories.meet().await;
         }
         let call = wire::encode(&self.0.memories.marks_for(to), call);
         let bytes = self.0.peers.call(to, Class::Metadata, call).await.ok()?;
         match wire::decode(&bytes) {
-            Ok((marks, reaction)) => {
-                let counts = self.0.memories.heard(to, &marks);
-                // Who learns by this very answer that it forgot something must not count itself beside it.
-                (counts && self.0.memories.forgotten().is_none()).then_some(reaction)
-            }
+            Ok((marks, reaction)) => Some((self.0.memories.heard(to, &marks), reaction)),
             Err(error) => {
                 tracing::warn!(%error, member = ?to, "reply not understood");
                 None

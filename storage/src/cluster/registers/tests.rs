@@ -171,9 +171,7 @@ async fn members_under(folder: &Path, count: u32, first: &Config) -> (Switchboar
             first,
             Tasks::default(),
         );
-        let opened = opened.unwrap();
-        opened.memories().begin(false).await.unwrap();
-        registers.push(opened);
+        registers.push(opened.unwrap());
     }
     let weak = registers
         .iter()

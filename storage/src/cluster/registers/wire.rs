@@ -6,7 +6,7 @@
 //! |---|---|
 //! | sender, receiver | 4 each |
 //! | how the sender's disk stands: incarnation, run, durable LSN | 16, 8, 8 |
-//! | what follows: 1 what the sender remembers of the receiver's disk, 2 its runs, 4 of which the first are left out | 1 |
+//! | what follows: 1 what the sender remembers of the receiver's disk, 2 its runs, 4 of which the first are left out; 8 the present one is not recorded | 1 |
 //! | what it remembers: incarnation, run, durable LSN | 16, 8, 8, or none |
 //! | number of runs, then each: run, LSN at its start | 1, then 8 and 8, or none |
 //!
@@ -34,6 +34,8 @@ const REMEMBERS: u8 = 1;
 const HAS_RUNS: u8 = 2;
 /// And its disk has seen earlier ones.
 const IS_CUT: u8 = 4;
+/// The sender's disk does not remember the present one yet.
+const IS_UNRECORDED: u8 = 8;
 
 /// A call to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +104,9 @@ fn put_marks(bytes: &mut Vec<u8>, marks: &Marks) {
         .runs
         .as_ref()
         .map_or(0, |runs| HAS_RUNS | if runs.is_cut() { IS_CUT } else { 0 });
-    bytes.push(has_runs | if marks.yours.is_some() { REMEMBERS } else { 0 });
+    let remembers = if marks.yours.is_some() { REMEMBERS } else { 0 };
+    let unrecorded = if marks.is_recorded { 0 } else { IS_UNRECORDED };
+    bytes.push(has_runs | remembers | unrecorded);
     if let Some(mark) = &marks.yours {
         put_mark(bytes, mark);
     }
@@ -127,7 +131,7 @@ fn take_marks(mut bytes: &[u8]) -> Option<(Marks, &[u8])> {
     let to = MemberId(u32::from_le_bytes(take(&mut bytes)?));
     let mine = take_mark(&mut bytes)?;
     let [what] = take(&mut bytes)?;
-    if what & !(REMEMBERS | HAS_RUNS | IS_CUT) != 0 {
+    if what & !(REMEMBERS | HAS_RUNS | IS_CUT | IS_UNRECORDED) != 0 {
         return None;
     }
     let yours = match what & REMEMBERS {
@@ -142,6 +146,7 @@ fn take_marks(mut bytes: &[u8]) -> Option<(Marks, &[u8])> {
         from,
         to,
         mine,
+        is_recorded: what & IS_UNRECORDED == 0,
         runs,
         yours,
     };
@@ -194,30 +199,33 @@ mod tests {
         (0..100).for_each(|id| many.begin(Run { id, opened_lsn: id }));
         let told = |byte: &str| format!("{}{byte}000000000000000600000000000000", byte.repeat(16));
         let short = [
-            (None, None, "00".to_owned()),
-            (Some(mark(9)), None, format!("01{}", told("09"))),
+            (None, None, true, "00".to_owned()),
+            (None, None, false, "08".to_owned()),
+            (Some(mark(9)), None, true, format!("01{}", told("09"))),
             (
                 None,
                 Some(some),
+                true,
                 "020101000000000000000500000000000000".to_owned(),
             ),
         ];
-        for (yours, runs, expected) in short {
-            let bytes = round_trip(yours, runs);
+        for (yours, runs, is_recorded, expected) in short {
+            let bytes = round_trip(yours, runs, is_recorded);
             let expected = format!("030300000004000000{}{expected}6457616b65", told("01"));
             assert_eq!(hex::encode(&bytes), expected);
             for cut in 0..bytes.len() {
                 assert!(decode::<Call<u8>>(&bytes[..cut]).is_err());
             }
         }
-        round_trip(Some(mark(9)), Some(many));
+        round_trip(Some(mark(9)), Some(many), true);
     }
 
-    fn round_trip(yours: Option<DiskMark>, runs: Option<Runs>) -> Bytes {
+    fn round_trip(yours: Option<DiskMark>, runs: Option<Runs>, is_recorded: bool) -> Bytes {
         let marks = Marks {
             from: MemberId(3),
             to: MemberId(4),
             mine: mark(1),
+            is_recorded,
             runs,
             yours,
         };
