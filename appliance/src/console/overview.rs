@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Page;
 use super::layout::Tab;
 use super::pictures::{map, ring};
-use super::pieces::{bar, counted, moment, percent, size, tone};
+use super::pieces::{bar, counted, moment, percent, progress, size, tone};
 use crate::api::{Behind, Home, PathKind, PeerPath, RepairShown, Status, Verdict};
 use crate::desk::Desk;
 use crate::{Node, lasted, verdict};
@@ -33,7 +33,7 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>) -> Page {
 fn said(status: &Status) -> Markup {
     let (word, sentence) = status.summary.split_once(": ").unwrap_or(("", &status.summary));
     html! {
-        section.verdict class=(tone(status.verdict)) #live-verdict data-part aria-live="polite" {
+        section.verdict.(tone(status.verdict)) #live-verdict data-part aria-live="polite" {
             p.name { (status.name) }
             h1 { span.word { (word) } " " (capital(sentence)) }
             p.burned { (status.if_burned) }
@@ -121,7 +121,7 @@ fn state(home: &Home) -> Markup {
             ),
         ),
     };
-    html! { span.state class=(tone) { (word) } }
+    html! { span.state.(tone) { (word) } }
 }
 
 fn used(home: &Home) -> Markup {
@@ -176,7 +176,7 @@ fn upkeep(repair: &RepairShown) -> Markup {
                     section.card {
                         h3 { (of.name) }
                         p.small { (of.proven_percent) " % is known to be where it should be" }
-                        (bar(of.proven_percent.into(), 100, &format!("{} percent proven", of.proven_percent)))
+                        (progress(of.proven_percent))
                         dl.facts {
                             dt { "Behind" } dd { (behind(Some(&of.behind))) }
                             dt { "Verified" }
@@ -195,10 +195,9 @@ fn next(status: &Status) -> Markup {
     let alone = status.homes.len() < 2 && status.verdict <= Verdict::Degraded;
     html! {
         nav.next aria-label="Next steps" {
-            a.button.main[alone] href="/invites" { "Invite a home" }
-            a.button.main[!alone] href="/connect" { "Connect an app" }
+            @if alone { a.button.main href="/invites" { "Invite a home" } a.button href="/connect" { "Connect an app" } }
+            @else { a.button.main href="/connect" { "Connect an app" } a.button href="/invites" { "Invite a home" } }
             a.button href="/buckets" { "Create a bucket" }
-            @if alone { a.button href="/connect" { "Connect an app" } }
         }
     }
 }

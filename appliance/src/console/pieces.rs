@@ -78,14 +78,26 @@ pub(super) const fn tone(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A bar that is full to `part` of `whole`, with what it says for those who do not see it.
+/// A bar that is full to `part` of `whole`, with what it says for those who do not see it; it warns when little is left.
 pub(super) fn bar(part: u64, whole: u64, says: &str) -> Markup {
     let percent = percent(part, whole);
-    let tone = if percent >= 90 { "bar tight" } else { "bar" };
+    drawn(percent, if percent >= 90 { "tight" } else { "roomy" }, says)
+}
+
+/// How many percent of something are proven.
+pub(super) fn progress(percent: u32) -> Markup {
+    drawn(
+        percent.min(100).into(),
+        "roomy",
+        &format!("{percent} percent proven"),
+    )
+}
+
+fn drawn(percent: u64, tone: &str, says: &str) -> Markup {
     html! {
-        svg class=(tone) width="100%" height="8" role="img" aria-label=(says) {
+        svg.bar.(tone) width="100%" height="8" role="img" aria-label=(says) {
             rect.track width="100%" height="8" rx="4" {}
-            @if part > 0 { rect.fill width={ (percent.max(2)) "%" } height="8" rx="4" {} }
+            @if percent > 0 { rect.fill width={ (percent.max(2)) "%" } height="8" rx="4" {} }
         }
     }
 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::layout::Tab;
 use super::overview::{behind, capital};
-use super::pieces::{bar, button, form, moment, size};
+use super::pieces::{button, form, moment, progress, size};
 use super::{Outcome, Page, unknown};
 use crate::api::{FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit};
 use crate::desk::Desk;
@@ -103,7 +103,7 @@ fn repairs(repair: &RepairShown) -> Markup {
             thead { tr { th scope="col" { "Box" } th scope="col" { "Proven" } th.number scope="col" { "Behind" } th scope="col" { "Verified" } } }
             tbody { @for of in &repair.boxes { tr {
                 th scope="row" { (of.name) }
-                td.space data-label="Proven" { span.amount { (of.proven_percent) " %" } (bar(of.proven_percent.into(), 100, &format!("{} percent proven", of.proven_percent))) }
+                td.space data-label="Proven" { span.amount { (of.proven_percent) " %" } (progress(of.proven_percent)) }
                 td.number data-label="Behind" { (behind(Some(&of.behind))) }
                 td data-label="Verified" { @match &of.scrub.finished { Some(at) => { (moment(at)) } None => { "not yet" } } }
             } } }
