@@ -20,6 +20,9 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = "Copy"), 2500);
 });
 
+// On a phone the navigation is wider than the screen.
+document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 function localise(within) {
   for (const time of within.querySelectorAll("time")) {
@@ -55,6 +58,8 @@ if (source && document.querySelector("[data-part]")) {
     clearTimeout(last);
     last = setTimeout(() => refresh().catch(() => {}), 300);
   };
+  // Times that pass are no news, and are shown to the minute.
+  setInterval(soon, 60_000);
   events.addEventListener("status", () => (first ? (first = false) : soon()));
   events.addEventListener("error", () => document.body.classList.add("cut-off"));
   events.addEventListener("open", () => {

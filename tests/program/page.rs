@@ -40,7 +40,9 @@ impl Page {
     }
 
     fn token(&self, scope: &str) -> String {
-        let made = self.home.run(&["token", "create", scope, "--scope", scope, "--json"]);
+        let made = self
+            .home
+            .run(&["token", "create", scope, "--scope", scope, "--json"]);
         made.exits(0).json()["secret"].as_str().unwrap().to_owned()
     }
 
@@ -48,14 +50,19 @@ impl Page {
     fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut request = format!("{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        let mut request = format!(
+            "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         if !headers.iter().any(|(name, _)| *name == "host") {
             request += &format!("host: {}\r\n", self.host);
         }
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        stream.write_all(format!("{request}\r\n{body}").as_bytes()).unwrap();
+        stream
+            .write_all(format!("{request}\r\n{body}").as_bytes())
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -87,7 +94,9 @@ impl Page {
 impl Answer {
     fn header(&self, name: &str) -> &str {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(named, _)| *named == name).map_or("", |(_, value)| value)
+        lines
+            .find(|(named, _)| *named == name)
+            .map_or("", |(_, value)| value)
     }
 
     fn json(&self) -> Value {
@@ -101,14 +110,31 @@ fn a_first_start_tells_where_the_page_is_and_what_opens_it() {
     let told = std::fs::read_to_string(page.home.state().join("first-start.txt")).unwrap();
     let line = told.lines().find(|line| line.trim().starts_with("Page")).unwrap();
     assert!(line.contains(&format!("http://{}   login code ", page.host)) && line.contains("valid 10 min"));
-    let code = line.split("login code ").nth(1).unwrap().split(' ').next().unwrap();
-    let entered = page.ask("POST /login", &[], &format!("code={code}&password=four+quiet+words"));
+    let code = line
+        .split("login code ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let entered = page.ask(
+        "POST /login",
+        &[],
+        &format!("code={code}&password=four+quiet+words"),
+    );
     assert_eq!((entered.status, entered.header("location")), (303, "/"));
     assert!(!page.home.log().contains(code), "the code is in the log");
     // The code is used up, and a password is chosen.
-    let again = page.ask("POST /login", &[], &format!("code={code}&password=four+quiet+words"));
+    let again = page.ask(
+        "POST /login",
+        &[],
+        &format!("code={code}&password=four+quiet+words"),
+    );
     assert_eq!(again.status, 401);
-    assert_eq!(page.ask("POST /login", &[], "password=four+quiet+words").status, 303);
+    assert_eq!(
+        page.ask("POST /login", &[], "password=four+quiet+words").status,
+        303
+    );
 }
 
 #[test]
@@ -119,22 +145,43 @@ fn whoever_is_not_logged_in_learns_only_that_the_box_lives() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.body.contains("127.0.0.1:39"), "{path}");
     }
-    for path in ["/metrics", "/api/v1/status", "/api/v1/keys", "/api/v1/events", "/api/v1/config"] {
+    for path in [
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/keys",
+        "/api/v1/events",
+        "/api/v1/config",
+    ] {
         assert_eq!(page.ask(&format!("GET {path}"), &[], "").status, 401, "{path}");
     }
     for path in ["/", "/keys", "/buckets/photos", "/nothing"] {
         let answer = page.ask(&format!("GET {path}"), &[], "");
-        assert_eq!((answer.status, answer.header("location")), (303, "/login"), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, "/login"),
+            "{path}"
+        );
     }
-    assert_eq!(page.ask("POST /api/v1/buckets", &[], "{\"schema\":1,\"name\":\"photos\"}").status, 401);
+    assert_eq!(
+        page.ask("POST /api/v1/buckets", &[], "{\"schema\":1,\"name\":\"photos\"}")
+            .status,
+        401
+    );
 }
 
 #[test]
 fn a_token_does_what_it_was_made_for_and_no_more() {
     let page = Page::serving();
     let (read, operate, admin) = (page.token("read"), page.token("operate"), page.token("admin"));
-    assert_eq!(page.bearing(&read, "GET /api/v1/status", "").json()["verdict"], "ok");
-    assert!(page.bearing(&read, "GET /metrics", "").body.contains("warren_copies_goal 1"));
+    assert_eq!(
+        page.bearing(&read, "GET /api/v1/status", "").json()["verdict"],
+        "ok"
+    );
+    assert!(
+        page.bearing(&read, "GET /metrics", "")
+            .body
+            .contains("warren_copies_goal 1")
+    );
     let pause = ("PUT /api/v1/scrub/paused", "{\"schema\":1,\"paused\":true}");
     assert_eq!(page.bearing(&read, pause.0, pause.1).status, 403);
     assert_eq!(page.bearing(&operate, pause.0, pause.1).json()["paused"], true);
@@ -143,13 +190,26 @@ fn a_token_does_what_it_was_made_for_and_no_more() {
     assert_eq!(page.bearing(&admin, create.0, create.1).status, 201);
     // No token makes another, or gets past the password.
     for line in ["GET /api/v1/tokens", "POST /api/v1/login-code"] {
-        assert_eq!(page.bearing(&admin, line, "").json()["code"], "not-allowed", "{line}");
+        assert_eq!(
+            page.bearing(&admin, line, "").json()["code"],
+            "not-allowed",
+            "{line}"
+        );
     }
-    assert_eq!(page.bearing("warren_00", "GET /api/v1/status", "").json()["code"], "no-such-token");
+    assert_eq!(
+        page.bearing("warren_00", "GET /api/v1/status", "").json()["code"],
+        "no-such-token"
+    );
     page.home.run(&["token", "revoke", "admin", "--yes"]).exits(0);
     assert_eq!(page.bearing(&admin, create.0, create.1).status, 401);
     page.home.run(&["token", "revoke", "admin", "--yes"]).exits(5);
-    assert_eq!(page.home.run(&["token", "ls", "--json"]).exits(0).json()["tokens"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        page.home.run(&["token", "ls", "--json"]).exits(0).json()["tokens"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -164,12 +224,24 @@ fn a_session_changes_nothing_without_the_token_of_its_forms() {
     let shown = page.ask("GET /buckets/photos", &[cookie], "").body;
     assert!(shown.contains("The bucket photos is created."));
     // What is said once is not said twice.
-    assert!(!page.ask("GET /buckets/photos", &[cookie], "").body.contains("is created."));
+    assert!(
+        !page
+            .ask("GET /buckets/photos", &[cookie], "")
+            .body
+            .contains("is created.")
+    );
     let body = "{\"schema\":1,\"name\":\"music\"}";
-    assert_eq!(page.ask("POST /api/v1/buckets", &[cookie], body).json()["code"], "no-form-token");
+    assert_eq!(
+        page.ask("POST /api/v1/buckets", &[cookie], body).json()["code"],
+        "no-form-token"
+    );
     let with = [cookie, ("x-form-token", token.as_str())];
     assert_eq!(page.ask("POST /api/v1/buckets", &with, body).status, 201);
-    assert_eq!(page.ask("POST /logout", &[cookie], &format!("token={token}")).status, 303);
+    assert_eq!(
+        page.ask("POST /logout", &[cookie], &format!("token={token}"))
+            .status,
+        303
+    );
     assert_eq!(page.ask("GET /api/v1/status", &[cookie], "").status, 401);
 }
 
@@ -179,18 +251,42 @@ fn other_peoples_pages_get_nowhere() {
     let admin = page.token("admin");
     let bearer = ("authorization", &*format!("Bearer {admin}"));
     let status = "GET /api/v1/status";
-    assert_eq!(page.ask(status, &[bearer, ("host", "evil.example")], "").json()["code"], "unknown-name");
-    assert_eq!(page.ask(status, &[bearer, ("host", "warren-anna.local")], "").status, 200);
+    assert_eq!(
+        page.ask(status, &[bearer, ("host", "evil.example")], "").json()["code"],
+        "unknown-name"
+    );
+    assert_eq!(
+        page.ask(status, &[bearer, ("host", "warren-anna.local")], "")
+            .status,
+        200
+    );
     let origin = ("origin", "http://evil.example");
     let made = page.ask("POST /login", &[origin], "password=x");
-    assert_eq!((made.status, made.json()["code"].as_str()), (403, Some("other-page")));
+    assert_eq!(
+        (made.status, made.json()["code"].as_str()),
+        (403, Some("other-page"))
+    );
     // A proxy on this box does not make the internet local.
     let far = ("x-forwarded-for", "203.0.113.9");
     assert_eq!(page.ask(status, &[bearer, far], "").json()["code"], "not-here");
-    assert_eq!(page.ask(status, &[bearer, ("x-forwarded-for", "192.168.1.7")], "").status, 200);
+    assert_eq!(
+        page.ask(status, &[bearer, ("x-forwarded-for", "192.168.1.7")], "")
+            .status,
+        200
+    );
     let shown = page.ask("GET /login", &[], "");
-    assert!(shown.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
-    assert_eq!((shown.header("x-frame-options"), shown.header("x-content-type-options")), ("deny", "nosniff"));
+    assert!(
+        shown
+            .header("content-security-policy")
+            .starts_with("default-src 'none'; script-src 'self';")
+    );
+    assert_eq!(
+        (
+            shown.header("x-frame-options"),
+            shown.header("x-content-type-options")
+        ),
+        ("deny", "nosniff")
+    );
     assert!(!shown.body.contains("style=") && !shown.body.contains("<script>"));
 }
 
@@ -198,9 +294,22 @@ fn other_peoples_pages_get_nowhere() {
 fn who_guesses_waits_and_the_owner_does_not() {
     let page = Page::serving();
     page.enter();
-    let guess = |from: &str| page.ask("POST /login", &[("x-forwarded-for", from)], "password=wrong+guesses").status;
-    assert_eq!((0..6).map(|_| guess("192.168.1.66")).collect::<Vec<_>>(), [401, 401, 401, 401, 401, 429]);
-    assert_eq!(page.ask("POST /login", &[], "password=four+quiet+words").status, 303);
+    let guess = |from: &str| {
+        page.ask(
+            "POST /login",
+            &[("x-forwarded-for", from)],
+            "password=wrong+guesses",
+        )
+        .status
+    };
+    assert_eq!(
+        (0..6).map(|_| guess("192.168.1.66")).collect::<Vec<_>>(),
+        [401, 401, 401, 401, 401, 429]
+    );
+    assert_eq!(
+        page.ask("POST /login", &[], "password=four+quiet+words").status,
+        303
+    );
 }
 
 #[test]
@@ -209,7 +318,9 @@ fn too_much_is_refused() {
     let admin = page.token("admin");
     let long = format!("{{\"schema\":1,\"name\":\"{}\"}}", "x".repeat(70_000));
     assert_eq!(page.bearing(&admin, "POST /api/v1/buckets", &long).status, 413);
-    let statuses: Vec<u16> = (0..200).map(|_| page.ask("GET /healthz", &[], "").status).collect();
+    let statuses: Vec<u16> = (0..200)
+        .map(|_| page.ask("GET /healthz", &[], "").status)
+        .collect();
     assert!(statuses.contains(&429), "nobody was paced");
 }
 
@@ -219,7 +330,10 @@ fn events_tell_the_status_and_end_when_the_box_stops() {
     let token = page.token("read");
     let mut stream = TcpStream::connect(&page.host).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET /api/v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n", page.host);
+    let request = format!(
+        "GET /api/v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
+        page.host
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut until = |what: &str| {
         let mut heard = String::new();

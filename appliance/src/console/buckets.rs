@@ -80,7 +80,7 @@ pub(super) async fn one<N: Node>(desk: &Desk<N>, visitor: &Visitor, name: &str) 
         main: html! {
             p.crumb { a href="/buckets" { "Buckets" } }
             h1 { (bucket.name) }
-            p.lead { (open_to(bucket.public)) " Created " (moment(&bucket.created)) "." @if info.policy { " A bucket policy may allow or deny more." } }
+            p.lead { (open_to(bucket.public)) " · created " (moment(&bucket.created)) @if info.policy { " · a bucket policy may allow or deny more" } }
             div.cards.two {
                 (held(&info, visitor))
                 (openness(&info, visitor))

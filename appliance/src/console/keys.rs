@@ -95,7 +95,7 @@ pub(super) fn one<N: Node>(desk: &Desk<N>, visitor: &Visitor, id: &str) -> Resul
         main: html! {
             p.crumb { a href="/keys" { "Keys" } }
             h1 { (key.name) }
-            p.lead { code { (key.id) } " Created " (moment(&key.created)) "." }
+            p.lead { code { (key.id) } " · created " (moment(&key.created)) }
             h2 { "What it may use" }
             @if key.buckets.is_empty() { p.empty { "No bucket yet." } } @else {
                 table {

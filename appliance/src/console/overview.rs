@@ -40,11 +40,22 @@ fn said(status: &Status) -> Markup {
             @if !status.reasons.is_empty() {
                 ul.reasons {
                     @for reason in &status.reasons {
-                        li class=(tone(reason.verdict)) { strong { (capital(&reason.what)) } span { (capital(&reason.advice)) } }
+                        li.(tone(reason.verdict)) {
+                            strong { (sentence_of(&reason.what, &status.homes)) }
+                            span { (capital(&reason.advice)) }
+                        }
                     }
                 }
             }
         }
+    }
+}
+
+/// A sentence as one that stands alone; the name of a box at its beginning keeps its letters.
+fn sentence_of(what: &str, homes: &[Home]) -> String {
+    match homes.iter().any(|home| what.starts_with(&home.name)) {
+        true => what.to_owned(),
+        false => capital(what),
     }
 }
 
@@ -115,7 +126,7 @@ fn state(home: &Home) -> Markup {
         (true, true) => ("look", "handing over".to_owned()),
         (false, _) => (
             "bad",
-            home.seen_seconds.map_or_else(
+            home.seen_seconds.filter(|seconds| *seconds >= 60).map_or_else(
                 || "away".to_owned(),
                 |seconds| format!("away {}", lasted(seconds)),
             ),

@@ -91,7 +91,7 @@ pub(super) fn map(homes: &[Home]) -> Markup {
         format!("{} homes and the paths between them", sites.len())
     };
     html! {
-        svg.map viewBox="24 8 292 190" role="img" aria-label=(says) {
+        svg.map viewBox=(if sites.len() < 3 { "100 6 256 152" } else { "24 8 292 190" }) role="img" aria-label=(says) {
             @for (site, x, y) in &placed {
                 @if !site.here {
                     line class={ "link " (link(site)) } x1="170" y1="100" x2=(tenths(*x)) y2=(tenths(*y)) { title { (way(site)) } }

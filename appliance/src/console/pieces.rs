@@ -81,7 +81,11 @@ pub(super) const fn tone(verdict: Verdict) -> &'static str {
 /// A bar that is full to `part` of `whole`, with what it says for those who do not see it; it warns when little is left.
 pub(super) fn bar(part: u64, whole: u64, says: &str) -> Markup {
     let percent = percent(part, whole);
-    drawn(percent, if percent >= 90 { "tight" } else { "roomy" }, says)
+    drawn(
+        percent.max(u64::from(part > 0)),
+        if percent >= 90 { "tight" } else { "roomy" },
+        says,
+    )
 }
 
 /// How many percent of something are proven.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::layout::Tab;
 use super::overview::{behind, capital};
-use super::pieces::{button, form, moment, progress, size};
+use super::pieces::{button, counted, form, moment, progress, size};
 use super::{Outcome, Page, unknown};
 use crate::api::{FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit};
 use crate::desk::Desk;
@@ -21,7 +21,7 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
         main: html! {
             h1 { "Upkeep" }
             p.lead { "The mesh mends itself. Here you see how far it is, and can hurry or hold it." }
-            div.cards.two {
+            div.cards.three {
                 (verifying(&scrub, visitor))
                 (moving(&layout, visitor))
                 (limits(&net, visitor))
@@ -41,7 +41,7 @@ fn verifying(scrub: &ScrubShown, visitor: &Visitor) -> Markup {
                 dl.facts {
                     dt { "Last whole pass" } dd { @match &scrub.finished { Some(at) => { (moment(at)) } None => { "not yet" } } }
                     dt { "Now" } dd { @if scrub.paused { "paused" } @else if scrub.began.is_some() { "verifying" } @else { "at rest" } }
-                    dt { "Verified" } dd { (scrub.blocks) " blocks, " (size(scrub.bytes)) }
+                    dt { "Verified" } dd { (counted(scrub.blocks, "block")) ", " (size(scrub.bytes)) }
                     dt { "Damaged" } dd.bad[scrub.damaged > 0] { (scrub.damaged) }
                 }
             }
