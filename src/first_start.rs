@@ -34,6 +34,8 @@ pub(crate) enum Shown {
 pub(crate) struct Made<'a> {
     pub(crate) first: &'a FirstStart,
     pub(crate) endpoint: &'a str,
+    /// Where the page is, and the code that opens it; none where it is off, or not running yet.
+    pub(crate) page: Option<(&'a str, &'a str)>,
 }
 
 /// Prints what a first start made, or keeps it in a private file when stdout leads to a log.
@@ -71,6 +73,10 @@ struct Document<'a> {
     access_key: &'a str,
     secret_key: &'a str,
     recovery_phrase: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_code: Option<&'a str>,
 }
 
 fn document(made: &Made<'_>) -> io::Result<Zeroizing<String>> {
@@ -81,12 +87,20 @@ fn document(made: &Made<'_>) -> io::Result<Zeroizing<String>> {
         access_key: made.first.owner_key.id.as_str(),
         secret_key: made.first.owner_key.secret.expose(),
         recovery_phrase: &made.first.recovery_phrase,
+        page: made.page.map(|(url, _)| url),
+        login_code: made.page.map(|(_, code)| code),
     };
     Ok(Zeroizing::new(serde_json::to_string(&document)? + "\n"))
 }
 
 fn text(made: &Made<'_>) -> Zeroizing<String> {
-    let Made { first, endpoint } = made;
+    let Made {
+        first,
+        endpoint,
+        page,
+    } = made;
+    let page = page.map(|(url, code)| format!("  Page         {url}   login code {code} (valid 10 min)\n"));
+    let page = Zeroizing::new(page.unwrap_or_default());
     let (id, secret) = (first.owner_key.id.as_str(), first.owner_key.secret.expose());
     Zeroizing::new(format!(
         "\
@@ -95,7 +109,7 @@ Your box is ready. This is shown once: keep it.
   Endpoint     {endpoint}   any region
   Access key   {id}
   Secret key   {secret}
-
+{page}
 aws-cli
   export AWS_ACCESS_KEY_ID={id}
   export AWS_SECRET_ACCESS_KEY={secret}
@@ -116,6 +130,7 @@ elsewhere, show it to nobody.
 {phrase}
 
 ",
+        page = *page,
         phrase = numbered(&first.recovery_phrase),
     ))
 }

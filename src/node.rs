@@ -9,20 +9,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use appliance::api::Secret;
-use appliance::{AdminServer, AdminSocket};
+use appliance::{Access, AdminServer, AdminSocket, Desk, PageOptions, PageServer};
 use p2p::{Identity, NodeId};
 use s3::uri::RootDomains;
 use storage::disk::BlockDirectory;
 use storage::{FirstStart, Store};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span};
 
 use crate::admin_client;
-use crate::config::{Config, S3Domain};
+use crate::config::{Config, PageAddress, S3Domain};
 use crate::console::Console;
+use crate::listen::Whose;
 use crate::mesh::{self, Mesh, Place};
-use crate::{limits, listen};
+use crate::{endpoint, limits, listen};
 
 /// Clients may stay connected between requests this long: a little more than the common SDKs do,
 /// so that they and not we decide when a connection ends.
@@ -77,7 +79,9 @@ pub struct Created {
 /// A running node.
 pub struct Node {
     console: Arc<Console>,
+    desk: Arc<Desk<Console>>,
     admin: AdminServer,
+    page: Option<PageServer>,
     gateway: TaskTracker,
 }
 
@@ -94,12 +98,14 @@ impl Node {
         // that must not be lost to a port in use.
         let config = &start.config;
         let (socket, identity) = claim(&config.state.value)?;
-        let listeners = listen::everywhere(config.s3_address.value.0).await?;
+        let listeners = listen::everywhere(config.s3_address.value.0, Whose::S3).await?;
         let s3 = listeners
             .first()
             .context("no S3 address")?
             .local_addr()
             .context("read S3 address")?;
+        let page = page_listeners(config).await?;
+        let access = Access::open(&config.state.value)?;
         mesh::check_port(config)?;
         let place = Place::find(config, &identity)?;
         let (store, first) = open_store(&start, &place).await?;
@@ -113,6 +119,7 @@ impl Node {
         let gateway = TaskTracker::new();
         gateway.spawn(server.serve(stopping.clone()).instrument(info_span!("s3")));
         gateway.close();
+        let options = page_options(config);
         let console = Arc::new(Console {
             store,
             mesh,
@@ -122,12 +129,16 @@ impl Node {
             started: Instant::now(),
             stopping,
         });
-        let admin = AdminServer::serve(socket, Arc::clone(&console));
+        let desk = Desk::new(Arc::clone(&console), access, page_urls(&page)?);
+        let admin = AdminServer::serve(socket, Arc::clone(&desk));
+        let page = (!page.is_empty()).then(|| PageServer::serve(page, Arc::clone(&desk), options));
         info!(%s3, node = %console.node, "node serves");
         Ok((
             Self {
                 console,
+                desk,
                 admin,
+                page,
                 gateway,
             },
             first,
@@ -160,6 +171,19 @@ impl Node {
         self.console.s3
     }
 
+    /// Where browsers connect; empty while the page is off.
+    pub fn page(&self) -> &[String] {
+        self.desk.page()
+    }
+
+    /// A login code, as long as nobody has chosen a password for the page.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn first_login_code(&self) -> anyhow::Result<Option<Secret>> {
+        self.desk.first_login_code().context("make a login code")
+    }
+
     /// Whether no client can sign in: a first start that crashed before it made a key.
     pub fn has_no_keys(&self) -> bool {
         let store = &self.console.store;
@@ -183,6 +207,9 @@ impl Node {
         info!("node stops");
         self.console.stopping.cancel();
         self.gateway.wait().await;
+        if let Some(page) = self.page {
+            page.shutdown().await;
+        }
         self.admin.shutdown().await;
         self.console.mesh.calm().await;
         // Commits in flight may need the others.
@@ -241,6 +268,37 @@ async fn open_store(start: &Start, place: &Place) -> anyhow::Result<(Store, Opti
         membership: place.membership(),
     };
     Store::open(options).await.context("open the store")
+}
+
+/// Listens for browsers; empty where there is no page.
+async fn page_listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    match config.page.address.value {
+        PageAddress::Off => Ok(Vec::new()),
+        PageAddress::At(address) => Ok(listen::everywhere(address, Whose::Page).await?),
+    }
+}
+
+/// Where browsers connect; the real port where port 0 was asked for.
+fn page_urls(listeners: &[TcpListener]) -> anyhow::Result<Vec<String>> {
+    let Some(first) = listeners.first() else {
+        return Ok(Vec::new());
+    };
+    Ok(endpoint::urls(first.local_addr().context("read page address")?))
+}
+
+fn page_options(config: &Config) -> PageOptions {
+    let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
+    let configured = config
+        .page
+        .hosts
+        .value
+        .iter()
+        .map(|host| host.as_str().to_owned());
+    let own = own.into_iter().map(|name| name.to_ascii_lowercase());
+    PageOptions {
+        hosts: own.chain(configured).filter(|name| !name.is_empty()).collect(),
+        lan_only: config.page.lan_only.value.0,
+    }
 }
 
 /// Domains that lead to this box without anybody's doing: buckets are found below them as below those configured.

@@ -5,13 +5,16 @@
 
 use std::fmt;
 
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
+mod access;
 mod health;
 mod mesh;
 mod upkeep;
 
+pub use access::*;
 pub use health::*;
 pub use mesh::*;
 pub use upkeep::*;
@@ -43,8 +46,18 @@ impl<'de> Deserialize<'de> for Schema {
     }
 }
 
+impl JsonSchema for Schema {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Schema".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({ "const": Self::NUMBER, "description": "The version of this document." })
+    }
+}
+
 /// How safe the data is, in one word; the worst that applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Everything is as it should be.
@@ -58,7 +71,7 @@ pub enum Verdict {
 }
 
 /// How the node is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Version of this document.
     pub schema: Schema,
@@ -95,7 +108,7 @@ pub struct Status {
 }
 
 /// All buckets.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BucketList {
     /// Version of this document.
     pub schema: Schema,
@@ -104,7 +117,7 @@ pub struct BucketList {
 }
 
 /// A bucket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bucket {
     /// Its name.
     pub name: String,
@@ -117,7 +130,7 @@ pub struct Bucket {
 }
 
 /// What people without a key may do to a bucket through its access control list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Public {
     /// Nothing.
@@ -129,7 +142,7 @@ pub enum Public {
 }
 
 /// A bucket and who may use it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BucketInfo {
     /// Version of this document.
     pub schema: Schema,
@@ -149,7 +162,7 @@ pub struct BucketInfo {
 }
 
 /// Another name of a bucket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Alias {
     /// The name.
     pub name: String,
@@ -158,7 +171,7 @@ pub struct Alias {
 }
 
 /// Asks to give a bucket another name, or to take it away.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetAlias {
     /// Version of this document.
@@ -173,7 +186,7 @@ pub struct SetAlias {
 }
 
 /// How much may be held; nothing is a bound that does not exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// Bytes of content, of all versions and of unfinished uploads.
@@ -183,7 +196,7 @@ pub struct Quota {
 }
 
 /// What is held, counted as a quota bounds it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Bytes of content.
     pub bytes: u64,
@@ -192,7 +205,7 @@ pub struct Usage {
 }
 
 /// Asks to bound what a bucket may hold, or all buckets that a key owns; a bound that is not named goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SetQuota {
     /// Version of this document.
     pub schema: Schema,
@@ -201,7 +214,7 @@ pub struct SetQuota {
 }
 
 /// What a key may do to the bucket it is listed under.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BucketKey {
     /// The key's id.
     pub id: String,
@@ -213,7 +226,7 @@ pub struct BucketKey {
 }
 
 /// What a key may do to a bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grants {
     /// Read and list objects.
     #[serde(default)]
@@ -227,7 +240,7 @@ pub struct Grants {
 }
 
 /// Asks for a new bucket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBucket {
     /// Version of this document.
@@ -240,7 +253,7 @@ pub struct CreateBucket {
 }
 
 /// Asks to open a bucket to people without a key, or to close it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPublic {
     /// Version of this document.
@@ -250,7 +263,7 @@ pub struct SetPublic {
 }
 
 /// All access keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyList {
     /// Version of this document.
     pub schema: Schema,
@@ -259,7 +272,7 @@ pub struct KeyList {
 }
 
 /// An access key without its secret.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// The public half.
     pub id: String,
@@ -276,7 +289,7 @@ pub struct Key {
 }
 
 /// What the key may do to one bucket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyBucket {
     /// The bucket's name.
     pub bucket: String,
@@ -286,7 +299,7 @@ pub struct KeyBucket {
 }
 
 /// An access key on its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyInfo {
     /// Version of this document.
     pub schema: Schema,
@@ -296,7 +309,7 @@ pub struct KeyInfo {
 }
 
 /// A secret, wiped from memory after use; `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -325,7 +338,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A key just made, with its secret: the only document that holds one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedKey {
     /// Version of this document.
     pub schema: Schema,
@@ -337,7 +350,7 @@ pub struct CreatedKey {
 }
 
 /// Asks for a new access key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// Version of this document.
@@ -353,7 +366,7 @@ pub struct CreateKey {
 }
 
 /// The halves of a key brought from elsewhere.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportedKey {
     /// The public half.
@@ -363,7 +376,7 @@ pub struct ImportedKey {
 }
 
 /// Asks to give permissions to a key, or to take them away.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeKey {
     /// Version of this document.
@@ -386,7 +399,7 @@ pub enum Change {
 }
 
 /// The configuration the node runs with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigShown {
     /// Version of this document.
     pub schema: Schema,
@@ -395,7 +408,7 @@ pub struct ConfigShown {
 }
 
 /// One setting, and who set it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// Its key in the configuration file, e.g. `s3.address`.
     pub key: String,

@@ -1,13 +1,14 @@
 //! Errors of the admin API as problem documents (RFC 9457) with a stable code.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeError;
 use crate::api::Schema;
 
 /// Why a request was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Version of this document.
     pub schema: Schema,

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::{AdminSocket, Node, route};
+use crate::desk::Desk;
+use crate::right::Right;
+use crate::{AdminSocket, Node, live, routes};
 
 /// A box has a handful of callers; more are a runaway script, and wait in the socket's queue.
 const CONNECTIONS_MAX: usize = 32;
@@ -35,19 +37,22 @@ pub struct AdminServer {
 }
 
 impl AdminServer {
-    /// Serves `node` on `socket` until [`Self::shutdown`].
-    pub fn serve<N: Node>(socket: AdminSocket, node: Arc<N>) -> Self {
+    /// Serves `desk` on `socket`, and tells whoever listens how the box is, until [`Self::shutdown`].
+    pub fn serve<N: Node>(socket: AdminSocket, desk: Arc<Desk<N>>) -> Self {
         let server = Self {
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop: desk.stop.clone(),
         };
+        server
+            .tasks
+            .spawn(live::watch(Arc::clone(&desk)).instrument(info_span!("live")));
         server.tasks.spawn(
-            accept(socket, node, server.tasks.clone(), server.stop.clone()).instrument(info_span!("admin")),
+            accept(socket, desk, server.tasks.clone(), server.stop.clone()).instrument(info_span!("admin")),
         );
         server
     }
 
-    /// Takes no more requests, and returns when those in flight are answered, after five seconds at most.
+    /// Closes the desk: takes no more requests, and returns when those in flight are answered, after five seconds at most.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -56,7 +61,12 @@ impl AdminServer {
 }
 
 /// Takes callers one after another until stopped.
-async fn accept<N: Node>(socket: AdminSocket, node: Arc<N>, tasks: TaskTracker, stop: CancellationToken) {
+async fn accept<N: Node>(
+    socket: AdminSocket,
+    desk: Arc<Desk<N>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let next = async || {
         let slot = Arc::clone(&slots).acquire_owned().await;
@@ -65,9 +75,9 @@ async fn accept<N: Node>(socket: AdminSocket, node: Arc<N>, tasks: TaskTracker, 
     while let Some((slot, accepted)) = stop.run_until_cancelled(next()).await {
         match accepted {
             Ok(stream) => {
-                let (node, stop) = (Arc::clone(&node), stop.clone());
+                let (desk, stop) = (Arc::clone(&desk), stop.clone());
                 tasks.spawn(async move {
-                    converse(stream, node, stop).await;
+                    converse(stream, desk, stop).await;
                     drop(slot);
                 });
             }
@@ -80,10 +90,10 @@ async fn accept<N: Node>(socket: AdminSocket, node: Arc<N>, tasks: TaskTracker, 
 }
 
 /// Answers the requests of one caller.
-async fn converse<N: Node>(stream: UnixStream, node: Arc<N>, stop: CancellationToken) {
+async fn converse<N: Node>(stream: UnixStream, desk: Arc<Desk<N>>, stop: CancellationToken) {
     let service = service_fn(|request| {
-        let node = Arc::clone(&node);
-        async move { Ok::<_, Infallible>(route::answer(&*node, request).await) }
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(routes::answer(desk, Right::AtTheBox, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

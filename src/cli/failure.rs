@@ -220,7 +220,7 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(SocketError::InUse { .. }) = cause.downcast_ref() {
         return Some(Exit::Conflict);
     }
-    if let Some(ListenError::InUse(_) | ListenError::MeshInUse(_)) = cause.downcast_ref() {
+    if let Some(ListenError::InUse(..) | ListenError::MeshInUse(_)) = cause.downcast_ref() {
         return Some(Exit::Conflict);
     }
     if let Some(StoreError::Disk(DiskError::Locked { .. })) = cause.downcast_ref() {

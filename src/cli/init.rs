@@ -14,7 +14,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
 use super::said::Said;
 use super::server::{runtime, show};
-use crate::config::Config;
+use crate::config::{Config, PageAddress};
 use crate::first_start::{Made, ShowSecrets};
 use crate::node::{Created, Loss, Node, Start};
 use crate::{endpoint, logging};
@@ -71,6 +71,7 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
         &Made {
             first: &created.first,
             endpoint: url,
+            page: None,
         },
         &state,
         secrets,
@@ -119,6 +120,11 @@ fn report(
         })?);
     }
     let (good, look) = (out.mark(Mark::Good), out.mark(Mark::Look));
+    let page = match config.page.address.value {
+        PageAddress::Off => vec!["off".to_owned()],
+        PageAddress::At(address) => endpoint::urls(address),
+    };
+    let page = page.into_iter().next().unwrap_or_default();
     let place = first.map(|path| path.display().to_string()).unwrap_or_default();
     let storage = storage_line(first, created.given, sync);
     out.data(&format!(
@@ -128,6 +134,11 @@ fn report(
     out.table(&[
         row([&format!("{good} Storage"), &place, &storage]),
         row([&format!("{good} S3"), url, "any region"]),
+        row([
+            &format!("{good} Page"),
+            &page,
+            "login code: warren login-code, once it runs",
+        ]),
         row([
             &format!("{look} Copies"),
             "1 of 1",

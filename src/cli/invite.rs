@@ -121,7 +121,7 @@ fn list(list: &InviteList, out: &Output) -> Result<(), Failure> {
 }
 
 /// A length of time as people write it.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no length of time: write it like 30m, 48h or 7d");
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

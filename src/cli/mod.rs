@@ -9,6 +9,7 @@ mod invite;
 mod join;
 mod key;
 mod layout;
+mod login_code;
 mod net;
 mod output;
 mod peer;
@@ -18,6 +19,7 @@ mod said;
 mod secret;
 mod server;
 mod status;
+mod token;
 mod version;
 mod why;
 
@@ -107,6 +109,11 @@ enum Verb {
     /// List, create and change access keys
     #[command(subcommand)]
     Key(key::KeyVerb),
+    /// Show a code that lets a browser into the page, once
+    LoginCode,
+    /// List, make and revoke tokens for programs that use the admin API
+    #[command(subcommand)]
+    Token(token::TokenVerb),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -147,6 +154,8 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
+        Verb::LoginCode => ask(async { login_code::run(&client(&common)?, out).await }),
+        Verb::Token(verb) => ask(async { token::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),
         Verb::Completion(args) => completion::run(&args, CommandLine::command()),
         Verb::Version => version::run(out),

@@ -1,8 +1,9 @@
 //! `warren server`: runs the node until a signal stops it.
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use appliance::api::Schema;
+use appliance::api::{Schema, Secret};
 use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,6 +33,9 @@ pub(super) struct ServerArgs {
     /// Domain below which host names name buckets that are served as websites; may be repeated
     #[arg(long, value_name = "DOMAIN")]
     s3_website_domain: Vec<String>,
+    /// Where browsers connect, or `off` [default: [::]:3980]
+    #[arg(long, value_name = "ADDRESS")]
+    page: Option<String>,
     /// Where other boxes of the mesh connect [default: every address, one random port that is kept]
     #[arg(long, value_name = "ADDRESS")]
     mesh: Option<String>,
@@ -71,6 +75,7 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         s3: args.s3,
         s3_domains: args.s3_domain,
         website_domains: args.s3_website_domain,
+        page: args.page,
         mesh: args.mesh,
         mesh_public: args.mesh_public,
         log: args.log,
@@ -128,8 +133,23 @@ async fn serve(
     let (mut node, first) = Node::start(start.clone()).await?;
     let urls = endpoint::urls(node.s3_address());
     let endpoint = urls.first().map(String::as_str).unwrap_or_default();
+    let code = node.first_login_code()?;
+    let page = node
+        .page()
+        .first()
+        .map(String::as_str)
+        .zip(code.as_ref().map(Secret::expose));
     let kept = match &first {
-        Some(first) => match show(&Made { first, endpoint }, &state, secrets, out) {
+        Some(first) => match show(
+            &Made {
+                first,
+                endpoint,
+                page,
+            },
+            &state,
+            secrets,
+            out,
+        ) {
             Ok(kept) => kept,
             Err(failure) => {
                 node.stop().await?;
@@ -144,7 +164,10 @@ async fn serve(
         }
     };
     // Not being read is no reason to stop serving.
-    let _ = say_ready(&urls, kept, out);
+    let shown = (first.is_none() && (secrets == ShowSecrets::Always || io::stderr().is_terminal()))
+        .then(|| page.map(|(_, code)| code))
+        .flatten();
+    let _ = say_ready(&urls, node.page(), shown, kept, out);
     manager.ready();
     loop {
         tokio::select! {
@@ -165,7 +188,7 @@ async fn serve(
             started = again => {
                 (node, _) = started?;
                 // It is another where any port will do.
-                let _ = say_ready(&endpoint::urls(node.s3_address()), None, out);
+                let _ = say_ready(&endpoint::urls(node.s3_address()), node.page(), None, None, out);
             }
             () = watched => return Ok(()),
         }
@@ -211,16 +234,27 @@ struct Ready<'a> {
     schema: Schema,
     event: &'static str,
     s3: &'a [String],
+    page: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets_file: Option<String>,
 }
 
-fn say_ready(urls: &[String], secrets_file: Option<String>, out: &Output) -> std::io::Result<()> {
+fn say_ready(
+    urls: &[String],
+    page: &[String],
+    login_code: Option<&str>,
+    secrets_file: Option<String>,
+    out: &Output,
+) -> io::Result<()> {
     if out.json {
         return out.document(&Ready {
             schema: Schema,
             event: "ready",
             s3: urls,
+            page,
+            login_code,
             secrets_file,
         });
     }
@@ -229,6 +263,13 @@ fn say_ready(urls: &[String], secrets_file: Option<String>, out: &Output) -> std
         out.mark(Mark::Good),
         urls.join("  ")
     ));
+    if let Some(url) = page.first() {
+        let code = match login_code {
+            Some(code) => format!("login code {code} (valid 10 min)"),
+            None => "login code: warren login-code".into(),
+        };
+        out.note(&format!("{} Page    {url}   {code}", out.mark(Mark::Good)));
+    }
     Ok(())
 }
 

@@ -24,6 +24,8 @@ pub struct File {
     pub data: Option<Vec<String>>,
     /// The `[s3]` section.
     pub s3: S3Section,
+    /// The `[page]` section.
+    pub page: PageSection,
     /// The `[mesh]` section.
     pub mesh: MeshSection,
     /// The `[log]` section.
@@ -40,6 +42,18 @@ pub struct S3Section {
     pub domains: Option<Vec<String>>,
     /// `s3.website_domains`.
     pub website_domains: Option<Vec<String>>,
+}
+
+/// What a configuration file says about the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PageSection {
+    /// `page.address`.
+    pub address: Option<String>,
+    /// `page.hosts`.
+    pub hosts: Option<Vec<String>>,
+    /// `page.lan_only`.
+    pub lan_only: Option<String>,
 }
 
 /// What a configuration file says about the mesh.

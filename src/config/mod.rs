@@ -11,6 +11,9 @@
 //! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
 //! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here, `localhost` and the names of the box also as `bucket.domain` |
 //! | `s3.website_domains` | `--s3-website-domain` | `WARREN_S3_WEBSITE_DOMAINS` | none: a bucket that is a website is served to browsers at the host that is its name; below a domain named here also as `bucket.domain` |
+//! | `page.address` | `--page`      | `WARREN_PAGE`       | `[::]:3980`: the page for browsers and the admin API, which answer only this home's own network; `off` for none |
+//! | `page.hosts` |                | `WARREN_PAGE_HOSTS` | none: names by which the page is called, beside addresses, `localhost`, the host's own name and all in `.local`; others are refused, so that no page elsewhere borrows our address |
+//! | `page.lan_only` |             | `WARREN_PAGE_LAN_ONLY` | `on`: private, link-local and loopback addresses; `off` lets the internet knock, behind a proxy with a certificate |
 //! | `mesh.address` | `--mesh`     | `WARREN_MESH`       | `[::]:0`: every address, and one random port that is chosen once and kept, so that two boxes behind one router do not share it |
 //! | `mesh.public` | `--mesh-public` | `WARREN_MESH_PUBLIC` | none: where the owner knows the box to be reachable from everywhere, a server on the internet or a forwarded port |
 //! | `mesh.mdns`  |                | `WARREN_MESH_MDNS`  | `on`: members in one home find each other without the internet |
@@ -21,7 +24,7 @@
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
 //! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
-//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
+//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS`, `WARREN_PAGE_HOSTS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
 mod file;
@@ -34,11 +37,12 @@ use std::path::{Path, PathBuf};
 pub use file::{File, FileError};
 use p2p::Address;
 pub use values::{
-    DataDirectory, InvalidValue, LogFilter, LogFormat, MeshAddress, Rate, S3Address, S3Domain, Switch,
+    DataDirectory, InvalidValue, LogFilter, LogFormat, MeshAddress, PageAddress, Rate, S3Address, S3Domain,
+    Switch,
 };
 
 /// Every key of the configuration file, in the order of the manual.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 18] = [
     "name",
     "zone",
     "state",
@@ -46,6 +50,9 @@ pub const KEYS: [&str; 15] = [
     "s3.address",
     "s3.domains",
     "s3.website_domains",
+    "page.address",
+    "page.hosts",
+    "page.lan_only",
     "mesh.address",
     "mesh.public",
     "mesh.mdns",
@@ -135,6 +142,8 @@ pub struct Flags {
     pub s3_domains: Vec<String>,
     /// `--s3-website-domain`, repeated.
     pub website_domains: Vec<String>,
+    /// `--page`.
+    pub page: Option<String>,
     /// `--mesh`.
     pub mesh: Option<String>,
     /// `--mesh-public`, repeated.
@@ -172,12 +181,25 @@ pub struct Config {
     pub s3_domains: Setting<Vec<S3Domain>>,
     /// Domains below which host names name buckets that are websites; may be none.
     pub website_domains: Setting<Vec<S3Domain>>,
+    /// The page for browsers.
+    pub page: PageConfig,
     /// How it takes part in a mesh.
     pub mesh: MeshConfig,
     /// Which events are logged.
     pub log_level: Setting<LogFilter>,
     /// How events are written.
     pub log_format: Setting<LogFormat>,
+}
+
+/// How the page and the admin API are served.
+#[derive(Clone, Debug)]
+pub struct PageConfig {
+    /// Where browsers connect.
+    pub address: Setting<PageAddress>,
+    /// Names of the box beside those it knows itself; may be none.
+    pub hosts: Setting<Vec<S3Domain>>,
+    /// Whether only this home's own network is answered.
+    pub lan_only: Setting<Switch>,
 }
 
 /// How a node takes part in a mesh.
@@ -218,10 +240,11 @@ impl Config {
     }
 
     /// Keys and values as the configuration file would have them, in the order of the manual.
-    pub fn settings(&self) -> [(&'static str, String, &Source); 15] {
+    pub fn settings(&self) -> [(&'static str, String, &Source); 18] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
         let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
         let websites: Vec<&str> = self.website_domains.value.iter().map(S3Domain::as_str).collect();
+        let hosts: Vec<&str> = self.page.hosts.value.iter().map(S3Domain::as_str).collect();
         let public: Vec<String> = self.mesh.public.value.iter().map(ToString::to_string).collect();
         let values = [
             (self.name.value.clone(), &self.name.source),
@@ -231,6 +254,9 @@ impl Config {
             (self.s3_address.value.to_string(), &self.s3_address.source),
             (domains.join(", "), &self.s3_domains.source),
             (websites.join(", "), &self.website_domains.source),
+            (self.page.address.value.to_string(), &self.page.address.source),
+            (hosts.join(", "), &self.page.hosts.source),
+            (self.page.lan_only.value.to_string(), &self.page.lan_only.source),
             (self.mesh.address.value.to_string(), &self.mesh.address.source),
             (public.join(", "), &self.mesh.public.source),
             (self.mesh.mdns.value.to_string(), &self.mesh.mdns.source),
@@ -311,6 +337,7 @@ impl Layers<'_> {
             )?,
             s3_domains: self.s3_domains()?,
             website_domains: self.website_domains()?,
+            page: self.page()?,
             mesh: self.mesh()?,
             log_level: self.setting(
                 &key("log.level", "--log", flags.log.as_ref(), "WARREN_LOG"),
@@ -396,6 +423,30 @@ impl Layers<'_> {
             file.s3.website_domains.clone()
         });
         parsed("s3.website_domains", said, S3Domain::parse)
+    }
+
+    fn page(&self) -> Result<PageConfig, ConfigError> {
+        let key = |name, said, variable| Key {
+            name,
+            flag: ("--page", said),
+            variable,
+        };
+        let said = self.list(("", &[]), "WARREN_PAGE_HOSTS", |file| file.page.hosts.clone());
+        Ok(PageConfig {
+            address: self.setting(
+                &key("page.address", self.flags.page.as_ref(), "WARREN_PAGE"),
+                |file| file.page.address.clone(),
+                PageAddress::parse,
+                PageAddress::everywhere,
+            )?,
+            hosts: parsed("page.hosts", said, S3Domain::parse)?,
+            lan_only: self.setting(
+                &key("page.lan_only", None, "WARREN_PAGE_LAN_ONLY"),
+                |file| file.page.lan_only.clone(),
+                Switch::parse,
+                || Switch(true),
+            )?,
+        })
     }
 
     fn mesh(&self) -> Result<MeshConfig, ConfigError> {

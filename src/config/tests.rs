@@ -282,3 +282,23 @@ fn members_connect_anywhere_unless_told_otherwise() {
         );
     }
 }
+
+#[test]
+fn the_page_is_for_this_network_unless_told_otherwise() {
+    let page = |text: &str| load(Flags::default(), &[], text).unwrap().page;
+    let nothing = page("");
+    assert_eq!(nothing.address.value.to_string(), "[::]:3980");
+    assert!(nothing.lan_only.value.0 && nothing.hosts.value.is_empty());
+    let said = page("[page]\naddress = 'off'\nhosts = ['Box.Example']\nlan_only = 'off'\n");
+    assert_eq!(said.address.value, PageAddress::Off);
+    assert_eq!(said.hosts.value[0].as_str(), "box.example");
+    assert!(!said.lan_only.value.0);
+    for wrong in [
+        "address = 'nowhere'",
+        "hosts = ['http://box']",
+        "lan_only = 'maybe'",
+    ] {
+        let wrong = format!("[page]\n{wrong}\n");
+        assert!(load(Flags::default(), &[], &wrong).is_err(), "{wrong}");
+    }
+}

@@ -63,7 +63,7 @@ impl fmt::Display for DataDirectory {
 pub struct S3Address(pub SocketAddr);
 
 impl S3Address {
-    /// The port nobody else uses by default; the page will have 3980.
+    /// The port nobody else uses by default; the page has 3980.
     const PORT: u16 = 3900;
 
     /// Every address of the box, IPv6 and IPv4.
@@ -87,6 +87,46 @@ impl S3Address {
 impl fmt::Display for S3Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Where browsers connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageAddress {
+    /// Nowhere: there is no page.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
+
+impl PageAddress {
+    const PORT: u16 = 3980;
+
+    /// Every address of the box, IPv6 and IPv4.
+    pub(super) fn everywhere() -> Self {
+        Self::At(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Self::PORT))
+    }
+
+    /// Reads `ADDRESS:PORT`, a port alone for every address, or `off`.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let read = S3Address::parse(text).map(|S3Address(address)| Self::At(address));
+        read.map_err(|_| {
+            InvalidValue(format!(
+                "{text:?} is not an address: write it like [::]:3980, 127.0.0.1:3980, 3980 or off"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for PageAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ class Server:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         command = [binary, "server", "--state", self.state, "--data", folder / "data"]
         # A box that is alone, whoever else is on this network.
-        alone = {"WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
+        alone = {"WARREN_PAGE": "127.0.0.1:0", "WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--s3", f"127.0.0.1:{self.port}", "--s3-domain", DOMAIN, "--s3-website-domain", WEBSITE_DOMAIN],

@@ -80,6 +80,7 @@ impl TestBox {
             .env("WARREN_CONFIG", self.config_file())
             // Members are found by invites, and not the boxes of other tests or the router of whoever runs these.
             .env("WARREN_MESH", "127.0.0.1:0")
+            .env("WARREN_PAGE", "127.0.0.1:0")
             .env("WARREN_MESH_MDNS", "off")
             .env("WARREN_MESH_UPNP", "off")
             .arg("--state")

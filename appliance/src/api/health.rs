@@ -1,11 +1,12 @@
 //! What the admin API says of copies: where they are, what is missing, and why the verdict is what it is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 
 /// How many copies there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CopiesShown {
     /// In how many homes there should be copies.
     pub goal: usize,
@@ -18,7 +19,7 @@ pub struct CopiesShown {
 }
 
 /// What would be lost if these homes burned now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Burned {
     /// The homes.
     pub homes: Vec<String>,
@@ -42,7 +43,7 @@ impl Burned {
 }
 
 /// What a box may lack.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Behind {
     /// References to blocks.
     pub blocks: u64,
@@ -68,7 +69,7 @@ impl Behind {
 }
 
 /// Why the verdict is what it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// What this alone would make of the verdict.
     pub verdict: Verdict,

@@ -1,11 +1,12 @@
 //! What the admin API says and hears of the mesh: its boxes, how they are reached, and invites.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Behind, Schema, Secret};
 
 /// One box of the mesh and the home it stands in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Home {
     /// What people call the place.
     pub zone: String,
@@ -44,7 +45,7 @@ pub struct Home {
 }
 
 /// How a box is reached.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerPath {
     /// By which kind of way.
     pub kind: PathKind,
@@ -59,7 +60,7 @@ pub struct PeerPath {
 }
 
 /// A kind of way between two boxes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PathKind {
     /// Inside one home.
@@ -71,7 +72,7 @@ pub enum PathKind {
 }
 
 /// All boxes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerList {
     /// Version of this document.
     pub schema: Schema,
@@ -80,7 +81,7 @@ pub struct PeerList {
 }
 
 /// A box.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerInfo {
     /// Version of this document.
     pub schema: Schema,
@@ -90,7 +91,7 @@ pub struct PeerInfo {
 }
 
 /// Asks to call a box by another name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenamePeer {
     /// Version of this document.
@@ -100,7 +101,7 @@ pub struct RenamePeer {
 }
 
 /// Asks a box to hand over what it holds, or to keep it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrainPeer {
     /// Version of this document.
@@ -110,7 +111,7 @@ pub struct DrainPeer {
 }
 
 /// Asks that content flows no faster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetLimit {
     /// Version of this document.
@@ -123,7 +124,7 @@ pub struct SetLimit {
 }
 
 /// Which way content flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowWay {
     /// From this box to others.
@@ -133,7 +134,7 @@ pub enum FlowWay {
 }
 
 /// Asks that a box goes for good.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartWith {
     /// Version of this document.
@@ -143,7 +144,7 @@ pub struct PartWith {
 }
 
 /// A box has answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pong {
     /// Version of this document.
     pub schema: Schema,
@@ -157,7 +158,7 @@ pub struct Pong {
 }
 
 /// What a new box is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Holds the keys of the mesh, votes, serves clients.
@@ -169,7 +170,7 @@ pub enum Role {
 }
 
 /// Asks for an invite.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateInvite {
     /// Version of this document.
@@ -181,7 +182,7 @@ pub struct CreateInvite {
 }
 
 /// An invite.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invite {
     /// Names it.
     pub id: String,
@@ -199,7 +200,7 @@ pub struct Invite {
 }
 
 /// Whether an invite works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InviteState {
     /// It lets a box in.
@@ -211,7 +212,7 @@ pub enum InviteState {
 }
 
 /// All invites.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InviteList {
     /// Version of this document.
     pub schema: Schema,
@@ -220,7 +221,7 @@ pub struct InviteList {
 }
 
 /// An invite just made: the only document that holds its token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedInvite {
     /// Version of this document.
     pub schema: Schema,
@@ -236,7 +237,7 @@ pub struct CreatedInvite {
 }
 
 /// How a box can be reached.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NetReport {
     /// Version of this document.
     pub schema: Schema,

@@ -1,11 +1,12 @@
 //! What the admin API says and hears of upkeep: the layout, repairs, and verifying what is stored.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Behind, Schema};
 
 /// Who is wanted to hold what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayoutShown {
     /// Version of this document.
     pub schema: Schema,
@@ -23,7 +24,7 @@ pub struct LayoutShown {
 }
 
 /// What a box is wanted to hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayoutBox {
     /// What people call it.
     pub name: String,
@@ -38,7 +39,7 @@ pub struct LayoutBox {
 }
 
 /// A change of the layout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayoutEntry {
     /// When.
     pub at: String,
@@ -53,7 +54,7 @@ pub struct LayoutEntry {
 }
 
 /// What would change next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayoutPreviewShown {
     /// Version of this document.
     pub schema: Schema,
@@ -70,7 +71,7 @@ pub struct LayoutPreviewShown {
 }
 
 /// Something that waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayoutWait {
     /// What.
     pub what: String,
@@ -80,7 +81,7 @@ pub struct LayoutWait {
 }
 
 /// Asks that something is paused, or goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPaused {
     /// Version of this document.
@@ -90,7 +91,7 @@ pub struct SetPaused {
 }
 
 /// Everybody has been given a share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settled {
     /// Version of this document.
     pub schema: Schema,
@@ -99,7 +100,7 @@ pub struct Settled {
 }
 
 /// What is being repaired.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepairShown {
     /// Version of this document.
     pub schema: Schema,
@@ -108,7 +109,7 @@ pub struct RepairShown {
 }
 
 /// What is being repaired at a box.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepairBox {
     /// What people call it.
     pub name: String,
@@ -131,7 +132,7 @@ pub struct RepairBox {
 }
 
 /// How far verifying all blocks of a box has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScrubShown {
     /// Version of this document.
     pub schema: Schema,

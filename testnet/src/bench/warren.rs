@@ -198,6 +198,7 @@ impl Home {
             .args(["--mesh", "127.0.0.1:0"])
             .env("WARREN_MESH_MDNS", "off")
             .env("WARREN_MESH_UPNP", "off")
+            .env("WARREN_PAGE", "off")
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share log")?)
             .stderr(log);

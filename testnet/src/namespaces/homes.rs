@@ -220,7 +220,8 @@ impl<'a> Home<'a> {
             .args(["--json", "--yes"])
             .args(words)
             .env("WARREN_MESH", PORT.to_string())
-            .env("WARREN_MESH_UPNP", "off");
+            .env("WARREN_MESH_UPNP", "off")
+            .env("WARREN_PAGE", "off");
         command
     }
 

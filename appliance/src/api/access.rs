@@ -1,0 +1,72 @@
+//! What the admin API says and hears of who may call it: login codes and tokens.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Schema, Secret};
+use crate::Scope;
+
+/// A code that lets one browser in, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoginCode {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Eight digits with a dash.
+    pub code: Secret,
+    /// For how many seconds it works.
+    pub valid_seconds: u64,
+    /// Where the page is; empty while it is off.
+    pub page: Vec<String>,
+}
+
+/// A token without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Token {
+    /// Names it.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What its bearer may do.
+    pub scope: Scope,
+    /// When it was made.
+    pub created: String,
+    /// From when on it works no more.
+    pub expires: String,
+    /// Whether it works now.
+    pub works: bool,
+}
+
+/// All tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenList {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The oldest first.
+    pub tokens: Vec<Token>,
+}
+
+/// Asks for a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What people will call it.
+    pub name: String,
+    /// What its bearer may do.
+    pub scope: Scope,
+    /// For how many seconds it works.
+    pub valid_seconds: u64,
+}
+
+/// A token just made: the only document that holds its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CreatedToken {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// What goes into the header `Authorization: Bearer`.
+    pub secret: Secret,
+}

@@ -1,0 +1,108 @@
+//! The page of who may use this page and its API: the password, and tokens.
+
+use maud::html;
+
+use super::layout::Tab;
+use super::pieces::{careful, form, moment};
+use super::{Outcome, Page, path, unknown};
+use crate::access::PASSWORD_LENGTH_MIN;
+use crate::api::{CreateToken, Schema};
+use crate::desk::Desk;
+use crate::page::{Form, Note, Visitor};
+use crate::{Node, NodeError, Scope};
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// For how long a token may work: days, and what people call that.
+const LIVES: [(u64, &str); 4] = [(90, "three months"), (1, "a day"), (7, "a week"), (365, "a year")];
+
+pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
+    let tokens = desk.access.tokens();
+    Page {
+        tab: Tab::Access,
+        title: "Access".into(),
+        main: html! {
+            h1 { "Access" }
+            p.lead { "Who may use this page, and the programs that may use its " a href="/api/v1/openapi.json" { "API" } "." }
+            div.cards.two {
+                section.card aria-labelledby="make" {
+                    h2 #make { "Make a token" }
+                    (form(visitor, "/access/tokens", html! {
+                        label for="name" { "Name" }
+                        input #name name="name" required maxlength="64" placeholder="prometheus";
+                        label for="scope" { "It may" }
+                        select #scope name="scope" {
+                            option value="read" { "see all but secrets" }
+                            option value="operate" { "also pause, verify and limit" }
+                            option value="admin" { "change everything" }
+                        }
+                        label for="days" { "It works for" }
+                        select #days name="days" { @for (days, name) in LIVES { option value=(days) { (name) } } }
+                        button.main type="submit" { "Make a token" }
+                    }))
+                }
+                section.card aria-labelledby="password" {
+                    h2 #password { "Change the password" }
+                    (form(visitor, "/access/password", html! {
+                        label for="old" { "Password now" }
+                        input #old name="old" type="password" autocomplete="current-password" required;
+                        label for="new" { "New password" }
+                        input #new name="new" type="password" autocomplete="new-password" minlength=(PASSWORD_LENGTH_MIN) required;
+                        button type="submit" { "Change" }
+                        p.small { "Everybody else is logged out then." }
+                    }))
+                }
+            }
+            h2 { "Tokens" }
+            @if tokens.is_empty() { p.empty { "No tokens yet." } } @else {
+                table {
+                    thead { tr { th scope="col" { "Token" } th scope="col" { "May" } th scope="col" { "Expires" } th scope="col" { span.hidden { "Revoke" } } } }
+                    tbody { @for token in &tokens { tr {
+                        th scope="row" { (token.name) span.small { (token.id) } }
+                        td data-label="May" { (scope(token.scope)) }
+                        td data-label="Expires" { @if token.works { (moment(&token.expires)) } @else { span.state { "expired" } } }
+                        td.number { (careful(visitor, "Revoke…", "Programs that use it are refused from then on.", &path(&["access", "tokens", &token.id, "revoke"]), html! {}, "Revoke")) }
+                    } } }
+                }
+            }
+        },
+    }
+}
+
+const fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read",
+        Scope::Operate => "operate",
+        Scope::Admin => "admin",
+    }
+}
+
+/// Makes a token, or takes one back.
+pub(super) async fn act<N: Node>(desk: &Desk<N>, parts: &[&str], form: &Form) -> Outcome {
+    let failed = |error: crate::AccessError| NodeError::Failed(Box::new(error));
+    match parts {
+        ["tokens"] => {
+            let asked = CreateToken {
+                schema: Schema,
+                name: form.get("name").to_owned(),
+                scope: match form.get("scope") {
+                    "admin" => Scope::Admin,
+                    "operate" => Scope::Operate,
+                    _ => Scope::Read,
+                },
+                valid_seconds: form.get("days").parse().unwrap_or(LIVES[0].0).min(2 * 365) * DAY,
+            };
+            let made = desk.access.create_token(&asked).await.map_err(failed)?;
+            Ok((
+                "/access".into(),
+                Note::Token(Box::new(made.map_err(NodeError::Invalid)?)),
+            ))
+        }
+        ["tokens", id, "revoke"] => {
+            let revoked = desk.access.revoke_token(id).await.map_err(failed)?;
+            revoked.map_err(NodeError::Invalid)?;
+            Ok(("/access".into(), Note::Done("The token is revoked.".into())))
+        }
+        _ => Err(unknown()),
+    }
+}

@@ -1,0 +1,51 @@
+//! What every request is answered from, whether it comes through the socket or from the page.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::Node;
+use crate::access::{Access, AccessError};
+use crate::api::Secret;
+use crate::live::Live;
+use crate::routes::Routes;
+
+/// The node, who may ask it, and the table of what can be asked.
+pub struct Desk<N> {
+    pub(crate) node: Arc<N>,
+    pub(crate) access: Access,
+    pub(crate) routes: Routes<N>,
+    pub(crate) live: Live,
+    /// Where the page is; empty while it is off.
+    pub(crate) page: Vec<String>,
+    /// Cancelled when nobody is to be answered any more, and who listens has to go.
+    pub(crate) stop: CancellationToken,
+}
+
+impl<N: Node> Desk<N> {
+    /// A desk whose page is at these URLs; none where it is off.
+    pub fn new(node: Arc<N>, access: Access, page: Vec<String>) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            access,
+            routes: Routes::new(),
+            live: Live::default(),
+            page,
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// Where the page is; empty while it is off.
+    pub fn page(&self) -> &[String] {
+        &self.page
+    }
+
+    /// A fresh login code, for as long as nobody has chosen a password; none where somebody has, or the page is off.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn first_login_code(&self) -> Result<Option<Secret>, AccessError> {
+        let is_needed = !self.page.is_empty() && !self.access.has_password();
+        is_needed.then(|| self.access.login_code()).transpose()
+    }
+}

@@ -1,0 +1,117 @@
+//! Tells whoever listens how the box is, whenever that changes: server-sent events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::Desk;
+use crate::routes::Body;
+use crate::{Node, verdict};
+
+/// How often the box looks at itself while somebody listens.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// So long nothing may happen before a comment says that the connection lives.
+const BREATH: Duration = Duration::from_secs(15);
+
+/// Listeners at once: a tab each, in a home.
+const LISTENERS_MAX: usize = 32;
+
+/// Who listens.
+#[derive(Debug)]
+pub(crate) struct Live {
+    seen: watch::Sender<Arc<str>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            seen: watch::Sender::new("".into()),
+            places: Arc::new(Semaphore::new(LISTENERS_MAX)),
+        }
+    }
+}
+
+/// Looks at the box again and again while somebody listens, until the desk closes.
+pub(crate) async fn watch<N: Node>(desk: Arc<Desk<N>>) {
+    let live = &desk.live;
+    while desk
+        .stop
+        .run_until_cancelled(tokio::time::sleep(EVERY))
+        .await
+        .is_some()
+    {
+        if live.seen.receiver_count() == 0 {
+            continue;
+        }
+        let Some(now) = desk.stop.run_until_cancelled(drawn(&desk)).await else {
+            return;
+        };
+        live.seen.send_if_modified(|seen| {
+            let is_news = *seen != now;
+            *seen = now;
+            is_news
+        });
+    }
+}
+
+/// The status as a line of JSON. Seconds that pass are no news.
+async fn drawn<N: Node>(desk: &Desk<N>) -> Arc<str> {
+    let mut status = verdict::status(desk.node.facts().await);
+    status.uptime_seconds = 0;
+    for home in &mut status.homes {
+        home.seen_seconds = None;
+        if let Some(path) = &mut home.path {
+            path.round_trip_seconds = None;
+        }
+    }
+    serde_json::to_string(&status).unwrap_or_default().into()
+}
+
+/// A body that tells the status now, and again whenever it changes; none where too many listen.
+pub(crate) async fn listen<N: Node>(desk: &Desk<N>) -> Option<Body> {
+    let place = Arc::clone(&desk.live.places).try_acquire_owned().ok()?;
+    let seen = desk.live.seen.subscribe();
+    let listener = Listener {
+        first: Some(drawn(desk).await),
+        seen,
+        stop: desk.stop.clone(),
+        _place: place,
+    };
+    Some(StreamBody::new(events(listener)).boxed_unsync())
+}
+
+struct Listener {
+    first: Option<Arc<str>>,
+    seen: watch::Receiver<Arc<str>>,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+fn events(listener: Listener) -> impl Stream<Item = Result<Frame<Bytes>, std::convert::Infallible>> {
+    stream::unfold(listener, |mut listener| async move {
+        let event = match listener.first.take() {
+            Some(first) => event(&first),
+            None => tokio::select! {
+                () = listener.stop.cancelled() => return None,
+                changed = listener.seen.changed() => {
+                    changed.ok()?;
+                    event(&listener.seen.borrow_and_update())
+                }
+                () = tokio::time::sleep(BREATH) => Bytes::from_static(b":\n\n"),
+            },
+        };
+        Some((Ok(Frame::data(event)), listener))
+    })
+}
+
+fn event(status: &str) -> Bytes {
+    format!("event: status\ndata: {status}\n\n").into()
+}

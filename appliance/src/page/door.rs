@@ -1,0 +1,212 @@
+//! Looks at every request from the network before anybody answers it: from where, to which name, how often, and by whom.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::cookie::{self, Carrier};
+use super::{Shared, Source, host, source};
+use crate::access::{SessionId, SessionSecret};
+use crate::console::{self, Visit};
+use crate::right::Right;
+use crate::routes::{self, Body, refused};
+use crate::{Node, Problem};
+
+/// Forms of the page carry their token in a field, scripts in this header.
+const FORM_TOKEN: HeaderName = HeaderName::from_static("x-form-token");
+
+/// What every answer tells the browser: run and show nothing but ours, inside no other page, and tell nobody.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // Not `no-referrer`: with that, browsers hide from us that a form is our own.
+    (header::REFERRER_POLICY, "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+];
+
+/// A person who is logged in.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    pub(crate) session: SessionId,
+    /// What forms of this session carry.
+    pub(crate) form_token: String,
+}
+
+impl Visitor {
+    fn of(secret: &SessionSecret) -> Self {
+        Self {
+            session: secret.id(),
+            form_token: secret.form_token(),
+        }
+    }
+
+    /// Whether a form carries what forms of this session carry.
+    pub(crate) fn sent(&self, form_token: &str) -> bool {
+        // Comparing digests takes the same time wherever the difference is.
+        blake3::hash(form_token.as_bytes()) == blake3::hash(self.form_token.as_bytes())
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer<N: Node>(
+    shared: &Arc<Shared<N>>,
+    connected: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let mut response = match let_in(shared, connected, &request) {
+        Ok(from) => route(shared, from, connected, request).await,
+        Err(response) => *response,
+    };
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Who asks, if it is answered at all.
+fn let_in<N: Node>(
+    shared: &Shared<N>,
+    connected: IpAddr,
+    request: &Request<Incoming>,
+) -> Result<Source, Box<Response<Body>>> {
+    let deny = |code, why: &str| Box::new(refused(Problem::new(StatusCode::FORBIDDEN, code, why)));
+    let headers = request.headers();
+    let asking = source::asking(
+        connected,
+        text(headers, &HeaderName::from_static("x-forwarded-for")),
+    );
+    let asking = asking.ok_or_else(|| deny("not-here", "the proxy does not say who asks"))?;
+    if shared.options.lan_only && !source::is_local(asking) {
+        return Err(deny(
+            "not-here",
+            "this page answers only its own network; whoever sets page.lan_only to off opens it to all",
+        ));
+    }
+    let from = Source::of(asking);
+    shared.pass(from).map_err(|wait| Box::new(too_many(wait)))?;
+    let host = text(headers, &header::HOST).unwrap_or_default();
+    if !host::is_ours(host, &shared.options.hosts) {
+        return Err(deny(
+            "unknown-name",
+            "this box is not known by that name: use its address, or add the name to page.hosts",
+        ));
+    }
+    let origin = text(headers, &header::ORIGIN);
+    let fetch_site = text(headers, &HeaderName::from_static("sec-fetch-site"));
+    if changes(request.method()) && !host::is_same_origin(origin, fetch_site, host) {
+        return Err(deny(
+            "other-page",
+            "another page sent this: open the page of the box itself",
+        ));
+    }
+    Ok(from)
+}
+
+/// Whether a method may change something.
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    // Two of them would let a proxy and us read different ones: the last is what the nearest proxy added.
+    headers.get_all(name).iter().next_back()?.to_str().ok()
+}
+
+fn too_many(wait: Duration) -> Response<Body> {
+    let mut response = refused(Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-requests",
+        "too many requests from your address: wait a moment",
+    ));
+    let seconds = HeaderValue::from(wait.as_secs() + 1);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
+}
+
+async fn route<N: Node>(
+    shared: &Arc<Shared<N>>,
+    from: Source,
+    connected: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let path = request.uri().path();
+    if let Some(asset) = shared.assets.find(path) {
+        return asset;
+    }
+    let desk = Arc::clone(&shared.desk);
+    let headers = request.headers();
+    let secret = cookie::read(headers).filter(|secret| desk.access.knows(secret));
+    let visitor = secret.as_ref().map(Visitor::of);
+    if path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        let right = right(shared, visitor.as_ref(), &request);
+        return match right {
+            Ok(right) => routes::answer(desk, right, request).await,
+            Err(problem) => refused(*problem),
+        };
+    }
+    let encrypted = text(headers, &HeaderName::from_static("x-forwarded-proto")) == Some("https");
+    let carrier = match encrypted && connected.to_canonical().is_loopback() {
+        true => Carrier::Encrypted,
+        false => Carrier::Plain,
+    };
+    let visit = Visit {
+        desk,
+        assets: &shared.assets,
+        from,
+        carrier,
+    };
+    console::answer(visit, visitor, request).await
+}
+
+/// What whoever sent this may do. A browser's session changes something only for a script that knows its form token.
+fn right<N: Node>(
+    shared: &Shared<N>,
+    visitor: Option<&Visitor>,
+    request: &Request<Incoming>,
+) -> Result<Right, Box<Problem>> {
+    let headers = request.headers();
+    if let Some(said) = text(headers, &header::AUTHORIZATION) {
+        let token = said
+            .split_once(' ')
+            .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+        let right = token.and_then(|(_, token)| shared.desk.access.right_of(token.trim()));
+        let unknown = || {
+            Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "no-such-token",
+                "that token does not work, or no more",
+            )
+        };
+        return right.ok_or_else(|| Box::new(unknown()));
+    }
+    let Some(visitor) = visitor else {
+        return Ok(Right::Anyone);
+    };
+    let form_token = text(headers, &FORM_TOKEN).unwrap_or_default();
+    if changes(request.method()) && !visitor.sent(form_token) {
+        let why = "the request lacks the form token of its session";
+        return Err(Box::new(Problem::new(
+            StatusCode::FORBIDDEN,
+            "no-form-token",
+            why,
+        )));
+    }
+    Ok(Right::Owner)
+}

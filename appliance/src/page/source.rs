@@ -1,0 +1,117 @@
+//! Where a request comes from: whether that is this home's own network, and who counts as one caller.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One caller, as far as limits go: an IPv4 address, or an IPv6 network of 64 bits, in which a device takes any address it
+/// likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Source(IpAddr);
+
+impl Source {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(six) if !six.is_loopback() => {
+                Self(Ipv6Addr::from_bits(six.to_bits() & (u128::MAX << 64)).into())
+            }
+            other => Self(other),
+        }
+    }
+}
+
+/// Whether an address is this box, or belongs to a network that the internet does not route: private (RFC 1918, RFC 4193),
+/// link-local (RFC 3927, RFC 4291), or shared by a provider or an overlay such as Tailscale (RFC 6598).
+pub(crate) fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(four) => {
+            four.is_loopback() || four.is_private() || four.is_link_local() || is_shared(four)
+        }
+        IpAddr::V6(six) => six.is_loopback() || six.is_unique_local() || six.is_unicast_link_local(),
+    }
+}
+
+fn is_shared(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    first == 100 && second & 0b1100_0000 == 64
+}
+
+/// Who asks: whoever is connected, or, where that is a proxy on this box which says so, whoever it asks for. So a proxy does
+/// not make the whole internet local. None where a proxy says something that is no address.
+pub(crate) fn asking(connected: IpAddr, forwarded_for: Option<&str>) -> Option<IpAddr> {
+    match forwarded_for {
+        Some(chain) if connected.to_canonical().is_loopback() => {
+            // The last is the one that our own proxy has seen; what is before it anybody may have written.
+            let last = chain.rsplit(',').next().unwrap_or_default().trim();
+            last.trim_matches(['[', ']']).parse().ok()
+        }
+        _ => Some(connected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_home_is_told_from_the_internet() {
+        for local in [
+            "127.0.0.1",
+            "192.168.1.20",
+            "10.9.8.7",
+            "172.31.0.1",
+            "169.254.3.4",
+            "100.64.0.1",
+            "::1",
+            "fe80::1",
+            "fd12::1",
+            "::ffff:192.168.1.2",
+        ] {
+            assert!(is_local(ip(local)), "{local}");
+        }
+        for far in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2001:4860::1",
+            "::ffff:8.8.8.8",
+            "0.0.0.0",
+            "::",
+        ] {
+            assert!(!is_local(ip(far)), "{far}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_on_this_box_speaks_for_others_and_nobody_else_does() {
+        assert_eq!(asking(ip("127.0.0.1"), None), Some(ip("127.0.0.1")));
+        assert_eq!(asking(ip("::1"), Some("10.0.0.1, 8.8.8.8")), Some(ip("8.8.8.8")));
+        assert_eq!(
+            asking(ip("127.0.0.1"), Some("[2001:db8::1]")),
+            Some(ip("2001:db8::1"))
+        );
+        assert_eq!(asking(ip("127.0.0.1"), Some("unknown")), None);
+        assert_eq!(asking(ip("8.8.8.8"), Some("127.0.0.1")), Some(ip("8.8.8.8")));
+    }
+
+    #[test]
+    fn addresses_of_one_device_count_as_one_caller() {
+        assert_eq!(Source::of(ip("2001:db8::1")), Source::of(ip("2001:db8::ffff:2")));
+        assert_ne!(Source::of(ip("2001:db8::1")), Source::of(ip("2001:db8:0:1::1")));
+        assert_eq!(Source::of(ip("::ffff:10.0.0.1")), Source::of(ip("10.0.0.1")));
+        assert_ne!(Source::of(ip("10.0.0.1")), Source::of(ip("10.0.0.2")));
+    }
+
+    proptest! {
+        #[test]
+        fn who_is_not_a_proxy_of_ours_never_becomes_local(octets: [u8; 4], said: String) {
+            let connected = IpAddr::from(octets);
+            prop_assume!(!is_local(connected));
+            prop_assert_eq!(asking(connected, Some(&said)), Some(connected));
+        }
+    }
+}

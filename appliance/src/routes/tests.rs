@@ -1,0 +1,266 @@
+//! What the table promises: everything in it is described, and nothing is described twice.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::*;
+use crate::api::*;
+use crate::{Facts, Measures, NodeError};
+
+/// A node that nobody can have: the table is described without one.
+enum Nobody {}
+
+impl Node for Nobody {
+    fn ready(&self) -> bool {
+        match *self {}
+    }
+
+    async fn facts(&self) -> Facts {
+        match *self {}
+    }
+
+    async fn peers(&self) -> Vec<Home> {
+        match *self {}
+    }
+
+    async fn peer(&self, _: &str) -> Result<Home, NodeError> {
+        match *self {}
+    }
+
+    async fn rename_peer(&self, _: &str, _: &str) -> Result<Home, NodeError> {
+        match *self {}
+    }
+
+    async fn drain_peer(&self, _: &str, _: bool) -> Result<Home, NodeError> {
+        match *self {}
+    }
+
+    async fn remove_peer(&self, _: &str, _: bool) -> Result<(), NodeError> {
+        match *self {}
+    }
+
+    async fn ping_peer(&self, _: &str) -> Result<Pong, NodeError> {
+        match *self {}
+    }
+
+    async fn leave(&self, _: bool) -> Result<(), NodeError> {
+        match *self {}
+    }
+
+    async fn create_invite(&self, _: CreateInvite) -> Result<CreatedInvite, NodeError> {
+        match *self {}
+    }
+
+    fn invites(&self) -> Vec<Invite> {
+        match *self {}
+    }
+
+    async fn revoke_invite(&self, _: &str) -> Result<(), NodeError> {
+        match *self {}
+    }
+
+    fn net(&self) -> NetReport {
+        match *self {}
+    }
+
+    async fn set_limit(&self, _: SetLimit) -> Result<NetReport, NodeError> {
+        match *self {}
+    }
+
+    fn measures(&self) -> Measures {
+        match *self {}
+    }
+
+    fn layout(&self) -> LayoutShown {
+        match *self {}
+    }
+
+    fn preview_layout(&self) -> Result<LayoutPreviewShown, NodeError> {
+        match *self {}
+    }
+
+    async fn pause_layout(&self, _: bool) -> Result<LayoutShown, NodeError> {
+        match *self {}
+    }
+
+    async fn settle_layout(&self) -> Result<bool, NodeError> {
+        match *self {}
+    }
+
+    async fn repair(&self) -> Result<RepairShown, NodeError> {
+        match *self {}
+    }
+
+    fn scrub(&self) -> ScrubShown {
+        match *self {}
+    }
+
+    fn set_scrub(&self, _: bool) {
+        match *self {}
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        match *self {}
+    }
+
+    fn buckets(&self) -> Vec<Bucket> {
+        match *self {}
+    }
+
+    async fn bucket(&self, _: &str) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
+    async fn set_alias(&self, _: &str, _: SetAlias) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
+    async fn set_bucket_quota(&self, _: &str, _: Quota) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
+    async fn create_bucket(&self, _: CreateBucket) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
+    async fn delete_bucket(&self, _: &str) -> Result<(), NodeError> {
+        match *self {}
+    }
+
+    async fn set_public(&self, _: &str, _: bool) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        match *self {}
+    }
+
+    fn key(&self, _: &str) -> Result<Key, NodeError> {
+        match *self {}
+    }
+
+    async fn create_key(&self, _: CreateKey) -> Result<CreatedKey, NodeError> {
+        match *self {}
+    }
+
+    async fn change_key(&self, _: &str, _: Change, _: ChangeKey) -> Result<Key, NodeError> {
+        match *self {}
+    }
+
+    async fn set_key_quota(&self, _: &str, _: Quota) -> Result<Key, NodeError> {
+        match *self {}
+    }
+
+    async fn delete_key(&self, _: &str) -> Result<(), NodeError> {
+        match *self {}
+    }
+}
+
+fn description() -> Value {
+    described(&Routes::<Nobody>::new())
+}
+
+#[test]
+fn every_line_of_the_table_is_described() {
+    let (routes, described) = (Routes::<Nobody>::new(), description());
+    assert!(routes.0.len() > 40, "only {} lines", routes.0.len());
+    for route in &routes.0 {
+        let method = route.method.as_str().to_ascii_lowercase();
+        let operation = &described["paths"][route.path][&method];
+        let shown = format!("{method} {}", route.path);
+        assert_eq!(operation["x-right"], route.right.word(), "{shown}");
+        assert_eq!(
+            operation["requestBody"].is_object(),
+            route.request.is_some(),
+            "{shown}"
+        );
+        assert!(operation["responses"]["default"].is_object(), "{shown}");
+        assert_eq!(
+            route.path.contains('{'),
+            operation["parameters"].is_array(),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn no_two_operations_have_the_same_name_and_no_line_hides_another() {
+    let described = description();
+    let operations = described["paths"].as_object().unwrap().values();
+    let operations: Vec<&Value> = operations
+        .flat_map(|path| path.as_object().unwrap().values())
+        .collect();
+    let names: BTreeSet<&str> = operations
+        .iter()
+        .map(|one| one["operationId"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), operations.len());
+    assert_eq!(operations.len(), Routes::<Nobody>::new().0.len());
+}
+
+#[test]
+fn what_the_description_refers_to_is_in_it() {
+    let described = description();
+    let text = described.to_string();
+    let references = text.split("\"$ref\":\"#").skip(1);
+    let references: BTreeSet<&str> = references.map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(references.len() > 30, "only {} references", references.len());
+    for reference in references {
+        assert!(described.pointer(reference).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn what_changes_something_needs_more_than_to_see() {
+    let routes = Routes::<Nobody>::new();
+    for route in routes.0.iter().filter(|route| route.method != Method::GET) {
+        assert!(route.right > Right::Read, "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
+fn a_path_is_found_by_its_method_and_the_missing_are_told_apart() {
+    let routes = Routes::<Nobody>::new();
+    let (route, at) = routes.find(&Method::PUT, "/api/v1/buckets/a%2Fb/quota").unwrap();
+    assert_eq!((route.path, at.as_str()), ("/api/v1/buckets/{name}/quota", "a/b"));
+    assert!(routes.find(&Method::HEAD, "/healthz").is_ok());
+    let code = |method, path| routes.find(&method, path).err().unwrap().code;
+    assert_eq!(code(Method::POST, "/api/v1/status"), "no-such-method");
+    assert_eq!(code(Method::GET, "/api/v1/nothing"), "no-such-resource");
+}
+
+#[track_caller]
+fn check(pattern: &str, path: &str, at: Option<&str>) {
+    assert_eq!(matched(pattern, &segments(path).unwrap()).as_deref(), at);
+}
+
+#[test]
+fn a_path_is_matched_part_by_part_and_decoded() {
+    check("/healthz", "/healthz", Some(""));
+    check("/api/v1/keys/{key}", "/api/v1/keys/a%2Fb%20c", Some("a/b c"));
+    check("/api/v1/keys/{key}/quota", "/api/v1/keys/a/quota", Some("a"));
+    check("/api/v1/keys/{key}", "/api/v1/keys/", None);
+    check("/api/v1/keys/{key}", "/api/v1/keys", None);
+    check("/api/v1/keys", "/api/v1/keys/", None);
+}
+
+#[test]
+fn a_path_that_is_no_text_is_refused() {
+    assert_eq!(segments("/%ff").unwrap_err().code, "malformed");
+}
+
+#[test]
+fn who_may_more_may_all_that_is_below() {
+    let ladder = [
+        Right::Anyone,
+        Right::Read,
+        Right::Operate,
+        Right::Admin,
+        Right::Owner,
+        Right::AtTheBox,
+    ];
+    assert!(ladder.is_sorted());
+    assert_eq!(denied(Right::Anyone, Right::Read).status, 401);
+    assert_eq!(denied(Right::Admin, Right::Owner).status, 403);
+}

@@ -1,0 +1,352 @@
+//! What the page and the admin API promise to whoever asks them over the network.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::TestBox;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running box, and where its page is.
+struct Page {
+    home: TestBox,
+    host: String,
+}
+
+/// Status, headers and body of an answer.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Page {
+    fn serving() -> Self {
+        let mut home = TestBox::new();
+        let ready = home.start(&[]);
+        let url = ready["page"][0].as_str().unwrap();
+        let host = url.strip_prefix("http://").unwrap().to_owned();
+        Self { home, host }
+    }
+
+    fn code(&self) -> String {
+        let made = self.home.run(&["login-code", "--json"]).exits(0).json();
+        assert_eq!(made["page"][0], format!("http://{}", self.host));
+        made["code"].as_str().unwrap().to_owned()
+    }
+
+    fn token(&self, scope: &str) -> String {
+        let made = self
+            .home
+            .run(&["token", "create", scope, "--scope", scope, "--json"]);
+        made.exits(0).json()["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a request with these headers, and `Host` unless they name one.
+    fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut stream = TcpStream::connect(&self.host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = format!(
+            "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request += &format!("host: {}\r\n", self.host);
+        }
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        stream
+            .write_all(format!("{request}\r\n{body}").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head: head.to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    fn bearing(&self, token: &str, line: &str, body: &str) -> Answer {
+        self.ask(line, &[("authorization", &format!("Bearer {token}"))], body)
+    }
+
+    /// Logs in with a fresh code; gives the cookie, and the token of this session's forms.
+    fn enter(&self) -> (String, String) {
+        let form = format!("code={}&password=four+quiet+words", self.code());
+        let entered = self.ask("POST /login", &[], &form);
+        assert_eq!(entered.status, 303, "{}", entered.body);
+        let cookie = entered.header("set-cookie");
+        assert!(cookie.contains("httponly; samesite=strict"), "{cookie}");
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let shown = self.ask("GET /keys", &[("cookie", &cookie)], "").body;
+        let token = shown.split("name=\"token\" value=\"").nth(1).unwrap();
+        (cookie, token.split('"').next().unwrap().to_owned())
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .find(|(named, _)| *named == name)
+            .map_or("", |(_, value)| value)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.body))
+    }
+}
+
+#[test]
+fn a_first_start_tells_where_the_page_is_and_what_opens_it() {
+    let page = Page::serving();
+    let told = std::fs::read_to_string(page.home.state().join("first-start.txt")).unwrap();
+    let line = told.lines().find(|line| line.trim().starts_with("Page")).unwrap();
+    assert!(line.contains(&format!("http://{}   login code ", page.host)) && line.contains("valid 10 min"));
+    let code = line
+        .split("login code ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let entered = page.ask(
+        "POST /login",
+        &[],
+        &format!("code={code}&password=four+quiet+words"),
+    );
+    assert_eq!((entered.status, entered.header("location")), (303, "/"));
+    assert!(!page.home.log().contains(code), "the code is in the log");
+    // The code is used up, and a password is chosen.
+    let again = page.ask(
+        "POST /login",
+        &[],
+        &format!("code={code}&password=four+quiet+words"),
+    );
+    assert_eq!(again.status, 401);
+    assert_eq!(
+        page.ask("POST /login", &[], "password=four+quiet+words").status,
+        303
+    );
+}
+
+#[test]
+fn whoever_is_not_logged_in_learns_only_that_the_box_lives() {
+    let page = Page::serving();
+    for path in ["/healthz", "/readyz", "/api/v1/openapi.json", "/login"] {
+        let answer = page.ask(&format!("GET {path}"), &[], "");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.body.contains("127.0.0.1:39"), "{path}");
+    }
+    for path in [
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/keys",
+        "/api/v1/events",
+        "/api/v1/config",
+    ] {
+        assert_eq!(page.ask(&format!("GET {path}"), &[], "").status, 401, "{path}");
+    }
+    for path in ["/", "/keys", "/buckets/photos", "/nothing"] {
+        let answer = page.ask(&format!("GET {path}"), &[], "");
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, "/login"),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        page.ask("POST /api/v1/buckets", &[], "{\"schema\":1,\"name\":\"photos\"}")
+            .status,
+        401
+    );
+}
+
+#[test]
+fn a_token_does_what_it_was_made_for_and_no_more() {
+    let page = Page::serving();
+    let (read, operate, admin) = (page.token("read"), page.token("operate"), page.token("admin"));
+    assert_eq!(
+        page.bearing(&read, "GET /api/v1/status", "").json()["verdict"],
+        "ok"
+    );
+    assert!(
+        page.bearing(&read, "GET /metrics", "")
+            .body
+            .contains("warren_copies_goal 1")
+    );
+    let pause = ("PUT /api/v1/scrub/paused", "{\"schema\":1,\"paused\":true}");
+    assert_eq!(page.bearing(&read, pause.0, pause.1).status, 403);
+    assert_eq!(page.bearing(&operate, pause.0, pause.1).json()["paused"], true);
+    let create = ("POST /api/v1/buckets", "{\"schema\":1,\"name\":\"photos\"}");
+    assert_eq!(page.bearing(&operate, create.0, create.1).status, 403);
+    assert_eq!(page.bearing(&admin, create.0, create.1).status, 201);
+    // No token makes another, or gets past the password.
+    for line in ["GET /api/v1/tokens", "POST /api/v1/login-code"] {
+        assert_eq!(
+            page.bearing(&admin, line, "").json()["code"],
+            "not-allowed",
+            "{line}"
+        );
+    }
+    assert_eq!(
+        page.bearing("warren_00", "GET /api/v1/status", "").json()["code"],
+        "no-such-token"
+    );
+    page.home.run(&["token", "revoke", "admin", "--yes"]).exits(0);
+    assert_eq!(page.bearing(&admin, create.0, create.1).status, 401);
+    page.home.run(&["token", "revoke", "admin", "--yes"]).exits(5);
+    assert_eq!(
+        page.home.run(&["token", "ls", "--json"]).exits(0).json()["tokens"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_session_changes_nothing_without_the_token_of_its_forms() {
+    let page = Page::serving();
+    let (cookie, token) = page.enter();
+    let cookie = ("cookie", cookie.as_str());
+    let made = page.ask("POST /buckets", &[cookie], "name=photos&token=wrong");
+    assert_eq!(made.status, 403);
+    let made = page.ask("POST /buckets", &[cookie], &format!("name=photos&token={token}"));
+    assert_eq!((made.status, made.header("location")), (303, "/buckets/photos"));
+    let shown = page.ask("GET /buckets/photos", &[cookie], "").body;
+    assert!(shown.contains("The bucket photos is created."));
+    // What is said once is not said twice.
+    assert!(
+        !page
+            .ask("GET /buckets/photos", &[cookie], "")
+            .body
+            .contains("is created.")
+    );
+    let body = "{\"schema\":1,\"name\":\"music\"}";
+    assert_eq!(
+        page.ask("POST /api/v1/buckets", &[cookie], body).json()["code"],
+        "no-form-token"
+    );
+    let with = [cookie, ("x-form-token", token.as_str())];
+    assert_eq!(page.ask("POST /api/v1/buckets", &with, body).status, 201);
+    assert_eq!(
+        page.ask("POST /logout", &[cookie], &format!("token={token}"))
+            .status,
+        303
+    );
+    assert_eq!(page.ask("GET /api/v1/status", &[cookie], "").status, 401);
+}
+
+#[test]
+fn other_peoples_pages_get_nowhere() {
+    let page = Page::serving();
+    let admin = page.token("admin");
+    let bearer = ("authorization", &*format!("Bearer {admin}"));
+    let status = "GET /api/v1/status";
+    assert_eq!(
+        page.ask(status, &[bearer, ("host", "evil.example")], "").json()["code"],
+        "unknown-name"
+    );
+    assert_eq!(
+        page.ask(status, &[bearer, ("host", "warren-anna.local")], "")
+            .status,
+        200
+    );
+    let origin = ("origin", "http://evil.example");
+    let made = page.ask("POST /login", &[origin], "password=x");
+    assert_eq!(
+        (made.status, made.json()["code"].as_str()),
+        (403, Some("other-page"))
+    );
+    // A proxy on this box does not make the internet local.
+    let far = ("x-forwarded-for", "203.0.113.9");
+    assert_eq!(page.ask(status, &[bearer, far], "").json()["code"], "not-here");
+    assert_eq!(
+        page.ask(status, &[bearer, ("x-forwarded-for", "192.168.1.7")], "")
+            .status,
+        200
+    );
+    let shown = page.ask("GET /login", &[], "");
+    assert!(
+        shown
+            .header("content-security-policy")
+            .starts_with("default-src 'none'; script-src 'self';")
+    );
+    assert_eq!(
+        (
+            shown.header("x-frame-options"),
+            shown.header("x-content-type-options")
+        ),
+        ("deny", "nosniff")
+    );
+    assert!(!shown.body.contains("style=") && !shown.body.contains("<script>"));
+}
+
+#[test]
+fn who_guesses_waits_and_the_owner_does_not() {
+    let page = Page::serving();
+    page.enter();
+    let guess = |from: &str| {
+        page.ask(
+            "POST /login",
+            &[("x-forwarded-for", from)],
+            "password=wrong+guesses",
+        )
+        .status
+    };
+    assert_eq!(
+        (0..6).map(|_| guess("192.168.1.66")).collect::<Vec<_>>(),
+        [401, 401, 401, 401, 401, 429]
+    );
+    assert_eq!(
+        page.ask("POST /login", &[], "password=four+quiet+words").status,
+        303
+    );
+}
+
+#[test]
+fn too_much_is_refused() {
+    let page = Page::serving();
+    let admin = page.token("admin");
+    let long = format!("{{\"schema\":1,\"name\":\"{}\"}}", "x".repeat(70_000));
+    assert_eq!(page.bearing(&admin, "POST /api/v1/buckets", &long).status, 413);
+    let statuses: Vec<u16> = (0..200)
+        .map(|_| page.ask("GET /healthz", &[], "").status)
+        .collect();
+    assert!(statuses.contains(&429), "nobody was paced");
+}
+
+#[test]
+fn events_tell_the_status_and_end_when_the_box_stops() {
+    let mut page = Page::serving();
+    let token = page.token("read");
+    let mut stream = TcpStream::connect(&page.host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "GET /api/v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
+        page.host
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut until = |what: &str| {
+        let mut heard = String::new();
+        let mut piece = [0; 4096];
+        while !heard.contains(what) {
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0, "ended before {what}: {heard}");
+            heard += &String::from_utf8_lossy(&piece[..read]);
+        }
+    };
+    until("event: status\ndata: {\"schema\":1");
+    page.home.run(&["bucket", "create", "photos"]).exits(0);
+    until("\"buckets\":1");
+    page.home.stop();
+    assert!(!page.home.log().contains("unanswered") && !page.home.log().contains("cut off"));
+}
