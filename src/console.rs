@@ -89,6 +89,10 @@ impl appliance::Node for Console {
         self.remove(peer, parting(lose)).await
     }
 
+    async fn force_epoch(&self, without: &[String], dry_run: bool) -> Result<api::EpochForced, NodeError> {
+        self.go_on_without(without, dry_run).await
+    }
+
     async fn ping_peer(&self, peer: &str) -> Result<api::Pong, NodeError> {
         self.ping(peer).await
     }

@@ -4,8 +4,8 @@ use std::future::Future;
 
 use crate::api::{
     Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
-    Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota, RepairShown, ScrubShown,
-    SetAlias, SetLimit, Setting,
+    EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota, RepairShown,
+    ScrubShown, SetAlias, SetLimit, Setting,
 };
 use crate::{Facts, Measures};
 
@@ -48,6 +48,9 @@ pub enum NodeError {
     /// A box cannot go yet: so many references to blocks, counted up to 10,000, are still to be handed over.
     #[error("{0:?} still has blocks that are not elsewhere yet ({1} references)")]
     StillHolds(String, u32),
+    /// The mesh does not go on without some boxes, because of this one.
+    #[error("{0}")]
+    NotLost(String),
     /// No invite of that id, or of several.
     #[error("no invite, or more than one, has an id that begins with {0:?}")]
     NoSuchInvite(String),
@@ -115,6 +118,16 @@ pub trait Node: Send + Sync + 'static {
     /// `NoSuchPeer`, `AmbiguousPeer`, `ThisBox`, `StillNeeded`, or the store's own. `StillHolds` (it hands over what it
     /// holds from now on) and `NoAnswer`, unless what only it has is to be lost.
     fn remove_peer(&self, peer: &str, lose: bool) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// Goes on without boxes that are lost for good, where those that are left are too few, or says what that would mean.
+    ///
+    /// # Errors
+    /// `NoSuchPeer`, `AmbiguousPeer`, `ThisBox`, `NotLost`, `Invalid`, or the store's own.
+    fn force_epoch(
+        &self,
+        without: &[String],
+        dry_run: bool,
+    ) -> impl Future<Output = Result<EpochForced, NodeError>> + Send;
 
     /// Asks a box, and measures how long the answer takes.
     ///

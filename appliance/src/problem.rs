@@ -52,6 +52,7 @@ impl From<NodeError> for Problem {
             NodeError::ThisBox(_) => (StatusCode::UNPROCESSABLE_ENTITY, "this-box"),
             NodeError::StillNeeded(..) => (StatusCode::CONFLICT, "still-needed"),
             NodeError::StillHolds(..) => (StatusCode::CONFLICT, "still-holds"),
+            NodeError::NotLost(_) => (StatusCode::CONFLICT, "not-lost"),
             NodeError::NoSuchInvite(_) => (StatusCode::NOT_FOUND, "no-such-invite"),
             NodeError::InviteUsed(_) => (StatusCode::CONFLICT, "invite-used"),
             NodeError::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, "no-answer"),

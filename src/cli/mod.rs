@@ -10,6 +10,7 @@ mod join;
 mod key;
 mod layout;
 mod login_code;
+mod mesh;
 mod net;
 mod output;
 mod peer;
@@ -85,6 +86,9 @@ enum Verb {
     /// Show, name, measure and remove the boxes of the mesh
     #[command(subcommand)]
     Peer(peer::PeerVerb),
+    /// Go on when too many boxes are lost for good
+    #[command(subcommand)]
+    Mesh(mesh::MeshVerb),
     /// Show how other boxes reach this one
     #[command(subcommand)]
     Net(net::NetVerb),
@@ -145,6 +149,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Join(args) => join::run(&common, args, out),
         Verb::Leave(args) => ask(async { peer::leave(args, &client(&common)?, common.yes, out).await }),
         Verb::Peer(verb) => ask(async { peer::run(verb, &client(&common)?, common.yes, out).await }),
+        Verb::Mesh(verb) => ask(async { mesh::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
         Verb::Why => ask(async { why::run(&client(&common)?, out).await }),

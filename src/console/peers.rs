@@ -1,16 +1,17 @@
 //! Shows the other boxes of the mesh, invites more, and lets them go.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use appliance::NodeError;
 use appliance::api::{
-    self, CreateInvite, CreatedInvite, Home, Invite, InviteState, NetReport, PathKind, PeerPath, Pong,
-    Schema, Secret,
+    self, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState, NetReport, PathKind, PeerPath,
+    Pong, Schema, Secret,
 };
 use futures_util::future::join_all;
 use p2p::{Gateway, LinkStatus, NodeId, Path};
-use storage::Parting;
 use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Role, Timestamp};
+use storage::{Parting, StoreError};
 
 use super::{Console, refusal, time_shown};
 use crate::mesh::{Told, box_name};
@@ -165,6 +166,48 @@ impl Console {
         removed.map_err(|error| refusal(error, &row.name))
     }
 
+    pub(super) async fn go_on_without(
+        &self,
+        without: &[String],
+        dry_run: bool,
+    ) -> Result<EpochForced, NodeError> {
+        let mut lost = BTreeSet::new();
+        for peer in without {
+            let (member, row) = self.find_peer(peer).await?;
+            if member == self.store.me() {
+                return Err(NodeError::ThisBox(row.name));
+            }
+            lost.insert(member);
+        }
+        let forced = match dry_run {
+            true => self.store.force_preview(&lost),
+            false => self.store.force_epoch(&lost).await,
+        };
+        let name = |member| {
+            let mut members = self.store.members().into_iter();
+            let found = members.find(|(number, _)| *number == member);
+            found.map_or_else(|| member.to_string(), |(_, row)| row.name)
+        };
+        let forced = forced.map_err(|error| match error {
+            StoreError::StillHere { member } => {
+                NodeError::NotLost(format!("{:?} is connected: it is not lost", name(member)))
+            }
+            StoreError::AlsoAway { member } => NodeError::NotLost(format!(
+                "{:?} is away as well: wait for it, or say that it is lost, too",
+                name(member)
+            )),
+            StoreError::NoVoteHere => NodeError::NotLost(
+                "this box does not hold the directory of the mesh: do this at one that does (warren layout show)".into(),
+            ),
+            other => refusal(other, &without.join(", ")),
+        })?;
+        Ok(EpochForced {
+            schema: Schema,
+            partitions: forced.partitions,
+            emptied: forced.emptied,
+        })
+    }
+
     pub(super) async fn ping(&self, peer: &str) -> Result<Pong, NodeError> {
         let (member, row) = self.find_peer(peer).await?;
         if member == self.store.me() {
@@ -253,9 +296,7 @@ impl Console {
         let reach = self.mesh.reach();
         let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
         let control = control.ok().map(|text| text.trim().to_owned());
-        let texts = |addresses: &std::collections::BTreeSet<p2p::Address>| {
-            addresses.iter().map(ToString::to_string).collect()
-        };
+        let texts = |addresses: &BTreeSet<p2p::Address>| addresses.iter().map(ToString::to_string).collect();
         NetReport {
             schema: Schema,
             node: self.node.to_string(),

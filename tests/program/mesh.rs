@@ -409,6 +409,38 @@ fn a_box_that_is_set_back_to_a_backup_takes_its_place_anew_by_itself() {
 }
 
 #[test]
+fn the_second_box_goes_on_when_a_person_says_that_the_first_is_lost() {
+    let mut anna = founder();
+    let ben = joined(&anna, "ben");
+    soon("both are online", || online(&anna) == 2);
+    assert_eq!(anna.client.put("/photos", b"").status, 200);
+    assert_eq!(anna.client.put("/photos/cat", b"meow").status, 200);
+    anna.place.run(&["layout", "settle"]).exits(0);
+    soon("ben holds all there is", || {
+        let status = ben.place.run(&["status", "--json"]);
+        status.exit == 0
+    });
+    let refused = ben
+        .place
+        .run(&["mesh", "force-epoch", "--without", "1", "--yes"])
+        .exits(6);
+    assert!(refused.stderr.contains("not lost"), "{}", refused.stderr);
+    anna.place.kill();
+    soon("anna is missed", || online(&ben) == 1);
+    assert_ne!(ben.client.put("/photos/dog", b"woof").status, 200);
+    let dry = ben
+        .place
+        .run(&["mesh", "force-epoch", "--without", "1", "--dry-run", "--json"]);
+    assert_eq!(dry.exits(0).json()["emptied"], 0);
+    ben.place
+        .run(&["mesh", "force-epoch", "--without", "1", "--yes"])
+        .exits(0);
+    reads(&ben, "/photos/cat", b"meow");
+    assert_eq!(ben.client.put("/photos/dog", b"woof").status, 200);
+    assert_eq!(boxes(&ben), ["2 ben"]);
+}
+
+#[test]
 fn boxes_are_shown_measured_renamed_and_leave() {
     let anna = founder();
     let ben = joined(&anna, "ben");

@@ -143,6 +143,29 @@ pub struct PartWith {
     pub lose_data: bool,
 }
 
+/// Asks that the mesh goes on without boxes that are lost for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForceEpoch {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The boxes that are lost, by name or number.
+    pub without: Vec<String>,
+    /// Whether it is only to be said what that would mean.
+    pub dry_run: bool,
+}
+
+/// What going on without some boxes means, or meant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EpochForced {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Parts of the mesh, of 257, of which those who are left had no quorum.
+    pub partitions: usize,
+    /// Those of them that none of the boxes that are left held: everything in them is lost.
+    pub emptied: usize,
+}
+
 /// A box has answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pong {

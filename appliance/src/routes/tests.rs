@@ -40,6 +40,10 @@ impl Node for Nobody {
         match *self {}
     }
 
+    async fn force_epoch(&self, _: &[String], _: bool) -> Result<EpochForced, NodeError> {
+        match *self {}
+    }
+
     async fn ping_peer(&self, _: &str) -> Result<Pong, NodeError> {
         match *self {}
     }

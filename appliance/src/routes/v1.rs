@@ -6,8 +6,9 @@ use super::reply::{Ask, Done, Events, Line, Made, Nothing, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
-    BucketList, Change, ChangeKey, ConfigShown, DrainPeer, InviteList, KeyInfo, KeyList, LoginCode, PartWith,
-    PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic, SetQuota, Settled, TokenList,
+    BucketList, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList, KeyInfo, KeyList,
+    LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic, SetQuota, Settled,
+    TokenList,
 };
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
 use crate::{Node, NodeError, Problem, live, metrics, verdict};
@@ -157,6 +158,17 @@ fn mesh<N: Node>(to: &mut Routes<N>) {
             let asked: PartWith = asked;
             desk.node.remove_peer(&peer, asked.lose_data).await?;
             Ok(Done)
+        },
+    );
+    let says = "Goes on without boxes that are lost for good, where those that are left are too few; or says what that means.";
+    to.add(
+        POST,
+        "/api/v1/mesh/force-epoch",
+        Admin,
+        says,
+        |desk, _, Ask(asked)| async move {
+            let asked: ForceEpoch = asked;
+            Ok(Shown(desk.node.force_epoch(&asked.without, asked.dry_run).await?))
         },
     );
     to.add(
