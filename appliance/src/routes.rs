@@ -96,21 +96,19 @@ impl<N: Node> Routes<N> {
     /// Nothing answers that, or not with that method.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<(&Route<N>, String), Problem> {
         let asked = segments(path)?;
-        let mut known = self
-            .0
-            .iter()
-            .filter_map(|route| Some((route, matched(route.path, &asked)?)));
         // A HEAD is a GET whose body nobody reads.
         let method = if method == Method::HEAD {
             &Method::GET
         } else {
             method
         };
-        let all: Vec<_> = known.by_ref().collect();
-        let found = all.iter().find(|(route, _)| route.method == *method);
-        match found {
+        let known = self.0.iter();
+        let known: Vec<_> = known
+            .filter_map(|route| Some((route, matched(route.path, &asked)?)))
+            .collect();
+        match known.iter().find(|(route, _)| route.method == *method) {
             Some((route, at)) => Ok((route, at.clone())),
-            None if all.is_empty() => Err(Problem::new(
+            None if known.is_empty() => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "no-such-resource",
                 format!("nothing answers {method} {path}"),

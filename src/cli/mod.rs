@@ -42,7 +42,9 @@ use crate::config::{Config, ConfigError, Flags, Surroundings};
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
-#[command(after_help = "Start a box: warren server    Then, in another window: warren status")]
+#[command(
+    after_help = "Start a box: warren server    Then open the page it names, or in another window: warren status"
+)]
 struct CommandLine {
     #[command(flatten)]
     common: Common,
