@@ -9,6 +9,7 @@ mod invite;
 mod join;
 mod key;
 mod layout;
+mod man;
 mod net;
 mod output;
 mod peer;
@@ -112,6 +113,9 @@ enum Verb {
     Config(config::ConfigVerb),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Write the manual, a page for each command
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Print the version
     Version,
 }
@@ -149,6 +153,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),
         Verb::Completion(args) => completion::run(&args, CommandLine::command()),
+        Verb::Man(args) => man::run(&args, CommandLine::command()),
         Verb::Version => version::run(out),
     }
 }
