@@ -1,4 +1,4 @@
-//! Makes a box of a node: the admin API that people's tools talk to.
+//! Makes a box of a node: the admin API that people's tools talk to, and updates of its system.
 
 pub mod api;
 mod copies;
@@ -10,6 +10,7 @@ mod server;
 mod size;
 mod socket;
 mod span;
+pub mod update;
 mod verdict;
 
 pub use copies::{CopiesFacts, NotKnown, Short};

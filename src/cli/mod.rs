@@ -19,6 +19,7 @@ mod said;
 mod secret;
 mod server;
 mod status;
+mod update;
 mod version;
 mod why;
 
@@ -111,6 +112,8 @@ enum Verb {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    /// Install a signed update of the system, on a box that runs the image
+    Update(update::UpdateArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Write the manual, a page for each command
@@ -152,6 +155,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),
+        Verb::Update(args) => update::run(args, out),
         Verb::Completion(args) => completion::run(&args, CommandLine::command()),
         Verb::Man(args) => man::run(&args, CommandLine::command()),
         Verb::Version => version::run(out),
