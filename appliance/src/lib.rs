@@ -1,4 +1,4 @@
-//! Makes a box of a node: the admin API that people's tools talk to.
+//! Makes a box of a node: the admin API that people's tools talk to, and updates of its system.
 
 mod access;
 pub mod api;
@@ -16,6 +16,7 @@ mod server;
 mod size;
 mod socket;
 mod span;
+pub mod update;
 mod verdict;
 
 pub use access::{Access, AccessError};

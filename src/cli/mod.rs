@@ -10,6 +10,7 @@ mod join;
 mod key;
 mod layout;
 mod login_code;
+mod man;
 mod mesh;
 mod net;
 mod output;
@@ -21,6 +22,7 @@ mod secret;
 mod server;
 mod status;
 mod token;
+mod update;
 mod version;
 mod why;
 
@@ -123,8 +125,13 @@ enum Verb {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    /// Install a signed update of the system, on a box that runs the image
+    Update(update::UpdateArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Write the manual, a page for each command
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Print the version
     Version,
 }
@@ -164,7 +171,9 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::LoginCode => ask(async { login_code::run(&client(&common)?, out).await }),
         Verb::Token(verb) => ask(async { token::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),
+        Verb::Update(args) => update::run(args, out),
         Verb::Completion(args) => completion::run(&args, CommandLine::command()),
+        Verb::Man(args) => man::run(&args, CommandLine::command()),
         Verb::Version => version::run(out),
     }
 }

@@ -425,7 +425,8 @@ fn the_second_box_goes_on_when_a_person_says_that_the_first_is_lost() {
         .run(&["mesh", "force-epoch", "--without", "1", "--yes"])
         .exits(6);
     assert!(refused.stderr.contains("not lost"), "{}", refused.stderr);
-    anna.place.kill();
+    anna.place.signal(rustix::process::Signal::KILL);
+    anna.place.ended();
     soon("anna is missed", || online(&ben) == 1);
     assert_ne!(ben.client.put("/photos/dog", b"woof").status, 200);
     let dry = ben
