@@ -410,8 +410,12 @@ impl Call {
             Rule::of_object(operation, false),
             Rule::of_object(operation, true),
         );
-        // Who may read an object, the object itself may say.
-        if !matches!(operation, Op::GetObject | Op::HeadObject) {
+        // Who may do these, the object itself may say.
+        let may_say = matches!(
+            operation,
+            Op::GetObject | Op::HeadObject | Op::GetObjectAcl | Op::PutObjectAcl
+        );
+        if !may_say {
             self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
         }
         if self.headers.contains_key(headers::TAGGING) {

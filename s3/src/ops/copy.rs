@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use storage::model::{Bucket, BucketAcl, BucketName, ObjectKey, VersionId};
+use storage::model::{Acl, Bucket, BucketName, ObjectKey, VersionId};
 use storage::{CopyBody, CopyObject, Object};
 
 use super::customer_key::{SealedWith, customer_key, source_customer_key, tell_customer_key};
@@ -175,7 +175,7 @@ fn changes_otherwise(headers: &HeaderMap) -> bool {
 }
 
 /// An ACL is never copied, and a redirect given with a copy holds, also where all other metadata is the source's.
-fn with_headers(call: &Call, copy: CopyObject, source: &Object, acl: BucketAcl) -> S3Result<CopyObject> {
+fn with_headers(call: &Call, copy: CopyObject, source: &Object, acl: Acl) -> S3Result<CopyObject> {
     let given = copy.headers.is_some();
     let mut headers = copy.headers.unwrap_or_else(|| source.info().headers.clone());
     headers.acl = acl;

@@ -1,6 +1,7 @@
 //! What each operation does: headers to a request of the store, and its outcome to a response.
 
 mod acl;
+mod asked_acl;
 mod attributes;
 mod buckets;
 mod copy;
