@@ -18,7 +18,7 @@ use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, Setting, Un
 pub use acl::{
     grant_headers, group_of_uri, name_of_permission, parse_canned, permission_of_name, uri_of_group,
 };
-pub use asking::Asking;
+pub use asking::{Asking, Tagged};
 pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
 
 /// The key that signed, unless nobody did.
@@ -119,6 +119,14 @@ impl Rule {
             Op::GetUnset(setting) => rule(unset_actions(setting).0, Need::Member),
             Op::DeleteUnset(setting) => rule(unset_actions(setting).1, Need::Owner),
         }
+    }
+
+    /// What an operation on an object must be permitted: of its current version, and of one that is named.
+    pub const fn both_of_object(operation: ObjectOperation) -> (Self, Self) {
+        (
+            Self::of_object(operation, false),
+            Self::of_object(operation, true),
+        )
     }
 
     /// What an operation on an object (or on the version it names) must be permitted.
@@ -298,6 +306,12 @@ impl Access {
             key: Some(key.as_str()),
         };
         policy().is_some_and(|policy| policy.decide(asking, rule.action, on) == Verdict::Deny)
+    }
+
+    /// Whether the policy of the bucket decides by the tags of objects.
+    pub fn asks_for_tags(&self, bucket: &Bucket) -> bool {
+        let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
+        policy().is_some_and(|policy| policy.asks_for_tags())
     }
 
     /// What the ACL of an object gives to a caller. A denying policy must have been asked before.

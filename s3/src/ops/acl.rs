@@ -39,7 +39,7 @@ pub(crate) async fn put_bucket_acl(call: &Call, bucket: &Bucket, body: RequestBo
 
 /// Reads an object's ACL back; where it has none of its own, it is as public as its bucket.
 pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
-    let rules = rules(ObjectOperation::GetObjectAcl);
+    let rules = Rule::both_of_object(ObjectOperation::GetObjectAcl);
     let version = version_id(&call.query)?;
     let object = call
         .opened(bucket, key, version, rules, |rights| rights.read_acl)
@@ -68,7 +68,7 @@ pub(crate) async fn put_object_acl(
     body: RequestBody,
 ) -> S3Result<Reply> {
     let version = version_id(&call.query)?;
-    let rules = rules(ObjectOperation::PutObjectAcl);
+    let rules = Rule::both_of_object(ObjectOperation::PutObjectAcl);
     call.opened(bucket, key, version, rules, |rights| rights.write_acl)
         .await?;
     let acl = wanted(call, bucket, body).await?;
@@ -81,14 +81,6 @@ pub(crate) async fn put_object_acl(
     let mut reply = empty(StatusCode::OK);
     tell_version_id(reply.headers_mut(), bucket, version);
     Ok(reply)
-}
-
-/// What an operation must be permitted, of the current version and of one that is named.
-fn rules(operation: ObjectOperation) -> (Rule, Rule) {
-    (
-        Rule::of_object(operation, false),
-        Rule::of_object(operation, true),
-    )
 }
 
 fn document(bucket: &Bucket, acl: &Acl) -> Reply {
