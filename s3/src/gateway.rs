@@ -368,7 +368,7 @@ impl Call {
         self.allow(&bucket, None, Rule::of_bucket(operation))?;
         match operation {
             Op::HeadBucket => Ok(ops::head_bucket(self)),
-            Op::DeleteBucket => ops::delete_bucket(self, &bucket).await,
+            Op::DeleteBucket => ops::delete_bucket(self, &bucket, &name).await,
             Op::GetBucketLocation => Ok(ops::get_bucket_location(self)),
             Op::ListObjects => ops::list_objects(self, &bucket).await,
             Op::ListObjectsV2 => ops::list_objects_v2(self, &bucket).await,

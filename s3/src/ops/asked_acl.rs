@@ -31,21 +31,32 @@ impl Asked {
 }
 
 /// Finds the access key that an id names now.
-type FindKey<'s> = dyn Fn(&AccessKeyId) -> Option<KeySerial> + Send + Sync + 's;
+type FindKey<'s> = dyn Fn(&str) -> Option<(AccessKeyId, KeySerial)> + Send + Sync + 's;
 
 /// Whom the ids in a list name.
 pub(super) struct Ids<'s> {
     owner: &'s str,
-    serial: Box<FindKey<'s>>,
+    find: Box<FindKey<'s>>,
 }
 
 impl<'s> Ids<'s> {
     /// The access keys of a store, one of which owns the bucket in question.
     pub(super) fn of(store: &'s Store, owner: &'s str) -> Self {
-        let serial = |id: &AccessKeyId| store.access_key(id).ok().map(|key| key.serial);
+        let find = |id: &str| {
+            let exactly = AccessKeyId::parse(id)
+                .ok()
+                .and_then(|id| store.access_key(&id).ok());
+            let key = exactly.or_else(|| {
+                // s3cmd writes ids in lower case, as those of AWS are: the only key of that id is meant.
+                let mut keys = store.access_keys();
+                keys.retain(|key| key.id.as_str().eq_ignore_ascii_case(id));
+                keys.pop().filter(|_| keys.is_empty())
+            })?;
+            Some((key.id.clone(), key.serial))
+        };
         Self {
             owner,
-            serial: Box::new(serial),
+            find: Box::new(find),
         }
     }
 
@@ -54,16 +65,15 @@ impl<'s> Ids<'s> {
         if id == self.owner {
             return Ok(Grantee::Owner);
         }
-        let key = AccessKeyId::parse(id).ok();
-        let known = key.and_then(|id| (self.serial)(&id).map(|serial| (id, serial)));
-        let (id, serial) = known.ok_or_else(|| {
-            S3Error::invalid_argument(
+        match (self.find)(id) {
+            Some((id, _)) if id.as_str() == self.owner => Ok(Grantee::Owner),
+            Some((id, serial)) => Ok(Grantee::Key { id, serial }),
+            None => Err(S3Error::invalid_argument(
                 "CanonicalUser/ID",
                 id,
                 "Invalid id. Grantees here are access keys, by their ids.",
-            )
-        })?;
-        Ok(Grantee::Key { id, serial })
+            )),
+        }
     }
 }
 
@@ -176,7 +186,10 @@ mod tests {
     fn ids() -> Ids<'static> {
         Ids {
             owner: "owner-key",
-            serial: Box::new(|id| (id.as_str() == "other-key").then_some(KeySerial::from_bytes([7; 16]))),
+            find: Box::new(|id| {
+                let id = AccessKeyId::parse(id).ok()?;
+                (id.as_str() == "other-key").then_some((id, KeySerial::from_bytes([7; 16])))
+            }),
         }
     }
 

@@ -126,8 +126,19 @@ pub(crate) fn head_bucket(call: &Call) -> Reply {
     reply
 }
 
-/// Deletes an empty bucket.
-pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket) -> S3Result<Reply> {
+/// Deletes an empty bucket, called by its own name: whoever deletes a nickname must not lose what it stands for.
+///
+/// # Errors
+/// `InvalidRequest`: `name` is an alias.
+pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket, name: &BucketName) -> S3Result<Reply> {
+    if bucket.name != *name {
+        let own = &bucket.name;
+        return Err(S3Error::invalid_request(format!(
+            "{name} is another name of the bucket {own}. Delete the bucket by its own name, or only this name with \
+             `warren bucket alias`."
+        ))
+        .field("BucketName", own.as_str()));
+    }
     call.gateway.store.delete_bucket(bucket).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

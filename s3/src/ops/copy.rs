@@ -7,6 +7,7 @@ use storage::model::{Acl, Bucket, BucketName, ObjectKey, VersionId};
 use storage::{CopyBody, CopyObject, Object};
 
 use super::customer_key::{SealedWith, customer_key, source_customer_key, tell_customer_key};
+use super::expiration::tell_expiration_of;
 use super::get_object::insert;
 use super::multipart::{checksum_element, part_target};
 use super::object_lock::asked_lock;
@@ -146,6 +147,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
                 xml.text("ChecksumType", checksum::kind_name(checksum.kind));
             }
         });
+        tell_expiration_of(&mut headers, &store, &bucket, &key, &outcome).await;
         if let Some(version) = outcome.version {
             insert(
                 &mut headers,
