@@ -81,8 +81,14 @@ impl Door {
         info!(%member, name = admitted.name, zone = %admitted.zone, "member admitted");
         let certificates = self.certificates(&members, member)?;
         let seat = Seat { welcome, members };
+        let mut own = seat.clone();
+        own.welcome.member = self.store.me();
         let (state, mesh) = (self.state.clone(), self.mesh.clone());
-        let packed = tokio::task::spawn_blocking(move || Gift::pack(&state, mesh, seat));
+        let packed = tokio::task::spawn_blocking(move || {
+            // One whose rows are set back to before this would not know.
+            own.keep_members(&state)?;
+            Gift::pack(&state, mesh, seat)
+        });
         let gift = packed.await.context("pack the gift")??;
         let [own, yours] = certificates;
         let gift = Bytes::copy_from_slice(&gift.encode());

@@ -87,8 +87,15 @@ fn part(node: &p2p::Node) {
 /// Makes those the members of the node who are by the rows, and, for as long as the rows cannot be read, those who proved to
 /// be some: who joined while this box was away may be needed to read them.
 fn believe(wire: &Wire, store: &Store, node: &p2p::Node, known: &Roster) {
-    node.hear_introductions(store.is_cut_off());
-    let roster = known.with(&node.introduced());
+    // Who takes itself for alone may have been set back to when it was.
+    node.hear_introductions(store.is_cut_off() || !store.is_meshed());
+    let introduced = node.introduced();
+    for claims in &introduced {
+        if let Ok(number) = u32::try_from(claims.serial) {
+            store.note_member(MemberId(number));
+        }
+    }
+    let roster = known.with(&introduced);
     let introduced = roster.beyond(known);
     let is_news = *wire.roster() != roster;
     if is_news {
@@ -108,6 +115,13 @@ fn believe(wire: &Wire, store: &Store, node: &p2p::Node, known: &Roster) {
 fn obey(store: &Store, node: &p2p::Node, known: &mut Roster, former: &mut Former) -> bool {
     let members = store.members();
     let mut is_news = false;
+    if store.forgotten().is_some() {
+        // Whom these rows do not know may have joined since: nobody is taken for a former member.
+        *known = known.and(&Roster::of(&members));
+        node.set_signer(signer(store).map(|key| key.id()));
+        node.set_certificates(own_certificates(store, &members));
+        return false;
+    }
     // A box that has just joined knows the others from whoever let it in, until it has heard the rows themselves.
     if !members.is_empty() {
         let roster = Roster::of(&members);

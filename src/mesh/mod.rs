@@ -117,7 +117,10 @@ impl Place {
         let peers = Arc::clone(&self.wire) as Arc<dyn storage::Peers>;
         let (own, secret) = (self.own.clone(), self.secret.clone());
         match &self.seat {
-            Some(seat) => Membership::admitted(seat.welcome.clone(), own, secret, peers),
+            Some(seat) => {
+                let named = seat.members.iter().map(|(member, _)| *member);
+                Membership::admitted(seat.welcome.clone(), own, secret, peers).among(named)
+            }
             None => Membership::founder(own, secret, peers),
         }
     }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use p2p::{CallError, Claims, NodeId};
 use storage::model::{MemberId, MemberRow};
 use storage::{Class, PeerError, Peers};
+use tokio::sync::watch;
 
 /// How long an answer about rows may take. Well below the 25 s for which a store tries: of a holder that hangs, another
 /// has to take over in time.
@@ -35,6 +36,19 @@ impl Roster {
         rows.sort();
         let members: HashMap<NodeId, MemberId> =
             rows.into_iter().map(|(member, node)| (node, member)).collect();
+        Self {
+            nodes: members.iter().map(|(node, member)| (*member, *node)).collect(),
+            members,
+        }
+    }
+
+    /// Everybody of both; of two numbers of a node the later one counts.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let mut members = self.members.clone();
+        for (node, member) in &other.members {
+            let known = members.entry(*node).or_insert(*member);
+            *known = (*known).max(*member);
+        }
         Self {
             nodes: members.iter().map(|(node, member)| (*member, *node)).collect(),
             members,
@@ -88,7 +102,7 @@ impl Roster {
 #[derive(Default)]
 pub(crate) struct Wire {
     roster: RwLock<Arc<Roster>>,
-    node: RwLock<Option<p2p::Node>>,
+    node: watch::Sender<Option<p2p::Node>>,
 }
 
 impl Wire {
@@ -102,17 +116,17 @@ impl Wire {
 
     /// From now on calls are carried by this node.
     pub(super) fn bind(&self, node: p2p::Node) {
-        *self.node.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
+        self.node.send_replace(Some(node));
     }
 
     /// From now on nobody is there. Whoever holds the other end of the circle that a node and a store are is let go of.
     pub(super) fn unbind(&self) {
-        *self.node.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.node.send_replace(None);
     }
 
     /// What carries the calls; none before it is bound.
     pub(super) fn node(&self) -> Option<p2p::Node> {
-        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.node.borrow().clone()
     }
 }
 
@@ -136,6 +150,14 @@ impl Peers for Wire {
                 CallError::NoAnswer => PeerError::NoAnswer(to),
                 other => PeerError::Refused(to, other.to_string()),
             })
+        })
+    }
+
+    fn until_bound(&self) -> BoxFuture<'static, ()> {
+        let mut node = self.node.subscribe();
+        Box::pin(async move {
+            // Whoever holds the other end is gone then, and nobody is asked.
+            let _ = node.wait_for(Option::is_some).await;
         })
     }
 

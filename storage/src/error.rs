@@ -2,7 +2,7 @@
 
 use crate::disk::DiskError;
 use crate::model::command::Refusal;
-use crate::model::{InvalidPartNumber, PartNumber, Quota, Usage};
+use crate::model::{InvalidPartNumber, MemberId, PartNumber, Quota, Usage};
 use crate::objects::QuotaOf;
 
 /// Why the store could not do what was asked.
@@ -151,6 +151,21 @@ pub enum StoreError {
         /// How many, counted up to 10,000.
         references: u32,
     },
+    /// Nothing can be forced without a member that is connected.
+    #[error("{member} is connected: it is not lost")]
+    StillHere {
+        /// That one.
+        member: MemberId,
+    },
+    /// Nothing can be forced without some members while another is away as well: it may be needed, or lost too.
+    #[error("{member} is away as well, and is not said to be lost")]
+    AlsoAway {
+        /// That one.
+        member: MemberId,
+    },
+    /// Only a voter of the root partition can force an epoch.
+    #[error("this box does not vote in the root partition")]
+    NoVoteHere,
     /// The member does not answer, so that nobody knows what only it has.
     #[error("this member does not answer")]
     MemberAway,

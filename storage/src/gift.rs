@@ -5,7 +5,8 @@
 //! that is encrypted to somebody who proved to be invited.
 //!
 //! On disk `seat` (mode 0600) is CBOR, `{version: 1, welcome, members}`. It is written before the keys: a box that has keys
-//! and no seat would take itself for a founder. A member that takes its place anew has the new seat in `seat.next`, until its
+//! and no seat takes itself for a founder that is alone. Whoever lets
+//! somebody in keeps it anew, with all members, a founder for the first time. A member that takes its place anew has the new seat in `seat.next`, until its
 //! rows are forgotten.
 
 use std::fmt;
@@ -66,7 +67,7 @@ impl fmt::Debug for Gift {
 }
 
 impl Seat {
-    /// The place of the box with this state directory; none where it is a founder, or nothing yet.
+    /// The place of the box with this state directory; none where it is a founder that let nobody in, or nothing yet.
     ///
     /// # Errors
     /// The file is damaged, newer than this program, or the disk fails.
@@ -97,6 +98,18 @@ impl Seat {
             Ok(_) => Err(StoreError::Damaged("seat of another version of Warren".into())),
             Err(error) => Err(StoreError::Damaged(format!("seat: {error}"))),
         }
+    }
+
+    /// Keeps whom a member knows that lets somebody in: with the place of a founder, where there is none yet.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn keep_members(&self, state: &Path) -> Result<(), StoreError> {
+        let mut kept = self.clone();
+        if let Some(before) = Self::read(state)? {
+            kept.welcome = before.welcome;
+        }
+        write_file(&state.join(SEAT_FILE), &kept.encode()).map_err(keys)
     }
 
     /// Keeps the new place of a member whose disk has forgotten what it promised under the old one: the next

@@ -18,7 +18,9 @@ use crate::cluster::Displaced;
 use crate::cluster::mesh::feed::{self, Feed};
 use crate::cluster::mesh::{FOUNDER, Membership, Mesh, Presences, first_config, recall, reshape};
 use crate::cluster::peers::Peers;
-use crate::cluster::{Around, Blocks, Directory, Hot, Partitions, ROOT_PARTITION, Releaser};
+use crate::cluster::{
+    Around, Blocks, Directory, Forgotten, Hot, Memories, Partitions, ROOT_PARTITION, Releaser,
+};
 #[cfg(any(test, feature = "simulation"))]
 use crate::disk::SimulatedLayout;
 #[cfg(any(test, feature = "simulation"))]
@@ -170,6 +172,10 @@ impl Store {
             accept_loss: options.accept_loss,
         })
         .await?;
+        if let Err(error) = Memories::note_accepted_loss(&disk).await {
+            disk.close().await?;
+            return Err(error);
+        }
         // Keys after the disk: its lock keeps two processes from both making some.
         let is_founder = options.membership.member == FOUNDER;
         let secret = options.membership.secret.clone();
@@ -225,6 +231,7 @@ impl Store {
             node,
             secret: _,
             root,
+            named,
             peers,
         } = membership;
         let partitions = Partitions::open(me, &disk, peers.clone(), &first_config(), tasks.clone())?;
@@ -292,11 +299,29 @@ impl Store {
         if has_news {
             store.0.keep_keys().await;
         }
+        let memories = store.0.partitions.registers().memories();
+        if named.last().is_some_and(|last| store.0.has_not_given(*last)) {
+            memories.forget(Forgotten::KnowsNobody);
+            store.0.mesh.set_introduced(named);
+        }
         store.0.note_meshed();
         let is_meshed = store.0.is_meshed();
-        store.0.partitions.registers().memories().begin(is_meshed).await?;
+        memories.begin(is_meshed);
         store.start_background(mark);
-        store.reopen_buckets().await;
+        if is_meshed {
+            // The others cannot be asked before this store is there.
+            let (reopening, stop) = (store.clone(), store.0.background.stop.clone());
+            let reopen = async move {
+                let _ = stop.run_until_cancelled(reopening.reopen_buckets()).await;
+            };
+            store
+                .0
+                .background
+                .tasks
+                .spawn(reopen.instrument(info_span!("reopen")));
+        } else {
+            store.reopen_buckets().await;
+        }
         Ok(store)
     }
 

@@ -35,6 +35,9 @@ impl From<StoreError> for S3Error {
             | StoreError::Outdated
             | StoreError::Forgotten(_)
             | StoreError::NoSuchMember
+            | StoreError::StillHere { .. }
+            | StoreError::AlsoAway { .. }
+            | StoreError::NoVoteHere
             | StoreError::StillNeeded { .. }
             | StoreError::StillHolds { .. }
             | StoreError::MemberAway

@@ -9,14 +9,17 @@
 //! What is remembered is in memory at once, and on disk within seconds. So a disk that lost its last moments is noticed by
 //! whoever stayed up meanwhile, and one that was set back further by anybody.
 //!
-//! Three things are not noticed. A disk that lost little, and wrote more than that before any other member was reached, and
-//! was opened once more: only what the present run began with is compared. A box that acts under its old number after the
-//! others know it by a new one: messages carry no numbers. A founder whose own rows say that it is alone: it asks nobody.
+//! A run is remembered by others only once this disk remembers it: else the next one would look as if that had been lost.
+//! That is when somebody is met first; until then, and where a full disk takes nothing, messages say that it is not recorded.
+//!
+//! Messages name whom they are from and to. A box that was given a new number and did not hear of it learns so from the
+//! first member that calls it by that.
 //!
 //! # Row
-//! All of it is one row of this member alone: one version byte (1), then CBOR of [`Kept`].
+//! All of it is one row of this member alone: one version byte (2), then CBOR of [`Kept`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,14 +27,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskError, RowWrite};
 use crate::model::{MemberId, row_key};
-use crate::register::{DiskMark, Memory, judge};
+use crate::register::{DiskMark, Memory, Run, Runs, judge};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How long the others are given to say what they remember, before this member acts as a voter without them.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -47,6 +50,10 @@ pub enum Forgotten {
     },
     /// Its disk lost rows that were acknowledged, and says so itself.
     Damaged,
+    /// Its rows know of nobody else, and its seat does.
+    KnowsNobody,
+    /// The others know it by another number, which it was given anew and does not remember.
+    Renumbered,
 }
 
 impl std::fmt::Display for Forgotten {
@@ -55,18 +62,30 @@ impl std::fmt::Display for Forgotten {
             Self::OtherDisk => f.write_str("the rows of this box are on another disk than they were"),
             Self::Older { entries } => write!(
                 f,
-                "the disk of this box is in an older state than it was: {entries} entries of its row log are gone"
+                "the disk of this box is in an older state than it was: at least {entries} entries of its row log are gone"
             ),
             Self::Damaged => f.write_str("the disk of this box lost rows that were acknowledged"),
+            Self::KnowsNobody => {
+                f.write_str("the rows of this box are older than the first box that it let in")
+            }
+            Self::Renumbered => f.write_str("the others know this box by a number that it does not remember"),
         }
     }
 }
 
 /// What goes with every message between two members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marks {
+    /// The sender, by the number it believes to have.
+    pub(crate) from: MemberId,
+    /// The receiver, by the number the sender knows it by.
+    pub(crate) to: MemberId,
     /// How the sender's disk stands.
     pub(crate) mine: DiskMark,
+    /// Whether the sender's disk remembers its present run: it is not to be remembered before.
+    pub(crate) is_recorded: bool,
+    /// The runs that the sender's disk remembers; left out for whoever has heard of the present one.
+    pub(crate) runs: Option<Runs>,
     /// What it remembers of the receiver's.
     pub(crate) yours: Option<DiskMark>,
 }
@@ -76,8 +95,31 @@ pub(crate) struct Marks {
 struct Kept {
     #[serde(with = "serde_bytes")]
     incarnation: [u8; 16],
+    runs: Runs,
     forgotten: Option<Forgotten>,
+    /// A person accepted that rows are lost, and it was not seen yet whether that matters to anybody.
+    has_lost_rows: bool,
     others: BTreeMap<MemberId, DiskMark>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            incarnation: crate::seal::random(),
+            runs: Runs::default(),
+            forgotten: None,
+            has_lost_rows: false,
+            others: BTreeMap::new(),
+        }
+    }
+}
+
+/// What is remembered of other members, and what they remember.
+#[derive(Default)]
+struct Others {
+    marks: BTreeMap<MemberId, DiskMark>,
+    /// Those that know of the present run of this disk.
+    informed: BTreeSet<MemberId>,
 }
 
 /// Whether this member may act as a voter.
@@ -94,13 +136,19 @@ enum State {
 pub(crate) struct Memories(Arc<Inner>);
 
 struct Inner {
+    me: MemberId,
     disk: Disk,
     incarnation: [u8; 16],
     run: u64,
-    is_new: bool,
-    /// The row was there and does not verify.
+    /// All that this disk remembers, with the present one.
+    runs: Runs,
+    /// Whether the disk remembers the present run.
+    is_recorded: AtomicBool,
+    /// Whether that was tried.
+    is_tried: AtomicBool,
+    /// Rows are known to be lost: the own one was there and does not verify, or a person accepted it.
     is_damaged: bool,
-    others: Mutex<BTreeMap<MemberId, DiskMark>>,
+    others: Mutex<Others>,
     state: watch::Sender<State>,
 }
 
@@ -109,47 +157,59 @@ impl Memories {
     ///
     /// # Errors
     /// The disk fails, or a newer Warren wrote the row.
-    pub(crate) fn open(disk: &Disk) -> Result<Self, StoreError> {
+    pub(crate) fn open(me: MemberId, disk: &Disk) -> Result<Self, StoreError> {
         let (row, is_damaged) = match disk.row(&row_key::memories()) {
             // A box that is alone needs none of it, and one that is not has forgotten: neither is a reason not to open.
             Err(DiskError::Damaged(_)) => (None, true),
             row => (row?, false),
         };
         let kept = row.map(|row| decode(&row)).transpose()?;
-        let is_new = kept.is_none();
-        let kept = kept.unwrap_or_else(|| Kept {
-            incarnation: crate::seal::random(),
-            forgotten: None,
-            others: BTreeMap::new(),
-        });
-        let forgotten = kept.forgotten.map_or(State::Whole, State::Forgot);
+        let kept = kept.unwrap_or_else(Kept::new);
+        let (run, mut runs) = (u64::from_le_bytes(crate::seal::random()), kept.runs);
+        let (opened_lsn, _) = disk.durable_lsns();
+        runs.begin(Run { id: run, opened_lsn });
+        let state = kept.forgotten.map_or(State::Whole, State::Forgot);
         Ok(Self(Arc::new(Inner {
+            me,
             disk: disk.clone(),
             incarnation: kept.incarnation,
-            run: u64::from_le_bytes(crate::seal::random()),
-            is_new,
-            is_damaged,
-            others: Mutex::new(kept.others),
-            state: watch::Sender::new(forgotten),
+            run,
+            runs,
+            is_recorded: AtomicBool::default(),
+            is_tried: AtomicBool::default(),
+            is_damaged: is_damaged || kept.has_lost_rows,
+            others: Mutex::new(Others {
+                marks: kept.others,
+                informed: BTreeSet::new(),
+            }),
+            state: watch::Sender::new(state),
         })))
+    }
+
+    /// Has the disk remember that a person accepted the loss of rows, before anything else is done with it.
+    ///
+    /// # Errors
+    /// The disk fails or is full.
+    pub(crate) async fn note_accepted_loss(disk: &Disk) -> Result<(), StoreError> {
+        if !disk.status().rows.accepted_loss {
+            return Ok(());
+        }
+        let row = match disk.row(&row_key::memories()) {
+            // Without it, others will not know this disk again.
+            Err(DiskError::Damaged(_)) => None,
+            row => row?,
+        };
+        let kept = row.map(|row| decode(&row)).transpose()?;
+        let mut kept = kept.unwrap_or_else(Kept::new);
+        kept.has_lost_rows = true;
+        put(disk, &kept).await
     }
 
     /// Begins a run, among others or not. If there are others, this member acts as a voter only once [`Self::settle`] was
     /// called.
-    ///
-    /// # Errors
-    /// The disk fails or is full.
-    pub(crate) async fn begin(&self, is_meshed: bool) -> Result<(), StoreError> {
-        if self.0.is_new {
-            match self.keep().await {
-                Ok(()) | Err(StoreError::ReadOnly(_)) => {}
-                // A box that is alone opens all the same, so that something can be deleted.
-                Err(StoreError::DiskFull) if !is_meshed => {}
-                Err(error) => return Err(error),
-            }
-        }
+    pub(crate) fn begin(&self, is_meshed: bool) {
         if !is_meshed {
-            return Ok(());
+            return;
         }
         if self.0.is_damaged || self.0.disk.status().rows.loss.is_some() {
             self.forget(Forgotten::Damaged);
@@ -161,7 +221,38 @@ impl Memories {
             }
             is_whole
         });
-        Ok(())
+    }
+
+    /// Sees to it that the disk remembers this run.
+    ///
+    /// # Errors
+    /// The disk fails or is full.
+    pub(crate) async fn record(&self) -> Result<(), StoreError> {
+        match self.is_recorded() {
+            true => Ok(()),
+            false => self.keep().await,
+        }
+    }
+
+    /// As [`Self::record`], before somebody is told anything. Where that fails it is tried again by whoever keeps what is
+    /// news, and what is told meanwhile is not remembered.
+    pub(crate) async fn meet(&self) {
+        if self.is_recorded() || self.0.is_tried.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.keep().await {
+            debug!(%error, "this run is not recorded yet");
+        }
+    }
+
+    /// Whether somebody was met, or tried to be.
+    pub(crate) fn has_met(&self) -> bool {
+        self.0.is_tried.load(Ordering::Relaxed)
+    }
+
+    /// Whether the disk remembers this run.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.0.is_recorded.load(Ordering::Relaxed)
     }
 
     /// The others have been asked: unless one of them knew better, this member remembers everything.
@@ -202,6 +293,13 @@ impl Memories {
         }
     }
 
+    /// Waits for as long as the others are being asked.
+    pub(crate) async fn until_asked(&self) {
+        let mut state = self.0.state.subscribe();
+        // The sender is as old as this handle.
+        let _ = state.wait_for(|state| *state != State::Asking).await;
+    }
+
     /// Waits until this member may act as a voter.
     ///
     /// # Errors
@@ -212,7 +310,7 @@ impl Memories {
             State::Asking => {
                 let mut states = self.0.state.subscribe();
                 let settled = states.wait_for(|state| *state != State::Asking);
-                // Whoever asks the others gives up before this.
+                // Longer only if nobody answers, and this member alone is no quorum.
                 match timeout(PATIENCE * 2, settled).await {
                     Ok(Ok(state)) => *state,
                     Ok(Err(_)) => return Err(StoreError::Closed),
@@ -229,31 +327,58 @@ impl Memories {
 
     /// What goes with a message to a member.
     pub(crate) fn marks_for(&self, to: MemberId) -> Marks {
+        let others = self.others();
+        let is_informed = others.informed.contains(&to);
         Marks {
+            from: self.0.me,
+            to,
             mine: self.mark(),
-            yours: self.others().get(&to).copied(),
+            is_recorded: self.is_recorded(),
+            runs: (!is_informed).then(|| self.0.runs.clone()),
+            yours: others.marks.get(&to).copied(),
         }
     }
 
     /// Takes up what came with a message of a member; whether its word counts.
     pub(crate) fn heard(&self, from: MemberId, marks: &Marks) -> bool {
-        match judge(marks.yours, self.mark()) {
-            Memory::Whole => {}
-            Memory::OtherDisk => self.forget(Forgotten::OtherDisk),
-            Memory::Older { lost } => self.forget(Forgotten::Older { entries: lost }),
+        if marks.to > self.0.me {
+            // Numbers are given once, in their order.
+            self.forget(Forgotten::Renumbered);
+        }
+        if marks.to != self.0.me {
+            debug!(member = ?from, to = ?marks.to, "a message to another number is not listened to");
+            return false;
+        }
+        // With all runs at hand there is always an answer.
+        match judge(marks.yours, self.mark(), Some(&self.0.runs)) {
+            Some(Memory::Whole) | None => {}
+            Some(Memory::OtherDisk) => self.forget(Forgotten::OtherDisk),
+            Some(Memory::Older { lost }) => self.forget(Forgotten::Older { entries: lost }),
+        }
+        if marks.from != from {
+            debug!(member = ?from, says = ?marks.from, "a message of another number is not listened to");
+            return false;
         }
         let mut others = self.others();
-        let known = others.get(&from).copied();
-        let counts = judge(known, marks.mine) == Memory::Whole;
-        if !counts {
-            warn!(member = ?from, "the disk of this member has forgotten what it promised: it is not listened to");
-            return false;
+        match marks.yours {
+            Some(mark) if mark.run == self.0.run => others.informed.insert(from),
+            _ => others.informed.remove(&from),
+        };
+        let known = others.marks.get(&from).copied();
+        match judge(known, marks.mine, marks.runs.as_ref()) {
+            Some(Memory::Whole) => {}
+            Some(Memory::OtherDisk | Memory::Older { .. }) => {
+                warn!(member = ?from, "the disk of this member has forgotten what it promised: it is not listened to");
+                return false;
+            }
+            // It believes that its present run is known here, and learns by the answer that it is not.
+            None => return false,
         }
         // A message that was overtaken by a later one of the same run says nothing new.
         let is_news = known
             .is_none_or(|known| known.run != marks.mine.run || known.durable_lsn < marks.mine.durable_lsn);
-        if is_news {
-            others.insert(from, marks.mine);
+        if is_news && marks.is_recorded {
+            others.marks.insert(from, marks.mine);
         }
         true
     }
@@ -265,33 +390,33 @@ impl Memories {
     pub(crate) async fn keep(&self) -> Result<(), StoreError> {
         let kept = Kept {
             incarnation: self.0.incarnation,
+            runs: self.0.runs.clone(),
             forgotten: self.forgotten(),
-            others: self.others().clone(),
+            // From here on either it is forgotten, or nobody else minds.
+            has_lost_rows: false,
+            others: self.known(),
         };
-        let row = RowWrite::Put {
-            key: row_key::memories(),
-            summary: Vec::new(),
-            value: encode(&kept),
-        };
-        self.0.disk.commit(vec![row]).await.map_err(StoreError::from)
+        put(&self.0.disk, &kept).await?;
+        self.0.is_recorded.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// What is known of all others now: worth keeping when it differs from what was kept.
     pub(crate) fn known(&self) -> BTreeMap<MemberId, DiskMark> {
-        self.others().clone()
+        self.others().marks.clone()
     }
 
     fn mark(&self) -> DiskMark {
-        let (opened_lsn, durable_lsn) = self.0.disk.durable_lsns();
+        let (_, durable_lsn) = self.0.disk.durable_lsns();
         DiskMark {
             incarnation: self.0.incarnation,
             run: self.0.run,
-            opened_lsn,
             durable_lsn,
         }
     }
 
-    fn forget(&self, why: Forgotten) {
+    /// This member may act as a voter no more.
+    pub(crate) fn forget(&self, why: Forgotten) {
         let forgets = self.0.state.send_if_modified(|state| {
             let is_first = !matches!(state, State::Forgot(_));
             if is_first {
@@ -304,9 +429,18 @@ impl Memories {
         }
     }
 
-    fn others(&self) -> MutexGuard<'_, BTreeMap<MemberId, DiskMark>> {
+    fn others(&self) -> MutexGuard<'_, Others> {
         self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn put(disk: &Disk, kept: &Kept) -> Result<(), StoreError> {
+    let row = RowWrite::Put {
+        key: row_key::memories(),
+        summary: Vec::new(),
+        value: encode(kept),
+    };
+    disk.commit(vec![row]).await.map_err(StoreError::from)
 }
 
 fn encode(kept: &Kept) -> Bytes {
@@ -326,21 +460,180 @@ fn decode(row: &[u8]) -> Result<Kept, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::fault::FaultMedium;
+    use crate::simulation::{self, SimulatedLayout};
+
+    const ANNA: MemberId = MemberId(1);
+    const BEN: MemberId = MemberId(2);
+
+    /// A member on a disk, of a run that has begun.
+    async fn opened(me: MemberId, medium: &FaultMedium) -> Memories {
+        let layout = SimulatedLayout {
+            row_segment_bytes: 64 << 10,
+            block_segment_bytes: 64 << 10,
+            accept_loss: false,
+        };
+        let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
+        let memories = Memories::open(me, &disk).unwrap();
+        memories.begin(true);
+        memories.meet().await;
+        memories
+    }
+
+    /// Whether each counts what the other says, in a call and its answer.
+    fn talk(asks: &Memories, answers: &Memories) -> (bool, bool) {
+        let (asks_as, answers_as) = (asks.0.me, answers.0.me);
+        let heard = answers.heard(asks_as, &asks.marks_for(answers_as));
+        (heard, asks.heard(answers_as, &answers.marks_for(asks_as)))
+    }
+
+    /// Writes something that the other is told of.
+    async fn promise(member: &Memories, to: &Memories) {
+        member.keep().await.unwrap();
+        assert_eq!(talk(member, to), (true, true));
+    }
 
     #[test]
-    fn version_1_keeps_its_bytes() {
+    fn a_disk_that_was_set_back_is_noticed_however_often_it_was_opened_before_anybody_was_met() {
+        simulation::run(1, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            let ben = opened(BEN, &his).await;
+            promise(&ben, &anna).await;
+            let backup = his.back_up();
+            promise(&ben, &anna).await;
+            drop(ben);
+            for _ in 0..9 {
+                let alone = opened(BEN, &backup).await;
+                alone.keep().await.unwrap();
+                drop(alone);
+            }
+            let back = opened(BEN, &backup).await;
+            let (opened_lsn, _) = back.0.disk.durable_lsns();
+            assert!(opened_lsn > anna.known()[&BEN].durable_lsn);
+            assert!(!talk(&back, &anna).0);
+            assert!(matches!(back.forgotten(), Some(Forgotten::Older { .. })));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_was_opened_often_meanwhile_is_whole_and_says_its_runs_once() {
+        simulation::run(2, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            for _ in 0..Runs::MOST + 2 {
+                let ben = opened(BEN, &his).await;
+                drop(ben);
+            }
+            let ben = opened(BEN, &his).await;
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert_eq!(ben.marks_for(ANNA).runs, None);
+            // Anna starts again, and does not remember having heard of this run.
+            drop(anna);
+            let anna = opened(ANNA, &hers).await;
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert!(ben.marks_for(ANNA).runs.is_none() && anna.marks_for(BEN).runs.is_none());
+            assert_eq!((ben.forgotten(), anna.forgotten()), (None, None));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_run_that_is_not_known_is_asked_for_once_more() {
+        simulation::run(3, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            let first = opened(BEN, &his).await;
+            promise(&first, &anna).await;
+            anna.keep().await.unwrap();
+            drop(first);
+            let ben = opened(BEN, &his).await;
+            promise(&ben, &anna).await;
+            // What anna heard of the second run was not kept.
+            drop(anna);
+            let anna = opened(ANNA, &hers).await;
+            assert_eq!(talk(&ben, &anna), (false, true));
+            assert_eq!(talk(&ben, &anna), (true, true));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_box_under_its_former_number_is_not_heard_and_learns_that_it_has_another() {
+        simulation::run(4, async {
+            let (hers, his) = (FaultMedium::new(1), FaultMedium::new(2));
+            let anna = opened(ANNA, &hers).await;
+            let ben = opened(BEN, &his).await;
+            let anew = MemberId(3);
+            assert!(!anna.heard(anew, &ben.marks_for(ANNA)));
+            assert!(!ben.heard(ANNA, &anna.marks_for(anew)));
+            assert_eq!(ben.forgotten(), Some(Forgotten::Renumbered));
+            // Whoever knows it by a former one does not make it forget.
+            let ben = opened(anew, &FaultMedium::new(3)).await;
+            assert!(!ben.heard(ANNA, &anna.marks_for(BEN)));
+            assert_eq!(ben.forgotten(), None);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_run_that_the_disk_does_not_remember_is_heard_and_not_remembered() {
+        simulation::run(5, async {
+            let anna = opened(ANNA, &FaultMedium::new(1)).await;
+            let ben = opened(BEN, &FaultMedium::new(2)).await;
+            let mut marks = ben.marks_for(ANNA);
+            marks.is_recorded = false;
+            assert!(anna.heard(BEN, &marks));
+            assert!(anna.known().is_empty());
+            assert_eq!(talk(&ben, &anna), (true, true));
+            assert!(anna.known().contains_key(&BEN));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_accepted_loss_counts_from_when_there_are_others_and_not_for_a_box_that_is_alone() {
+        simulation::run(6, async {
+            let his = FaultMedium::new(1);
+            let ben = opened(BEN, &his).await;
+            let kept = Kept {
+                has_lost_rows: true,
+                ..Kept::new()
+            };
+            put(&ben.0.disk, &kept).await.unwrap();
+            let alone = Memories::open(BEN, &ben.0.disk).unwrap();
+            alone.begin(false);
+            assert!(alone.is_whole());
+            let among = Memories::open(BEN, &ben.0.disk).unwrap();
+            among.begin(true);
+            assert_eq!(among.forgotten(), Some(Forgotten::Damaged));
+            // It stays so, however the next run begins.
+            among.keep().await.unwrap();
+            let later = Memories::open(BEN, &ben.0.disk).unwrap();
+            assert_eq!(later.forgotten(), Some(Forgotten::Damaged));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn version_2_keeps_its_bytes() {
         let mark = DiskMark {
             incarnation: [2; 16],
             run: 3,
-            opened_lsn: 4,
             durable_lsn: 5,
         };
+        let mut runs = Runs::default();
+        runs.begin(Run { id: 8, opened_lsn: 9 });
         let kept = Kept {
             incarnation: [1; 16],
+            runs,
             forgotten: Some(Forgotten::Older { entries: 6 }),
+            has_lost_rows: false,
             others: [(MemberId(7), mark)].into(),
         };
-        let fixture: &[u8] = include_bytes!("../../fixtures/memories-1.bin");
+        let fixture: &[u8] = include_bytes!("../../fixtures/memories-2.bin");
         assert_eq!(encode(&kept), fixture);
         assert_eq!(decode(fixture).unwrap(), kept);
         for cut in 0..fixture.len() {

@@ -147,6 +147,22 @@ pub(crate) async fn founder(wire: &Wire, zone: &str) -> Store {
     .await
 }
 
+/// A founder whose seat names others, on a disk of its own.
+pub(crate) async fn founder_on(
+    medium: &FaultMedium,
+    wire: &Wire,
+    zone: &str,
+    named: impl IntoIterator<Item = MemberId>,
+) -> Store {
+    open_on(
+        medium,
+        wire,
+        |peers| Membership::founder(node(zone), secret(zone), peers).among(named),
+        MemberId(1),
+    )
+    .await
+}
+
 pub(crate) async fn join(wire: &Wire, through: &Store, zone: &str) -> Store {
     let welcome = through.admit(node(zone)).await.unwrap();
     let me = welcome.member;

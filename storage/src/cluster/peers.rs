@@ -45,6 +45,11 @@ pub trait Peers: Send + Sync + 'static {
 
     /// Those of `of` that are connected, the nearest (by round-trip time) first.
     fn nearest(&self, of: &[MemberId]) -> Vec<MemberId>;
+
+    /// Waits until calls can be made at all: a store is opened before what carries them.
+    fn until_bound(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The peers of a box that is alone.

@@ -173,6 +173,7 @@ impl Store {
 
     /// Opens buckets again whose deletion was cut off: they may hold objects.
     pub(crate) async fn reopen_buckets(&self) {
+        self.0.partitions.registers().memories().until_asked().await;
         let closing = self.buckets().into_iter();
         for bucket in closing.filter(|bucket| bucket.state == BucketState::Closing) {
             if let Err(error) = self.0.set_state(bucket.id, BucketState::Open).await {

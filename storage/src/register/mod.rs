@@ -46,7 +46,7 @@ mod row;
 mod tests;
 
 pub use acceptor::{Acceptor, Part, Rows, Step};
-pub use amnesia::{DiskMark, Memory, judge};
+pub use amnesia::{DiskMark, Memory, Run, Runs, judge};
 pub use ballot::{Ballot, Epoch, Stamp};
 pub use config::{Config, Configs, Votes};
 pub use holder::{Answer, Change, Decision, Effect, Event, Holder, LANE_MAX, Loaded, Operation, Turn};

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::feed::refresh;
 use super::rotation;
 use crate::cluster::peers::{NoPeers, Peers};
-use crate::cluster::{Departure, ROOT_PARTITION};
+use crate::cluster::{Departure, Forgotten, ROOT_PARTITION};
 use crate::model::{MemberId, MemberRow, MeshKey, Role, Timestamp, Zone};
 use crate::register::{Config, Configs};
 use crate::seal::NodeSecret;
@@ -48,6 +48,8 @@ pub struct Membership {
     pub secret: NodeSecret,
     /// Who votes in the root partition, as far as it was told when it was admitted.
     pub root: Configs,
+    /// Whom its seat names. A founder has none before it admits somebody.
+    pub named: BTreeSet<MemberId>,
     /// The way to the others.
     pub peers: Arc<dyn Peers>,
 }
@@ -69,6 +71,7 @@ impl Membership {
             node,
             secret,
             root: first_configs(),
+            named: BTreeSet::new(),
             peers,
         }
     }
@@ -95,8 +98,16 @@ impl Membership {
             node,
             secret,
             root: welcome.root,
+            named: BTreeSet::new(),
             peers,
         }
+    }
+
+    /// The same with those whom its seat names.
+    #[must_use]
+    pub fn among(self, named: impl IntoIterator<Item = MemberId>) -> Self {
+        let named = named.into_iter().collect();
+        Self { named, ..self }
     }
 }
 
@@ -139,6 +150,11 @@ impl Store {
         refresh(&self.0).await?;
         let view = self.0.mesh.view();
         let known = view.members.get(&member).ok_or(StoreError::NoSuchMember)?;
+        let mut later = view.members.range(member..).skip(1);
+        if later.any(|(_, row)| row.value.node == known.value.node) {
+            // Somebody was quicker.
+            return Err(StoreError::Conflict);
+        }
         let partitions = self.partitions_needing(member);
         if partitions > 0 {
             return Err(StoreError::StillNeeded { partitions });
@@ -146,6 +162,17 @@ impl Store {
         let joined = Timestamp::now();
         let node = known.value.clone();
         self.admit(MemberRow { joined, ..node }).await
+    }
+
+    /// Notes that somebody proved to be a member under a number. Where this member alone gives numbers and never gave that
+    /// one, its disk has forgotten it.
+    pub fn note_member(&self, number: MemberId) {
+        let registers = self.0.partitions.registers();
+        if registers.is_sole(ROOT_PARTITION) && self.0.has_not_given(number) {
+            registers.memories().forget(Forgotten::KnowsNobody);
+            self.0.mesh.set_introduced([number].into());
+            self.0.note_meshed();
+        }
     }
 
     /// The number of this member.
@@ -343,6 +370,14 @@ impl Inner {
         self.partitions.registers().is_meshed()
     }
 
+    /// Whether the rows here are older than the seat, or than what somebody proved: they know of no such number. Whoever has
+    /// just joined has none at all.
+    pub(crate) fn has_not_given(&self, number: MemberId) -> bool {
+        let view = self.mesh.view();
+        let is_informed = self.me == FOUNDER || !view.members.is_empty();
+        is_informed && number.0 > view.admitted.value.max(FOUNDER.0)
+    }
+
     /// Notes whether there is anybody else, after root rows were read.
     pub(crate) fn note_meshed(&self) {
         // Whoever is still parting has work done.
@@ -394,8 +429,13 @@ impl Inner {
         Welcome { member, root }
     }
 
-    /// The founder's own row stands before anybody else's.
+    /// Has what others need of this member be there: that its disk remembers this run, and a founder's row, which stands
+    /// before anybody else's.
+    ///
+    /// # Errors
+    /// As [`Self::next_number`].
     pub(super) async fn introduce_itself(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.partitions.registers().memories().record().await?;
         self.introduce(&self.node).await
     }
 

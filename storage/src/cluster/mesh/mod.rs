@@ -9,12 +9,16 @@
 //! | `rotation` | gives the mesh new keys when a trusted member goes |
 //! | `layout` | who is wanted to hold what: shown, previewed, paused, changed |
 //! | `members` | who takes part |
+//! | `force` | goes on without members that are lost for good |
 //! | `invites` | who may join, once each |
 //! | `recall` | asks at the start what the others remember of this disk |
 //! | `presence` | since when members are here or away |
 
 pub(crate) mod closings;
 pub(crate) mod feed;
+mod force;
+#[cfg(test)]
+mod force_tests;
 mod invites;
 mod layout;
 mod members;
@@ -26,6 +30,7 @@ mod rotation;
 mod tests;
 mod view;
 
+pub use force::Forced;
 pub use layout::{Layout, LayoutPreview};
 pub(crate) use members::{FOUNDER, first_config};
 pub use members::{Membership, Parting, Welcome};

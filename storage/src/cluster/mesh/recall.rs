@@ -16,19 +16,23 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// Works until stopped.
 pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
-    let registers = inner.partitions.registers();
-    let memories = registers.memories();
-    let mut kept = (memories.known(), memories.forgotten());
-    if inner.is_meshed() {
-        let others = inner.others();
-        let asked = registers.recall(&others);
-        if stop.run_until_cancelled(asked).await.is_none() {
-            return;
+    let asked = async {
+        if inner.is_meshed() {
+            inner.partitions.registers().recall(|| inner.others()).await;
         }
-    }
+    };
+    let asked = stop.run_until_cancelled(asked);
+    tokio::join!(asked, keep(&inner, &stop));
+}
+
+/// Has the disk remember what is news, now and then, and before this ends.
+async fn keep(inner: &Inner, stop: &CancellationToken) {
+    let memories = inner.partitions.registers().memories();
+    let mut kept = (memories.known(), memories.forgotten());
     loop {
         let known = (memories.known(), memories.forgotten());
-        if known != kept {
+        let is_unrecorded = memories.has_met() && !memories.is_recorded();
+        if known != kept || is_unrecorded {
             match memories.keep().await {
                 Ok(()) => kept = known,
                 // Whoever is read-only says why itself.

@@ -177,11 +177,13 @@ async fn drive_one(
 
 /// Begins every change of voters that the assignment asks for; whether there was one.
 async fn begin(inner: &Arc<Inner>, view: &View, assignment: &Assignment) -> Result<bool, StoreError> {
+    let here = inner.here();
     let changes = (0..=ROOT_PARTITION).filter_map(|partition| {
         let known = configs(inner, view, partition);
         let (epoch, config) = newest_of(&known.value)?;
         let wanted = wanted(assignment, partition)?;
-        if config.old == wanted {
+        // A change to voters of whom too few are here would stop all until they are.
+        if config.old == wanted || !wanted.is_quorum(&here) {
             return None;
         }
         let (epoch, joint, _) = Transition::begin(epoch, config.old.clone(), wanted, Broken::NOTHING);
@@ -208,7 +210,11 @@ async fn begin(inner: &Arc<Inner>, view: &View, assignment: &Assignment) -> Resu
     Ok(begun.contains(&true))
 }
 
-async fn commit(
+/// Commits the configurations of a partition, if its row is still of this version; says whether it was.
+///
+/// # Errors
+/// As [`Mesh::replace`](super::Mesh::replace).
+pub(super) async fn commit(
     inner: &Arc<Inner>,
     partition: u16,
     configs: &Configs,
@@ -252,10 +258,15 @@ impl Inner {
     }
 
     fn note_presence(&self, view: &View) {
-        let others: Vec<MemberId> = self.others();
-        let mut here = self.peers.nearest(&others);
-        here.push(self.me);
+        let here: Vec<MemberId> = self.here().into_iter().collect();
         self.presences.note(view.members.keys().copied(), &here);
+    }
+
+    /// Everybody who is connected, and this member.
+    fn here(&self) -> BTreeSet<MemberId> {
+        let mut here: BTreeSet<MemberId> = self.peers.nearest(&self.others()).into_iter().collect();
+        here.insert(self.me);
+        here
     }
 }
 
@@ -266,7 +277,7 @@ fn wanted(assignment: &Assignment, partition: u16) -> Option<Votes> {
 }
 
 /// The configurations of a partition by its root row, or as it began.
-fn configs(inner: &Inner, view: &View, partition: u16) -> Versioned<Configs> {
+pub(super) fn configs(inner: &Inner, view: &View, partition: u16) -> Versioned<Configs> {
     let row = view.voters.get(&partition).cloned();
     row.unwrap_or_else(|| Versioned {
         version: 0,

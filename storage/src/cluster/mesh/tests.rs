@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::neighbour_tests::{
-    Wire, assigned, create, founder, get, join, node, object_key, owner, put, settled, start,
+    Wire, assigned, create, founder, founder_on, get, join, node, object_key, owner, put, settled, start,
 };
 use crate::disk::fault::FaultMedium;
 use crate::disk::forget_rows_on;
@@ -203,7 +203,7 @@ fn buckets_that_one_key_creates_at_a_time_wait_for_nobody_for_ever() {
             let created = async {
                 futures_util::join!(create(&first, &names[0], &key), create(&second, &names[1], &key))
             };
-            let created = tokio::time::timeout(Duration::from_secs(10), created);
+            let created = timeout(Duration::from_secs(10), created);
             created.await.unwrap();
         }
     })
@@ -451,6 +451,107 @@ fn a_box_that_the_others_cannot_do_without_is_not_given_another_place() {
             "{needed:?}"
         );
         assert_eq!(first.readmit(MemberId(2)).await.unwrap().member, MemberId(3));
+        // Asked once more, by a box that has a place by then.
+        let late = first.readmit(MemberId(2)).await;
+        assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_box_that_finds_nobody_says_nothing_of_rows_until_somebody_remembers() {
+    simulation::run(33, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let key = owner(&first).await;
+        let bucket = create(&first, "photos", &key).await;
+        let second = join(&wire, &first, "ben").await;
+        let welcome = first.admit(node("cleo")).await.unwrap();
+        let disk = FaultMedium::new(3);
+        let third = start(&wire, welcome.clone(), "cleo", &disk).await;
+        assigned(&[&first, &second, &third], &[1, 2, 3]).await;
+        put(&first, &bucket, "diary", "monday").await.unwrap();
+        let backup = disk.back_up();
+        // With anna and cleo alone.
+        wire.cut(MemberId(2));
+        put(&first, &bucket, "diary", "tuesday").await.unwrap();
+        third.kill();
+        wire.mend(MemberId(2));
+        wire.cut(MemberId(3));
+        let third = start(&wire, welcome, "cleo", &backup).await;
+        sleep(Duration::from_secs(60)).await;
+        let read = get(&third, &bucket, "diary").await;
+        assert!(matches!(read, Err(StoreError::Unavailable)), "{read:?}");
+        wire.mend(MemberId(3));
+        let why = timeout(Duration::from_secs(60), third.until_forgotten()).await;
+        assert!(matches!(why, Ok(Forgotten::Older { .. })), "{why:?}");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_founder_whose_rows_are_older_than_its_seat_does_not_take_itself_for_alone() {
+    simulation::run(34, async {
+        let wire = Wire::default();
+        let disk = FaultMedium::new(1);
+        let first = founder_on(&disk, &wire, "anna", []).await;
+        let key = owner(&first).await;
+        let bucket = create(&first, "photos", &key).await;
+        let backup = disk.back_up();
+        join(&wire, &first, "ben").await;
+        put(&first, &bucket, "diary", "monday").await.unwrap();
+        first.kill();
+        let named = [MemberId(1), MemberId(2)];
+        let back = founder_on(&backup, &wire, "anna", named).await;
+        assert_eq!(back.forgotten(), Some(Forgotten::KnowsNobody));
+        let read = get(&back, &bucket, "diary").await;
+        assert!(matches!(read, Err(StoreError::Forgotten(_))), "{read:?}");
+        back.kill();
+        // Set back with all of its files, it hears of it from whoever proves to be a member.
+        let back = founder_on(&backup, &wire, "anna", []).await;
+        let read = get(&back, &bucket, "diary").await;
+        assert!(matches!(read, Err(StoreError::NoSuchKey)), "{read:?}");
+        back.note_member(MemberId(2));
+        assert_eq!(back.forgotten(), Some(Forgotten::KnowsNobody));
+        back.kill();
+        let whole = founder_on(&disk, &wire, "anna", named).await;
+        assert_eq!(whole.forgotten(), None);
+        assert_eq!(get(&whole, &bucket, "diary").await.unwrap(), "monday");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_box_that_starts_when_all_it_knows_are_gone_asks_whoever_introduces_itself() {
+    simulation::run(35, async {
+        let wire = Wire::default();
+        let first = founder(&wire, "anna").await;
+        let welcome = first.admit(node("ben")).await.unwrap();
+        let disk = FaultMedium::new(2);
+        let second = start(&wire, welcome.clone(), "ben", &disk).await;
+        while second.members().len() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        second.kill();
+        wire.cut(MemberId(2));
+        let third = join(&wire, &first, "cleo").await;
+        assert!(first.change_root(&[first.me(), third.me()]).await.unwrap());
+        while third.root_epoch() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        wire.cut(first.me());
+        wire.mend(MemberId(2));
+        let second = start(&wire, welcome, "ben", &disk).await;
+        while !second.is_cut_off() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        second.set_introduced([third.me()].into());
+        let caught_up = async {
+            while second.root_epoch() != third.root_epoch() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(120), caught_up).await.unwrap();
     })
     .unwrap();
 }

@@ -98,7 +98,8 @@ impl Mesh {
             .clone()
     }
 
-    fn set_introduced(&self, members: BTreeSet<MemberId>) {
+    /// Names members that rows do not name.
+    pub(crate) fn set_introduced(&self, members: BTreeSet<MemberId>) {
         *self.introduced.write().unwrap_or_else(PoisonError::into_inner) = members;
     }
 

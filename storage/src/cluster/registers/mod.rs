@@ -20,7 +20,8 @@ use std::time::Duration;
 
 pub(crate) use bell::Bell;
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 pub(crate) use missed::{Miss, Misses};
 use partition::{Commit, Fed, Partition};
 pub(crate) use reconfigure::Standing;
@@ -29,7 +30,7 @@ pub(crate) use scan::{Scanned, ScannedKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use wire::{Call, Reaction};
 
 use super::memories::{Memories, PATIENCE};
@@ -50,6 +51,8 @@ pub(crate) const ROOT_PARTITION: u16 = 256;
 const DEADLINE: Duration = Duration::from_secs(25);
 /// After so long without an answer members are asked again.
 const RESEND: Duration = Duration::from_millis(250);
+/// The longest pause between two questions to a member that does not answer.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(5);
 /// How long whoever was deposed waits before it tries again, times a random factor of 1 to 2 and doubling up to 16 times.
 const BACK_OFF: Duration = Duration::from_millis(4);
 /// Bytes of room in the disk's queue that a step waits for before it decides anything.
@@ -145,7 +148,7 @@ impl<M: Machine> Registers<M> {
             me,
             disk: disk.clone(),
             peers,
-            memories: Memories::open(disk)?,
+            memories: Memories::open(me, disk)?,
             partitions: (0..PARTITIONS).map(load).collect::<Result<_, _>>()?,
             feed: Bell::default(),
             reshape: Bell::default(),
@@ -161,18 +164,62 @@ impl<M: Machine> Registers<M> {
         &self.0.memories
     }
 
-    /// Asks others what they remember of this disk, for some seconds, before this member acts as a voter.
-    pub(crate) async fn recall(&self, others: &[MemberId]) {
-        let asked = others.iter().map(|member| async move {
-            while self.exchange(*member, &Call::Recall).await.is_none()
-                && self.0.memories.forgotten().is_none()
-            {
-                sleep(RESEND).await;
+    /// Asks all others what they remember of this disk, until each has answered. This member acts as a voter once all have,
+    /// or after some seconds: if somebody has, or it may be needed alone. Begins once peers can be called at all.
+    pub(crate) async fn recall(&self, others: impl Fn() -> Vec<MemberId>) {
+        self.0.peers.until_bound().await;
+        let (mut known, mut asked) = (BTreeSet::new(), FuturesUnordered::new());
+        let mut patience = std::pin::pin!(sleep(PATIENCE));
+        let (mut has_answer, mut is_over) = (false, false);
+        loop {
+            // Somebody may be heard of meanwhile, who joined while this member was away.
+            let newcomers: Vec<_> = others()
+                .into_iter()
+                .filter(|member| known.insert(*member))
+                .collect();
+            asked.extend(
+                newcomers
+                    .into_iter()
+                    .map(|member| self.recall_from(member, &others)),
+            );
+            tokio::select! {
+                answered = asked.next() => match answered {
+                    Some(answered) => has_answer |= answered,
+                    None => break,
+                },
+                () = patience.as_mut(), if !is_over => is_over = true,
+                () = sleep(ASK_AGAIN_MAX) => {}
             }
-        });
-        // Whoever does not answer is taken for away.
-        drop(timeout(PATIENCE, join_all(asked)).await);
+            // Whoever does not answer is taken for away.
+            if is_over && (has_answer || self.may_go_on_alone()) {
+                self.0.memories.settle();
+            }
+        }
         self.0.memories.settle();
+    }
+
+    /// Whether it answered, before it was removed.
+    async fn recall_from(&self, member: MemberId, others: impl Fn() -> Vec<MemberId>) -> bool {
+        let mut pause = RESEND;
+        while self.0.memories.forgotten().is_none() && others().contains(&member) {
+            if self.tell(member, &Call::Recall).await.is_some() {
+                return true;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(ASK_AGAIN_MAX);
+        }
+        false
+    }
+
+    /// Whether this member is a quorum by itself anywhere, though others may vote.
+    fn may_go_on_alone(&self) -> bool {
+        let me = BTreeSet::from([self.0.me]);
+        (0..PARTITIONS).any(|number| {
+            let partition = self.partition(number);
+            let configs = partition.configs();
+            let newest = configs.newest().and_then(|epoch| configs.get(epoch));
+            newest.is_some_and(|config| config.is_quorum(&me))
+        })
     }
 
     /// Whether there is anybody else, as was noted last.
@@ -361,6 +408,7 @@ impl<M: Machine> Registers<M> {
 
     async fn answer_here(&self, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
         let (marks, call) = wire::decode(call)?;
+        self.0.memories.meet().await;
         let counts = self.0.memories.heard(from, &marks);
         // Not even how its disk stands: others may know it by its new number already.
         if let Some(why) = self.0.memories.forgotten() {
@@ -447,17 +495,23 @@ impl<M: Machine> Registers<M> {
 
     /// Calls a member. `None` when it does not answer, or nothing that can be relied on.
     async fn exchange(&self, to: MemberId, call: &Call<Task<M::Command>>) -> Option<Reaction<Done<M>>> {
+        let (counts, reaction) = self.tell(to, call).await?;
+        // Who learns by this very answer that it forgot something must not count itself beside it.
+        (counts && self.0.memories.forgotten().is_none()).then_some(reaction)
+    }
+
+    /// Calls a member; says what it answers, and whether its word counts.
+    async fn tell(&self, to: MemberId, call: &Call<Task<M::Command>>) -> Option<(bool, Reaction<Done<M>>)> {
         if self.0.memories.forgotten().is_some() {
             return None;
+        }
+        if !self.0.peers.nearest(&[to]).is_empty() {
+            self.0.memories.meet().await;
         }
         let call = wire::encode(&self.0.memories.marks_for(to), call);
         let bytes = self.0.peers.call(to, Class::Metadata, call).await.ok()?;
         match wire::decode(&bytes) {
-            Ok((marks, reaction)) => {
-                let counts = self.0.memories.heard(to, &marks);
-                // Who learns by this very answer that it forgot something must not count itself beside it.
-                (counts && self.0.memories.forgotten().is_none()).then_some(reaction)
-            }
+            Ok((marks, reaction)) => Some((self.0.memories.heard(to, &marks), reaction)),
             Err(error) => {
                 tracing::warn!(%error, member = ?to, "reply not understood");
                 None

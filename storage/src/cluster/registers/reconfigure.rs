@@ -68,8 +68,16 @@ impl<M: Machine> Registers<M> {
     /// The disk fails. `Outdated`, as in [`Self::adopt`].
     pub(crate) async fn catch_up(&self, others: &[MemberId]) -> Result<(), StoreError> {
         self.0.memories.check().await?;
-        for member in self.who_may_know_epochs(others) {
-            let told = self.exchange(member, &Call::Configs(self.epochs())).await;
+        self.hear_epochs(&self.who_may_know_epochs(others)).await
+    }
+
+    /// As [`Self::catch_up`], from just these.
+    ///
+    /// # Errors
+    /// As [`Self::catch_up`].
+    pub(crate) async fn hear_epochs(&self, members: &[MemberId]) -> Result<(), StoreError> {
+        for member in members {
+            let told = self.exchange(*member, &Call::Configs(self.epochs())).await;
             if let Some(Reaction::Configs(newer)) = told {
                 for (partition, known) in newer {
                     self.adopt(partition % PARTITIONS, &known).await?;

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::*;
 use crate::cluster::peers::{NoPeers, PeerError};

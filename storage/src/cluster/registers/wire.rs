@@ -1,8 +1,16 @@
 //! What members say to each other about registers, as bytes.
 //!
-//! One version byte (2), then [`Marks`]: how the sender's disk stands, and behind a byte that is 1 what it remembers of the
-//! receiver's, or behind one that is 0 zeros. Each is incarnation (16 bytes), run, LSN at its start, and durable LSN (8 bytes
-//! each, little-endian). Then CBOR.
+//! One version byte (3), then [`Marks`], numbers little-endian:
+//!
+//! | what | bytes |
+//! |---|---|
+//! | sender, receiver | 4 each |
+//! | how the sender's disk stands: incarnation, run, durable LSN | 16, 8, 8 |
+//! | what follows: 1 what the sender remembers of the receiver's disk, 2 its runs, 4 of which the first are left out; 8 the present one is not recorded | 1 |
+//! | what it remembers: incarnation, run, durable LSN | 16, 8, 8, or none |
+//! | number of runs, then each: run, LSN at its start | 1, then 8 and 8, or none |
+//!
+//! Then CBOR.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +22,20 @@ use super::reconfigure::Standing;
 use super::scan::Told;
 use crate::StoreError;
 use crate::cluster::memories::Marks;
-use crate::register::{Answer, Ballot, Configs, DiskMark, Epoch, Fences, Key, Operation, Reply, Request};
+use crate::model::MemberId;
+use crate::register::{
+    Answer, Ballot, Configs, DiskMark, Epoch, Fences, Key, Operation, Reply, Request, Run, Runs,
+};
 
-const VERSION: u8 = 2;
-/// Bytes of one mark.
-const MARK_BYTES: usize = 40;
+const VERSION: u8 = 3;
+/// The sender remembers something of the receiver's disk.
+const REMEMBERS: u8 = 1;
+/// The sender says which runs its disk remembers.
+const HAS_RUNS: u8 = 2;
+/// And its disk has seen earlier ones.
+const IS_CUT: u8 = 4;
+/// The sender's disk does not remember the present one yet.
+const IS_UNRECORDED: u8 = 8;
 
 /// A call to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +81,7 @@ pub(super) enum Reaction<O> {
 
 pub(super) fn encode<T: Serialize>(marks: &Marks, message: &T) -> Bytes {
     let mut bytes = vec![VERSION];
-    put_mark(&mut bytes, Some(&marks.mine));
-    bytes.push(u8::from(marks.yours.is_some()));
-    put_mark(&mut bytes, marks.yours.as_ref());
+    put_marks(&mut bytes, marks);
     bytes.extend_from_slice(&crate::seal::cbor(message));
     bytes.into()
 }
@@ -81,36 +96,87 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(Marks, T), St
     Ok((marks, message))
 }
 
-fn put_mark(bytes: &mut Vec<u8>, mark: Option<&DiskMark>) {
-    let Some(mark) = mark else {
-        return bytes.extend([0; MARK_BYTES]);
-    };
-    bytes.extend(mark.incarnation);
-    for number in [mark.run, mark.opened_lsn, mark.durable_lsn] {
-        bytes.extend(number.to_le_bytes());
+fn put_marks(bytes: &mut Vec<u8>, marks: &Marks) {
+    bytes.extend(marks.from.0.to_le_bytes());
+    bytes.extend(marks.to.0.to_le_bytes());
+    put_mark(bytes, &marks.mine);
+    let has_runs = marks
+        .runs
+        .as_ref()
+        .map_or(0, |runs| HAS_RUNS | if runs.is_cut() { IS_CUT } else { 0 });
+    let remembers = if marks.yours.is_some() { REMEMBERS } else { 0 };
+    let unrecorded = if marks.is_recorded { 0 } else { IS_UNRECORDED };
+    bytes.push(has_runs | remembers | unrecorded);
+    if let Some(mark) = &marks.yours {
+        put_mark(bytes, mark);
+    }
+    if let Some(runs) = &marks.runs {
+        // There are fewer.
+        bytes.push(u8::try_from(runs.all().len()).unwrap_or(u8::MAX));
+        for run in runs.all() {
+            bytes.extend(run.id.to_le_bytes());
+            bytes.extend(run.opened_lsn.to_le_bytes());
+        }
     }
 }
 
-fn take_marks(bytes: &[u8]) -> Option<(Marks, &[u8])> {
-    let (mine, bytes) = take_mark(bytes)?;
-    let (remembers, bytes) = bytes.split_first()?;
-    let (yours, bytes) = take_mark(bytes)?;
-    let yours = (*remembers == 1).then_some(yours);
-    Some((Marks { mine, yours }, bytes))
+fn put_mark(bytes: &mut Vec<u8>, mark: &DiskMark) {
+    bytes.extend(mark.incarnation);
+    bytes.extend(mark.run.to_le_bytes());
+    bytes.extend(mark.durable_lsn.to_le_bytes());
 }
 
-fn take_mark(bytes: &[u8]) -> Option<(DiskMark, &[u8])> {
-    let (incarnation, bytes) = bytes.split_first_chunk()?;
-    let (run, bytes) = bytes.split_first_chunk()?;
-    let (opened_lsn, bytes) = bytes.split_first_chunk()?;
-    let (durable_lsn, bytes) = bytes.split_first_chunk()?;
-    let mark = DiskMark {
-        incarnation: *incarnation,
-        run: u64::from_le_bytes(*run),
-        opened_lsn: u64::from_le_bytes(*opened_lsn),
-        durable_lsn: u64::from_le_bytes(*durable_lsn),
+fn take_marks(mut bytes: &[u8]) -> Option<(Marks, &[u8])> {
+    let from = MemberId(u32::from_le_bytes(take(&mut bytes)?));
+    let to = MemberId(u32::from_le_bytes(take(&mut bytes)?));
+    let mine = take_mark(&mut bytes)?;
+    let [what] = take(&mut bytes)?;
+    if what & !(REMEMBERS | HAS_RUNS | IS_CUT | IS_UNRECORDED) != 0 {
+        return None;
+    }
+    let yours = match what & REMEMBERS {
+        0 => None,
+        _ => Some(take_mark(&mut bytes)?),
     };
-    Some((mark, bytes))
+    let runs = match what & HAS_RUNS {
+        0 => None,
+        _ => Some(take_runs(&mut bytes, what & IS_CUT != 0)?),
+    };
+    let marks = Marks {
+        from,
+        to,
+        mine,
+        is_recorded: what & IS_UNRECORDED == 0,
+        runs,
+        yours,
+    };
+    Some((marks, bytes))
+}
+
+fn take_runs(bytes: &mut &[u8], is_cut: bool) -> Option<Runs> {
+    let [count] = take(bytes)?;
+    let mut runs = Vec::with_capacity(count.into());
+    for _ in 0..count {
+        runs.push(Run {
+            id: u64::from_le_bytes(take(bytes)?),
+            opened_lsn: u64::from_le_bytes(take(bytes)?),
+        });
+    }
+    Runs::of(is_cut, runs)
+}
+
+fn take_mark(bytes: &mut &[u8]) -> Option<DiskMark> {
+    Some(DiskMark {
+        incarnation: take(bytes)?,
+        run: u64::from_le_bytes(take(bytes)?),
+        durable_lsn: u64::from_le_bytes(take(bytes)?),
+    })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
 }
 
 #[cfg(test)]
@@ -121,27 +187,50 @@ mod tests {
         DiskMark {
             incarnation: [byte; 16],
             run: byte.into(),
-            opened_lsn: 5,
             durable_lsn: 6,
         }
     }
 
     #[test]
     fn a_message_carries_what_its_sender_remembers_and_a_broken_one_is_refused() {
-        for yours in [None, Some(mark(9))] {
-            let marks = Marks { mine: mark(1), yours };
-            let bytes = encode(&marks, &Call::<u8>::Wake);
-            assert_eq!(decode::<Call<u8>>(&bytes).unwrap(), (marks, Call::Wake));
-            // Run, then 5 and 6.
-            let numbers = |run: &str| format!("{run}0000000000000005000000000000000600000000000000");
-            let told = yours.map_or("00".repeat(41), |_| {
-                format!("01{}{}", "09".repeat(16), numbers("09"))
-            });
-            let expected = format!("02{}{}{told}6457616b65", "01".repeat(16), numbers("01"));
+        let mut some = Runs::default();
+        some.begin(Run { id: 1, opened_lsn: 5 });
+        let mut many = Runs::default();
+        (0..100).for_each(|id| many.begin(Run { id, opened_lsn: id }));
+        let told = |byte: &str| format!("{}{byte}000000000000000600000000000000", byte.repeat(16));
+        let short = [
+            (None, None, true, "00".to_owned()),
+            (None, None, false, "08".to_owned()),
+            (Some(mark(9)), None, true, format!("01{}", told("09"))),
+            (
+                None,
+                Some(some),
+                true,
+                "020101000000000000000500000000000000".to_owned(),
+            ),
+        ];
+        for (yours, runs, is_recorded, expected) in short {
+            let bytes = round_trip(yours, runs, is_recorded);
+            let expected = format!("030300000004000000{}{expected}6457616b65", told("01"));
             assert_eq!(hex::encode(&bytes), expected);
             for cut in 0..bytes.len() {
                 assert!(decode::<Call<u8>>(&bytes[..cut]).is_err());
             }
         }
+        round_trip(Some(mark(9)), Some(many), true);
+    }
+
+    fn round_trip(yours: Option<DiskMark>, runs: Option<Runs>, is_recorded: bool) -> Bytes {
+        let marks = Marks {
+            from: MemberId(3),
+            to: MemberId(4),
+            mine: mark(1),
+            is_recorded,
+            runs,
+            yours,
+        };
+        let bytes = encode(&marks, &Call::<u8>::Wake);
+        assert_eq!(decode::<Call<u8>>(&bytes).unwrap(), (marks, Call::Wake));
+        bytes
     }
 }

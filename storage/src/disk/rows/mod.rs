@@ -108,6 +108,8 @@ pub struct RowStatus {
     pub index_rebuilt: bool,
     /// Acknowledged rows that are lost, in words; the disk takes no writes.
     pub loss: Option<String>,
+    /// Whether the loss of acknowledged rows was accepted when the disk was opened.
+    pub accepted_loss: bool,
     /// Whether a failed write has stopped the row log.
     pub stopped: bool,
 }
@@ -119,6 +121,7 @@ pub(crate) struct Rows {
     compactor: Option<Compactor>,
     rebuilt: bool,
     loss: Option<String>,
+    accepted_loss: bool,
     /// How far the log was durable when it was opened.
     opened_lsn: u64,
 }
@@ -131,6 +134,7 @@ impl Rows {
     pub(crate) fn open(medium: &Arc<dyn Medium>, options: &RowOptions<'_>) -> Result<Self, DiskError> {
         let opened = Opened::open(medium, options)?;
         let (index, rebuilt, loss) = (opened.index, opened.rebuilt, opened.loss);
+        let accepted_loss = opened.accepted_loss;
         let log = Arc::new(Log::start(
             opened.owner.writer,
             opened.owner.apply,
@@ -151,6 +155,7 @@ impl Rows {
             compactor,
             rebuilt,
             loss,
+            accepted_loss,
             opened_lsn: opened.opened_lsn,
         })
     }
@@ -260,6 +265,7 @@ impl Rows {
                 .sum(),
             index_rebuilt: self.rebuilt,
             loss: self.loss.clone(),
+            accepted_loss: self.accepted_loss,
             stopped: self.log.has_stopped(),
         }
     }
@@ -295,6 +301,7 @@ pub(crate) struct Opened {
     index: Arc<Index>,
     rebuilt: bool,
     loss: Option<String>,
+    accepted_loss: bool,
     opened_lsn: u64,
 }
 
@@ -314,7 +321,8 @@ impl Opened {
             apply: recovered.apply,
         };
         let mut loss = name_loss(&recovered.losses);
-        if loss.is_some() && options.accept_loss {
+        let accepted_loss = loss.is_some() && options.accept_loss;
+        if accepted_loss {
             // In this order: a crash in between leaves a loss to accept once more, and never one that nobody accepted.
             owner.decide(RowNote::AcceptLoss)?;
             owner.accept_missing()?;
@@ -325,6 +333,7 @@ impl Opened {
             index: recovered.index,
             rebuilt: recovered.rebuilt,
             loss,
+            accepted_loss,
             opened_lsn,
         })
     }

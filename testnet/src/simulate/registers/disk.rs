@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use storage::model::MemberId;
-use storage::register::{DiskMark, Key, KeyRange, Part, Reply, Row, Rows, Stamp, Step};
+use storage::register::{DiskMark, Key, KeyRange, Part, Reply, Row, Rows, Run, Runs, Stamp, Step};
 
 /// All that a member keeps of the partition.
 #[derive(Clone, Debug)]
@@ -26,8 +26,9 @@ pub(super) enum Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     incarnation: [u8; 16],
-    /// How often it was restored, and at which entry it began then.
-    run: (u64, u64),
+    /// How often it was opened, whatever it remembers of that.
+    opened: u64,
+    runs: Runs,
     pub(super) durable: State,
     pub(super) newest: State,
     /// The last durable entry.
@@ -36,7 +37,7 @@ pub(super) struct Disk {
     /// Replies, each with the last entry that must be durable before it leaves.
     waiting: VecDeque<(u64, MemberId, Reply)>,
     /// An earlier state that a backup would restore.
-    backup: Option<(u64, State)>,
+    backup: Option<(u64, Runs, State)>,
 }
 
 impl State {
@@ -80,25 +81,40 @@ impl Rows for State {
 
 impl Disk {
     pub(super) fn new(incarnation: u8) -> Self {
-        Self {
+        let mut disk = Self {
             incarnation: [incarnation; 16],
-            run: (0, 0),
+            opened: 0,
+            runs: Runs::default(),
             durable: State::empty(),
             newest: State::empty(),
             durable_lsn: 0,
             unsynced: VecDeque::new(),
             waiting: VecDeque::new(),
             backup: None,
-        }
+        };
+        disk.begin_run();
+        disk
+    }
+
+    fn begin_run(&mut self) {
+        self.opened += 1;
+        self.runs.begin(Run {
+            id: self.opened,
+            opened_lsn: self.durable_lsn,
+        });
     }
 
     pub(super) fn mark(&self) -> DiskMark {
         DiskMark {
             incarnation: self.incarnation,
-            run: self.run.0,
-            opened_lsn: self.run.1,
+            run: self.opened,
             durable_lsn: self.durable_lsn,
         }
+    }
+
+    /// The runs it remembers.
+    pub(super) fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     pub(super) fn write(&mut self, entry: Entry) {
@@ -156,21 +172,22 @@ impl Disk {
         self.sync(kept);
         self.unsynced.clear();
         self.newest = self.durable.clone();
+        self.begin_run();
     }
 
     /// Keeps the present state for [`Disk::restore`].
     pub(super) fn back_up(&mut self) {
-        self.backup = Some((self.durable_lsn, self.durable.clone()));
+        self.backup = Some((self.durable_lsn, self.runs.clone(), self.durable.clone()));
     }
 
     /// Loses everything since the last backup, or everything.
     pub(super) fn restore(&mut self) {
-        let (lsn, state) = self.backup.take().unwrap_or_else(|| {
+        let (lsn, runs, state) = self.backup.take().unwrap_or_else(|| {
             self.incarnation[0] ^= 0x80;
-            (0, State::empty())
+            (0, Runs::default(), State::empty())
         });
-        self.run = (self.run.0 + 1, lsn);
-        self.durable_lsn = lsn;
+        (self.durable_lsn, self.runs) = (lsn, runs);
+        self.begin_run();
         self.newest = state.clone();
         self.durable = state;
         self.unsynced.clear();

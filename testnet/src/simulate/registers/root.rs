@@ -222,8 +222,8 @@ impl World {
         let (broken, nonce) = (self.broken, self.next_nonces());
         let id = MemberId(u32::try_from(self.members.len()).unwrap_or_default());
         let Some(member) = self.member(me) else { return };
-        let memory = judge(Some(remembered), member.disk.mark());
-        if memory == Memory::Whole || broken.is(Mutant::Amnesia) {
+        let memory = judge(Some(remembered), member.disk.mark(), Some(member.disk.runs()));
+        if memory == Some(Memory::Whole) || broken.is(Mutant::Amnesia) {
             return;
         }
         member.is_alive = false;
