@@ -10,7 +10,7 @@ use appliance::{Facts, Measures, NodeError, Trouble};
 use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
-    AccessKey, AccessKeyId, Bucket, BucketAcl, BucketName, BucketSettings, Grants, KeyName, Quota, SecretKey,
+    AccessKey, AccessKeyId, AclRights, Bucket, BucketName, BucketSettings, Grants, KeyName, Quota, SecretKey,
     Timestamp, Usage,
 };
 use storage::{Alias, NewKey, Parting, Store, StoreError};
@@ -203,11 +203,6 @@ impl appliance::Node for Console {
     }
 
     async fn set_public(&self, name: &str, public: bool) -> Result<api::BucketInfo, NodeError> {
-        let acl = if public {
-            BucketAcl::PublicRead
-        } else {
-            BucketAcl::Private
-        };
         let refusal = |error| refusal(error, name);
         let bucket = self.store.bucket(&existing(name)?).map_err(refusal)?;
         let blocked = bucket.settings.blocked();
@@ -218,7 +213,9 @@ impl appliance::Node for Console {
         }
         let changed = self
             .store
-            .change_bucket(&bucket, move |settings| settings.acl = acl)
+            .change_bucket(&bucket, move |settings| {
+                settings.acl = settings.acl.with_public_read(public)
+            })
             .await;
         let bucket = changed.map_err(refusal)?;
         Ok(self.bucket_info(&bucket).await)
@@ -486,10 +483,14 @@ fn bucket_shown(bucket: &Bucket) -> api::Bucket {
         name: bucket.name.to_string(),
         created: time_shown(bucket.created),
         owner: bucket.owner.to_string(),
-        public: match bucket.settings.effective_acl() {
-            BucketAcl::Private | BucketAcl::AuthenticatedRead => api::Public::No,
-            BucketAcl::PublicRead => api::Public::Read,
-            BucketAcl::PublicReadWrite => api::Public::ReadWrite,
+        public: match bucket.settings.rights(&bucket.settings.acl, None) {
+            AclRights {
+                read: false,
+                write: false,
+                ..
+            } => api::Public::No,
+            AclRights { write: false, .. } => api::Public::Read,
+            AclRights { .. } => api::Public::ReadWrite,
         },
     }
 }

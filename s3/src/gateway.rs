@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
 use self::target::Target;
-use crate::access::{Access, Asking, Rule, key_of};
+use crate::access::{Access, Asking, Rule, Tagged, key_of};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
@@ -368,7 +368,7 @@ impl Call {
         self.allow(&bucket, None, Rule::of_bucket(operation))?;
         match operation {
             Op::HeadBucket => Ok(ops::head_bucket(self)),
-            Op::DeleteBucket => ops::delete_bucket(self, &bucket).await,
+            Op::DeleteBucket => ops::delete_bucket(self, &bucket, &name).await,
             Op::GetBucketLocation => Ok(ops::get_bucket_location(self)),
             Op::ListObjects => ops::list_objects(self, &bucket).await,
             Op::ListObjectsV2 => ops::list_objects_v2(self, &bucket).await,
@@ -406,12 +406,20 @@ impl Call {
     ) -> S3Result<Reply> {
         use ObjectOperation as Op;
         let bucket = self.bucket(&name).await?;
-        let rules = (
-            Rule::of_object(operation, false),
-            Rule::of_object(operation, true),
+        let rules = Rule::both_of_object(operation);
+        // Who may do these, the object itself may say, by its ACL or its tags.
+        let may_say = matches!(
+            operation,
+            Op::GetObject
+                | Op::HeadObject
+                | Op::GetObjectAcl
+                | Op::PutObjectAcl
+                | Op::GetObjectAttributes
+                | Op::GetObjectTagging
+                | Op::PutObjectTagging
+                | Op::DeleteObjectTagging
         );
-        // Who may read an object, the object itself may say.
-        if !matches!(operation, Op::GetObject | Op::HeadObject) {
+        if !may_say {
             self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
         }
         if self.headers.contains_key(headers::TAGGING) {
@@ -488,6 +496,7 @@ impl Call {
             headers: &self.headers,
             query: &self.query,
             version,
+            tags: Tagged::default(),
         }
     }
 
@@ -501,14 +510,25 @@ impl Call {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<&str>,
+        rules: (Rule, Rule),
+    ) -> S3Result<()> {
+        self.allow_asking(&self.asking(version), bucket, key, rules)
+    }
+
+    /// As [`Self::allow_version`], of a request that is asked for in this way.
+    fn allow_asking(
+        &self,
+        asking: &Asking<'_>,
+        bucket: &Bucket,
+        key: &ObjectKey,
         (current, named): (Rule, Rule),
     ) -> S3Result<()> {
-        let (access, asking) = (&self.gateway.access, self.asking(version));
-        if version == Some("null") && access.denies(&asking, bucket, key, current) {
+        let access = &self.gateway.access;
+        if asking.version == Some("null") && access.denies(asking, bucket, key, current) {
             return Err(S3Error::new(S3Code::AccessDenied));
         }
-        let rule = if version.is_some() { named } else { current };
-        access.allow(&asking, bucket, Some(key), rule)
+        let rule = if asking.version.is_some() { named } else { current };
+        access.allow(asking, bucket, Some(key), rule)
     }
 
     /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.

@@ -185,7 +185,6 @@ async fn what_would_not_be_honoured_is_refused() {
         "x-amz-server-side-encryption=aws:kms",
         "x-amz-server-side-encryption-aws-kms-key-id=x",
         "x-amz-acl=aws-exec-read",
-        "x-amz-grant-read=id=x",
         "x-amz-write-offset-bytes=1",
         "content-range=bytes~0-1/2",
     ] {

@@ -160,7 +160,7 @@ async fn a_policy_with_a_word_that_is_not_understood_is_refused() {
     let world = world().await;
     for condition in [
         r#"{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}"#,
-        r#"{"StringEquals":{"s3:ExistingObjectTag/public":"yes"}}"#,
+        r#"{"StringEquals":{"aws:ResourceTag/public":"yes"}}"#,
         r#"{"StringResembles":{"aws:Referer":"a"}}"#,
         r#"{"IpAddress":{"aws:SourceIp":"home"}}"#,
         r#"{"StringLike":{"aws:Referer":"a"},"StringLike":{"aws:Referer":"*"}}"#,

@@ -7,22 +7,23 @@ mod common;
 use common::{Signer, World};
 use storage::model::Grants;
 
-/// A request and who may send it, in a private bucket without a policy: `a`nonymous, an `o`ther key, a `r`eader, a
-/// `w`riter, and the bucket's owner (`x`).
+/// A request and who may send it, in a bucket without a policy: `a`nonymous, an `o`ther key, a `r`eader, a `w`riter, the
+/// bucket's owner (`x`), and keys that only the ACL of the bucket names: they `R`ead, `W`rite, read its `A`CL, `C`hange its
+/// ACL, have `F`ull control.
 const TABLE: &[(&str, &str)] = &[
-    ("GET /", "orwx"),
-    ("HEAD /bucket", "rwx"),
-    ("GET /bucket?location", "rwx"),
-    ("GET /bucket?versioning", "rwx"),
-    ("GET /bucket", "rx"),
-    ("GET /bucket?list-type=2", "rx"),
-    ("GET /bucket?versions", "rx"),
+    ("GET /", "orwxRWACF"),
+    ("HEAD /bucket", "rwxRWF"),
+    ("GET /bucket?location", "rwxRWF"),
+    ("GET /bucket?versioning", "rwxRWF"),
+    ("GET /bucket", "rxRF"),
+    ("GET /bucket?list-type=2", "rxRF"),
+    ("GET /bucket?versions", "rxRF"),
     ("GET /bucket?uploads", "rwx"),
-    ("POST /bucket?delete", "wx"),
+    ("POST /bucket?delete", "wxWF"),
     ("PUT /bucket?versioning", "x"),
     ("DELETE /bucket", "x"),
-    ("GET /bucket?acl", "rwx"),
-    ("PUT /bucket?acl", "x"),
+    ("GET /bucket?acl", "rwxAF"),
+    ("PUT /bucket?acl", "xCF"),
     ("GET /bucket?policy", "x"),
     ("PUT /bucket?policy", "x"),
     ("DELETE /bucket?policy", "x"),
@@ -52,24 +53,61 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /bucket?lifecycle", "rwx"),
     ("PUT /bucket?lifecycle", "x"),
     ("DELETE /bucket?lifecycle", "x"),
-    ("GET /bucket/k", "rx"),
-    ("HEAD /bucket/k", "rx"),
-    ("GET /bucket/k?versionId=null", "rx"),
-    ("PUT /bucket/w < x", "wx"),
-    ("PUT /bucket/w x-amz-tagging=a=b < x", "wx"),
-    ("PUT /bucket/c x-amz-copy-source=bucket/k", "x"),
-    ("DELETE /bucket/none", "wx"),
-    ("DELETE /bucket/none?versionId=null", "wx"),
-    ("POST /bucket/m?uploads", "wx"),
-    ("PUT /bucket/m?uploadId=x&partNumber=1 < x", "wx"),
-    ("POST /bucket/m?uploadId=x", "wx"),
-    ("DELETE /bucket/m?uploadId=x", "wx"),
-    ("GET /bucket/m?uploadId=x", "wx"),
+    ("GET /bucket/k", "rxRF"),
+    ("HEAD /bucket/k", "rxRF"),
+    ("GET /bucket/k?versionId=null", "rxRF"),
+    ("PUT /bucket/w < x", "wxWF"),
+    ("PUT /bucket/w x-amz-tagging=a=b < x", "wxWF"),
+    ("PUT /bucket/c x-amz-copy-source=bucket/k", "xF"),
+    ("DELETE /bucket/none", "wxWF"),
+    ("DELETE /bucket/none?versionId=null", "wxWF"),
+    ("POST /bucket/m?uploads", "wxWF"),
+    ("PUT /bucket/m?uploadId=x&partNumber=1 < x", "wxWF"),
+    ("POST /bucket/m?uploadId=x", "wxWF"),
+    ("DELETE /bucket/m?uploadId=x", "wxWF"),
+    ("GET /bucket/m?uploadId=x", "wxWF"),
     ("GET /bucket/k?acl", "rwx"),
     ("PUT /bucket/k?acl", "x"),
     ("PUT /bucket/k?acl&versionId=null x-amz-acl=private", "x"),
-    ("GET /bucket/k?tagging", "rx"),
+    ("GET /bucket/k?tagging", "rxRF"),
 ];
+
+/// The keys of the ACL by the letters of the tables, and what each is granted.
+const GRANTED: [(char, &str); 5] = [
+    ('R', "READ"),
+    ('W', "WRITE"),
+    ('A', "READ_ACP"),
+    ('C', "WRITE_ACP"),
+    ('F', "FULL_CONTROL"),
+];
+
+/// Keys without a grant of their own, and the document that grants each what its letter says.
+async fn granted_keys(world: &World) -> (Vec<(char, Option<Signer>)>, String) {
+    let (mut keys, mut lines) = (Vec::new(), String::new());
+    for (who, permission) in GRANTED {
+        let key = world.key(permission, "bucket", Grants::NONE).await;
+        let id = key.id();
+        lines.push_str(&format!(
+            "<Grant><Grantee><ID>{id}</ID></Grantee><Permission>{permission}</Permission></Grant>"
+        ));
+        keys.push((who, Some(key)));
+    }
+    let list =
+        format!("<AccessControlPolicy><AccessControlList>{lines}</AccessControlList></AccessControlPolicy>");
+    (keys, list)
+}
+
+async fn check_table(world: &World, keys: &[(char, Option<Signer>)], acl: &str, table: &[(&str, &str)]) {
+    for (request, may) in table {
+        for (who, key) in keys {
+            // Whoever may change a list may have changed it.
+            world.check(acl, "200").await;
+            let status = status(world, *who, key.as_ref(), request).await;
+            let expected = may.contains(*who);
+            assert_eq!(status != 403, expected, "{request} by {who}: {status}");
+        }
+    }
+}
 
 async fn status(world: &World, who: char, key: Option<&Signer>, request: &str) -> u16 {
     match (who, key) {
@@ -88,7 +126,7 @@ async fn each_operation_is_for_those_the_table_names() {
         write,
         owner: false,
     };
-    let keys = [
+    let mut keys = vec![
         ('a', None),
         ('o', Some(world.key("other", "bucket", Grants::NONE).await)),
         (
@@ -101,12 +139,44 @@ async fn each_operation_is_for_those_the_table_names() {
         ),
         ('x', None),
     ];
-    for (request, may) in TABLE {
-        for (who, key) in &keys {
-            let status = status(&world, *who, key.as_ref(), request).await;
-            let expected = may.contains(*who);
-            assert_eq!(status != 403, expected, "{request} by {who}: {status}");
-        }
-    }
+    let (granted, list) = granted_keys(&world).await;
+    keys.extend(granted);
+    check_table(&world, &keys, &format!("PUT /bucket?acl < {list}"), TABLE).await;
+    world.stop().await;
+}
+
+/// As [`TABLE`], for keys that only the ACL of the object names.
+const OF_AN_OBJECT: &[(&str, &str)] = &[
+    ("GET /bucket/k", "RF"),
+    ("HEAD /bucket/k", "RF"),
+    ("GET /bucket/k?versionId=null", "RF"),
+    ("GET /bucket/k?acl", "AF"),
+    ("GET /bucket/k?acl&versionId=null", "AF"),
+    ("PUT /bucket/k?acl x-amz-acl=public-read", "CF"),
+    ("PUT /bucket/k?acl&versionId=null x-amz-acl=public-read", "CF"),
+    ("PUT /bucket/k < x", ""),
+    ("DELETE /bucket/k", ""),
+    ("GET /bucket/k?tagging", ""),
+    ("GET /bucket", ""),
+    ("GET /bucket/none", ""),
+    ("GET /bucket?acl", ""),
+];
+
+#[tokio::test]
+async fn the_acl_of_an_object_is_about_that_object_only() {
+    let world = World::start().await;
+    world.check("PUT /bucket/k < hello", "200").await;
+    let (mut keys, list) = granted_keys(&world).await;
+    keys.extend([
+        ('a', None),
+        ('o', Some(world.key("other", "bucket", Grants::NONE).await)),
+    ]);
+    check_table(
+        &world,
+        &keys,
+        &format!("PUT /bucket/k?acl < {list}"),
+        OF_AN_OBJECT,
+    )
+    .await;
     world.stop().await;
 }

@@ -152,7 +152,7 @@ def test_what_no_acl_can_do_is_refused(s3, bucket):
     with refused(501, "NotImplemented"):
         s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
     with refused(501, "NotImplemented"):
-        s3.put_object(Bucket=bucket, Key="k", Body=b"x", GrantReadACP="id=somebody")
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="aws-exec-read")
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,15 @@ def test_a_bucket_is_found_by_its_alias(server, s3, bucket):
     assert (shown["name"], shown["aliases"]) == (bucket, [{"name": alias, "key": None}])
     with pytest.raises(AssertionError, match=f"another name of the bucket {bucket}"):
         server.command("bucket", "rm", alias)
+    for key in ("k", "l", "m"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    with refused(400, "InvalidRequest"):
+        s3.delete_bucket(Bucket=alias)
+    s3.head_bucket(Bucket=bucket)
     server.command("bucket", "alias", bucket, alias, "--remove")
     with refused(404, "NoSuchBucket"):
         s3.list_objects_v2(Bucket=alias)
+    s3.delete_bucket(Bucket=bucket)
 
 
 def test_an_alias_of_a_key_is_for_whoever_signs_with_it(connect, server, s3, bucket):

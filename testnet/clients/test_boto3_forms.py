@@ -52,6 +52,14 @@ def test_a_form_uploads_a_file_below_its_prefix(s3, bucket, submit):
     assert answer.headers["etag"] == stored["ETag"]
 
 
+def test_a_form_is_told_when_its_file_goes(s3, bucket, submit):
+    form = s3.generate_presigned_post(bucket, "k")
+    assert "x-amz-expiration" not in submit(form, b"x").headers
+    rule = {"ID": "soon", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    assert submit(form, b"x").headers["x-amz-expiration"].endswith('rule-id="soon"')
+
+
 def test_a_form_does_nothing_that_its_signer_did_not_permit(server, s3, bucket, submit):
     form = s3.generate_presigned_post(bucket, "k", Conditions=[["content-length-range", 2, 4]])
     assert (submit(form, b"x").status, submit(form, b"x").code) == (400, "EntityTooSmall")

@@ -119,6 +119,14 @@ def test_an_object_says_when_it_goes_and_by_which_rule(s3, bucket):
         assert expires(answer) == in_days(10, "in%20ten")
     assert expires(s3.put_object(Bucket=bucket, Key="t", Body=b"x", Tagging="keep=short")) == in_days(2, "tagged")
     assert expires(s3.head_object(Bucket=bucket, Key="t")) == in_days(2, "tagged")
+    assert expires(s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/t")) == in_days(2, "tagged")
+    plain = {"TaggingDirective": "REPLACE", "Tagging": ""}
+    assert expires(s3.copy_object(Bucket=bucket, Key="plain", CopySource=f"{bucket}/t", **plain)) == in_days(10, "in%20ten")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", Tagging="keep=short")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="parts", UploadId=upload, PartNumber=1, Body=b"x")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    completed = s3.complete_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload, MultipartUpload=parts)
+    assert expires(completed) == in_days(2, "tagged")
     s3.delete_object_tagging(Bucket=bucket, Key="t")
     assert expires(s3.head_object(Bucket=bucket, Key="t")) == in_days(10, "in%20ten")
     s3.delete_bucket_lifecycle(Bucket=bucket)

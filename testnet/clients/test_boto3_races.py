@@ -1,5 +1,6 @@
 """boto3 against the real server: of writers that race for one key, exactly one wins."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -83,3 +84,26 @@ def test_overwriting_never_shows_a_mixture(s3, bucket, writers):
                 assert content == content[:1] * size
 
     writers(write_or_read)
+
+
+def test_of_two_who_lock_a_state_one_works_at_a_time(connect, s3, bucket):
+    """What Terraform does with `use_lockfile`: create the lock unless it is there, change the state, delete the lock."""
+    rounds, key, lock = 1000, "state", "state.tflock"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"0")
+    taken = itertools.count()
+
+    def work(client) -> int:
+        done = 0
+        while next(taken) < rounds:
+            while attempt(client.put_object, Bucket=bucket, Key=lock, Body=b"mine", IfNoneMatch="*") != 200:
+                pass
+            count = int(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            client.put_object(Bucket=bucket, Key=key, Body=b"%d" % (count + 1))
+            client.delete_object(Bucket=bucket, Key=lock)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(work, [connect(max_pool_connections=1) for _ in range(2)]))
+    assert sum(done) == rounds and min(done) > 0, done
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"%d" % rounds

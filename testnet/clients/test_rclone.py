@@ -127,3 +127,35 @@ def test_a_shared_link_downloads_without_a_key(rclone, s3, bucket):
     s3.put_object(Bucket=bucket, Key="to share", Body=b"shared")
     link = rclone("link", "--expire", "1m", f"w:{bucket}/to share").decode().strip()
     assert urllib.request.urlopen(link, timeout=10).read() == b"shared"
+
+
+def test_bisync_brings_changes_both_ways(rclone, s3, bucket, tmp_path):
+    here, workdir = tmp_path / "here", tmp_path / "bisync"
+    here.mkdir()
+    bisync = ["bisync", "--workdir", workdir, here, f"w:{bucket}"]
+    for name in ("a", "b", "c"):
+        (here / name).write_text(name)
+    rclone(*bisync, "--resync")
+    assert keys_in(s3, bucket) == ["a", "b", "c"]
+    (here / "a").write_text("changed here")
+    (here / "new here").write_text("x")
+    s3.put_object(Bucket=bucket, Key="new there", Body=b"y")
+    s3.delete_object(Bucket=bucket, Key="b")
+    rclone(*bisync)
+    assert_bucket_holds(s3, bucket, here)
+    assert {path.name for path in here.iterdir()} == {"a", "c", "new here", "new there"}
+    assert (here / "a").read_text() == "changed here"
+
+
+def test_old_versions_are_listed_read_and_cleaned_up(rclone, s3, bucket):
+    rclone("backend", "versioning", f"w:{bucket}", "Enabled")
+    for text in (b"one", b"two"):
+        rclone("rcat", f"w:{bucket}/a.txt", input=text)
+    rclone("deletefile", f"w:{bucket}/a.txt")
+    assert rclone("lsf", f"w:{bucket}") == b""
+    listed = rclone("lsf", "--s3-versions", f"w:{bucket}").decode().splitlines()
+    assert len(listed) == 2 and all(name.startswith("a-v") for name in listed)
+    read = {rclone("cat", "--s3-versions", f"w:{bucket}/{name}") for name in listed}
+    assert read == {b"one", b"two"}
+    rclone("backend", "cleanup-hidden", f"w:{bucket}")
+    assert rclone("lsf", "--s3-versions", f"w:{bucket}") == b""

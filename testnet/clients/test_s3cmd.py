@@ -162,3 +162,45 @@ def test_a_link_signed_with_the_old_version_is_refused(s3cmd, s3, bucket):
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(link, timeout=10)
     assert refusal.value.code == 501
+
+
+def test_setacl_grants_one_key_and_revokes_it(s3cmd, server, connect, s3, bucket):
+    friend = server.create_key("friend of s3cmd")
+    friends = connect(friend)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"content")
+    s3cmd("setacl", f"--acl-grant=read:{friend.id}", f"s3://{bucket}/a")
+    assert friends.get_object(Bucket=bucket, Key="a")["Body"].read() == b"content"
+    assert friend.id.encode() in s3cmd("info", f"s3://{bucket}/a")
+    s3cmd("setacl", f"--acl-revoke=read:{friend.id}", f"s3://{bucket}/a")
+    with pytest.raises(friends.exceptions.ClientError, match="AccessDenied"):
+        friends.get_object(Bucket=bucket, Key="a")
+
+
+def test_cors_is_set_and_removed(s3cmd, s3, bucket, tmp_path):
+    cors = tmp_path / "cors.xml"
+    cors.write_text(
+        "<CORSConfiguration><CORSRule><AllowedOrigin>https://a.example</AllowedOrigin><AllowedMethod>PUT</AllowedMethod>"
+        "</CORSRule></CORSConfiguration>"
+    )
+    s3cmd("setcors", cors, f"s3://{bucket}")
+    assert b"https://a.example" in s3cmd("info", f"s3://{bucket}")
+    s3cmd("delcors", f"s3://{bucket}")
+    assert b"https://a.example" not in s3cmd("info", f"s3://{bucket}")
+
+
+def test_a_website_is_created_shown_and_removed(s3cmd, bucket):
+    s3cmd("ws-create", "--ws-index=home.html", "--ws-error=lost.html", f"s3://{bucket}")
+    shown = s3cmd("ws-info", f"s3://{bucket}")
+    assert b"home.html" in shown and b"lost.html" in shown
+    s3cmd("ws-delete", f"s3://{bucket}")
+    assert b"home.html" not in s3cmd("ws-info", f"s3://{bucket}")
+
+
+def test_expire_and_lifecycle_rules_are_set_shown_and_removed(s3cmd, s3, bucket):
+    s3cmd("expire", "--expiry-days=30", "--expiry-prefix=logs/", f"s3://{bucket}")
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert rule["Expiration"]["Days"] == 30 and rule["Status"] == "Enabled"
+    assert b"logs/" in s3cmd("getlifecycle", f"s3://{bucket}")
+    s3cmd("dellifecycle", f"s3://{bucket}")
+    with pytest.raises(s3.exceptions.ClientError, match="NoSuchLifecycleConfiguration"):
+        s3.get_bucket_lifecycle_configuration(Bucket=bucket)

@@ -8,7 +8,9 @@ use storage::model::{AccessKeyId, Timestamp};
 
 use super::key_of;
 use crate::auth::Identity;
-use crate::uri::Query;
+use crate::tags::{Tags, tags_of_header};
+use crate::time::parse_basic;
+use crate::uri::{Query, decode_path};
 
 /// One request as conditions of a policy see it. Nothing here is taken from `X-Forwarded-For` and its like, which any
 /// client can write.
@@ -26,6 +28,17 @@ pub struct Asking<'r> {
     pub query: &'r Query,
     /// The version it is about, if it names one.
     pub version: Option<&'r str>,
+    /// The tags of the object it is about.
+    pub tags: Tagged<'r>,
+}
+
+/// The tags of an object, as far as they are known when somebody asks to do something to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tagged<'r> {
+    /// Those it has; nothing where there is none, or where the operation is not about what it holds.
+    pub existing: Option<&'r [(String, String)]>,
+    /// Those that a document gives it. Tags in a header are among the headers.
+    pub requested: Option<&'r [(String, String)]>,
 }
 
 impl<'r> Asking<'r> {
@@ -35,31 +48,91 @@ impl<'r> Asking<'r> {
     }
 
     /// What a condition key stands for in this request; nothing where it has no such thing.
-    pub(super) fn value(&self, key: ConditionKey) -> Option<Cow<'r, str>> {
+    pub(super) fn values(&self, key: &ConditionKey) -> Vec<Cow<'r, str>> {
         use ConditionKey as Key;
-        let header = |name| {
-            let value = self.headers.get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()))
-        };
-        match key {
+        if *key == Key::RequestTagNames {
+            let tags = self.requested_tags().into_iter();
+            return tags.map(|(name, _)| Cow::Owned(name)).collect();
+        }
+        let value = match key {
             Key::SourceIp => Some(self.from.to_canonical().to_string().into()),
             // The server itself speaks no TLS. What a proxy before it speaks, only the proxy knows.
             Key::SecureTransport => Some("false".into()),
+            Key::TlsVersion | Key::RequestTagNames => None,
             Key::CurrentTime | Key::EpochTime => Some(self.now.as_secs().to_string().into()),
-            Key::Referer => header(header::REFERER.as_str()),
-            Key::UserAgent => header(header::USER_AGENT.as_str()),
+            Key::Referer => self.header(header::REFERER.as_str()),
+            Key::UserAgent => self.header(header::USER_AGENT.as_str()),
             Key::Username => self.who().map(|id| id.as_str().into()),
+            Key::AuthType => self.auth_type().map(Cow::Borrowed),
+            Key::SignatureVersion => self.who().map(|_| "AWS4-HMAC-SHA256".into()),
+            Key::SignatureAge => self.signature_age_ms().map(|age| age.to_string().into()),
             Key::Prefix => self.query.get("prefix").map(Cow::Borrowed),
             Key::Delimiter => self.query.get("delimiter").map(Cow::Borrowed),
             Key::MaxKeys => self.query.get("max-keys").map(Cow::Borrowed),
             Key::VersionId => self.version.map(Cow::Borrowed),
-            Key::Header(name) => header(name),
+            Key::CopySource => self.copy_source().map(Cow::Owned),
+            Key::ExistingTag(name) => tag_of(self.tags.existing.unwrap_or_default(), name).map(Cow::Borrowed),
+            Key::RequestTag(name) => {
+                tag_of(&self.requested_tags(), name).map(|value| value.to_owned().into())
+            }
+            Key::Header(name) => self.header(name),
+        };
+        value.into_iter().collect()
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'r, str>> {
+        let value = self.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()))
+    }
+
+    /// The tags that a document or a header gives the object.
+    fn requested_tags(&self) -> Tags {
+        match self.tags.requested {
+            Some(tags) => tags.to_vec(),
+            // A header that cannot be read gives nobody tags: the request fails where it is used.
+            None => tags_of_header(self.headers).ok().flatten().unwrap_or_default(),
         }
+    }
+
+    /// How the request is signed, as AWS names it.
+    fn auth_type(&self) -> Option<&'static str> {
+        self.who()?;
+        Some(match () {
+            () if self.headers.contains_key(header::AUTHORIZATION) => "REST-HEADER",
+            () if self.query.has("X-Amz-Signature") => "REST-QUERY-STRING",
+            () => "POST",
+        })
+    }
+
+    /// How long ago it was signed, in milliseconds.
+    fn signature_age_ms(&self) -> Option<u64> {
+        self.who()?;
+        let date = self.header("x-amz-date");
+        let date = date.or_else(|| self.query.get("X-Amz-Date").map(Cow::Borrowed))?;
+        let signed = parse_basic(&date)?.checked_mul(1000)?;
+        Some(self.now.as_millis().saturating_sub(signed))
+    }
+
+    /// The source of a copy as `bucket/key`, however the client wrote it.
+    fn copy_source(&self) -> Option<String> {
+        let source = self.header("x-amz-copy-source")?;
+        let path = source
+            .split_once("?versionId=")
+            .map_or(&*source, |(path, _)| path);
+        let path = decode_path(path).ok()?;
+        let path = path.strip_prefix(b"/").unwrap_or(&path);
+        Some(String::from_utf8_lossy(path).into_owned())
     }
 }
 
+fn tag_of<'t>(tags: &'t [(String, String)], name: &str) -> Option<&'t str> {
+    let mut tags = tags.iter();
+    tags.find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+}
+
 /// A fact about a request that a condition can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConditionKey {
     SourceIp,
     SecureTransport,
@@ -73,27 +146,53 @@ pub(super) enum ConditionKey {
     Delimiter,
     MaxKeys,
     VersionId,
+    TlsVersion,
+    AuthType,
+    SignatureVersion,
+    /// In milliseconds.
+    SignatureAge,
+    CopySource,
+    /// The value of the tag of this name that the object has.
+    ExistingTag(String),
+    /// The value of the tag of this name that the request gives it.
+    RequestTag(String),
+    /// The names of the tags that the request gives it: as many values as tags.
+    RequestTagNames,
     /// A header of this name.
     Header(&'static str),
 }
 
 /// Headers that a condition may ask for, each as `s3:` and its name.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 16] = [
+    "if-match",
+    "if-none-match",
     "x-amz-acl",
+    "x-amz-content-sha256",
     "x-amz-grant-full-control",
     "x-amz-grant-read",
     "x-amz-grant-read-acp",
     "x-amz-grant-write",
     "x-amz-grant-write-acp",
     "x-amz-metadata-directive",
+    "x-amz-object-ownership",
     "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-storage-class",
+    "x-amz-website-redirect-location",
 ];
 
 impl ConditionKey {
     /// Reads a key as policies name it; case means nothing.
     pub(super) fn parse(name: &str) -> Option<Self> {
+        if let Some((kind, tag)) = name.split_once('/') {
+            // The names of tags are told apart by case.
+            return match kind.to_ascii_lowercase().as_str() {
+                "s3:existingobjecttag" => Some(Self::ExistingTag(tag.to_owned())),
+                "s3:requestobjecttag" => Some(Self::RequestTag(tag.to_owned())),
+                _ => None,
+            };
+        }
         let name = name.to_ascii_lowercase();
         Some(match name.as_str() {
             "aws:sourceip" => Self::SourceIp,
@@ -107,10 +206,24 @@ impl ConditionKey {
             "s3:delimiter" => Self::Delimiter,
             "s3:max-keys" => Self::MaxKeys,
             "s3:versionid" => Self::VersionId,
+            "s3:tlsversion" => Self::TlsVersion,
+            "s3:authtype" => Self::AuthType,
+            "s3:signatureversion" => Self::SignatureVersion,
+            "s3:signatureage" => Self::SignatureAge,
+            "s3:x-amz-copy-source" => Self::CopySource,
+            "s3:requestobjecttagkeys" => Self::RequestTagNames,
             other => {
                 let header = other.strip_prefix("s3:")?;
                 Self::Header(HEADERS.into_iter().find(|known| *known == header)?)
             }
         })
+    }
+
+    /// Whether the tags of objects decide.
+    pub(super) const fn is_about_tags(&self) -> bool {
+        matches!(
+            self,
+            Self::ExistingTag(_) | Self::RequestTag(_) | Self::RequestTagNames
+        )
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Condition {
     operand: Operand,
     negated: bool,
     absent: Absent,
+    /// Whether each of several values has to hold, rather than one of them.
+    every: bool,
 }
 
 /// What holds of a request that has no such thing.
@@ -124,10 +126,13 @@ impl Condition {
             .map_or((rest, false), |name| (name, true));
         let invalid = || MalformedPolicy(format!("Policy has an invalid condition operator: {operator}"));
         let (negated, operand) = operand(name, values).ok_or_else(invalid)??;
-        if !operand.suits(known) {
+        if !operand.suits(&known) {
             return malformed(format!("{operator} cannot be asked about {key}"));
         }
         let is_null = matches!(operand, Operand::Null(_));
+        if known == ConditionKey::RequestTagNames && quantifier.is_none() && !is_null {
+            return malformed(format!("{key} needs ForAllValues or ForAnyValue"));
+        }
         let absent = match quantifier {
             Some(_) if is_null => return Err(invalid()),
             None if is_null && if_exists => return Err(invalid()),
@@ -142,16 +147,30 @@ impl Condition {
             operand,
             negated,
             absent,
+            every: quantifier == Some("ForAllValues"),
         })
+    }
+
+    /// Whether the tags of objects decide it.
+    pub(super) const fn is_about_tags(&self) -> bool {
+        self.key.is_about_tags()
     }
 
     /// Whether it holds for this request.
     pub(super) fn holds(&self, asking: &Asking<'_>) -> bool {
-        let value = asking.value(self.key);
-        match (&self.operand, value) {
-            (Operand::Null(expected), value) => expected.contains(&value.is_none()),
-            (_, None) => self.absent == Absent::Holds,
-            (operand, Some(value)) => operand.fits(&value) != self.negated,
+        let values = asking.values(&self.key);
+        if let Operand::Null(expected) = &self.operand {
+            return expected.contains(&values.is_empty());
+        }
+        if values.is_empty() {
+            return self.absent == Absent::Holds;
+        }
+        let mut values = values.iter();
+        let mut fits = |value: &std::borrow::Cow<'_, str>| self.operand.fits(value) != self.negated;
+        if self.every {
+            values.all(&mut fits)
+        } else {
+            values.any(fits)
         }
     }
 
@@ -160,7 +179,7 @@ impl Condition {
         if self.negated || self.absent == Absent::Holds {
             return false;
         }
-        match (&self.operand, self.key) {
+        match (&self.operand, &self.key) {
             (Operand::Address(networks), _) => networks.iter().all(|network| network.is_narrow()),
             (Operand::Equals(_) | Operand::EqualsIgnoringCase(_), ConditionKey::Username) => true,
             (Operand::Like(patterns), ConditionKey::Username) => {
@@ -233,17 +252,20 @@ fn date(text: &str) -> Option<f64> {
 
 impl Operand {
     /// Whether values of this kind stand behind a key. Every value is text, too.
-    fn suits(&self, key: ConditionKey) -> bool {
+    fn suits(&self, key: &ConditionKey) -> bool {
         use ConditionKey as Key;
         match self {
             Self::Equals(_) | Self::EqualsIgnoringCase(_) | Self::Like(_) => {
                 !matches!(key, Key::CurrentTime | Key::EpochTime)
             }
             Self::Null(_) => true,
-            Self::Number(..) => matches!(key, Key::MaxKeys | Key::EpochTime),
+            Self::Number(..) => matches!(
+                key,
+                Key::MaxKeys | Key::EpochTime | Key::SignatureAge | Key::TlsVersion
+            ),
             Self::Date(..) => matches!(key, Key::CurrentTime | Key::EpochTime),
-            Self::Bool(_) => key == Key::SecureTransport,
-            Self::Address(_) => key == Key::SourceIp,
+            Self::Bool(_) => *key == Key::SecureTransport,
+            Self::Address(_) => *key == Key::SourceIp,
         }
     }
 
@@ -274,6 +296,7 @@ mod tests {
     use proptest::prelude::*;
     use storage::model::Timestamp;
 
+    use super::super::asking::Tagged;
     use super::*;
     use crate::auth::Identity;
     use crate::uri::Query;
@@ -302,6 +325,10 @@ mod tests {
             headers: &headers.iter().map(pair).collect::<HeaderMap>(),
             query: &Query::parse(Some(query)).unwrap(),
             version: None,
+            tags: Tagged {
+                existing: Some(&[("Team".into(), "red".into())]),
+                requested: None,
+            },
         };
         condition(text).unwrap().holds(&asking)
     }
@@ -354,6 +381,49 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_those_the_object_has_and_those_it_is_given() {
+        let tags = [("x-amz-tagging", "a=1&b=2")];
+        for (text, expected) in [
+            ("StringEquals s3:ExistingObjectTag/Team red", true),
+            ("StringEquals s3:ExistingObjectTag/team red", false),
+            ("StringNotEquals s3:ExistingObjectTag/team red", true),
+            ("Null s3:ExistingObjectTag/Team false", true),
+            ("StringLike s3:RequestObjectTag/a 1*", true),
+            ("StringEquals s3:RequestObjectTag/c 3", false),
+            ("ForAllValues:StringEquals s3:RequestObjectTagKeys a b c", true),
+            ("ForAllValues:StringEquals s3:RequestObjectTagKeys a", false),
+            ("ForAnyValue:StringEquals s3:RequestObjectTagKeys b", true),
+            ("ForAnyValue:StringEquals s3:RequestObjectTagKeys c", false),
+            ("ForAnyValue:StringNotEquals s3:RequestObjectTagKeys a", true),
+        ] {
+            assert_eq!(holds(text, "::1", &tags, ""), expected, "{text}");
+        }
+        assert!(holds(
+            "ForAllValues:StringEquals s3:RequestObjectTagKeys a",
+            "::1",
+            &[],
+            ""
+        ));
+        assert!(condition("StringEquals s3:RequestObjectTagKeys a").is_err());
+        assert!(condition("StringEquals aws:RequestTag/a 1").is_err());
+    }
+
+    #[test]
+    fn a_copy_source_is_the_same_however_it_is_written() {
+        for written in ["bucket/a b", "/bucket/a%20b", "bucket%2Fa%20b?versionId=null"] {
+            let headers = [("x-amz-copy-source", written)];
+            assert!(
+                holds("StringLike s3:x-amz-copy-source bucket/a?b", "::1", &headers, ""),
+                "{written}"
+            );
+            assert!(
+                !holds("StringLike s3:x-amz-copy-source /bucket/*", "::1", &headers, ""),
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
     fn each_operator_compares_as_its_name_says() {
         let query = "prefix=home/anna/&max-keys=10&delimiter=/";
         let headers = [("x-amz-acl", "public-read"), ("user-agent", "Backup/2")];
@@ -390,7 +460,7 @@ mod tests {
     fn what_could_not_be_honoured_is_refused() {
         for text in [
             "StringEquals aws:PrincipalOrgID o-1",
-            "StringEquals s3:ExistingObjectTag/a b",
+            "StringEquals s3:ExistingTag/a b",
             "StringEquals x-amz-acl private",
             "StringSounds aws:Referer a",
             "ForSomeValues:StringLike aws:Referer a",

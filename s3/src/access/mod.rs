@@ -8,15 +8,17 @@ mod policy;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use storage::model::{AccessKey, Bucket, BucketAcl, BucketId, BucketSettings, Grants, ObjectKey};
+use storage::model::{AccessKey, Acl, AclRights, Bucket, BucketId, Grants, ObjectKey};
 use tracing::warn;
 
 use crate::auth::Identity;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, Setting, UnsetSetting};
 
-pub use acl::{Grantee, Permission, canned_of_grants, grants_of_canned, parse_canned};
-pub use asking::Asking;
+pub use acl::{
+    grant_headers, group_of_uri, name_of_permission, parse_canned, permission_of_name, uri_of_group,
+};
+pub use asking::{Asking, Tagged};
 pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
 
 /// The key that signed, unless nobody did.
@@ -43,12 +45,17 @@ enum Need {
     Write,
     /// Owning.
     Owner,
-    /// Reading and writing, by grants of the caller's own key: whoever has both could copy what it makes public.
+    /// Reading and writing, by grants of the caller's own key: whoever has both could copy what it makes public. The ACL of
+    /// an object may permit it, too.
     ReadAndWrite,
-    /// Any grant, also one that the bucket's ACL gives to everyone.
+    /// Any grant, also one that the bucket's ACL gives.
     Any,
     /// Any grant of the caller's own key.
     Member,
+    /// The same, or being shown the ACL of the bucket by that ACL.
+    ReadAcl,
+    /// Owning, or being let change the ACL of the bucket by that ACL.
+    WriteAcl,
     /// None: each thing the request names is asked about on its own, or nothing is given away.
     Nothing,
 }
@@ -99,8 +106,8 @@ impl Rule {
             Op::PutBucketVersioning => rule("s3:PutBucketVersioning", Need::Owner),
             Op::GetObjectLockConfiguration => rule("s3:GetBucketObjectLockConfiguration", Need::Member),
             Op::PutObjectLockConfiguration => rule("s3:PutBucketObjectLockConfiguration", Need::Owner),
-            Op::GetBucketAcl => rule("s3:GetBucketAcl", Need::Member),
-            Op::PutBucketAcl => rule("s3:PutBucketAcl", Need::Owner),
+            Op::GetBucketAcl => rule("s3:GetBucketAcl", Need::ReadAcl),
+            Op::PutBucketAcl => rule("s3:PutBucketAcl", Need::WriteAcl),
             Op::GetBucketPolicy => rule("s3:GetBucketPolicy", Need::Owner),
             Op::PutBucketPolicy => rule("s3:PutBucketPolicy", Need::Owner),
             Op::DeleteBucketPolicy => rule("s3:DeleteBucketPolicy", Need::Owner),
@@ -112,6 +119,14 @@ impl Rule {
             Op::GetUnset(setting) => rule(unset_actions(setting).0, Need::Member),
             Op::DeleteUnset(setting) => rule(unset_actions(setting).1, Need::Owner),
         }
+    }
+
+    /// What an operation on an object must be permitted: of its current version, and of one that is named.
+    pub const fn both_of_object(operation: ObjectOperation) -> (Self, Self) {
+        (
+            Self::of_object(operation, false),
+            Self::of_object(operation, true),
+        )
     }
 
     /// What an operation on an object (or on the version it names) must be permitted.
@@ -188,38 +203,27 @@ const fn unset_actions(setting: UnsetSetting) -> (&'static str, &'static str) {
 }
 
 impl Need {
-    /// Whether grants suffice: those of the caller's own key, and those everyone has.
-    const fn met_by(self, own: Grants, public: Grants) -> bool {
+    /// Whether grants suffice: those of the caller's own key, and what the bucket's ACL permits the caller.
+    const fn met_by(self, own: Grants, acl: AclRights) -> bool {
+        let member = own.read || own.write || own.owner;
         match self {
-            Self::Read => own.read || public.read,
-            Self::Write => own.write || public.write,
+            Self::Read => own.read || acl.read,
+            Self::Write => own.write || acl.write,
             Self::Owner => own.owner,
             Self::ReadAndWrite => own.owner || own.read && own.write,
-            Self::Any => own.read || own.write || own.owner || public.read || public.write,
-            Self::Member => own.read || own.write || own.owner,
+            Self::Any => member || acl.read || acl.write,
+            Self::Member => member,
+            Self::ReadAcl => member || acl.read_acl,
+            Self::WriteAcl => own.owner || acl.write_acl,
             Self::Nothing => true,
         }
     }
 }
 
-/// What the canned ACL of a bucket gives to this caller.
-fn public_grants(settings: &BucketSettings, caller: &Identity) -> Grants {
-    grants_by(settings.effective_acl(), caller)
-}
-
-/// What a canned ACL gives to this caller.
-fn grants_by(acl: BucketAcl, caller: &Identity) -> Grants {
-    let read = match acl {
-        BucketAcl::Private => false,
-        BucketAcl::PublicRead | BucketAcl::PublicReadWrite => true,
-        BucketAcl::AuthenticatedRead => key_of(caller).is_some(),
-    };
-    let write = acl == BucketAcl::PublicReadWrite;
-    Grants {
-        read,
-        write,
-        owner: false,
-    }
+/// What the ACL of a bucket gives to this caller.
+fn rights_in(bucket: &Bucket, caller: &Identity) -> AclRights {
+    let who = key_of(caller).map(|key| &**key);
+    bucket.settings.rights(&bucket.settings.acl, who)
 }
 
 /// Whether what a policy allows is kept from a caller with these grants of its own: its bucket lets a public policy open
@@ -267,7 +271,7 @@ impl Access {
     pub fn may(&self, asking: &Asking<'_>, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> bool {
         let caller = asking.caller;
         let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
-        let granted = rule.need.met_by(own, public_grants(&bucket.settings, caller));
+        let granted = rule.need.met_by(own, rights_in(bucket, caller));
         let Some(text) = bucket
             .settings
             .policy
@@ -304,9 +308,16 @@ impl Access {
         policy().is_some_and(|policy| policy.decide(asking, rule.action, on) == Verdict::Deny)
     }
 
-    /// Whether the ACL of an object lets a caller read it. A denying policy must have been asked before.
-    pub fn may_read_by_acl(&self, caller: &Identity, bucket: &Bucket, acl: BucketAcl) -> bool {
-        grants_by(bucket.settings.effective(acl), caller).read
+    /// Whether the policy of the bucket decides by the tags of objects.
+    pub fn asks_for_tags(&self, bucket: &Bucket) -> bool {
+        let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
+        policy().is_some_and(|policy| policy.asks_for_tags())
+    }
+
+    /// What the ACL of an object gives to a caller. A denying policy must have been asked before.
+    pub fn rights_by_acl(&self, caller: &Identity, bucket: &Bucket, acl: &Acl) -> AclRights {
+        let who = key_of(caller).map(|key| &**key);
+        bucket.settings.rights(acl, who)
     }
 
     /// Lets pass whoever may delete anything in the bucket, before what exactly is known.
@@ -315,7 +326,7 @@ impl Access {
     /// `AccessDenied`.
     pub fn allow_some_delete(&self, caller: &Identity, bucket: &Bucket) -> S3Result<()> {
         let own = key_of(caller).map_or(Grants::NONE, |key| bucket.grants_of(key));
-        let granted = Need::Write.met_by(own, public_grants(&bucket.settings, caller));
+        let granted = Need::Write.met_by(own, rights_in(bucket, caller));
         let rules = [Rule::DELETE_OBJECT, Rule::DELETE_VERSION];
         let allows = |policy: Arc<Policy>| {
             let who = key_of(caller).map(|key| &key.id);
@@ -332,7 +343,7 @@ impl Access {
 
     /// Whether anyone may read the object, however they ask.
     pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
-        let by_acl = public_grants(&bucket.settings, &Identity::Anonymous).read;
+        let by_acl = rights_in(bucket, &Identity::Anonymous).read;
         let Some(text) = &bucket.settings.policy else {
             return by_acl;
         };

@@ -151,6 +151,12 @@ impl Policy {
         self.statements.iter().any(allows)
     }
 
+    /// Whether the tags of objects decide anything.
+    pub fn asks_for_tags(&self) -> bool {
+        let mut conditions = self.statements.iter().flat_map(|s| &s.conditions);
+        conditions.any(Condition::is_about_tags)
+    }
+
     /// Whether the policy allows anything to everyone, or to everyone but few.
     pub fn is_public(&self) -> bool {
         let public = |s: &Statement| {
@@ -410,6 +416,7 @@ mod tests {
     use proptest::prelude::*;
     use storage::model::{AccessKey, KeyName, KeySerial, SecretKey, Timestamp};
 
+    use super::super::asking::Tagged;
     use super::*;
     use crate::auth::Identity;
     use crate::uri::Query;
@@ -457,6 +464,7 @@ mod tests {
             headers: &HeaderMap::new(),
             query: &Query::default(),
             version: None,
+            tags: Tagged::default(),
         };
         let verdict = policy(statements).unwrap().decide(&asking, action, on);
         assert_eq!(verdict, expected, "{statements} | {who:?} {action} {key:?}");

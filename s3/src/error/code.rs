@@ -177,6 +177,10 @@ codes! {
         "The request signature we calculated does not match the signature you provided. Check the secret access key, and that a proxy before the server preserves the Host header (with its port), the path and the query.",
     SlowDown SERVICE_UNAVAILABLE
         "Please reduce your request rate.",
+    UnexpectedContent BAD_REQUEST
+        "This request does not support content. Give an access control list in headers or in the body, not in both.",
+    UnresolvableGrantByEmailAddress BAD_REQUEST
+        "The e-mail address you provided does not match any account on record: grantees here are access keys, by their ids.",
     XAmzContentSHA256Mismatch BAD_REQUEST
         "The provided x-amz-content-sha256 does not match the content. Nothing was stored; send it again.",
 }

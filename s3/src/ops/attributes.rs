@@ -13,6 +13,7 @@ use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::headers::text;
 use crate::response::{Reply, xml};
+use crate::route::ObjectOperation;
 use crate::time::http_date;
 use crate::xml::XmlWriter;
 
@@ -90,9 +91,11 @@ impl Paging {
 
 /// Says what is asked about an object, and nothing else.
 pub(crate) async fn get_object_attributes(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
+    let rules = Rule::both_of_object(ObjectOperation::GetObjectAttributes);
+    call.allow_tagged(bucket, key, rules, None).await?;
     // It tells what a GET tells, so whoever is denied the one is denied the other.
     let rules = (Rule::COPY_SOURCE, Rule::COPY_SOURCE_VERSION);
-    call.allow_version(bucket, key, call.query.get("versionId"), rules)?;
+    call.allow_tagged(bucket, key, rules, None).await?;
     let (asked, paging) = (Asked::parse(&call.headers)?, Paging::parse(&call.headers)?);
     let object = open(call, bucket, key).await?;
     object.unlock(customer_key(&call.headers)?)?;

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use storage::StoreError;
 use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectLock, ObjectOwnership, Versioning};
 
-use super::acl::{Asked, asked_acl};
+use super::asked_acl::{Asked, Ids, asked_acl};
 use super::listing::{given, page_max, user};
 use super::setting::check_ownership;
 use crate::access::{allow_create_bucket, allow_list_buckets};
@@ -70,9 +70,10 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
 /// Creates a bucket for the key that signed; any region a client asks for is this one.
 pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestBody) -> S3Result<Reply> {
     let key = allow_create_bucket(&call.identity)?;
-    let acl = asked_acl(&call.headers, key.id.as_str())?.map(Asked::canned);
+    let ids = Ids::of(&call.gateway.store, key.id.as_str());
+    let acl = asked_acl(&call.headers, &ids)?.map(Asked::acl);
     let settings = BucketSettings {
-        acl: acl.unwrap_or_default(),
+        acl: acl.clone().unwrap_or_default(),
         ownership: text(&call.headers, "x-amz-object-ownership")?.and_then(ObjectOwnership::from_name),
         ..with_lock(call)
     };
@@ -84,7 +85,7 @@ pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestB
     let is_repeated = || {
         let settings = store.bucket(name).map(|known| known.settings.clone());
         settings.is_ok_and(|known| {
-            acl.is_none_or(|acl| known.acl == acl)
+            acl.as_ref().is_none_or(|acl| known.acl == *acl)
                 && ownership.is_none_or(|ownership| known.ownership == Some(ownership))
                 && (!locks || known.lock.is_some())
         })
@@ -125,8 +126,19 @@ pub(crate) fn head_bucket(call: &Call) -> Reply {
     reply
 }
 
-/// Deletes an empty bucket.
-pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket) -> S3Result<Reply> {
+/// Deletes an empty bucket, called by its own name: whoever deletes a nickname must not lose what it stands for.
+///
+/// # Errors
+/// `InvalidRequest`: `name` is an alias.
+pub(crate) async fn delete_bucket(call: &Call, bucket: &Bucket, name: &BucketName) -> S3Result<Reply> {
+    if bucket.name != *name {
+        let own = &bucket.name;
+        return Err(S3Error::invalid_request(format!(
+            "{name} is another name of the bucket {own}. Delete the bucket by its own name, or only this name with \
+             `warren bucket alias`."
+        ))
+        .field("BucketName", own.as_str()));
+    }
     call.gateway.store.delete_bucket(bucket).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

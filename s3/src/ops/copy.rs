@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use storage::model::{Bucket, BucketAcl, BucketName, ObjectKey, VersionId};
+use storage::model::{Acl, Bucket, BucketName, ObjectKey, VersionId};
 use storage::{CopyBody, CopyObject, Object};
 
 use super::customer_key::{SealedWith, customer_key, source_customer_key, tell_customer_key};
+use super::expiration::tell_expiration_of;
 use super::get_object::insert;
 use super::multipart::{checksum_element, part_target};
 use super::object_lock::asked_lock;
@@ -146,6 +147,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
                 xml.text("ChecksumType", checksum::kind_name(checksum.kind));
             }
         });
+        tell_expiration_of(&mut headers, &store, &bucket, &key, &outcome).await;
         if let Some(version) = outcome.version {
             insert(
                 &mut headers,
@@ -175,7 +177,7 @@ fn changes_otherwise(headers: &HeaderMap) -> bool {
 }
 
 /// An ACL is never copied, and a redirect given with a copy holds, also where all other metadata is the source's.
-fn with_headers(call: &Call, copy: CopyObject, source: &Object, acl: BucketAcl) -> S3Result<CopyObject> {
+fn with_headers(call: &Call, copy: CopyObject, source: &Object, acl: Acl) -> S3Result<CopyObject> {
     let given = copy.headers.is_some();
     let mut headers = copy.headers.unwrap_or_else(|| source.info().headers.clone());
     headers.acl = acl;

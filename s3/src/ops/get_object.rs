@@ -110,7 +110,7 @@ pub(super) async fn open(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Res
 ///
 /// # Errors
 /// `InvalidArgument`.
-pub(super) fn version_id(query: &Query) -> S3Result<Option<VersionId>> {
+pub(crate) fn version_id(query: &Query) -> S3Result<Option<VersionId>> {
     let Some(text) = query.get("versionId") else {
         return Ok(None);
     };

@@ -1,6 +1,7 @@
 //! What each operation does: headers to a request of the store, and its outcome to a response.
 
 mod acl;
+mod asked_acl;
 mod attributes;
 mod buckets;
 mod copy;
@@ -29,7 +30,7 @@ pub(crate) use attributes::get_object_attributes;
 pub(crate) use buckets::{create_bucket, delete_bucket, get_bucket_location, head_bucket, list_buckets};
 pub(crate) use copy::{copy_object, upload_part_copy};
 pub(crate) use delete::{delete_object, delete_objects};
-pub(crate) use get_object::get_object;
+pub(crate) use get_object::{get_object, version_id};
 pub(crate) use list_objects::{list_objects, list_objects_v2};
 pub(crate) use list_parts::list_parts;
 pub(crate) use list_uploads::list_multipart_uploads;

@@ -9,6 +9,7 @@ use storage::model::{
 use storage::{CompleteUpload, Digest, NewUpload, PutOutcome, StoreError};
 
 use super::customer_key::{SealedWith, customer_key, tell_customer_key};
+use super::expiration::tell_expiration_of;
 use super::get_object::{etag_value, insert, part_number};
 use super::object_lock::asked_lock;
 use super::put_object::{check_size, conditional, object_acl, tell_encryption};
@@ -200,6 +201,7 @@ pub(crate) async fn complete_multipart_upload(
                 &version.to_string(),
             );
         }
+        tell_expiration_of(&mut headers, &store, &bucket, &key, &outcome).await;
         let document = completed_document(&location, &bucket, &key, &outcome);
         Ok(Answer { headers, document })
     };

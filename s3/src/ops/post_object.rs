@@ -9,6 +9,7 @@ use storage::model::{AccessKey, Bucket, BucketName, Timestamp};
 use storage::{PutOutcome, StoreError};
 
 use super::customer_key::tell_customer_key;
+use super::expiration::tell_expiration;
 use super::multipart::location;
 use super::put_object::{store, tell_outcome};
 use crate::access::Rule;
@@ -20,7 +21,7 @@ use crate::gateway::Call;
 use crate::headers::{TAGGING, refuse_unhonoured};
 use crate::response::{Reply, empty, xml};
 use crate::route::{ObjectOperation, Operation};
-use crate::tags::{TagsOf, tags_of_document};
+use crate::tags::{TagsOf, tags_of_document, tags_of_header};
 use crate::uri::{encode_path_into, encode_query_into, parse_key};
 use crate::xml::XmlWriter;
 
@@ -76,6 +77,9 @@ pub(crate) async fn post_object(call: &Call, bucket: &Bucket, body: RequestBody)
     let outcome = store(&call, bucket, key, file).await?;
     let mut reply = answer(&at, bucket, key.as_str(), &fields, &outcome);
     tell_customer_key(reply.headers_mut(), &call.headers);
+    let facts = (outcome.size, outcome.modified);
+    let tags = tags_of_header(&call.headers)?.unwrap_or_default();
+    tell_expiration(reply.headers_mut(), bucket, key, facts, &tags);
     Ok(reply)
 }
 

@@ -1,10 +1,10 @@
 //! PutObject.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use storage::model::{Bucket, BucketAcl, ObjectHeaders, ObjectKey, WriteCondition};
+use storage::model::{Acl, Bucket, ObjectHeaders, ObjectKey, WriteCondition};
 use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
-use super::acl::{Asked, asked_acl};
+use super::asked_acl::{Asked, Ids, asked_acl};
 use super::customer_key::{SealedWith, customer_key, tell_customer_key};
 use super::expiration::tell_expiration;
 use super::get_object::{etag_value, insert, tell_checksum};
@@ -84,20 +84,21 @@ pub(super) fn check_size(body: &RequestBody) -> S3Result<()> {
 ///
 /// # Errors
 /// `AccessDenied`, `AccessControlListNotSupported`; `NotImplemented` for one that would not hold.
-pub(super) fn object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<BucketAcl> {
-    let Some(acl) = asked_acl(&call.headers, bucket.owner.as_str())? else {
-        return Ok(BucketAcl::Private);
-    };
+pub(super) fn object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Acl> {
+    let ids = Ids::of(&call.gateway.store, bucket.owner.as_str());
     // The bucket's owner owns every object in it, whoever else may read it.
-    if acl == Asked::OwnerControls {
-        return Ok(BucketAcl::Private);
-    }
+    let asked = asked_acl(&call.headers, &ids)?.filter(|asked| *asked != Asked::OwnerControls);
+    let Some(asked) = asked else {
+        return Ok(Acl::Private);
+    };
+    let holds_anyway = asked == Asked::OwnerReads;
+    let acl = asked.acl();
     call.allow(bucket, Some(key), Rule::ACL_OF_OBJECT)?;
-    check_settable(&bucket.settings, acl.canned())?;
-    if acl == Asked::Canned(BucketAcl::Private) && call.gateway.access.is_public_read(bucket, key) {
+    check_settable(&bucket.settings, &acl)?;
+    if !holds_anyway && !acl.is_public() && call.gateway.access.is_public_read(bucket, key) {
         return Err(private_in_public());
     }
-    Ok(acl.canned())
+    Ok(acl)
 }
 
 /// The answer to a private ACL of an object that everyone may read as its bucket is.

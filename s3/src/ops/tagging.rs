@@ -4,15 +4,19 @@ use http::StatusCode;
 use storage::model::{Bucket, ObjectKey};
 
 use super::get_object::{open, tell_version, tell_version_id, version_id};
+use crate::access::Rule;
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, empty, xml};
+use crate::route::ObjectOperation;
 use crate::tags::{Tags, TagsOf, tags_of_document, write_tags};
 use crate::xml::{BODY_BYTES_MAX, XmlWriter};
 
 /// Says which tags an object has; none is an empty set.
 pub(crate) async fn get_object_tagging(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
+    let rules = Rule::both_of_object(ObjectOperation::GetObjectTagging);
+    call.allow_tagged(bucket, key, rules, None).await?;
     let object = open(call, bucket, key).await?;
     let mut document = XmlWriter::document();
     write_tags(&mut document, &object.info().headers.tags);
@@ -28,12 +32,20 @@ pub(crate) async fn put_object_tagging(
     key: &ObjectKey,
     body: RequestBody,
 ) -> S3Result<Reply> {
+    let rules = Rule::both_of_object(ObjectOperation::PutObjectTagging);
+    // Where tags do not decide, nobody's document is read who may not send one.
+    if !call.gateway.access.asks_for_tags(bucket) {
+        call.allow_tagged(bucket, key, rules, None).await?;
+    }
     let tags = tags_of_document(&body.document(BODY_BYTES_MAX).await?, TagsOf::Object)?;
+    call.allow_tagged(bucket, key, rules, Some(&tags)).await?;
     set_tags(call, bucket, key, tags, StatusCode::OK).await
 }
 
 /// Takes all tags of an object away.
 pub(crate) async fn delete_object_tagging(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
+    let rules = Rule::both_of_object(ObjectOperation::DeleteObjectTagging);
+    call.allow_tagged(bucket, key, rules, None).await?;
     set_tags(call, bucket, key, Tags::new(), StatusCode::NO_CONTENT).await
 }
 

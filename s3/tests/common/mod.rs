@@ -47,6 +47,13 @@ pub(crate) struct World {
 /// A key by the name a test calls it.
 pub(crate) struct Signer(String, String);
 
+impl Signer {
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.0
+    }
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
         Self::start_with(options()).await

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::report::{Amount, BlocksReport, Kept, Report, RowsKept, RowsReport};
 use crate::StoreError;
 use crate::disk::DirectoryState;
-use crate::model::{MemberId, Zone};
+use crate::model::{MemberId, Timestamp, Zone};
 use crate::repair::compare::Changes;
 use crate::repair::{scrub, sweep};
 use crate::store::Inner;
@@ -39,6 +39,7 @@ pub(super) async fn report(inner: &Inner) -> Result<Report, StoreError> {
         },
         scrub: scrub::status(inner),
         swept: sweep::swept(inner)?,
+        clock: Some(Timestamp::now()),
     })
 }
 

@@ -83,6 +83,14 @@ async fn ask_all(inner: &Arc<Inner>) -> BTreeMap<MemberId, Said> {
     inner.memory_of_health.take(&others, said)
 }
 
+/// What the clocks of the other members say, as far as they answer now. A moment passes until it is known here.
+pub(crate) async fn clocks(inner: &Arc<Inner>) -> Vec<Timestamp> {
+    let said = ask_all(inner).await.into_values();
+    said.filter(|said| said.now)
+        .filter_map(|said| said.report.clock)
+        .collect()
+}
+
 impl Store {
     /// How many copies there are of everything, and what is missing where, by what all members say now. Waits a moment for
     /// those that are here.

@@ -18,6 +18,6 @@ mod report;
 mod tests;
 
 pub use self::copies::{Copies, Loss, MemberHealth, Unknown};
-pub(crate) use self::heard::{Memory, answer, run};
+pub(crate) use self::heard::{Memory, answer, clocks, run};
 pub(crate) use self::report::is_about_health;
 pub use self::report::{Amount, BlocksReport, Kept, Report, RowsKept, RowsReport};

@@ -116,6 +116,8 @@ pub struct Report {
     pub scrub: ScrubStatus,
     /// The last sweep of unreferenced blocks that was done there.
     pub swept: u32,
+    /// What its clock says while it answers; a member that says nothing of it has said that no time has passed.
+    pub clock: Option<Timestamp>,
 }
 
 /// Whether a call is about health.
@@ -177,12 +179,13 @@ mod tests {
                 }],
                 ..RowsReport::default()
             },
+            clock: Some(Timestamp::from_millis(9)),
             ..Report::default()
         };
         let bytes = encode(&report);
         assert_eq!(decode(&bytes).unwrap(), report);
         let sum = blake3::hash(&bytes).to_hex();
-        assert_eq!((bytes.len(), &sum.as_str()[..16]), (327, "d93a31512a5d142c"));
+        assert_eq!((bytes.len(), &sum.as_str()[..16]), (334, "72bd124c52364fb9"));
     }
 
     proptest! {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKey, AccessKeyId, BucketEncryption, BucketId, BucketName, CorsRule, Grants, Keeping, KeySerial,
-    LifecycleRule, ObjectLock, ObjectOwnership, PublicAccessBlock, Quota, Timestamp, Versioning, Website,
+    AccessKey, AccessKeyId, Acl, AclRights, BucketEncryption, BucketId, BucketName, CorsRule, Grants,
+    Keeping, KeySerial, LifecycleRule, ObjectLock, ObjectOwnership, PublicAccessBlock, Quota, Timestamp,
+    Versioning, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -85,8 +86,8 @@ pub struct BucketRow {
 /// What people set on a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSettings {
-    /// Canned access control list.
-    pub acl: BucketAcl,
+    /// Access control list.
+    pub acl: Acl,
     /// Bucket policy: the JSON a client put, checked by whoever put it.
     pub policy: Option<String>,
     /// Which pages of other origins may use it from a browser: the first rule that fits counts; at most 100.
@@ -140,38 +141,12 @@ impl BucketSettings {
         self.ownership == Some(ObjectOwnership::BucketOwnerEnforced)
     }
 
-    /// What a canned ACL of the bucket or of an object in it grants: nothing where ACLs mean nothing or public ones are
-    /// ignored. Every ACL but the private one is public.
-    pub fn effective(&self, acl: BucketAcl) -> BucketAcl {
-        if self.has_no_acls() || self.blocked().ignore_acls {
-            return BucketAcl::Private;
+    /// What an ACL of the bucket or of an object in it permits whoever signed with this key, or with none: nothing where ACLs
+    /// mean nothing, and where public ones are ignored only what it grants to keys by name.
+    pub fn rights(&self, acl: &Acl, who: Option<&AccessKey>) -> AclRights {
+        if self.has_no_acls() {
+            return AclRights::NONE;
         }
-        acl
-    }
-
-    /// What the bucket's own ACL grants.
-    pub fn effective_acl(&self) -> BucketAcl {
-        self.effective(self.acl)
-    }
-}
-
-/// The canned access control lists that change anything here, for a bucket or for an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BucketAcl {
-    /// Only keys with a grant.
-    #[default]
-    Private,
-    /// Anyone may read and list.
-    PublicRead,
-    /// Anyone may read, list and write.
-    PublicReadWrite,
-    /// Any access key of this mesh may read and list.
-    AuthenticatedRead,
-}
-
-impl BucketAcl {
-    /// Whether it grants nothing to anyone.
-    pub fn is_private(&self) -> bool {
-        *self == Self::Private
+        acl.rights(who, self.blocked().ignore_acls)
     }
 }

@@ -1,6 +1,7 @@
 //! The words of the store as types: a value that exists is valid.
 
 mod access_key;
+mod acl;
 mod bucket;
 mod bucket_settings;
 mod checksum;
@@ -25,7 +26,8 @@ mod versioning;
 mod website;
 
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
-pub use bucket::{Bucket, BucketAcl, BucketRow, BucketSettings, BucketState, Granted};
+pub use acl::{ACL_GRANTS_MAX, Acl, AclGrant, AclRights, Grantee, Permission};
+pub use bucket::{Bucket, BucketRow, BucketSettings, BucketState, Granted};
 pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BucketAcl, Checksum, ChecksumAlgorithm, Closing, ETag, Lock, PartNumber, Timestamp, UploadId, Usage,
-    VersionId, WriteId,
+    Acl, Checksum, ChecksumAlgorithm, Closing, ETag, Lock, PartNumber, Timestamp, UploadId, Usage, VersionId,
+    WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -106,8 +106,8 @@ pub struct ObjectHeaders {
     /// Object tags, in the client's order; at most ten.
     pub tags: Vec<(String, String)>,
     /// Who may read it besides those who may read the bucket; writing means nothing for an object.
-    #[serde(default, skip_serializing_if = "BucketAcl::is_private")]
-    pub acl: BucketAcl,
+    #[serde(default, skip_serializing_if = "Acl::is_private")]
+    pub acl: Acl,
     /// By which it recognises the key of a customer that its content is sealed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<CustomerSeal>,

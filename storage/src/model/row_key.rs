@@ -22,6 +22,7 @@
 //! 0x08                                                  the assignment by which all blocks here were handed on
 //! 0x09                                                  how many of these sweeps were done here
 //! 0x0A                                                  how far the disks of other members had come
+//! 0x0B                                                  the latest time by which lifecycle rules were carried out here
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
@@ -40,6 +41,7 @@ const RELEASED: u8 = 0x07;
 const WALKED: u8 = 0x08;
 const SWEPT: u8 = 0x09;
 const MEMORIES: u8 = 0x0A;
+const CLOCK: u8 = 0x0B;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
@@ -55,6 +57,11 @@ pub(crate) const ACCESS_KEY: u8 = b'k';
 /// There while the store is closed, if it was closed in order.
 pub(crate) fn clean_mark() -> Vec<u8> {
     vec![CLEAN]
+}
+
+/// The latest time by which lifecycle rules were carried out here.
+pub(crate) fn clock() -> Vec<u8> {
+    vec![CLOCK]
 }
 
 /// How far scrubbing has come.
@@ -368,7 +375,7 @@ mod tests {
     #[test]
     fn rows_of_the_directory_are_in_no_partition() {
         let name = BucketName::parse(&"b".repeat(60)).unwrap();
-        for row in [bucket(&name), clean_mark(), scrub(), Vec::new()] {
+        for row in [bucket(&name), clean_mark(), clock(), scrub(), Vec::new()] {
             assert_eq!(partition_of(&row), None);
         }
     }

@@ -2,9 +2,7 @@
 
 use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome, Refusal};
-use crate::model::{
-    Amendment, Bucket, BucketAcl, ObjectHeaders, ObjectKey, Retention, SealedVersion, VersionId,
-};
+use crate::model::{Acl, Amendment, Bucket, ObjectHeaders, ObjectKey, Retention, SealedVersion, VersionId};
 use crate::{Store, StoreError};
 
 /// How often a change is made anew because others changed the same version meanwhile.
@@ -14,7 +12,7 @@ const TRIES_MAX: usize = 16;
 #[derive(Clone, Debug)]
 enum Change {
     Tags(Vec<(String, String)>),
-    Acl(BucketAcl),
+    Acl(Acl),
     Retention(Option<Retention>, bool),
     LegalHold(bool),
 }
@@ -44,7 +42,7 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        acl: BucketAcl,
+        acl: Acl,
     ) -> Result<VersionId, StoreError> {
         self.amend(bucket, key, version, Change::Acl(acl)).await
     }
@@ -119,7 +117,7 @@ impl Store {
         };
         let amendment = match change {
             Change::Tags(tags) => reworded(&|headers| headers.tags.clone_from(tags))?,
-            Change::Acl(acl) => reworded(&|headers| headers.acl = *acl)?,
+            Change::Acl(acl) => reworded(&|headers| headers.acl.clone_from(acl))?,
             Change::Retention(retention, bypass) => Amendment::Retention {
                 retention: *retention,
                 bypass: *bypass,

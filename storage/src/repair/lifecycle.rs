@@ -5,6 +5,9 @@
 //! written, locked or tagged meanwhile; where the row is another by now, it is judged anew. A pass that is cut off begins
 //! again: what it did is not due any more.
 //!
+//! It goes by a time that most of the mesh agrees has passed, or by a clock that runs steadily (see `clock`): what is expired
+//! does not come back.
+//!
 //! In a mesh each partition has one voter that does this, the same as long as it can be reached; where two both do it, the
 //! second finds nothing left.
 
@@ -17,6 +20,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::clock::Clock;
 use crate::cluster::{BucketEntry, summary_of};
 use crate::disk::ScannedRow;
 use crate::model::{
@@ -54,6 +58,8 @@ pub(crate) struct Carried {
 pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
     let mut done = HashMap::new();
     let mut wait = FIRST_AFTER;
+    let loaded = inner.upgrade().map(|inner| Clock::load(&inner.partitions));
+    let Some(mut clock) = loaded else { return };
     loop {
         let Some(bell) = inner.upgrade().map(|inner| inner.rules_changed.clone()) else {
             return;
@@ -64,7 +70,14 @@ pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
         }
         wait = LOOK;
         let Some(inner) = inner.upgrade() else { return };
-        let passed = Box::pin(carry_out_all(&inner, &mut done, Timestamp::now()));
+        let passed = Box::pin(async {
+            clock.look(&inner).await;
+            if !undone(&inner, &done, Timestamp::now()).is_empty()
+                && let Some(now) = clock.reliable(&inner).await
+            {
+                carry_out_all(&inner, &mut done, now).await;
+            }
+        });
         if stop.run_until_cancelled(passed).await.is_none() {
             return;
         }
@@ -74,29 +87,34 @@ pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
 /// For each bucket, the day whose rules were carried out last, and which those were.
 type Done = HashMap<BucketId, (u64, Vec<LifecycleRule>)>;
 
+/// The buckets with rules that were not carried out that day.
+fn undone(inner: &Inner, done: &Done, now: Timestamp) -> Vec<Arc<Bucket>> {
+    let mut buckets = inner.directory.buckets();
+    buckets.retain(|bucket| {
+        let rules = &bucket.settings.lifecycle;
+        let is_done = done
+            .get(&bucket.id)
+            .is_some_and(|(day, before)| *day == day_of(now) && before == rules);
+        !rules.is_empty() && !is_done
+    });
+    buckets
+}
+
 /// Carries out what was not carried out that day. What fails is tried again at the next look.
 async fn carry_out_all(inner: &Arc<Inner>, done: &mut Done, now: Timestamp) {
     if inner.loss.is_some() {
         return;
     }
-    let buckets = inner.directory.buckets();
-    done.retain(|id, _| buckets.iter().any(|bucket| bucket.id == *id));
-    for bucket in buckets {
-        let rules = &bucket.settings.lifecycle;
-        let today = day_of(now);
-        let is_done = done
-            .get(&bucket.id)
-            .is_some_and(|(day, before)| *day == today && before == rules);
-        if rules.is_empty() || is_done {
-            continue;
-        }
+    let known = inner.directory.buckets();
+    done.retain(|id, _| known.iter().any(|bucket| bucket.id == *id));
+    for bucket in undone(inner, done, now) {
         match carry_out(inner, &bucket, now).await {
             Ok(carried) => {
                 if carried != Carried::default() {
                     let Carried { keys, uploads } = carried;
                     info!(bucket = %bucket.name, keys, uploads, "lifecycle rules carried out");
                 }
-                done.insert(bucket.id, (today, rules.clone()));
+                done.insert(bucket.id, (day_of(now), bucket.settings.lifecycle.clone()));
             }
             // Others are away, or change something: that passes.
             Err(error @ (StoreError::Unavailable | StoreError::Conflict | StoreError::Closed)) => {
@@ -493,6 +511,33 @@ mod tests {
                     (left, is_open)
                 );
             }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn nothing_is_expired_while_too_few_clocks_of_the_mesh_answer() {
+        simulation::run(5, async {
+            let wire = Wire::default();
+            let [first, _second, _third] = &three(&wire).await;
+            let photos = BucketName::parse("photos").unwrap();
+            let bucket = first.bucket(&photos).unwrap();
+            let mut clock = Clock::load(&first.0.partitions);
+            let bucket = set(first, &bucket, rule(Some(Expiration::Days(1)), None)).await;
+            assert_eq!(undone(&first.0, &Done::default(), Timestamp::now()).len(), 1);
+            clock.look(&first.0).await;
+            let agreed = clock.reliable(&first.0).await.unwrap();
+            assert!(agreed <= Timestamp::now());
+            let done = Done::from([(bucket.id, (day_of(agreed), bucket.settings.lifecycle.clone()))]);
+            assert_eq!(undone(&first.0, &done, agreed).len(), 0);
+            wire.cut(MemberId(2));
+            assert!(clock.reliable(&first.0).await.is_some());
+            wire.cut(MemberId(3));
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!(clock.reliable(&first.0).await, None);
+            wire.mend(MemberId(3));
+            sleep(Duration::from_secs(5)).await;
+            assert!(clock.reliable(&first.0).await.is_some());
         })
         .unwrap();
     }

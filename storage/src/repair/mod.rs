@@ -1,5 +1,6 @@
 //! Keeps what is stored whole and frees what nobody needs.
 
+mod clock;
 pub(crate) mod collect;
 pub(crate) mod compare;
 pub(crate) mod lifecycle;

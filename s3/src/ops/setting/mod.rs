@@ -8,7 +8,7 @@ mod public_access;
 mod website;
 
 use http::StatusCode;
-use storage::model::{Bucket, BucketAcl, BucketSettings};
+use storage::model::{Acl, Bucket, BucketSettings};
 
 use crate::body::RequestBody;
 use crate::cors::preflight as preflight_headers;
@@ -160,11 +160,11 @@ async fn change(
 ///
 /// # Errors
 /// `AccessControlListNotSupported` where ACLs mean nothing, `AccessDenied` where public ones are blocked.
-pub(super) fn check_settable(settings: &BucketSettings, acl: BucketAcl) -> S3Result<()> {
+pub(super) fn check_settable(settings: &BucketSettings, acl: &Acl) -> S3Result<()> {
     if settings.has_no_acls() {
         return Err(S3Error::new(S3Code::AccessControlListNotSupported));
     }
-    if settings.blocked().block_acls && acl != BucketAcl::Private {
+    if settings.blocked().block_acls && acl.is_public() {
         return Err(S3Error::with_message(
             S3Code::AccessDenied,
             "Access Denied. Public ACLs are blocked by the public access block of this bucket.",

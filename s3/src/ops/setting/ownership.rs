@@ -1,6 +1,6 @@
 //! The `OwnershipControls` document, and which ACL goes with it.
 
-use storage::model::{BucketAcl, BucketSettings, ObjectOwnership};
+use storage::model::{BucketSettings, ObjectOwnership};
 
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::xml::{XmlWriter, malformed, parse};
@@ -33,7 +33,7 @@ pub(super) fn write(xml: &mut XmlWriter, ownership: ObjectOwnership) {
 /// # Errors
 /// `InvalidBucketAclWithObjectOwnership`.
 pub(in crate::ops) fn check_acl(settings: &BucketSettings) -> S3Result<()> {
-    if settings.has_no_acls() && settings.acl != BucketAcl::Private {
+    if settings.has_no_acls() && settings.acl.opens_something() {
         return Err(S3Error::new(S3Code::InvalidBucketAclWithObjectOwnership));
     }
     Ok(())

@@ -4,9 +4,10 @@ use super::wire::{bucket_row, framed};
 use super::*;
 use crate::model::command::{decode_row, encode_row};
 use crate::model::{
-    Bucket, BucketAcl, BucketEncryption, BucketRow, BucketSettings, CorsMethod, CorsRule, DefaultRetention,
-    Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration, ObjectLock, ObjectOwnership, Period,
-    Protocol, PublicAccessBlock, Quota, Replacement, RoutingRule, Website,
+    AccessKeyId, Acl, AclGrant, Bucket, BucketEncryption, BucketRow, BucketSettings, CorsMethod, CorsRule,
+    DefaultRetention, Expiration, Grantee, KeySerial, LifecycleFilter, LifecycleRule, NoncurrentExpiration,
+    ObjectLock, ObjectOwnership, Period, Permission, Protocol, PublicAccessBlock, Quota, Replacement,
+    RoutingRule, Website,
 };
 
 const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/bucket-rows-1.bin");
@@ -70,9 +71,25 @@ fn lifecycle() -> Vec<LifecycleRule> {
     ]
 }
 
+fn acl() -> Acl {
+    let key = Grantee::Key {
+        id: AccessKeyId::parse("WKANNA0000001").unwrap(),
+        serial: KeySerial::from_bytes([7; 16]),
+    };
+    let grants = [
+        (Grantee::Owner, Permission::FullControl),
+        (key, Permission::ReadAcl),
+        (Grantee::AllUsers, Permission::Read),
+        (Grantee::AuthenticatedUsers, Permission::Write),
+        (Grantee::LogDelivery, Permission::WriteAcl),
+    ];
+    let grants = grants.map(|(grantee, permission)| AclGrant { grantee, permission });
+    Acl::of(grants.into()).unwrap()
+}
+
 fn settings() -> BucketSettings {
     BucketSettings {
-        acl: BucketAcl::PublicRead,
+        acl: Acl::PublicRead,
         policy: Some("{}".into()),
         cors: vec![cors()],
         tags: vec![("a".into(), "b".into())],
@@ -112,7 +129,15 @@ fn row(settings: BucketSettings, unfenced: Option<u64>) -> BucketRow {
 
 #[test]
 fn rows_of_buckets_read_as_the_fixture_of_version_1_has_them() {
-    let rows = [row(BucketSettings::default(), None), row(settings(), Some(3))];
+    let granted = BucketSettings {
+        acl: acl(),
+        ..BucketSettings::default()
+    };
+    let rows = [
+        row(BucketSettings::default(), None),
+        row(settings(), Some(3)),
+        row(granted, None),
+    ];
     let texts: Vec<Vec<u8>> = rows.iter().map(|row| encode_row(row).to_vec()).collect();
     assert!(framed(&texts) == FIXTURE);
     for (text, row) in texts.into_iter().zip(rows) {
