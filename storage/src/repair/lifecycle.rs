@@ -491,6 +491,8 @@ mod tests {
             let store = founder(&Wire::default(), "anna").await;
             let key = owner(&store).await;
             let bucket = create(&store, "photos", &key).await;
+            // The world begins at midnight to the millisecond, which counts as the day before.
+            sleep(Duration::from_secs(1)).await;
             let upload = store
                 .create_upload(&bucket, &object_key("u"), new_upload())
                 .await
