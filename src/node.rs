@@ -211,6 +211,7 @@ impl Node {
             page.shutdown().await;
         }
         self.admin.shutdown().await;
+        self.desk.settle().await;
         self.console.mesh.calm().await;
         // Commits in flight may need the others.
         self.console.store.settle().await;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::api::{CreateToken, CreatedToken, Schema, Secret, Token};
@@ -73,10 +74,17 @@ pub(crate) enum NotLetIn {
 /// Who may call the admin API.
 #[derive(Debug)]
 pub struct Access {
+    shared: Arc<Shared>,
+    /// One password is hashed at a time: each takes 19 MiB. Also orders what is written to the file.
+    turns: Arc<Semaphore>,
+    /// What is being hashed or written, whether or not anybody still waits for it.
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Shared {
     path: PathBuf,
     state: Mutex<State>,
-    /// One password is hashed at a time: each takes 19 MiB. Also orders what is written to the file.
-    hashing: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +95,16 @@ struct State {
     sessions: Sessions<Note>,
 }
 
+impl State {
+    /// Whether a password that was proven is still the one that counts.
+    fn still(&self, proven: &str) -> Result<(), NotLetIn> {
+        match self.kept.password.as_deref() == Some(proven) {
+            true => Ok(()),
+            false => Err(NotLetIn::WrongPassword),
+        }
+    }
+}
+
 impl Access {
     /// Reads who may, from the state directory.
     ///
@@ -95,14 +113,21 @@ impl Access {
     pub fn open(state: &Path) -> Result<Self, AccessError> {
         let path = state.join(FILE);
         let kept = Kept::read(&path)?;
+        let state = Mutex::new(State {
+            kept,
+            ..State::default()
+        });
         Ok(Self {
-            path,
-            state: Mutex::new(State {
-                kept,
-                ..State::default()
-            }),
-            hashing: Semaphore::new(1),
+            shared: Arc::new(Shared { path, state }),
+            turns: Arc::new(Semaphore::new(1)),
+            tasks: TaskTracker::new(),
         })
+    }
+
+    /// Returns once what is being written is written: whoever asked for it may have gone.
+    pub(crate) async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Makes the one code that works for the next ten minutes.
@@ -145,7 +170,7 @@ impl Access {
             state.guesses.right(Guess::Code, from);
             Ok(())
         })?;
-        self.set_password(password).await
+        self.set_password(password, None).await
     }
 
     /// Lets in whoever has the password.
@@ -154,8 +179,14 @@ impl Access {
         password: Zeroizing<String>,
         from: Source,
     ) -> Result<SessionSecret, NotLetIn> {
-        self.prove(password, from).await?;
-        Ok(self.begin()?)
+        let proven = self.prove(password, from).await?;
+        let secret = SessionSecret::new(random()?);
+        // In one step: a session that begins for a password that has just been replaced would outlive it.
+        self.state(|state| {
+            state.still(&proven)?;
+            state.sessions.begin(secret.id(), Instant::now());
+            Ok(secret)
+        })
     }
 
     /// Replaces the password, for whoever knows the old one; all sessions end but the one that begins.
@@ -166,49 +197,59 @@ impl Access {
         from: Source,
     ) -> Result<SessionSecret, NotLetIn> {
         password::check(&new).map_err(NotLetIn::Weak)?;
-        self.prove(old, from).await?;
-        self.set_password(new).await
+        let proven = self.prove(old, from).await?;
+        self.set_password(new, Some(proven)).await
     }
 
-    async fn prove(&self, password: Zeroizing<String>, from: Source) -> Result<(), NotLetIn> {
+    /// The hash of the password that was proven to be known.
+    async fn prove(&self, password: Zeroizing<String>, from: Source) -> Result<String, NotLetIn> {
         let now = Instant::now();
         self.state(|state| state.guesses.charge(Guess::Password, from, now))
             .map_err(NotLetIn::Wait)?;
+        let turn = self.turn().await;
+        // Read when it is our turn: whoever waited behind a change of the password has to know the new one.
         let hash = self
             .state(|state| state.kept.password.clone())
             .ok_or(NotLetIn::WrongPassword)?;
-        let _one_at_a_time = self.hashing.acquire().await;
-        let verified = tokio::task::spawn_blocking(move || password::verify(&password, &hash));
-        if !verified.await.unwrap_or(false) {
-            return Err(NotLetIn::WrongPassword);
-        }
+        let verified = self.tasks.spawn_blocking(move || {
+            let _turn = turn;
+            password::verify(&password, &hash).then_some(hash)
+        });
+        let proven = verified.await.ok().flatten().ok_or(NotLetIn::WrongPassword)?;
         self.state(|state| state.guesses.right(Guess::Password, from));
-        Ok(())
+        Ok(proven)
     }
 
-    async fn set_password(&self, password: Zeroizing<String>) -> Result<SessionSecret, NotLetIn> {
-        let salt = random()?;
-        let turn = self.hashing.acquire().await;
-        let hashed = tokio::task::spawn_blocking(move || password::hash(&password, salt)).await;
-        drop(turn);
+    /// Replaces the password, where `proven` is still its hash, or whatever it is where nothing was proven.
+    async fn set_password(
+        &self,
+        password: Zeroizing<String>,
+        proven: Option<String>,
+    ) -> Result<SessionSecret, NotLetIn> {
+        let (salt, secret) = (random()?, SessionSecret::new(random()?));
+        let turn = self.turn().await;
+        let hashed = self.tasks.spawn_blocking(move || {
+            let _turn = turn;
+            password::hash(&password, salt)
+        });
         let hash = hashed
+            .await
             .ok()
             .flatten()
             .ok_or(NotLetIn::Weak("That password cannot be used."))?;
-        self.change(|kept| {
+        let change = move |kept: &mut Kept| {
+            if proven.is_some() && kept.password != proven {
+                return Err(NotLetIn::WrongPassword);
+            }
             kept.password = Some(hash);
-            Ok(())
-        })
-        .await?
-        .unwrap_or_default();
-        self.state(|state| state.sessions.end_all());
-        Ok(self.begin()?)
-    }
-
-    fn begin(&self) -> Result<SessionSecret, AccessError> {
-        let secret = SessionSecret::new(random()?);
-        self.state(|state| state.sessions.begin(secret.id(), Instant::now()));
-        Ok(secret)
+            Ok(secret)
+        };
+        // Together with the password: no session that began with the old one is left for a moment.
+        let outcome = self.change(change, |state, secret| {
+            state.sessions.end_all();
+            state.sessions.begin(secret.id(), Instant::now());
+        });
+        outcome.await?
     }
 
     /// Whether a code works right now.
@@ -260,9 +301,9 @@ impl Access {
         &self,
         asked: &CreateToken,
     ) -> Result<Result<CreatedToken, String>, AccessError> {
-        let (random, now) = (random()?, seconds());
-        let made = self.change(|kept| {
-            let (token, text) = tokens::make(asked, random, &kept.tokens, now)?;
+        let (random, now, asked) = (random()?, seconds(), asked.clone());
+        let make = move |kept: &mut Kept| {
+            let (token, text) = tokens::make(&asked, random, &kept.tokens, now)?;
             let created = CreatedToken {
                 schema: Schema,
                 token: tokens::shown(&token, now),
@@ -270,47 +311,81 @@ impl Access {
             };
             kept.tokens.push(token);
             Ok(created)
-        });
-        made.await
+        };
+        self.change(make, |_, _| {}).await
     }
 
     /// Takes a token back, by the beginning of its id or its name. The inner error says that none or several are meant.
     pub(crate) async fn revoke_token(&self, id: &str) -> Result<Result<(), String>, AccessError> {
-        let revoked = self.change(|kept| {
-            let meant = tokens::named(&kept.tokens, id).map(|token| token.id.clone());
+        let id = id.to_owned();
+        let revoke = move |kept: &mut Kept| {
+            let meant = tokens::named(&kept.tokens, &id).map(|token| token.id.clone());
             let meant = meant.ok_or_else(|| format!("no token, or more than one, is called {id:?}"))?;
             kept.tokens.retain(|token| token.id != meant);
             Ok(())
-        });
-        revoked.await
+        };
+        self.change(revoke, |_, &()| {}).await
     }
 
-    /// Changes what is kept: on disk first, so that nothing counts that a restart would forget.
-    async fn change<T>(
+    /// Changes what is kept: on disk first, so that nothing counts that a restart would forget. `also` happens to the state
+    /// in the same moment in which the change counts.
+    ///
+    /// # Cancellation
+    /// Dropped before its turn, nothing changes; later it is done all the same, in memory as on disk.
+    async fn change<T: Send + 'static, E: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Kept) -> Result<T, String>,
-    ) -> Result<Result<T, String>, AccessError> {
-        let _turn = self.hashing.acquire().await;
+        change: impl FnOnce(&mut Kept) -> Result<T, E> + Send + 'static,
+        also: impl FnOnce(&mut State, &T) + Send + 'static,
+    ) -> Result<Result<T, E>, AccessError> {
+        let turn = self.turn().await;
+        let shared = Arc::clone(&self.shared);
+        let path = self.shared.path.clone();
+        let done = self.tasks.spawn_blocking(move || {
+            let _turn = turn;
+            shared.change(change, also)
+        });
+        let broken = |error| AccessError::NotKept {
+            path,
+            source: io::Error::other(error),
+        };
+        done.await.map_err(broken).flatten()
+    }
+
+    /// Waits until it is our turn to hash or to write.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// Looks at the state, or changes it, for a moment.
+    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        self.shared.state(look)
+    }
+}
+
+impl Shared {
+    /// See [`Access::change`]. Writes to the disk; whoever calls has the turn.
+    fn change<T, E>(
+        &self,
+        change: impl FnOnce(&mut Kept) -> Result<T, E>,
+        also: impl FnOnce(&mut State, &T),
+    ) -> Result<Result<T, E>, AccessError> {
         let mut next = self.state(|state| state.kept.clone());
         let changed = match change(&mut next) {
             Ok(changed) => changed,
             Err(refused) => return Ok(Err(refused)),
         };
-        let (path, next) = (self.path.clone(), Arc::new(next));
-        let to_write = Arc::clone(&next);
-        let written = tokio::task::spawn_blocking(move || to_write.write(&path)).await;
-        written
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|source| AccessError::NotKept {
-                path: self.path.clone(),
-                source,
-            })?;
-        self.state(|state| state.kept = Arc::unwrap_or_clone(next));
+        next.write(&self.path).map_err(|source| AccessError::NotKept {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.state(|state| {
+            state.kept = next;
+            also(state, &changed);
+        });
         Ok(Ok(changed))
     }
 
-    /// Looks at the state, or changes it, for a moment.
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         // Nothing in here panics half-way, so what a panic elsewhere left is whole.
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
@@ -384,6 +459,57 @@ mod tests {
         let second = access.change_password(old, new, home()).await.unwrap();
         assert!(!access.knows(&first) && access.knows(&second));
         assert!(access.enter(words("four quiet words"), home()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_being_replaced_lets_nobody_in_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::open(folder.path()).unwrap();
+        let code = access.login_code().unwrap();
+        access
+            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .await
+            .unwrap();
+        for _ in 0..3 {
+            let held = access.turn().await;
+            let code = access.login_code().unwrap();
+            let replaced = access.enter_with_code(code.expose(), words("some louder words"), home());
+            let (held, entered) = (
+                async { drop(held) },
+                access.enter(words("four quiet words"), home()),
+            );
+            let stolen =
+                access.change_password(words("four quiet words"), words("the thief's own words"), home());
+            let (_, replaced, entered, stolen) =
+                futures_util::future::join4(held, replaced, entered, stolen).await;
+            let owner = replaced.unwrap();
+            assert!(access.knows(&owner));
+            assert!(entered.map_or(true, |session| !access.knows(&session)));
+            assert!(stolen.is_err() && access.enter(words("some louder words"), home()).await.is_ok());
+            let (old, new) = (words("some louder words"), words("four quiet words"));
+            access.change_password(old, new, home()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_the_same_in_memory_and_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::open(folder.path()).unwrap();
+        let asked = CreateToken {
+            schema: Schema,
+            name: "prometheus".into(),
+            scope: Scope::Read,
+            valid_seconds: 3600,
+        };
+        for _ in 0..20 {
+            let mut broken_off = Box::pin(access.create_token(&asked));
+            let _ = futures_util::poll!(&mut broken_off);
+            drop(broken_off);
+            access.create_token(&asked).await.unwrap().unwrap();
+        }
+        access.settle().await;
+        assert_eq!(access.tokens().len(), 40);
+        assert_eq!(Access::open(folder.path()).unwrap().tokens(), access.tokens());
     }
 
     #[tokio::test]

@@ -40,6 +40,11 @@ impl<N: Node> Desk<N> {
         &self.page
     }
 
+    /// Returns once what is being written of who may call is written: for when nobody is answered any more.
+    pub async fn settle(&self) {
+        self.access.settle().await;
+    }
+
     /// A fresh login code, for as long as nobody has chosen a password; none where somebody has, or the page is off.
     ///
     /// # Errors
