@@ -93,7 +93,7 @@ fn let_in<N: Node>(
         text(headers, &HeaderName::from_static("x-forwarded-for")),
     );
     let asking = asking.ok_or_else(|| deny("not-here", "the proxy does not say who asks"))?;
-    if shared.options.lan_only && !source::is_local(asking) {
+    if !shared.options.answers(asking) {
         return Err(deny(
             "not-here",
             "this page answers only its own network; whoever sets page.lan_only to off opens it to all",
