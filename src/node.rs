@@ -21,7 +21,7 @@ use tracing::{Instrument, info, info_span};
 
 use crate::admin_client;
 use crate::config::{Config, PageAddress, S3Domain};
-use crate::console::Console;
+use crate::console::{Console, RecentCopies};
 use crate::listen::Whose;
 use crate::mesh::{self, Mesh, Place};
 use crate::{endpoint, limits, listen};
@@ -128,6 +128,7 @@ impl Node {
             s3,
             started: Instant::now(),
             stopping,
+            copies: RecentCopies::default(),
         });
         let desk = Desk::new(Arc::clone(&console), access, page_urls(&page)?);
         let admin = AdminServer::serve(socket, Arc::clone(&desk));
