@@ -7,8 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
+use tracing::error;
 use zeroize::Zeroizing;
 
+use crate::Trouble;
 use crate::api::{CreateToken, CreatedToken, Schema, Secret, Token};
 use crate::page::{Note, Source};
 use crate::right::Right;
@@ -23,7 +25,7 @@ mod tokens;
 pub(crate) use code::VALID as CODE_VALID;
 use code::{Code, Outstanding};
 use guesses::{Guess, Guesses};
-use kept::Kept;
+use kept::{Found, Kept};
 pub(crate) use password::LENGTH_MIN as PASSWORD_LENGTH_MIN;
 use sessions::Sessions;
 pub(crate) use sessions::{LIFE as SESSION_LIFE, SessionId, SessionSecret};
@@ -43,9 +45,14 @@ pub enum AccessError {
         #[source]
         source: io::Error,
     },
-    /// The file is not what we write.
-    #[error("{} is not understood: move it away, then log in with a new code and make new tokens", .0.display())]
-    Malformed(PathBuf),
+    /// The file could not be read when the box started, so it must not be replaced.
+    #[error("{} could not be read ({why}): repair that, then restart the box", .path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     NoRandom(getrandom::Error),
@@ -93,6 +100,15 @@ struct State {
     code: Outstanding,
     guesses: Guesses,
     sessions: Sessions<Note>,
+    fault: Option<Fault>,
+}
+
+/// What was wrong with the file when the box started, and still is.
+#[derive(Clone, Debug)]
+enum Fault {
+    Damaged,
+    /// Says why.
+    Unreadable(String),
 }
 
 impl State {
@@ -106,21 +122,36 @@ impl State {
 }
 
 impl Access {
-    /// Reads who may, from the state directory.
-    ///
-    /// # Errors
-    /// The file cannot be read or understood.
-    pub fn open(state: &Path) -> Result<Self, AccessError> {
+    /// Reads who may, from the state directory. Where that is not to be had, nobody may but whoever is at the box: a file for
+    /// the page is no reason to serve nothing.
+    pub fn open(state: &Path) -> Self {
         let path = state.join(FILE);
-        let kept = Kept::read(&path)?;
+        let (kept, fault) = match Kept::read(&path) {
+            Found::Whole(kept) => (kept, None),
+            Found::Damaged => (Kept::default(), Some(Fault::Damaged)),
+            Found::Unreadable(why) => (Kept::default(), Some(Fault::Unreadable(why.to_string()))),
+        };
+        if let Some(fault) = &fault {
+            error!(path = %path.display(), ?fault, "who may use the page is not known");
+        }
         let state = Mutex::new(State {
             kept,
+            fault,
             ..State::default()
         });
-        Ok(Self {
+        Self {
             shared: Arc::new(Shared { path, state }),
             turns: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
+        }
+    }
+
+    /// What is wrong with what is known of who may.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let path = self.shared.path.display().to_string();
+        Some(match self.state(|state| state.fault.clone())? {
+            Fault::Damaged => Trouble::AccessDamaged(path),
+            Fault::Unreadable(why) => Trouble::AccessUnreadable(path, why),
         })
     }
 
@@ -375,12 +406,22 @@ impl Shared {
             Ok(changed) => changed,
             Err(refused) => return Ok(Err(refused)),
         };
-        next.write(&self.path).map_err(|source| AccessError::NotKept {
+        let ready = match self.state(|state| state.fault.clone()) {
+            None => Ok(()),
+            Some(Fault::Damaged) => kept::set_aside(&self.path),
+            Some(Fault::Unreadable(why)) => {
+                let path = self.path.clone();
+                return Err(AccessError::Unreadable { path, why });
+            }
+        };
+        let written = ready.and_then(|()| next.write(&self.path));
+        written.map_err(|source| AccessError::NotKept {
             path: self.path.clone(),
             source,
         })?;
         self.state(|state| {
             state.kept = next;
+            state.fault = None;
             also(state, &changed);
         });
         Ok(Ok(changed))
@@ -421,7 +462,7 @@ mod tests {
     #[tokio::test]
     async fn a_code_sets_the_password_that_lets_in_from_then_on() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         let weak = access
             .enter_with_code(code.expose(), words("short"), home())
@@ -437,7 +478,7 @@ mod tests {
             .await;
         assert!(matches!(again, Err(NotLetIn::WrongCode)));
         // As after a restart, which ends sessions and codes.
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         assert!(access.has_password() && !access.knows(&session));
         let wrong = access.enter(words("four other words"), home()).await;
         assert!(matches!(wrong, Err(NotLetIn::WrongPassword)));
@@ -449,7 +490,7 @@ mod tests {
     #[tokio::test]
     async fn a_new_password_ends_every_other_session() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         let first = access
             .enter_with_code(code.expose(), words("four quiet words"), home())
@@ -464,7 +505,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_that_is_being_replaced_lets_nobody_in_afterwards() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         access
             .enter_with_code(code.expose(), words("four quiet words"), home())
@@ -494,7 +535,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_is_the_same_in_memory_and_on_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         let asked = CreateToken {
             schema: Schema,
             name: "prometheus".into(),
@@ -509,13 +550,13 @@ mod tests {
         }
         access.settle().await;
         assert_eq!(access.tokens().len(), 40);
-        assert_eq!(Access::open(folder.path()).unwrap().tokens(), access.tokens());
+        assert_eq!(Access::open(folder.path()).tokens(), access.tokens());
     }
 
     #[tokio::test]
     async fn many_wrong_passwords_at_once_are_as_many_one_after_another() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         access
             .enter_with_code(code.expose(), words("four quiet words"), home())
@@ -534,9 +575,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_damaged_file_lets_nobody_in_and_is_kept_beside_the_one_that_replaces_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (
+            folder.path().join(FILE),
+            folder.path().join("access.json.damaged-2"),
+        );
+        std::fs::write(folder.path().join("access.json.damaged-1"), "older").unwrap();
+        std::fs::write(&path, r#"{"format":2,"tokens":[]}"#).unwrap();
+        let access = Access::open(folder.path());
+        assert!(!access.has_password());
+        assert!(matches!(access.trouble(), Some(Trouble::AccessDamaged(_))));
+        let code = access.login_code().unwrap();
+        access
+            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .await
+            .unwrap();
+        assert_eq!(access.trouble(), None);
+        assert!(std::fs::read_to_string(aside).unwrap().contains("format\":2"));
+        assert!(Access::open(folder.path()).has_password());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        // Reading a directory fails whoever we are.
+        std::fs::create_dir(folder.path().join(FILE)).unwrap();
+        let access = Access::open(folder.path());
+        assert!(matches!(access.trouble(), Some(Trouble::AccessUnreadable(..))));
+        let code = access.login_code().unwrap();
+        let entered = access
+            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .await;
+        let refused = matches!(entered, Err(NotLetIn::Failed(AccessError::Unreadable { .. })));
+        assert!(refused && folder.path().join(FILE).is_dir());
+    }
+
+    #[tokio::test]
     async fn a_token_outlives_a_restart_until_it_is_revoked() {
         let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         let asked = CreateToken {
             schema: Schema,
             name: "prometheus".into(),
@@ -544,11 +622,11 @@ mod tests {
             valid_seconds: 3600,
         };
         let made = access.create_token(&asked).await.unwrap().unwrap();
-        let access = Access::open(folder.path()).unwrap();
+        let access = Access::open(folder.path());
         assert_eq!(access.right_of(made.secret.expose()), Some(Right::Read));
         access.revoke_token("prometheus").await.unwrap().unwrap();
         assert_eq!(access.right_of(made.secret.expose()), None);
         assert!(access.revoke_token("prometheus").await.unwrap().is_err());
-        assert_eq!(Access::open(folder.path()).unwrap().tokens(), []);
+        assert_eq!(Access::open(folder.path()).tokens(), []);
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::Node;
 use crate::access::{Access, AccessError};
 use crate::api::Secret;
 use crate::live::Live;
 use crate::routes::Routes;
+use crate::{Facts, Node, Trouble};
 
 /// The node, who may ask it, and the table of what can be asked.
 pub struct Desk<N> {
@@ -18,21 +18,32 @@ pub struct Desk<N> {
     pub(crate) live: Live,
     /// Where the page is; empty while it is off.
     pub(crate) page: Vec<String>,
+    trouble: Option<Trouble>,
     /// Cancelled when nobody is to be answered any more, and who listens has to go.
     pub(crate) stop: CancellationToken,
 }
 
 impl<N: Node> Desk<N> {
-    /// A desk whose page is at these URLs; none where it is off.
-    pub fn new(node: Arc<N>, access: Access, page: Vec<String>) -> Arc<Self> {
+    /// A desk whose page is at these URLs; none where it is off. `trouble` is what was wrong when it opened, beside what the
+    /// node tells.
+    pub fn new(node: Arc<N>, access: Access, page: Vec<String>, trouble: Option<Trouble>) -> Arc<Self> {
         Arc::new(Self {
             node,
             access,
             routes: Routes::new(),
             live: Live::default(),
             page,
+            trouble,
             stop: CancellationToken::new(),
         })
+    }
+
+    /// What the status is drawn from: what the node knows of itself, and what is wrong here.
+    pub(crate) async fn facts(&self) -> Facts {
+        let mut facts = self.node.facts().await;
+        facts.troubles.extend(self.trouble.clone());
+        facts.troubles.extend(self.access.trouble());
+        facts
     }
 
     /// Where the page is; empty while it is off.

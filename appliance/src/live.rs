@@ -64,7 +64,7 @@ pub(crate) async fn watch<N: Node>(desk: Arc<Desk<N>>) {
 
 /// The status as a line of JSON. Seconds that pass are no news.
 async fn drawn<N: Node>(desk: &Desk<N>) -> Arc<str> {
-    let mut status = verdict::status(desk.node.facts().await);
+    let mut status = verdict::status(desk.facts().await);
     status.uptime_seconds = 0;
     for home in &mut status.homes {
         home.seen_seconds = None;

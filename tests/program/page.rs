@@ -1,7 +1,7 @@
 //! What the page and the admin API promise to whoever asks them over the network.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -349,4 +349,37 @@ fn events_tell_the_status_and_end_when_the_box_stops() {
     until("\"buckets\":1");
     page.home.stop();
     assert!(!page.home.log().contains("unanswered") && !page.home.log().contains("cut off"));
+}
+
+#[test]
+fn a_port_in_use_costs_the_page_and_nothing_else() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut home = TestBox::new();
+    let ready = home.start(&["--page", &address]);
+    assert_eq!(ready["page"].as_array().unwrap().len(), 0);
+    let told = home.run(&["status"]).exits(10).stdout;
+    assert!(
+        told.contains("the page is not served") && told.contains("in use"),
+        "{told}"
+    );
+    home.run(&["bucket", "create", "photos"]).exits(0);
+}
+
+#[test]
+fn a_damaged_file_of_who_may_use_the_page_costs_the_password_and_nothing_else() {
+    let mut page = Page::serving();
+    page.enter();
+    let admin = page.token("admin");
+    page.home.stop();
+    std::fs::write(page.home.state().join("access.json"), "half a fi").unwrap();
+    let ready = page.home.start(&[]);
+    let url = ready["page"][0].as_str().unwrap();
+    page.host = url.strip_prefix("http://").unwrap().to_owned();
+    assert!(page.home.run(&["status"]).exits(10).stdout.contains("is damaged"));
+    assert_eq!(page.bearing(&admin, "GET /api/v1/status", "").status, 401);
+    page.enter();
+    page.home.run(&["status"]).exits(0);
+    let aside = page.home.state().join("access.json.damaged-1");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), "half a fi");
 }

@@ -55,10 +55,7 @@ fn watching<N: Node>(to: &mut Routes<N>) {
             Read,
             "Numbers for Prometheus.",
             |desk, _, Nothing| async move {
-                Ok(Numbers(metrics::text(
-                    &desk.node.facts().await,
-                    &desk.node.measures(),
-                )))
+                Ok(Numbers(metrics::text(&desk.facts().await, &desk.node.measures())))
             },
         );
     }
@@ -74,7 +71,7 @@ fn watching<N: Node>(to: &mut Routes<N>) {
         "/api/v1/status",
         Read,
         "How the box and its mesh are.",
-        |desk, _, Nothing| async move { Ok(Shown(verdict::status(desk.node.facts().await))) },
+        |desk, _, Nothing| async move { Ok(Shown(verdict::status(desk.facts().await))) },
     );
     let says = "The status now, and again whenever it changes: server-sent events `status`, each a document of /api/v1/status.";
     to.add(GET, "/api/v1/events", Read, says, |desk, _, Nothing| async move {
