@@ -24,7 +24,7 @@ mod tokens;
 
 pub(crate) use code::VALID as CODE_VALID;
 use code::{Code, Outstanding};
-use guesses::{Guess, Guesses};
+use guesses::Guesses;
 use kept::{Found, Kept};
 pub(crate) use password::LENGTH_MIN as PASSWORD_LENGTH_MIN;
 use sessions::Sessions;
@@ -68,7 +68,7 @@ pub(crate) enum NotLetIn {
     #[error("That password is wrong.")]
     WrongPassword,
     /// Too many wrong guesses.
-    #[error("Too many wrong tries. Wait {} min, or go on from another device.", .0.as_secs().div_ceil(60))]
+    #[error("Too many wrong tries. Wait {} min, or use a code: on the box, run warren login-code.", .0.as_secs().div_ceil(60))]
     Wait(Duration),
     /// The new password will not do.
     #[error("{0}")]
@@ -166,11 +166,7 @@ impl Access {
     /// # Errors
     /// `NoRandom`.
     pub fn login_code(&self) -> Result<Secret, AccessError> {
-        let code = loop {
-            if let Some(code) = Code::from_random(random()?) {
-                break code;
-            }
-        };
+        let code = Code::from_random(random()?);
         self.state(|state| state.code.issue(&code, Instant::now()));
         Ok(Secret::new(code.shown().to_string()))
     }
@@ -185,23 +181,13 @@ impl Access {
         &self,
         code: &str,
         password: Zeroizing<String>,
-        from: Source,
     ) -> Result<SessionSecret, NotLetIn> {
         // Before the code is used up.
         password::check(&password).map_err(NotLetIn::Weak)?;
-        let now = Instant::now();
-        self.state(|state| {
-            state
-                .guesses
-                .charge(Guess::Code, from, now)
-                .map_err(NotLetIn::Wait)?;
-            if !state.code.answer(code, now) {
-                return Err(NotLetIn::WrongCode);
-            }
-            state.guesses.right(Guess::Code, from);
-            Ok(())
-        })?;
-        self.set_password(password, None).await
+        match self.state(|state| state.code.answer(code, Instant::now())) {
+            true => self.set_password(password, None).await,
+            false => Err(NotLetIn::WrongCode),
+        }
     }
 
     /// Lets in whoever has the password.
@@ -235,7 +221,7 @@ impl Access {
     /// The hash of the password that was proven to be known.
     async fn prove(&self, password: Zeroizing<String>, from: Source) -> Result<String, NotLetIn> {
         let now = Instant::now();
-        self.state(|state| state.guesses.charge(Guess::Password, from, now))
+        self.state(|state| state.guesses.charge(from, now))
             .map_err(NotLetIn::Wait)?;
         let turn = self.turn().await;
         // Read when it is our turn: whoever waited behind a change of the password has to know the new one.
@@ -247,7 +233,7 @@ impl Access {
             password::verify(&password, &hash).then_some(hash)
         });
         let proven = verified.await.ok().flatten().ok_or(NotLetIn::WrongPassword)?;
-        self.state(|state| state.guesses.right(Guess::Password, from));
+        self.state(|state| state.guesses.right(from));
         Ok(proven)
     }
 
@@ -464,17 +450,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
-        let weak = access
-            .enter_with_code(code.expose(), words("short"), home())
-            .await;
+        let weak = access.enter_with_code(code.expose(), words("short")).await;
         assert!(matches!(weak, Err(NotLetIn::Weak(_))));
         let session = access
-            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .enter_with_code(code.expose(), words("four quiet words"))
             .await
             .unwrap();
         assert!(access.knows(&session));
         let again = access
-            .enter_with_code(code.expose(), words("four other words"), home())
+            .enter_with_code(code.expose(), words("four other words"))
             .await;
         assert!(matches!(again, Err(NotLetIn::WrongCode)));
         // As after a restart, which ends sessions and codes.
@@ -493,7 +477,7 @@ mod tests {
         let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         let first = access
-            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .enter_with_code(code.expose(), words("four quiet words"))
             .await
             .unwrap();
         let (old, new) = (words("four quiet words"), words("some louder words"));
@@ -508,13 +492,13 @@ mod tests {
         let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         access
-            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .enter_with_code(code.expose(), words("four quiet words"))
             .await
             .unwrap();
         for _ in 0..3 {
             let held = access.turn().await;
             let code = access.login_code().unwrap();
-            let replaced = access.enter_with_code(code.expose(), words("some louder words"), home());
+            let replaced = access.enter_with_code(code.expose(), words("some louder words"));
             let (held, entered) = (
                 async { drop(held) },
                 access.enter(words("four quiet words"), home()),
@@ -559,7 +543,7 @@ mod tests {
         let access = Access::open(folder.path());
         let code = access.login_code().unwrap();
         access
-            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .enter_with_code(code.expose(), words("four quiet words"))
             .await
             .unwrap();
         let tries = (0..12).map(|n| access.enter(words(&format!("wrong password {n}")), home()));
@@ -572,6 +556,18 @@ mod tests {
             access.enter(words("four quiet words"), home()).await,
             Err(NotLetIn::Wait(_))
         ));
+        // Whoever guesses keeps nobody out who is at the box.
+        let code = access.login_code().unwrap();
+        assert!(
+            access
+                .enter_with_code("0000-0000-0000", words("four quiet words"))
+                .await
+                .is_err()
+        );
+        access
+            .enter_with_code(code.expose(), words("four quiet words"))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -588,7 +584,7 @@ mod tests {
         assert!(matches!(access.trouble(), Some(Trouble::AccessDamaged(_))));
         let code = access.login_code().unwrap();
         access
-            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .enter_with_code(code.expose(), words("four quiet words"))
             .await
             .unwrap();
         assert_eq!(access.trouble(), None);
@@ -605,7 +601,7 @@ mod tests {
         assert!(matches!(access.trouble(), Some(Trouble::AccessUnreadable(..))));
         let code = access.login_code().unwrap();
         let entered = access
-            .enter_with_code(code.expose(), words("four quiet words"), home())
+            .enter_with_code(code.expose(), words("four quiet words"))
             .await;
         let refused = matches!(entered, Err(NotLetIn::Failed(AccessError::Unreadable { .. })));
         assert!(refused && folder.path().join(FILE).is_dir());

@@ -2,20 +2,34 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One caller, as far as limits go: an IPv4 address, or an IPv6 network of 64 bits, in which a device takes any address it
-/// likes.
+/// One caller, as far as limits go: an address of this home's own network, or else an IPv4 address or an IPv6 network of 64
+/// bits, in which a device takes any address it likes. In one home all devices share such a network, see
+/// [`Source::network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Source(IpAddr);
 
 impl Source {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V6(six) if !six.is_loopback() => {
-                Self(Ipv6Addr::from_bits(six.to_bits() & (u128::MAX << 64)).into())
-            }
+            IpAddr::V6(six) if !is_local(address) => Self(network_of(six)),
             other => Self(other),
         }
     }
+
+    /// The IPv6 network of this home from which a device took its address, and could take others: it is limited beside the
+    /// address, but to more.
+    pub(crate) fn network(self) -> Option<Self> {
+        match self.0 {
+            IpAddr::V6(six) if six.is_unique_local() || six.is_unicast_link_local() => {
+                Some(Self(network_of(six)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn network_of(address: Ipv6Addr) -> IpAddr {
+    Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()
 }
 
 /// Whether an address is this box, or belongs to a network that the internet does not route: private (RFC 1918, RFC 4193),
@@ -104,6 +118,18 @@ mod tests {
         assert_ne!(Source::of(ip("2001:db8::1")), Source::of(ip("2001:db8:0:1::1")));
         assert_eq!(Source::of(ip("::ffff:10.0.0.1")), Source::of(ip("10.0.0.1")));
         assert_ne!(Source::of(ip("10.0.0.1")), Source::of(ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn devices_of_one_home_are_told_apart_and_their_network_is_known() {
+        for (one, other) in [("fe80::1", "fe80::2"), ("fd12::1", "fd12::2")] {
+            let (one, other) = (Source::of(ip(one)), Source::of(ip(other)));
+            assert_ne!(one, other);
+            assert!(one.network().is_some() && one.network() == other.network());
+        }
+        for alone in ["10.0.0.1", "::1", "2001:db8::1"] {
+            assert_eq!(Source::of(ip(alone)).network(), None, "{alone}");
+        }
     }
 
     proptest! {
