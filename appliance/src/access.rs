@@ -78,6 +78,22 @@ pub(crate) enum NotLetIn {
     Failed(#[from] AccessError),
 }
 
+/// Somebody who was let in over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Caller {
+    /// By a session.
+    Session(SessionId),
+    /// By the token with this digest.
+    Token([u8; 32]),
+}
+
+impl Caller {
+    /// Whoever bears this token.
+    pub(crate) fn bearing(token: &str) -> Self {
+        Self::Token(tokens::digest(token))
+    }
+}
+
 /// Who may call the admin API.
 #[derive(Debug)]
 pub struct Access {
@@ -296,8 +312,20 @@ impl Access {
 
     /// What the bearer of a token may do.
     pub(crate) fn right_of(&self, token: &str) -> Option<Right> {
-        self.state(|state| tokens::scope_of(&state.kept.tokens, token, seconds()))
+        self.right_of_digest(&tokens::digest(token))
+    }
+
+    fn right_of_digest(&self, digest: &[u8; 32]) -> Option<Right> {
+        self.state(|state| tokens::scope_of(&state.kept.tokens, digest, seconds()))
             .map(Right::from)
+    }
+
+    /// Whether somebody who was let in still would be. It does not count as using a session.
+    pub(crate) fn still_knows(&self, caller: &Caller) -> bool {
+        match caller {
+            Caller::Session(session) => self.state(|state| state.sessions.lives(session, Instant::now())),
+            Caller::Token(digest) => self.right_of_digest(digest).is_some(),
+        }
     }
 
     /// All tokens, the oldest first.
@@ -456,7 +484,7 @@ mod tests {
             .enter_with_code(code.expose(), words("four quiet words"))
             .await
             .unwrap();
-        assert!(access.knows(&session));
+        assert!(access.knows(&session) && access.still_knows(&Caller::Session(session.id())));
         let again = access
             .enter_with_code(code.expose(), words("four other words"))
             .await;
@@ -468,7 +496,7 @@ mod tests {
         assert!(matches!(wrong, Err(NotLetIn::WrongPassword)));
         let session = access.enter(words("four quiet words"), home()).await.unwrap();
         access.leave(&session.id());
-        assert!(!access.knows(&session));
+        assert!(!access.still_knows(&Caller::Session(session.id())) && !access.knows(&session));
     }
 
     #[tokio::test]
@@ -620,8 +648,11 @@ mod tests {
         let made = access.create_token(&asked).await.unwrap().unwrap();
         let access = Access::open(folder.path());
         assert_eq!(access.right_of(made.secret.expose()), Some(Right::Read));
+        let caller = Caller::bearing(made.secret.expose());
+        assert!(access.still_knows(&caller));
         access.revoke_token("prometheus").await.unwrap().unwrap();
         assert_eq!(access.right_of(made.secret.expose()), None);
+        assert!(!access.still_knows(&caller));
         assert!(access.revoke_token("prometheus").await.unwrap().is_err());
         assert_eq!(Access::open(folder.path()).tokens(), []);
     }

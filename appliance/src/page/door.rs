@@ -9,11 +9,15 @@ use hyper::body::Incoming;
 
 use super::cookie::{self, Carrier};
 use super::{Shared, Source, host, source};
-use crate::access::{SessionId, SessionSecret};
+use crate::access::{Caller, SessionId, SessionSecret};
 use crate::console::{self, Visit};
+use crate::desk::Desk;
 use crate::right::Right;
 use crate::routes::{self, Body, refused};
-use crate::{Node, Problem};
+use crate::{Node, Problem, live};
+
+/// Where events are heard.
+const EVENTS: &str = "/api/v1/events";
 
 /// Forms of the page carry their token in a field, scripts in this header.
 const FORM_TOKEN: HeaderName = HeaderName::from_static("x-form-token");
@@ -155,9 +159,9 @@ async fn route<N: Node>(
     let secret = cookie::read(headers).filter(|secret| desk.access.knows(secret));
     let visitor = secret.as_ref().map(Visitor::of);
     if path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
-        let right = right(shared, visitor.as_ref(), &request);
-        return match right {
-            Ok(right) => routes::answer(desk, right, request).await,
+        return match right(shared, visitor.as_ref(), &request) {
+            Ok((right, Some(caller))) if path == EVENTS => listen(desk, right, caller, request).await,
+            Ok((right, _)) => routes::answer(desk, right, request).await,
             Err(problem) => refused(*problem),
         };
     }
@@ -175,18 +179,35 @@ async fn route<N: Node>(
     console::answer(visit, visitor, request).await
 }
 
-/// What whoever sent this may do. A browser's session changes something only for a script that knows its form token.
+/// Answers whoever wants to hear events, for as long as it may.
+async fn listen<N: Node>(
+    desk: Arc<Desk<N>>,
+    right: Right,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(seat) = desk.live.seat(caller) else {
+        return refused(live::too_many());
+    };
+    let response = routes::answer(Arc::clone(&desk), right, request).await;
+    response.map(|events| live::seated(desk, seat, events))
+}
+
+/// Who sent this, as far as it says, and what it may do. A browser's session changes something only for a script that knows its form token.
 fn right<N: Node>(
     shared: &Shared<N>,
     visitor: Option<&Visitor>,
     request: &Request<Incoming>,
-) -> Result<Right, Box<Problem>> {
+) -> Result<(Right, Option<Caller>), Box<Problem>> {
     let headers = request.headers();
     if let Some(said) = text(headers, &header::AUTHORIZATION) {
         let token = said
             .split_once(' ')
             .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-        let right = token.and_then(|(_, token)| shared.desk.access.right_of(token.trim()));
+        let right = token.and_then(|(_, token)| {
+            let right = shared.desk.access.right_of(token.trim())?;
+            Some((right, Some(Caller::bearing(token.trim()))))
+        });
         let unknown = || {
             Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -197,7 +218,7 @@ fn right<N: Node>(
         return right.ok_or_else(|| Box::new(unknown()));
     }
     let Some(visitor) = visitor else {
-        return Ok(Right::Anyone);
+        return Ok((Right::Anyone, None));
     };
     let form_token = text(headers, &FORM_TOKEN).unwrap_or_default();
     if changes(request.method()) && !visitor.sent(form_token) {
@@ -208,5 +229,5 @@ fn right<N: Node>(
             why,
         )));
     }
-    Ok(Right::Owner)
+    Ok((Right::Owner, Some(Caller::Session(visitor.session))))
 }

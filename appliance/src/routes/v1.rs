@@ -75,14 +75,7 @@ fn watching<N: Node>(to: &mut Routes<N>) {
     );
     let says = "The status now, and again whenever it changes: server-sent events `status`, each a document of /api/v1/status.";
     to.add(GET, "/api/v1/events", Read, says, |desk, _, Nothing| async move {
-        let too_many = || {
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too-many-listeners",
-                "too many listen already",
-            )
-        };
-        Ok(Events(live::listen(&desk).await.ok_or_else(too_many)?))
+        Ok(Events(live::listen(&desk).await.ok_or_else(live::too_many)?))
     });
     to.add(
         GET,
