@@ -348,6 +348,7 @@ impl Access {
     ) -> Result<Result<CreatedToken, String>, AccessError> {
         let (random, now, asked) = (random()?, seconds(), asked.clone());
         let make = move |kept: &mut Kept| {
+            tokens::forget_expired(&mut kept.tokens, now);
             let (token, text) = tokens::make(&asked, random, &kept.tokens, now)?;
             let created = CreatedToken {
                 schema: Schema,

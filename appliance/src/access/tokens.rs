@@ -33,6 +33,18 @@ pub(super) struct KeptToken {
     pub(super) expires: u64,
 }
 
+impl KeptToken {
+    /// Whether it works. Not before it was made either: a clock that was set back must not revive what has expired for long.
+    fn works(&self, now: u64) -> bool {
+        (self.created..self.expires).contains(&now)
+    }
+}
+
+/// Forgets what has expired, so that no clock revives it.
+pub(super) fn forget_expired(tokens: &mut Vec<KeptToken>, now: u64) {
+    tokens.retain(|token| now < token.expires);
+}
+
 /// Makes a token of 32 random bytes: what is kept, and what its owner is given.
 ///
 /// # Errors
@@ -70,7 +82,7 @@ pub(super) fn make(
 pub(super) fn scope_of(tokens: &[KeptToken], digest: &[u8; 32], now: u64) -> Option<Scope> {
     // The digest of 32 random bytes: the time a comparison takes tells nothing that helps to find them.
     let held = tokens.iter().find(|token| token.digest == *digest)?;
-    (now < held.expires).then_some(held.scope)
+    held.works(now).then_some(held.scope)
 }
 
 /// The token that this id, or the beginning of it, or a name means; none where several are meant.
@@ -89,7 +101,7 @@ pub(super) fn shown(token: &KeptToken, now: u64) -> Token {
         scope: token.scope,
         created: time(token.created),
         expires: time(token.expires),
-        works: now < token.expires,
+        works: token.works(now),
     }
 }
 
@@ -131,6 +143,18 @@ mod tests {
                 .unwrap()
                 .contains(&text[PREFIX.len()..])
         );
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_revives_no_token() {
+        let (kept, text) = make(&asked("prometheus", 3600), [1; 32], &[], 10_000).unwrap();
+        assert_eq!(scope_of(std::slice::from_ref(&kept), &digest(&text), 9_999), None);
+        assert!(!shown(&kept, 9_999).works);
+        let mut tokens = vec![kept];
+        forget_expired(&mut tokens, 13_599);
+        assert_eq!(tokens.len(), 1);
+        forget_expired(&mut tokens, 13_600);
+        assert_eq!(scope_of(&tokens, &digest(&text), 10_001), None);
     }
 
     #[test]
