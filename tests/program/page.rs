@@ -221,6 +221,8 @@ fn a_session_changes_nothing_without_the_token_of_its_forms() {
     assert_eq!(made.status, 403);
     let made = page.ask("POST /buckets", &[cookie], &format!("name=photos&token={token}"));
     assert_eq!((made.status, made.header("location")), (303, "/buckets/photos"));
+    let picture = ("sec-fetch-dest", "image");
+    page.ask("GET /buckets/photos", &[cookie, picture], "");
     let shown = page.ask("GET /buckets/photos", &[cookie], "").body;
     assert!(shown.contains("The bucket photos is created."));
     // What is said once is not said twice.

@@ -156,7 +156,7 @@ async fn route<N: Node>(
     }
     let desk = Arc::clone(&shared.desk);
     let headers = request.headers();
-    let secret = cookie::read(headers).filter(|secret| desk.access.knows(secret));
+    let secret = cookie::read(headers).find(|secret| desk.access.knows(secret));
     let visitor = secret.as_ref().map(Visitor::of);
     if path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
         return match right(shared, visitor.as_ref(), &request) {
