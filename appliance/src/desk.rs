@@ -1,7 +1,8 @@
 //! What every request is answered from, whether it comes through the socket or from the page.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, AccessError};
@@ -15,6 +16,8 @@ pub struct Desk<N> {
     pub(crate) node: Arc<N>,
     pub(crate) access: Access,
     pub(crate) routes: Routes<N>,
+    /// What the table is described as, once anybody has asked: anybody may, as often as it likes.
+    pub(crate) description: OnceLock<Bytes>,
     pub(crate) live: Live,
     /// Where the page is; empty while it is off.
     pub(crate) page: Vec<String>,
@@ -31,6 +34,7 @@ impl<N: Node> Desk<N> {
             node,
             access,
             routes: Routes::new(),
+            description: OnceLock::new(),
             live: Live::default(),
             page,
             trouble,

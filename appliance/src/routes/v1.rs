@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::reply::{Ask, Done, Events, Line, Made, Nothing, Numbers, Shown};
+use super::reply::{Ask, Described, Done, Events, Line, Made, Nothing, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
@@ -64,7 +64,12 @@ fn watching<N: Node>(to: &mut Routes<N>) {
         "/api/v1/openapi.json",
         Anyone,
         "This description.",
-        |desk, _, Nothing| async move { Ok(Shown(described(&desk.routes))) },
+        |desk, _, Nothing| async move {
+            let description = desk
+                .description
+                .get_or_init(|| described(&desk.routes).to_string().into());
+            Ok(Described(description.clone()))
+        },
     );
     to.add(
         GET,
