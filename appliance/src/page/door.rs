@@ -19,6 +19,9 @@ use crate::{Node, Problem, live};
 /// Where events are heard.
 const EVENTS: &str = "/api/v1/events";
 
+/// For whom a proxy asks.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// Forms of the page carry their token in a field, scripts in this header.
 const FORM_TOKEN: HeaderName = HeaderName::from_static("x-form-token");
 
@@ -92,12 +95,11 @@ fn let_in<N: Node>(
 ) -> Result<Source, Box<Response<Body>>> {
     let deny = |code, why: &str| Box::new(refused(Problem::new(StatusCode::FORBIDDEN, code, why)));
     let headers = request.headers();
-    let asking = source::asking(
-        connected,
-        text(headers, &HeaderName::from_static("x-forwarded-for")),
-    );
+    let asking = source::asking(connected, text(headers, &FORWARDED_FOR));
     let asking = asking.ok_or_else(|| deny("not-here", "the proxy does not say who asks"))?;
-    if !shared.options.answers(asking) {
+    let forwarded_for = headers.get_all(&FORWARDED_FOR).iter();
+    let mut forwarded_for = forwarded_for.map(|value| value.to_str().unwrap_or_default());
+    if shared.options.lan_only && !source::is_local_throughout(connected, &mut forwarded_for) {
         return Err(deny(
             "not-here",
             "this page answers only its own network; whoever sets page.lan_only to off opens it to all",
