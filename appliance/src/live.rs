@@ -17,6 +17,9 @@ use crate::desk::Desk;
 use crate::routes::Body;
 use crate::{Node, Problem, verdict};
 
+/// Where it is asked for.
+pub(crate) const PATH: &str = "/api/v1/events";
+
 /// How often the box looks at itself while somebody listens.
 const EVERY: Duration = Duration::from_secs(2);
 

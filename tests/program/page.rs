@@ -385,3 +385,32 @@ fn a_damaged_file_of_who_may_use_the_page_costs_the_password_and_nothing_else() 
     let aside = page.home.state().join("access.json.damaged-1");
     assert_eq!(std::fs::read_to_string(aside).unwrap(), "half a fi");
 }
+
+#[test]
+fn events_end_for_a_token_that_is_taken_back() {
+    let page = Page::serving();
+    let token = page.token("read");
+    let mut stream = TcpStream::connect(&page.host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // However its address is written.
+    let request = format!(
+        "GET /api/v1/event%73 HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
+        page.host
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut piece = [0; 4096];
+    let mut heard = String::new();
+    while !heard.contains("event: status") {
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "ended at once: {heard}");
+        heard += &String::from_utf8_lossy(&piece[..read]);
+    }
+    page.home.run(&["token", "revoke", "read", "--yes"]).exits(0);
+    page.home.run(&["bucket", "create", "photos"]).exits(0);
+    let mut rest = String::new();
+    while !rest.ends_with("0\r\n\r\n") {
+        let read = stream.read(&mut piece).unwrap();
+        rest += &String::from_utf8_lossy(&piece[..read]);
+        assert!(read > 0 && !rest.contains("\"buckets\":1"), "{rest}");
+    }
+}

@@ -16,9 +16,6 @@ use crate::right::Right;
 use crate::routes::{self, Body, refused};
 use crate::{Node, Problem, live};
 
-/// Where events are heard.
-const EVENTS: &str = "/api/v1/events";
-
 /// For whom a proxy asks.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -98,8 +95,8 @@ fn let_in<N: Node>(
     let asking = source::asking(connected, text(headers, &FORWARDED_FOR));
     let asking = asking.ok_or_else(|| deny("not-here", "the proxy does not say who asks"))?;
     let forwarded_for = headers.get_all(&FORWARDED_FOR).iter();
-    let mut forwarded_for = forwarded_for.map(|value| value.to_str().unwrap_or_default());
-    if shared.options.lan_only && !source::is_local_throughout(connected, &mut forwarded_for) {
+    let forwarded_for = forwarded_for.map(|value| value.to_str().unwrap_or_default());
+    if shared.options.lan_only && !source::is_local_throughout(connected, forwarded_for) {
         return Err(deny(
             "not-here",
             "this page answers only its own network; whoever sets page.lan_only to off opens it to all",
@@ -162,7 +159,9 @@ async fn route<N: Node>(
     let visitor = secret.as_ref().map(Visitor::of);
     if path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
         return match right(shared, visitor.as_ref(), &request) {
-            Ok((right, Some(caller))) if path == EVENTS => listen(desk, right, caller, request).await,
+            Ok((right, Some(caller))) if desk.routes.leads_to(path, live::PATH) => {
+                listen(desk, right, caller, request).await
+            }
             Ok((right, _)) => routes::answer(desk, right, request).await,
             Err(problem) => refused(*problem),
         };

@@ -79,7 +79,7 @@ fn watching<N: Node>(to: &mut Routes<N>) {
         |desk, _, Nothing| async move { Ok(Shown(verdict::status(desk.facts().await))) },
     );
     let says = "The status now, and again whenever it changes: server-sent events `status`, each a document of /api/v1/status.";
-    to.add(GET, "/api/v1/events", Read, says, |desk, _, Nothing| async move {
+    to.add(GET, live::PATH, Read, says, |desk, _, Nothing| async move {
         Ok(Events(live::listen(&desk).await.ok_or_else(live::too_many)?))
     });
     to.add(
