@@ -23,7 +23,10 @@ use crate::mesh::Mesh;
 mod copies;
 mod net;
 mod peers;
+mod recent;
 mod upkeep;
+
+pub(crate) use copies::RecentCopies;
 
 /// The node as the appliance sees it.
 pub(crate) struct Console {
@@ -34,6 +37,7 @@ pub(crate) struct Console {
     pub(crate) s3: SocketAddr,
     pub(crate) started: Instant,
     pub(crate) stopping: CancellationToken,
+    pub(crate) copies: RecentCopies,
 }
 
 impl appliance::Node for Console {

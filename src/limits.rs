@@ -2,9 +2,37 @@
 
 use std::fs;
 
-/// Connections at most: an idle one costs about 10 KiB, and one descriptor of the 1,024 that a
-/// process has by default is left for each disk file and caller of the admin API.
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+/// Connections of S3 clients at most: an idle one costs about 10 KiB.
 pub(crate) const CONNECTIONS_MAX: usize = 768;
+
+/// Descriptors that a node may need at once: 768 clients of S3, 160 of the page and the admin API, those of a mesh, 128 files
+/// of each log, and the tables of the index. Callers from the network never take the last one from the disk then.
+const FILES_MIN: u64 = 4096;
+
+/// Lets this process open as many files as it is ever allowed to, since 1,024, the usual beginning, are too few.
+pub(crate) fn raise_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let most = limits.maximum;
+    // What the system does not grant stays as it was.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    );
+    let granted = getrlimit(Resource::Nofile).current;
+    if granted.is_some_and(|files| files < FILES_MIN) {
+        warn!(
+            files = granted,
+            needed = FILES_MIN,
+            "few files may be open: raise LimitNOFILE or ulimit -n"
+        );
+    }
+}
 
 /// The most memory one request takes, in bytes: a window of blocks on their way to the disk.
 const REQUEST_BYTES_MAX: u64 = 32 << 20;
@@ -50,6 +78,13 @@ mod tests {
         assert_eq!(requests_max(1 << 30), 16);
         assert_eq!(requests_max(4 << 30), 64);
         assert_eq!(requests_max(64 << 30), 256);
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_lets() {
+        raise_files();
+        let limits = getrlimit(Resource::Nofile);
+        assert_eq!(limits.current, limits.maximum);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Starts and stops a node: what comes up first goes down last.
 
+use std::error::Error;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use appliance::api::Secret;
-use appliance::{Access, AdminServer, AdminSocket, Desk, PageOptions, PageServer};
+use appliance::{Access, AdminServer, AdminSocket, Desk, PageOptions, PageServer, Trouble};
 use p2p::{Identity, NodeId};
 use s3::uri::RootDomains;
 use storage::disk::BlockDirectory;
@@ -17,12 +18,12 @@ use storage::{FirstStart, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, error, info, info_span};
 
 use crate::admin_client;
 use crate::config::{Config, PageAddress, S3Domain};
-use crate::console::Console;
-use crate::listen::Whose;
+use crate::console::{Console, RecentCopies};
+use crate::listen::{ListenError, Whose};
 use crate::mesh::{self, Mesh, Place};
 use crate::{endpoint, limits, listen};
 
@@ -104,8 +105,15 @@ impl Node {
             .context("no S3 address")?
             .local_addr()
             .context("read S3 address")?;
-        let page = page_listeners(config).await?;
-        let access = Access::open(&config.state.value)?;
+        // The page is no reason to serve nothing else.
+        let (page, no_page) = match page_listeners(config).await {
+            Ok(listeners) => (listeners, None),
+            Err(why) => {
+                error!(%why, cause = ?why.source(), "page not served");
+                (Vec::new(), Some(Trouble::NoPage(why.to_string())))
+            }
+        };
+        let access = Access::open(&config.state.value);
         mesh::check_port(config)?;
         let place = Place::find(config, &identity)?;
         let (store, first) = open_store(&start, &place).await?;
@@ -128,8 +136,9 @@ impl Node {
             s3,
             started: Instant::now(),
             stopping,
+            copies: RecentCopies::default(),
         });
-        let desk = Desk::new(Arc::clone(&console), access, page_urls(&page)?);
+        let desk = Desk::new(Arc::clone(&console), access, page_urls(&page)?, no_page);
         let admin = AdminServer::serve(socket, Arc::clone(&desk));
         let page = (!page.is_empty()).then(|| PageServer::serve(page, Arc::clone(&desk), options));
         info!(%s3, node = %console.node, "node serves");
@@ -211,6 +220,7 @@ impl Node {
             page.shutdown().await;
         }
         self.admin.shutdown().await;
+        self.desk.settle().await;
         self.console.mesh.calm().await;
         // Commits in flight may need the others.
         self.console.store.settle().await;
@@ -271,10 +281,10 @@ async fn open_store(start: &Start, place: &Place) -> anyhow::Result<(Store, Opti
 }
 
 /// Listens for browsers; empty where there is no page.
-async fn page_listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+async fn page_listeners(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
     match config.page.address.value {
         PageAddress::Off => Ok(Vec::new()),
-        PageAddress::At(address) => Ok(listen::everywhere(address, Whose::Page).await?),
+        PageAddress::At(address) => listen::everywhere(address, Whose::Page).await,
     }
 }
 

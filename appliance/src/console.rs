@@ -133,11 +133,19 @@ async fn show<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts) ->
             return layout::alone(visit, status, "Not found", why);
         }
     };
-    // What is said once is not said to a script that only looks for news.
-    let note = (!query.has("live"))
+    // What is said once is not said to a script that only looks for news, nor to another site's picture.
+    let note = (!query.has("live") && is_for_a_person(head))
         .then(|| desk.access.said(&visitor.session))
         .flatten();
     layout::inside(visit, visitor, note, &page)
+}
+
+/// Whether a browser is to show the answer, as far as it says. A page of a bucket, on another port of this box, can have it
+/// ask for our pages as pictures, and that must not take away what is said once.
+fn is_for_a_person(head: &Parts) -> bool {
+    head.headers
+        .get("sec-fetch-dest")
+        .is_none_or(|asked_as| asked_as == "document")
 }
 
 /// Does what a form asks, and leads to the page that says so.

@@ -1,18 +1,24 @@
 //! Tells whoever listens how the box is, whenever that changes: server-sent events.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, future, stream};
+use http::StatusCode;
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Caller;
 use crate::desk::Desk;
 use crate::routes::Body;
-use crate::{Node, verdict};
+use crate::{Node, Problem, verdict};
+
+/// Where it is asked for.
+pub(crate) const PATH: &str = "/api/v1/events";
 
 /// How often the box looks at itself while somebody listens.
 const EVERY: Duration = Duration::from_secs(2);
@@ -23,9 +29,13 @@ const BREATH: Duration = Duration::from_secs(15);
 /// Listeners at once: a tab each, in a home.
 const LISTENERS_MAX: usize = 32;
 
+/// Listeners of one token or session: whoever has one cannot keep all others from listening.
+const EACH_MAX: usize = 8;
+
 /// Who listens.
 #[derive(Debug)]
 pub(crate) struct Live {
+    by_caller: Arc<Mutex<HashMap<Caller, usize>>>,
     seen: watch::Sender<Arc<str>>,
     places: Arc<Semaphore>,
 }
@@ -33,10 +43,51 @@ pub(crate) struct Live {
 impl Default for Live {
     fn default() -> Self {
         Self {
+            by_caller: Arc::default(),
             seen: watch::Sender::new("".into()),
             places: Arc::new(Semaphore::new(LISTENERS_MAX)),
         }
     }
+}
+
+impl Live {
+    /// A seat for one more listener who came over the network; none where the same listens too often.
+    pub(crate) fn seat(&self, caller: Caller) -> Option<Seat> {
+        let mut seats = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = seats.entry(caller).or_default();
+        (*taken < EACH_MAX).then(|| {
+            *taken += 1;
+            Seat {
+                seats: Arc::clone(&self.by_caller),
+                caller,
+            }
+        })
+    }
+}
+
+/// The seat of a listener, taken until this is dropped.
+pub(crate) struct Seat {
+    seats: Arc<Mutex<HashMap<Caller, usize>>>,
+    caller: Caller,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = seats.get_mut(&self.caller) {
+            *taken -= 1;
+            if *taken == 0 {
+                seats.remove(&self.caller);
+            }
+        }
+    }
+}
+
+/// What whoever has this seat hears: it ends before the next event, or breath, once who listens would not be let in any more.
+pub(crate) fn seated<N: Node>(desk: Arc<Desk<N>>, seat: Seat, events: Body) -> Body {
+    let events = BodyStream::new(events);
+    let heard = events.take_while(move |_| future::ready(desk.access.still_knows(&seat.caller)));
+    StreamBody::new(heard).boxed_unsync()
 }
 
 /// Looks at the box again and again while somebody listens, until the desk closes.
@@ -64,7 +115,7 @@ pub(crate) async fn watch<N: Node>(desk: Arc<Desk<N>>) {
 
 /// The status as a line of JSON. Seconds that pass are no news.
 async fn drawn<N: Node>(desk: &Desk<N>) -> Arc<str> {
-    let mut status = verdict::status(desk.node.facts().await);
+    let mut status = verdict::status(desk.facts().await);
     status.uptime_seconds = 0;
     for home in &mut status.homes {
         home.seen_seconds = None;
@@ -86,6 +137,15 @@ pub(crate) async fn listen<N: Node>(desk: &Desk<N>) -> Option<Body> {
         _place: place,
     };
     Some(StreamBody::new(events(listener)).boxed_unsync())
+}
+
+/// Why somebody may not listen.
+pub(crate) fn too_many() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too-many-listeners",
+        "too many listen already",
+    )
 }
 
 struct Listener {
@@ -114,4 +174,19 @@ fn events(listener: Listener) -> impl Stream<Item = Result<Frame<Bytes>, std::co
 
 fn event(status: &str) -> Bytes {
     format!("event: status\ndata: {status}\n\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_too_often_leaves_seats_for_others() {
+        let (live, caller) = (Live::default(), Caller::bearing("warren_1"));
+        let seats: Vec<_> = (0..EACH_MAX).map(|_| live.seat(caller).unwrap()).collect();
+        assert!(live.seat(caller).is_none());
+        assert!(live.seat(Caller::bearing("warren_2")).is_some());
+        drop(seats);
+        assert!(live.by_caller.lock().unwrap().is_empty());
+    }
 }

@@ -1,6 +1,6 @@
 //! Serves the page and the admin API to the network until told to stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,13 @@ pub struct PageOptions {
     pub hosts: Vec<String>,
     /// Whether only this home's own network is answered.
     pub lan_only: bool,
+}
+
+impl PageOptions {
+    /// Whether anybody at this address is answered at all.
+    fn answers(&self, address: IpAddr) -> bool {
+        !self.lan_only || source::is_local(address)
+    }
 }
 
 /// What all connections share.
@@ -137,6 +144,10 @@ async fn accept<N: Node>(
     };
     while let Some((slot, accepted)) = stop.run_until_cancelled(next()).await {
         match accepted {
+            // Nothing that such a caller says could make it local, so it holds no place that others need.
+            Ok((_, from)) if !shared.options.answers(from.ip()) => {
+                debug!(%from, "page caller is not of this network");
+            }
             Ok((stream, from)) => {
                 let Some(place) = shared.callers.admit(Source::of(from.ip())) else {
                     debug!(%from, "page caller has too many connections");
@@ -186,5 +197,21 @@ async fn converse<N: Node>(
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "page caller broke off"),
         Err(_) => debug!("page caller cut off"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_of_this_network_is_dropped_before_it_takes_a_place_unless_the_page_is_for_all() {
+        let options = |lan_only| PageOptions {
+            hosts: Vec::new(),
+            lan_only,
+        };
+        let (near, far) = ([192, 168, 1, 9].into(), [203, 0, 113, 9].into());
+        assert!(options(true).answers(near) && !options(true).answers(far));
+        assert!(options(false).answers(near) && options(false).answers(far));
     }
 }

@@ -90,6 +90,11 @@ impl<N: Node> Routes<N> {
         });
     }
 
+    /// Whether a path, however it is written, is answered by the line that has this one.
+    pub(crate) fn leads_to(&self, path: &str, line: &str) -> bool {
+        segments(path).is_ok_and(|asked| matched(line, &asked).is_some())
+    }
+
     /// The line that answers this, and the decoded part of the path that is in braces there.
     ///
     /// # Errors

@@ -61,6 +61,12 @@ pub enum Trouble {
     NotKnown(NotKnown),
     /// Another box has lost something, or cannot read it: so many blocks are damaged there, so many directories do not work.
     Ailing(String, u64, u32),
+    /// This file, which says who may use the page, is damaged.
+    AccessDamaged(String),
+    /// This file, which says who may use the page, could not be read when the box started, and why.
+    AccessUnreadable(String, String),
+    /// The page is not served, and why.
+    NoPage(String),
 }
 
 impl Trouble {
@@ -75,7 +81,10 @@ impl Trouble {
             | Self::FewCopies { .. }
             | Self::Behind(..)
             | Self::NotKnown(_)
-            | Self::Ailing(..) => Verdict::Degraded,
+            | Self::Ailing(..)
+            | Self::AccessDamaged(_)
+            | Self::AccessUnreadable(..)
+            | Self::NoPage(_) => Verdict::Degraded,
         }
     }
 
@@ -109,6 +118,13 @@ impl Trouble {
             Self::Ailing(name, blocks, directories) => {
                 format!("{name} has {blocks} damaged blocks and {directories} data directories that do not work")
             }
+            Self::AccessDamaged(file) => {
+                format!("{file} is damaged: the password of the page and all tokens are gone")
+            }
+            Self::AccessUnreadable(file, why) => {
+                format!("{file} could not be read ({why}): nobody can log in to the page")
+            }
+            Self::NoPage(why) => format!("the page is not served: {why}"),
         }
     }
 
@@ -145,6 +161,9 @@ impl Trouble {
             }
             Self::NotKnown(unknown) => unknown.advice(),
             Self::Ailing(..) => "look at warren status on that box",
+            Self::AccessDamaged(_) => "log in with a code, warren login-code, and make new tokens",
+            Self::AccessUnreadable(..) => "check the device and who may read the file, then restart the box",
+            Self::NoPage(_) => "free the port or choose another, then restart the box",
         }
     }
 

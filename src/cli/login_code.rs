@@ -22,7 +22,7 @@ pub(super) async fn run(client: &AdminClient, out: &Output) -> Result<Exit, Fail
     ])?;
     if made.page.is_empty() {
         out.note(&format!(
-            "{} There is no page: page.address is off",
+            "{} There is no page: page.address is off, or warren status says why",
             out.mark(Mark::Look)
         ));
     }

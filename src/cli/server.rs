@@ -17,7 +17,7 @@ use crate::config::Flags;
 use crate::first_start::{self, Made, ShowSecrets, Shown};
 use crate::node::{Loss, Node, Start};
 use crate::notify::ServiceManager;
-use crate::{endpoint, logging};
+use crate::{endpoint, limits, logging};
 
 #[derive(Args)]
 pub(super) struct ServerArgs {
@@ -89,6 +89,7 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
     });
     let recovery_phrase = recovery_phrase.transpose()?;
     logging::start(&config.log_level.value, config.log_format.value, out.colour);
+    limits::raise_files();
     let stop = CancellationToken::new();
     let start = Start {
         config,

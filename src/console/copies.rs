@@ -1,23 +1,46 @@
 //! Shows how many copies there are: the store's account of the mesh, in the appliance's words.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use appliance::api::{Behind, Burned, Home};
 use appliance::{CopiesFacts, NotKnown, Short, Trouble};
+use storage::StoreError;
 use storage::health::{Amount, Copies, Kept, MemberHealth, Unknown};
 use storage::model::{MemberId, Timestamp, Zone};
 use tracing::warn;
 
 use super::Console;
+use super::recent::Recent;
 
 /// With so many homes, what any two would cost is worth saying; with more it is a long list of nothing.
 const PAIRS_OF_MAX: usize = 8;
 
+/// How long an answer about copies is given again, since each is a scan here and at every member. As often as the page
+/// looks by itself.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// How many copies there are, found out once for all who ask.
+pub(crate) struct RecentCopies(Recent<Result<Copies, StoreError>>);
+
+impl Default for RecentCopies {
+    fn default() -> Self {
+        Self(Recent::new(FRESH))
+    }
+}
+
 impl Console {
+    /// How many copies there are, as of two seconds ago at most.
+    pub(super) async fn copies_counted(&self) -> Arc<Result<Copies, StoreError>> {
+        let store = self.store.clone();
+        self.copies.0.get(|| async move { store.copies().await }).await
+    }
+
     /// All boxes with what each may lack, what is known of copies, and what ails other boxes.
     pub(super) async fn copies_shown(&self) -> (Vec<Home>, CopiesFacts, Vec<Trouble>) {
-        let (mut homes, counted) = futures_util::join!(self.homes(), self.store.copies());
-        let copies = match counted {
+        let (mut homes, counted) = futures_util::join!(self.homes(), self.copies_counted());
+        let copies = match &*counted {
             Ok(copies) => copies,
             Err(error) => {
                 warn!(%error, "copies are not counted");
@@ -35,7 +58,7 @@ impl Console {
             home.behind = health.map(|health| behind(health, now));
         }
         let name = |member: MemberId| name_in(&homes, member);
-        let facts = facts(&copies, name, now);
+        let facts = facts(copies, name, now);
         let ailing = copies
             .members
             .iter()

@@ -5,9 +5,9 @@ use appliance::api::{
     ScrubShown,
 };
 use appliance::{DiskMeasure, Measures, NodeError};
-use storage::ScrubStatus;
 use storage::health::MemberHealth;
 use storage::model::{MemberId, Timestamp};
+use storage::{ScrubStatus, StoreError};
 
 use super::copies::behind;
 use super::{Console, refusal, time_shown};
@@ -92,8 +92,12 @@ impl Console {
     }
 
     pub(super) async fn repair_shown(&self) -> Result<RepairShown, NodeError> {
-        let copies = self.store.copies().await;
-        let copies = copies.map_err(|error| refusal(error, "repair"))?;
+        let counted = self.copies_counted().await;
+        let copies = counted.as_ref().as_ref().map_err(|error| match error {
+            StoreError::Closed => NodeError::Stopping,
+            // It is shared with others who asked, so only its words can be passed on.
+            other => NodeError::Failed(other.to_string().into()),
+        })?;
         let (members, now) = (self.store.members(), Timestamp::now());
         let name = |member: MemberId| {
             let row = members.iter().find(|(known, _)| *known == member);

@@ -130,8 +130,8 @@ pub enum StoreError {
     /// The local disk failed.
     #[error("local disk failed")]
     Disk(#[source] DiskError),
-    /// Other writes took all the memory there is for them; try again later.
-    #[error("too many writes at a time")]
+    /// Others took all the memory or all the files there are; try again later.
+    #[error("too much at a time")]
     Busy,
     /// Too few members answered in time: whether it was done is not known. Try again.
     #[error("too few members of the mesh answer")]
@@ -251,6 +251,7 @@ impl From<DiskError> for StoreError {
     fn from(error: DiskError) -> Self {
         match error {
             DiskError::Full { .. } => Self::DiskFull,
+            DiskError::FilesExhausted { .. } => Self::Busy,
             DiskError::ReadOnly(why) => Self::ReadOnly(why),
             DiskError::Damaged(what) => Self::Damaged(what),
             DiskError::Closed => Self::Closed,

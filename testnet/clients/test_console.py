@@ -67,7 +67,7 @@ def session(box, browser, address):
     tab.goto("/")
     assert tab.url.endswith("/login")
     photograph(tab, "login")
-    tab.get_by_label("Login code").fill("0000 0000")
+    tab.get_by_label("Login code").fill("0000 0000 0000")
     tab.get_by_label("New password").fill(PASSWORD)
     tab.get_by_role("button", name="Open the console").click()
     assert "wrong" in tab.get_by_role("alert").inner_text()

@@ -1,7 +1,7 @@
 //! What the page and the admin API promise to whoever asks them over the network.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -221,6 +221,8 @@ fn a_session_changes_nothing_without_the_token_of_its_forms() {
     assert_eq!(made.status, 403);
     let made = page.ask("POST /buckets", &[cookie], &format!("name=photos&token={token}"));
     assert_eq!((made.status, made.header("location")), (303, "/buckets/photos"));
+    let picture = ("sec-fetch-dest", "image");
+    page.ask("GET /buckets/photos", &[cookie, picture], "");
     let shown = page.ask("GET /buckets/photos", &[cookie], "").body;
     assert!(shown.contains("The bucket photos is created."));
     // What is said once is not said twice.
@@ -349,4 +351,66 @@ fn events_tell_the_status_and_end_when_the_box_stops() {
     until("\"buckets\":1");
     page.home.stop();
     assert!(!page.home.log().contains("unanswered") && !page.home.log().contains("cut off"));
+}
+
+#[test]
+fn a_port_in_use_costs_the_page_and_nothing_else() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut home = TestBox::new();
+    let ready = home.start(&["--page", &address]);
+    assert_eq!(ready["page"].as_array().unwrap().len(), 0);
+    let told = home.run(&["status"]).exits(10).stdout;
+    assert!(
+        told.contains("the page is not served") && told.contains("in use"),
+        "{told}"
+    );
+    home.run(&["bucket", "create", "photos"]).exits(0);
+}
+
+#[test]
+fn a_damaged_file_of_who_may_use_the_page_costs_the_password_and_nothing_else() {
+    let mut page = Page::serving();
+    page.enter();
+    let admin = page.token("admin");
+    page.home.stop();
+    std::fs::write(page.home.state().join("access.json"), "half a fi").unwrap();
+    let ready = page.home.start(&[]);
+    let url = ready["page"][0].as_str().unwrap();
+    page.host = url.strip_prefix("http://").unwrap().to_owned();
+    assert!(page.home.run(&["status"]).exits(10).stdout.contains("is damaged"));
+    assert_eq!(page.bearing(&admin, "GET /api/v1/status", "").status, 401);
+    page.enter();
+    page.home.run(&["status"]).exits(0);
+    let aside = page.home.state().join("access.json.damaged-1");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), "half a fi");
+}
+
+#[test]
+fn events_end_for_a_token_that_is_taken_back() {
+    let page = Page::serving();
+    let token = page.token("read");
+    let mut stream = TcpStream::connect(&page.host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // However its address is written.
+    let request = format!(
+        "GET /api/v1/event%73 HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
+        page.host
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut piece = [0; 4096];
+    let mut heard = String::new();
+    while !heard.contains("event: status") {
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "ended at once: {heard}");
+        heard += &String::from_utf8_lossy(&piece[..read]);
+    }
+    page.home.run(&["token", "revoke", "read", "--yes"]).exits(0);
+    page.home.run(&["bucket", "create", "photos"]).exits(0);
+    let mut rest = String::new();
+    while !rest.ends_with("0\r\n\r\n") {
+        let read = stream.read(&mut piece).unwrap();
+        rest += &String::from_utf8_lossy(&piece[..read]);
+        assert!(read > 0 && !rest.contains("\"buckets\":1"), "{rest}");
+    }
 }

@@ -8,26 +8,37 @@ use zeroize::Zeroizing;
 /// How long a code works: long enough to walk to another room.
 pub(crate) const VALID: Duration = Duration::from_secs(10 * 60);
 
-/// Wrong answers until a code is void. One in 20 million guesses of a whole code's life is right.
-const TRIES: u8 = 5;
+/// What a code is made of: Crockford's digits of base 32, without letters that look like others.
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// So many codes there are: eight digits.
-const CODES: u32 = 100_000_000;
+/// Digits of a code, which are 60 bits. Whoever sends 100,000 guesses a second for all of its ten minutes, more than a box can
+/// answer, finds one in 2^34 codes: so wrong answers need not make it void, which would let anybody on the network keep the
+/// owner out.
+const LENGTH: usize = 12;
 
-/// A fresh code, as it is told to a person: `4821-0937`.
+/// Digits between two dashes.
+const GROUP: usize = 4;
+
+/// A fresh code, as it is told to a person: `4F7K-9QXM-2TRB`.
 #[derive(Clone)]
-pub(super) struct Code(u32);
+pub(super) struct Code(Zeroizing<[u8; LENGTH]>);
 
 impl Code {
-    /// Makes a code out of random bytes; none where they would make some codes likelier than others.
-    pub(super) fn from_random(bytes: [u8; 4]) -> Option<Self> {
-        let random = u32::from_le_bytes(bytes);
-        (random < u32::MAX - u32::MAX % CODES).then_some(Self(random % CODES))
+    /// Makes a code out of random bytes: 32 divides 256, so each digit is as likely as any other.
+    pub(super) fn from_random(bytes: [u8; LENGTH]) -> Self {
+        Self(Zeroizing::new(bytes.map(|byte| DIGITS[usize::from(byte % 32)])))
     }
 
     /// As people read it.
     pub(super) fn shown(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{:04}-{:04}", self.0 / 10_000, self.0 % 10_000))
+        let mut text = Zeroizing::new(String::with_capacity(LENGTH + LENGTH / GROUP));
+        for (at, digit) in self.0.iter().enumerate() {
+            if at > 0 && at % GROUP == 0 {
+                text.push('-');
+            }
+            text.push(char::from(*digit));
+        }
+        text
     }
 }
 
@@ -43,18 +54,16 @@ pub(super) struct Outstanding(Option<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    digits: [u8; 32],
+    digest: [u8; 32],
     until: Instant,
-    tries_left: u8,
 }
 
 impl Outstanding {
     /// From now on this code works and no other.
     pub(super) fn issue(&mut self, code: &Code, now: Instant) {
         self.0 = Some(Waiting {
-            digits: digest(&code.shown()),
+            digest: digest(&code.shown()),
             until: now + VALID,
-            tries_left: TRIES,
         });
     }
 
@@ -63,25 +72,26 @@ impl Outstanding {
         self.0.as_ref().is_some_and(|waiting| now < waiting.until)
     }
 
-    /// Whether this is the code, spaces and dashes aside. A right answer uses it up, and so do too many wrong ones.
+    /// Whether this is the code, however it was typed. A right answer uses it up; a wrong one changes nothing.
     pub(super) fn answer(&mut self, text: &str, now: Instant) -> bool {
-        let Some(waiting) = self.0.as_mut().filter(|waiting| now < waiting.until) else {
-            self.0 = None;
-            return false;
-        };
+        let typed = digest(text);
         // Digests are compared, so the time it takes tells nothing about the code.
-        let right = waiting.digits == digest(text);
-        waiting.tries_left -= 1;
-        if right || waiting.tries_left == 0 {
-            self.0 = None;
-        }
-        right
+        self.0
+            .take_if(|waiting| now >= waiting.until || waiting.digest == typed)
+            .is_some_and(|waiting| now < waiting.until)
     }
 }
 
+/// The digest of a code as it was typed: spaces, dashes and case aside, with letters for the digits that they look like.
 fn digest(text: &str) -> [u8; 32] {
-    let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(char::is_ascii_digit).collect());
-    *blake3::hash(digits.as_bytes()).as_bytes()
+    let typed = text.chars().filter(char::is_ascii_alphanumeric);
+    let meant = typed.map(|typed| match typed.to_ascii_uppercase() {
+        'O' => '0',
+        'I' | 'L' => '1',
+        other => other,
+    });
+    let meant: Zeroizing<String> = Zeroizing::new(meant.collect());
+    *blake3::hash(meant.as_bytes()).as_bytes()
 }
 
 #[cfg(test)]
@@ -92,33 +102,35 @@ mod tests {
 
     fn issued(now: Instant) -> Outstanding {
         let mut outstanding = Outstanding::default();
-        outstanding.issue(&Code(48_210_937), now);
+        outstanding.issue(&Code::from_random([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 255]), now);
         outstanding
     }
 
     #[test]
-    fn a_code_works_once() {
+    fn a_code_works_once_however_it_is_typed() {
         let now = Instant::now();
-        let mut code = issued(now);
-        assert!(code.answer(" 4821 0937 ", now));
-        assert!(!code.answer("4821-0937", now));
+        for typed in ["0123-4567-89AZ", " o l23 4567 89az ", "OI23456789AZ"] {
+            let mut code = issued(now);
+            assert!(code.answer(typed, now), "{typed}");
+            assert!(!code.answer("0123-4567-89AZ", now) && !code.is_waiting(now));
+        }
     }
 
     #[test]
     fn a_code_works_for_ten_minutes() {
         let now = Instant::now();
-        assert!(issued(now).answer("48210937", now + VALID - Duration::from_secs(1)));
-        assert!(!issued(now).answer("48210937", now + VALID));
+        assert!(issued(now).answer("0123456789AZ", now + VALID - Duration::from_secs(1)));
+        assert!(!issued(now).answer("0123456789AZ", now + VALID));
     }
 
     #[test]
-    fn five_wrong_answers_make_it_void() {
+    fn no_number_of_wrong_answers_makes_it_void() {
         let now = Instant::now();
         let mut code = issued(now);
-        for _ in 0..5 {
-            assert!(!code.answer("00000000", now));
+        for _ in 0..1000 {
+            assert!(!code.answer("0000-0000-0000", now) && !code.answer("", now));
         }
-        assert!(!code.answer("48210937", now) && !code.is_waiting(now));
+        assert!(code.answer("0123-4567-89AZ", now));
     }
 
     #[test]
@@ -128,14 +140,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_code_has_eight_digits(bytes: [u8; 4]) {
-            if let Some(code) = Code::from_random(bytes) {
-                let shown = code.shown();
-                prop_assert_eq!(shown.len(), 9);
-                let mut outstanding = Outstanding::default();
-                outstanding.issue(&code, Instant::now());
-                prop_assert!(outstanding.answer(&shown, Instant::now()));
-            }
+        fn a_code_has_three_groups_of_four(bytes: [u8; LENGTH]) {
+            let code = Code::from_random(bytes);
+            let shown = code.shown();
+            prop_assert_eq!(shown.split('-').map(str::len).collect::<Vec<_>>(), [GROUP; 3]);
+            let mut outstanding = Outstanding::default();
+            outstanding.issue(&code, Instant::now());
+            prop_assert!(outstanding.answer(&shown, Instant::now()));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The file `access.json` in the state directory is a JSON object: `format`, 1; `password`, the PHC string of argon2id, absent
 //! until one is set; `tokens`, a list of objects with `id`, `name`, `scope` (`read`, `operate` or `admin`), `digest` (BLAKE3 of
-//! the token, in hexadecimal digits), `created` and `expires` (seconds since 1970). A file that has anything else is refused.
+//! the token, in hexadecimal digits), `created` and `expires` (seconds since 1970). A file that has anything else counts as damaged: nobody is let in by it, and before it is replaced it is
+//! renamed to `access.json.damaged-1`, or the first such name that is free.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,11 +12,21 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::AccessError;
 use super::tokens::KeptToken;
 
 /// The only format there has been.
 const FORMAT: u32 = 1;
+
+/// What stands in the file.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// All of it; nothing where there is no file yet.
+    Whole(Kept),
+    /// Nothing that we write, or what a newer version wrote.
+    Damaged,
+    /// It could not be read.
+    Unreadable(io::Error),
+}
 
 /// Longer than any file we write, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -42,19 +53,14 @@ impl Default for Kept {
 
 impl Kept {
     /// Reads the file; where there is none, nobody has been let in yet.
-    pub(super) fn read(path: &Path) -> Result<Self, AccessError> {
-        let failed = |source| AccessError::NotKept {
-            path: path.into(),
-            source,
-        };
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(failed(error)),
-        };
+    pub(super) fn read(path: &Path) -> Found {
         let mut text = Vec::new();
-        file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-        Self::parse(&text).ok_or_else(|| AccessError::Malformed(path.into()))
+        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut text));
+        match read {
+            Ok(_) => Self::parse(&text).map_or(Found::Damaged, Found::Whole),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Whole(Self::default()),
+            Err(error) => Found::Unreadable(error),
+        }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -78,6 +84,22 @@ impl Kept {
         fs::rename(&partial, path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
+}
+
+/// Renames a damaged file, so that it is not replaced: somebody may get something out of it.
+pub(super) fn set_aside(path: &Path) -> io::Result<()> {
+    for number in 1_u32.. {
+        let aside = path.with_extension(format!("json.damaged-{number}"));
+        // Nobody else writes in the state directory, so the name stays free.
+        if !fs::exists(&aside)? {
+            return match fs::rename(path, &aside) {
+                // Renamed before a write that failed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                renamed => renamed,
+            };
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -113,16 +135,16 @@ mod tests {
     fn what_is_kept_reads_back_and_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.json");
-        assert_eq!(Kept::read(&path).unwrap(), Kept::default());
+        assert!(matches!(Kept::read(&path), Found::Whole(kept) if kept == Kept::default()));
         fixture().write(&path).unwrap();
         fixture().write(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), FIXTURE.trim_end());
-        assert_eq!(Kept::read(&path).unwrap(), fixture());
+        assert!(matches!(Kept::read(&path), Found::Whole(kept) if kept == fixture()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
-    fn a_file_that_is_not_understood_is_refused() {
+    fn a_file_that_is_not_understood_is_no_file_of_ours() {
         for text in [
             "",
             "{}",

@@ -116,6 +116,11 @@ impl<T> Sessions<T> {
         }
     }
 
+    /// Whether this session goes on, without using it.
+    pub(super) fn lives(&self, id: &SessionId, now: Instant) -> bool {
+        self.by_id.get(id).is_some_and(|session| session.lives(now))
+    }
+
     pub(super) fn end(&mut self, id: &SessionId) {
         self.by_id.remove(id);
     }

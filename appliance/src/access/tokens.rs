@@ -33,6 +33,18 @@ pub(super) struct KeptToken {
     pub(super) expires: u64,
 }
 
+impl KeptToken {
+    /// Whether it works. Not before it was made either: a clock that was set back must not revive what has expired for long.
+    fn works(&self, now: u64) -> bool {
+        (self.created..self.expires).contains(&now)
+    }
+}
+
+/// Forgets what has expired, so that no clock revives it.
+pub(super) fn forget_expired(tokens: &mut Vec<KeptToken>, now: u64) {
+    tokens.retain(|token| now < token.expires);
+}
+
 /// Makes a token of 32 random bytes: what is kept, and what its owner is given.
 ///
 /// # Errors
@@ -66,12 +78,11 @@ pub(super) fn make(
     Ok((kept, text))
 }
 
-/// What the bearer of this text may do.
-pub(super) fn scope_of(tokens: &[KeptToken], text: &str, now: u64) -> Option<Scope> {
+/// What the bearer of the token with this digest may do.
+pub(super) fn scope_of(tokens: &[KeptToken], digest: &[u8; 32], now: u64) -> Option<Scope> {
     // The digest of 32 random bytes: the time a comparison takes tells nothing that helps to find them.
-    let digest = digest(text);
-    let held = tokens.iter().find(|token| token.digest == digest)?;
-    (now < held.expires).then_some(held.scope)
+    let held = tokens.iter().find(|token| token.digest == *digest)?;
+    held.works(now).then_some(held.scope)
 }
 
 /// The token that this id, or the beginning of it, or a name means; none where several are meant.
@@ -90,7 +101,7 @@ pub(super) fn shown(token: &KeptToken, now: u64) -> Token {
         scope: token.scope,
         created: time(token.created),
         expires: time(token.expires),
-        works: now < token.expires,
+        works: token.works(now),
     }
 }
 
@@ -101,7 +112,8 @@ fn time(seconds: u64) -> String {
         .to_string()
 }
 
-fn digest(text: &str) -> [u8; 32] {
+/// The digest by which a token is known.
+pub(super) fn digest(text: &str) -> [u8; 32] {
     *blake3::hash(text.as_bytes()).as_bytes()
 }
 
@@ -123,14 +135,26 @@ mod tests {
     fn a_token_works_until_it_expires() {
         let (kept, text) = make(&asked("prometheus", 3600), [1; 32], &[], 1000).unwrap();
         let tokens = [kept];
-        assert_eq!(scope_of(&tokens, &text, 4599), Some(Scope::Operate));
-        assert_eq!(scope_of(&tokens, &text, 4600), None);
-        assert_eq!(scope_of(&tokens, "warren_00", 1000), None);
+        assert_eq!(scope_of(&tokens, &digest(&text), 4599), Some(Scope::Operate));
+        assert_eq!(scope_of(&tokens, &digest(&text), 4600), None);
+        assert_eq!(scope_of(&tokens, &digest("warren_00"), 1000), None);
         assert!(
             !serde_json::to_string(&tokens)
                 .unwrap()
                 .contains(&text[PREFIX.len()..])
         );
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_revives_no_token() {
+        let (kept, text) = make(&asked("prometheus", 3600), [1; 32], &[], 10_000).unwrap();
+        assert_eq!(scope_of(std::slice::from_ref(&kept), &digest(&text), 9_999), None);
+        assert!(!shown(&kept, 9_999).works);
+        let mut tokens = vec![kept];
+        forget_expired(&mut tokens, 13_599);
+        assert_eq!(tokens.len(), 1);
+        forget_expired(&mut tokens, 13_600);
+        assert_eq!(scope_of(&tokens, &digest(&text), 10_001), None);
     }
 
     #[test]

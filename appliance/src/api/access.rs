@@ -11,7 +11,7 @@ use crate::Scope;
 pub struct LoginCode {
     /// Version of this document.
     pub schema: Schema,
-    /// Eight digits with a dash.
+    /// Twelve digits and letters in three groups with dashes: case, dashes and spaces do not matter.
     pub code: Secret,
     /// For how many seconds it works.
     pub valid_seconds: u64,

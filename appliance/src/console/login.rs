@@ -52,8 +52,8 @@ fn code_form(has_code: bool, has_password: bool) -> Markup {
         }
         form.stack method="post" action="/login" {
             label for="code" { "Login code" }
-            input.code #code name="code" inputmode="numeric" autocomplete="one-time-code" placeholder="0000-0000" maxlength="12"
-                required autofocus;
+            input.code #code name="code" autocomplete="one-time-code" autocapitalize="characters" spellcheck="false"
+                placeholder="XXXX-XXXX-XXXX" maxlength="24" required autofocus;
             label for="password" { "New password" }
             input #password name="password" type="password" autocomplete="new-password" minlength=(PASSWORD_LENGTH_MIN) required
                 aria-describedby="password-hint";
@@ -70,7 +70,7 @@ pub(super) async fn enter<N: Node>(visit: &Visit<'_, N>, form: &Form) -> Respons
     let entered = match by_code {
         true => {
             access
-                .enter_with_code(form.get("code"), form.secret("password"), visit.from)
+                .enter_with_code(form.get("code"), form.secret("password"))
                 .await
         }
         false => access.enter(form.secret("password"), visit.from).await,

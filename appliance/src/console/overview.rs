@@ -11,7 +11,7 @@ use crate::desk::Desk;
 use crate::{Node, lasted, verdict};
 
 pub(super) async fn page<N: Node>(desk: &Desk<N>) -> Page {
-    let status = verdict::status(desk.node.facts().await);
+    let status = verdict::status(desk.facts().await);
     let repair = desk.node.repair().await.ok();
     Page {
         tab: Tab::Overview,

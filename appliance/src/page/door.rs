@@ -9,11 +9,15 @@ use hyper::body::Incoming;
 
 use super::cookie::{self, Carrier};
 use super::{Shared, Source, host, source};
-use crate::access::{SessionId, SessionSecret};
+use crate::access::{Caller, SessionId, SessionSecret};
 use crate::console::{self, Visit};
+use crate::desk::Desk;
 use crate::right::Right;
 use crate::routes::{self, Body, refused};
-use crate::{Node, Problem};
+use crate::{Node, Problem, live};
+
+/// For whom a proxy asks.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Forms of the page carry their token in a field, scripts in this header.
 const FORM_TOKEN: HeaderName = HeaderName::from_static("x-form-token");
@@ -88,12 +92,11 @@ fn let_in<N: Node>(
 ) -> Result<Source, Box<Response<Body>>> {
     let deny = |code, why: &str| Box::new(refused(Problem::new(StatusCode::FORBIDDEN, code, why)));
     let headers = request.headers();
-    let asking = source::asking(
-        connected,
-        text(headers, &HeaderName::from_static("x-forwarded-for")),
-    );
+    let asking = source::asking(connected, text(headers, &FORWARDED_FOR));
     let asking = asking.ok_or_else(|| deny("not-here", "the proxy does not say who asks"))?;
-    if shared.options.lan_only && !source::is_local(asking) {
+    let forwarded_for = headers.get_all(&FORWARDED_FOR).iter();
+    let forwarded_for = forwarded_for.map(|value| value.to_str().unwrap_or_default());
+    if shared.options.lan_only && !source::is_local_throughout(connected, forwarded_for) {
         return Err(deny(
             "not-here",
             "this page answers only its own network; whoever sets page.lan_only to off opens it to all",
@@ -152,12 +155,14 @@ async fn route<N: Node>(
     }
     let desk = Arc::clone(&shared.desk);
     let headers = request.headers();
-    let secret = cookie::read(headers).filter(|secret| desk.access.knows(secret));
+    let secret = cookie::read(headers).find(|secret| desk.access.knows(secret));
     let visitor = secret.as_ref().map(Visitor::of);
     if path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
-        let right = right(shared, visitor.as_ref(), &request);
-        return match right {
-            Ok(right) => routes::answer(desk, right, request).await,
+        return match right(shared, visitor.as_ref(), &request) {
+            Ok((right, Some(caller))) if desk.routes.leads_to(path, live::PATH) => {
+                listen(desk, right, caller, request).await
+            }
+            Ok((right, _)) => routes::answer(desk, right, request).await,
             Err(problem) => refused(*problem),
         };
     }
@@ -175,18 +180,35 @@ async fn route<N: Node>(
     console::answer(visit, visitor, request).await
 }
 
-/// What whoever sent this may do. A browser's session changes something only for a script that knows its form token.
+/// Answers whoever wants to hear events, for as long as it may.
+async fn listen<N: Node>(
+    desk: Arc<Desk<N>>,
+    right: Right,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(seat) = desk.live.seat(caller) else {
+        return refused(live::too_many());
+    };
+    let response = routes::answer(Arc::clone(&desk), right, request).await;
+    response.map(|events| live::seated(desk, seat, events))
+}
+
+/// Who sent this, as far as it says, and what it may do. A browser's session changes something only for a script that knows its form token.
 fn right<N: Node>(
     shared: &Shared<N>,
     visitor: Option<&Visitor>,
     request: &Request<Incoming>,
-) -> Result<Right, Box<Problem>> {
+) -> Result<(Right, Option<Caller>), Box<Problem>> {
     let headers = request.headers();
     if let Some(said) = text(headers, &header::AUTHORIZATION) {
         let token = said
             .split_once(' ')
             .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-        let right = token.and_then(|(_, token)| shared.desk.access.right_of(token.trim()));
+        let right = token.and_then(|(_, token)| {
+            let right = shared.desk.access.right_of(token.trim())?;
+            Some((right, Some(Caller::bearing(token.trim()))))
+        });
         let unknown = || {
             Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -197,7 +219,7 @@ fn right<N: Node>(
         return right.ok_or_else(|| Box::new(unknown()));
     }
     let Some(visitor) = visitor else {
-        return Ok(Right::Anyone);
+        return Ok((Right::Anyone, None));
     };
     let form_token = text(headers, &FORM_TOKEN).unwrap_or_default();
     if changes(request.method()) && !visitor.sent(form_token) {
@@ -208,5 +230,5 @@ fn right<N: Node>(
             why,
         )));
     }
-    Ok(Right::Owner)
+    Ok((Right::Owner, Some(Caller::Session(visitor.session))))
 }

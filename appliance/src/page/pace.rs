@@ -11,6 +11,9 @@ const BURST: u32 = 120;
 /// A request may follow another after this, in the long run: twenty a second.
 const EACH: Duration = Duration::from_millis(50);
 
+/// All devices of one IPv6 network of a home together, which take any address they like, may send as many as eight callers.
+const NETWORK_SHARES: u32 = 8;
+
 /// Callers remembered. Whoever has not asked for six seconds has all of its burst again, and is forgotten first.
 const SOURCES_MAX: usize = 1024;
 
@@ -26,11 +29,14 @@ impl Pace {
     /// # Errors
     /// How long to wait before the next.
     pub(crate) fn pass(&mut self, from: Source, now: Instant) -> Result<(), Duration> {
-        let paid = self.paid.get(&from).copied().unwrap_or(now).max(now);
-        let after = paid + EACH;
-        let ahead = after - now;
-        if ahead > EACH * BURST {
-            return Err(ahead - EACH * BURST);
+        let mut after = Vec::with_capacity(2);
+        for (source, each) in limits(from) {
+            let paid = self.paid.get(&source).copied().unwrap_or(now).max(now) + each;
+            let (ahead, most) = (paid - now, EACH * BURST);
+            if ahead > most {
+                return Err(ahead - most);
+            }
+            after.push((source, paid));
         }
         if self.paid.len() >= SOURCES_MAX && !self.paid.contains_key(&from) {
             self.paid.retain(|_, paid| *paid > now);
@@ -38,9 +44,15 @@ impl Pace {
                 return Err(EACH * BURST);
             }
         }
-        self.paid.insert(from, after);
+        self.paid.extend(after);
         Ok(())
     }
+}
+
+/// Who pays for a request, and how much: the address, and the network that it was taken from.
+fn limits(from: Source) -> impl Iterator<Item = (Source, Duration)> {
+    let network = from.network().map(|network| (network, EACH / NETWORK_SHARES));
+    std::iter::once((from, EACH)).chain(network)
 }
 
 #[cfg(test)]
@@ -62,6 +74,15 @@ mod tests {
         assert_eq!(pace.pass(source(1), now), Err(EACH));
         assert_eq!(pace.pass(source(2), now), Ok(()));
         assert_eq!(pace.pass(source(1), now + EACH), Ok(()));
+    }
+
+    #[test]
+    fn a_device_with_many_addresses_of_one_network_is_paced_with_all_of_them() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let device = |n: u16| Source::of(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n).into());
+        let passed = (0..5000_u16).filter(|n| pace.pass(device(1 + n % 500), now).is_ok());
+        assert_eq!(passed.count(), usize::try_from(NETWORK_SHARES * BURST).unwrap());
+        assert_eq!(pace.pass(source(1), now), Ok(()));
     }
 
     #[test]

@@ -81,6 +81,17 @@ impl<T: Serialize + JsonSchema> Reply for Shown<T> {
     }
 }
 
+/// The description of all this, as JSON.
+pub(super) struct Described(pub(super) Bytes);
+
+impl Reply for Described {
+    const KIND: ReplyKind = document::<serde_json::Value>(StatusCode::OK);
+
+    fn response(self) -> Response<Body> {
+        full(StatusCode::OK, "application/json", self.0)
+    }
+}
+
 /// Shows what was made.
 pub(super) struct Made<T>(pub(super) T);
 

@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::reply::{Ask, Done, Events, Line, Made, Nothing, Numbers, Shown};
+use super::reply::{Ask, Described, Done, Events, Line, Made, Nothing, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
@@ -55,10 +55,7 @@ fn watching<N: Node>(to: &mut Routes<N>) {
             Read,
             "Numbers for Prometheus.",
             |desk, _, Nothing| async move {
-                Ok(Numbers(metrics::text(
-                    &desk.node.facts().await,
-                    &desk.node.measures(),
-                )))
+                Ok(Numbers(metrics::text(&desk.facts().await, &desk.node.measures())))
             },
         );
     }
@@ -67,25 +64,23 @@ fn watching<N: Node>(to: &mut Routes<N>) {
         "/api/v1/openapi.json",
         Anyone,
         "This description.",
-        |desk, _, Nothing| async move { Ok(Shown(described(&desk.routes))) },
+        |desk, _, Nothing| async move {
+            let description = desk
+                .description
+                .get_or_init(|| described(&desk.routes).to_string().into());
+            Ok(Described(description.clone()))
+        },
     );
     to.add(
         GET,
         "/api/v1/status",
         Read,
         "How the box and its mesh are.",
-        |desk, _, Nothing| async move { Ok(Shown(verdict::status(desk.node.facts().await))) },
+        |desk, _, Nothing| async move { Ok(Shown(verdict::status(desk.facts().await))) },
     );
     let says = "The status now, and again whenever it changes: server-sent events `status`, each a document of /api/v1/status.";
-    to.add(GET, "/api/v1/events", Read, says, |desk, _, Nothing| async move {
-        let too_many = || {
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too-many-listeners",
-                "too many listen already",
-            )
-        };
-        Ok(Events(live::listen(&desk).await.ok_or_else(too_many)?))
+    to.add(GET, live::PATH, Read, says, |desk, _, Nothing| async move {
+        Ok(Events(live::listen(&desk).await.ok_or_else(live::too_many)?))
     });
     to.add(
         GET,

@@ -31,6 +31,12 @@ pub enum DiskError {
         /// Bytes that may be used.
         given: u64,
     },
+    /// The process has as many files open as it may; nothing was written, and what is asked later may succeed.
+    #[error("no file can be created in {}: too many are open", .directory.display())]
+    FilesExhausted {
+        /// Which directory.
+        directory: PathBuf,
+    },
     /// Acknowledged rows are lost; the disk serves what verifies and takes no writes.
     #[error("read-only: {0}")]
     ReadOnly(String),
@@ -86,4 +92,25 @@ pub enum DiskError {
     /// The disk is closed.
     #[error("the disk is closed")]
     Closed,
+}
+
+impl DiskError {
+    /// Whether a log wrote nothing of what it was asked, and goes on.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// The same refusal for another of those who are refused; none where the log has stopped.
+    pub(crate) fn refusal(&self) -> Option<Self> {
+        match self {
+            Self::Full { used, given } => Some(Self::Full {
+                used: *used,
+                given: *given,
+            }),
+            Self::FilesExhausted { directory } => Some(Self::FilesExhausted {
+                directory: directory.clone(),
+            }),
+            _ => None,
+        }
+    }
 }

@@ -26,6 +26,7 @@ struct World {
     powered: bool,
     cut_after: Option<u64>,
     failing_syncs: Option<u64>,
+    files_exhausted: bool,
     capacity: u64,
 }
 
@@ -56,6 +57,7 @@ impl FaultMedium {
             powered: true,
             cut_after: None,
             failing_syncs: None,
+            files_exhausted: false,
             capacity: u64::MAX,
         })))
     }
@@ -158,6 +160,7 @@ impl FaultMedium {
             powered: true,
             cut_after: None,
             failing_syncs: None,
+            files_exhausted: false,
             capacity: world.capacity,
         })))
     }
@@ -165,6 +168,11 @@ impl FaultMedium {
     /// Has the sync after `syncs` more of them fail, and drop what it should have written.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.lock().failing_syncs = Some(syncs);
+    }
+
+    /// Says whether the process has as many files open as it may: none can be created then.
+    pub fn exhaust_files(&self, exhausted: bool) {
+        self.lock().files_exhausted = exhausted;
     }
 
     /// Sets the room for all files together, in bytes.
@@ -319,6 +327,9 @@ impl World {
 impl Medium for FaultMedium {
     fn create(&self, name: &str) -> io::Result<Arc<dyn MediumFile>> {
         let mut world = self.lock();
+        if world.files_exhausted {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         world.note(1, name.as_bytes());
         world.changed()?;
         if world.names.contains_key(name) {

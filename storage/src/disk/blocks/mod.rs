@@ -138,9 +138,12 @@ impl Blocks {
             };
             match directory.ask(ask).await {
                 Ok(_) => return Ok(()),
-                Err(error @ (DiskError::Full { .. } | DiskError::Stopped { .. } | DiskError::Io { .. })) => {
-                    refusal = Some(error);
-                }
+                Err(
+                    error @ (DiskError::Full { .. }
+                    | DiskError::FilesExhausted { .. }
+                    | DiskError::Stopped { .. }
+                    | DiskError::Io { .. }),
+                ) => refusal = Some(error),
                 Err(error) => return Err(error),
             }
         }

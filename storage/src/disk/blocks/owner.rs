@@ -140,7 +140,7 @@ impl Owner {
     /// Decides and commits the front of the group. After an error everything left in the group is of unknown outcome.
     fn commit_some(&mut self, group: &mut Group, refuse_blocks: &mut bool) -> Result<(), DiskError> {
         let decided = self.decide(group, *refuse_blocks)?;
-        let (placed, full) = self.write(&decided.writes)?;
+        let (placed, refusal) = self.write(&decided.writes)?;
         self.learn(group, &decided, &placed)?;
         let mut written = 0;
         for (answer, writes) in decided.answers {
@@ -152,13 +152,21 @@ impl Owner {
                 drop(waiter.send(answer));
             }
         }
-        // What did not fit is decided again without blocks: room is kept for what remains. If that does not fit
-        // either, somebody else has filled the file system.
-        if let Some(full) = full {
-            if *refuse_blocks && let Some((_, waiter)) = group.pop_front() {
-                drop(waiter.send(Err(full)));
+        match refusal {
+            None => {}
+            // What did not fit is decided again without blocks: room is kept for what remains. If that does not fit
+            // either, somebody else has filled the file system.
+            Some(full @ DiskError::Full { .. }) => {
+                if *refuse_blocks && let Some((_, waiter)) = group.pop_front() {
+                    drop(waiter.send(Err(full)));
+                }
+                *refuse_blocks = true;
             }
-            *refuse_blocks = true;
+            Some(refusal) => {
+                for (_, waiter) in group.drain(..) {
+                    drop(waiter.send(refusal.refusal().map_or_else(|| Err(self.shared.stopped()), Err)));
+                }
+            }
         }
         Ok(())
     }
@@ -189,14 +197,14 @@ impl Owner {
         Ok(decided)
     }
 
-    /// Writes and syncs; on a full disk as many as fit.
+    /// Writes and syncs; where the log refuses some, those before them.
     fn write(&mut self, writes: &[(Record, Frame)]) -> Result<(Vec<Placed>, Option<DiskError>), DiskError> {
         let mut placed = Vec::with_capacity(writes.len());
         while placed.len() < writes.len() {
             let rest = writes[placed.len()..].iter().map(|(_, frame)| frame);
             match self.writer.commit(rest, &mut placed) {
                 Ok(_) => {}
-                Err(full @ DiskError::Full { .. }) => return Ok((placed, Some(full))),
+                Err(refusal) if refusal.is_refusal() => return Ok((placed, Some(refusal))),
                 Err(error) => return Err(error),
             }
         }
@@ -250,7 +258,8 @@ impl Owner {
     fn mark(&mut self) {
         match self.writer.mark() {
             // A mark that did not fit is written when there is room.
-            Ok(()) | Err(DiskError::Full { .. } | DiskError::Stopped { .. }) => {}
+            Ok(()) | Err(DiskError::Stopped { .. }) => {}
+            Err(error) if error.is_refusal() => {}
             Err(error) => self.stop(&error),
         }
     }
@@ -266,7 +275,7 @@ impl Owner {
         let removed = match self.writer.announce_removal(segment) {
             Ok(Some(_)) => self.writer.remove(segment),
             Ok(None) => Ok(()),
-            Err(full @ DiskError::Full { .. }) => return Err(full),
+            Err(refusal) if refusal.is_refusal() => return Err(refusal),
             Err(error) => Err(error),
         };
         if let Err(error) = removed {

@@ -191,7 +191,7 @@ impl Work {
     }
 
     fn not_rewritten(&mut self, error: DiskError) -> DiskError {
-        self.blocked = !matches!(error, DiskError::Full { .. });
+        self.blocked = !error.is_refusal();
         error
     }
 

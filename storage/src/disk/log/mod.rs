@@ -350,8 +350,8 @@ pub(crate) struct Owner<A: Apply> {
 }
 
 impl<A: Apply> Owner<A> {
-    /// Commits frames, one sync per segment touched, and applies them. Frames that did not fit on a full disk stay
-    /// in `frames`.
+    /// Commits frames, one sync per segment touched, and applies them. Frames that the log refused stay in
+    /// `frames`.
     ///
     /// # Errors
     /// As [`LogWriter::commit`] and [`Apply::apply`].
@@ -388,10 +388,10 @@ impl<A: Apply> Owner<A> {
     /// Says durably that everything so far is durable.
     ///
     /// # Errors
-    /// As [`LogWriter::mark`]; a full disk is no error, the mark is written later.
+    /// As [`LogWriter::mark`]; a refusal is no error, the mark is written later.
     pub(crate) fn mark(&mut self) -> Result<(), DiskError> {
         match self.writer.mark() {
-            Err(DiskError::Full { .. }) => Ok(()),
+            Err(error) if error.is_refusal() => Ok(()),
             result => result,
         }
     }
@@ -442,7 +442,7 @@ impl<A: Apply> Owner<A> {
                 Request::Forget { segment, answer } => {
                     self.commit_answering(&mut frames, &mut answers)?;
                     let forgotten = self.forget(segment);
-                    let failed = !matches!(forgotten, Ok(()) | Err(DiskError::Full { .. }));
+                    let failed = forgotten.as_ref().is_err_and(|error| !error.is_refusal());
                     drop(answer.send(forgotten.map(|()| None)));
                     if failed {
                         return Err(self.stopped());
@@ -463,27 +463,22 @@ impl<A: Apply> Owner<A> {
                 drop(answer.send(Ok(Some(placed))));
             }
         });
-        match committed {
-            Ok(()) => Ok(()),
-            Err(DiskError::Full { used, given }) => {
-                frames.clear();
-                for answer in answers.drain(..) {
-                    drop(answer.send(Err(DiskError::Full { used, given })));
-                }
-                Ok(())
-            }
-            // The first waiter learns why; the others, and all from now on, that the log has stopped.
-            Err(error) => {
-                let stopped = self.stopped();
-                if let Some(first) = answers.pop_front() {
-                    drop(first.send(Err(error)));
-                }
-                for answer in answers.drain(..) {
-                    drop(answer.send(Err(self.stopped())));
-                }
-                Err(stopped)
-            }
+        let Err(error) = committed else {
+            return Ok(());
+        };
+        let goes_on = error.is_refusal();
+        if goes_on {
+            frames.clear();
         }
+        // The first waiter learns why; the others, and all from now on, that the log has stopped, if it has.
+        let first = answers.pop_front();
+        for answer in answers.drain(..) {
+            drop(answer.send(Err(error.refusal().unwrap_or_else(|| self.stopped()))));
+        }
+        if let Some(first) = first {
+            drop(first.send(Err(error)));
+        }
+        if goes_on { Ok(()) } else { Err(self.stopped()) }
     }
 
     fn stopped(&self) -> DiskError {

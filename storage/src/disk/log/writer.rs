@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::segments::Segments;
 use crate::disk::DiskError;
@@ -78,7 +79,7 @@ pub(crate) struct LogEnd {
     pub(crate) lsn: u64,
 }
 
-/// The end of a log being written. After an error other than [`DiskError::Full`] it refuses everything.
+/// The end of a log being written. After an error other than a refusal it refuses everything.
 pub(crate) struct LogWriter {
     medium: Arc<dyn Medium>,
     options: LogOptions,
@@ -166,7 +167,7 @@ impl LogWriter {
     /// says where it is. Returns their number, at least one unless `frames` is empty.
     ///
     /// # Errors
-    /// `Full`: none of these frames is in the log, and the log goes on. Any other: the log has stopped, and which of them
+    /// `Full`, `FilesExhausted`: none of these frames is in the log, and the log goes on. Any other: the log has stopped, and which of them
     /// are durable is unknown until it is opened again.
     pub(crate) fn commit<'a>(
         &mut self,
@@ -344,10 +345,10 @@ impl LogWriter {
     }
 
     /// Creates a segment with the frame that opens it: the log's name and the segments there are, so that a missing one
-    /// is noticed. Where the disk is full, everything is as it was before.
+    /// is noticed. Where the disk is full or no file can be had, everything is as it was before.
     fn open_segment(&mut self, segment: u32) -> Result<(), Failure> {
         let position = Position { segment, offset: 0 };
-        let file = self.segments.create(segment).map_err(Failure::Write)?;
+        let file = self.segments.create(segment).map_err(Failure::Create)?;
         let frame = self.opening_frame(position);
         if let Err(error) = file.write_at(&frame, 0) {
             self.segments.remove(segment).map_err(Failure::Sync)?;
@@ -393,11 +394,18 @@ impl LogWriter {
         [&header.encode(position)[..], &body].concat()
     }
 
-    /// Decides what a failure means: a full disk costs this batch, anything else the log.
+    /// Decides what a failure means: a full disk and a lack of files cost this batch, anything else the log.
     fn fail(&mut self, failure: Failure, before: LogEnd) -> DiskError {
         self.buffer = Vec::new();
         let (action, source) = match failure {
-            Failure::Write(source) => ("write log", source),
+            // The file never came to be, so there is nothing to take back. Who is to blame is whoever holds all files,
+            // which may be callers from the network, and not the device.
+            Failure::Create(source) if lacks_files(&source) => {
+                return DiskError::FilesExhausted {
+                    directory: self.options.directory.clone(),
+                };
+            }
+            Failure::Create(source) | Failure::Write(source) => ("write log", source),
             Failure::Sync(source) => ("sync log", source),
         };
         let no_room = matches!(
@@ -424,7 +432,49 @@ impl LogWriter {
     }
 }
 
+/// Whether the process, or the whole system, has as many files open as it may.
+fn lacks_files(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| lacks.contains(&code))
+}
+
 enum Failure {
+    Create(io::Error),
     Write(io::Error),
     Sync(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::fault::FaultMedium;
+    use crate::disk::frame::KIND_FIRST_OWN;
+
+    #[test]
+    fn a_log_that_can_create_no_file_refuses_and_goes_on_once_it_can() {
+        let disk = FaultMedium::new(1);
+        let medium = disk.mount();
+        let options = LogOptions {
+            name: "rows",
+            directory: "/state".into(),
+            segment_bytes: 1,
+            extend_bytes: 4096,
+        };
+        let segments = Segments::find(medium.clone(), "rows", &options.directory).unwrap();
+        let mut log = LogWriter::begin(medium, options, Arc::new(segments), 1, 1).unwrap();
+        let frame = Frame::new(KIND_FIRST_OWN, vec![Bytes::from_static(b"x")]).unwrap();
+        disk.exhaust_files(true);
+        for _ in 0..2 {
+            let refused = log.commit(std::iter::once(&frame), &mut Vec::new());
+            assert!(
+                matches!(refused, Err(DiskError::FilesExhausted { .. })),
+                "{refused:?}"
+            );
+        }
+        disk.exhaust_files(false);
+        let mut placed = Vec::new();
+        log.commit(std::iter::once(&frame), &mut placed).unwrap();
+        let Position { segment, .. } = placed[0].position;
+        assert_eq!((segment, log.segments().numbers()), (2, vec![1, 2]));
+    }
 }
