@@ -53,7 +53,7 @@ fn code_form(has_code: bool, has_password: bool) -> Markup {
         form.stack method="post" action="/login" {
             label for="code" { "Login code" }
             input.code #code name="code" autocomplete="one-time-code" autocapitalize="characters" spellcheck="false"
-                placeholder="XXXX-XXXX-XXXX" maxlength="24" required autofocus;
+                placeholder="4F7K-9QXM-2TRB" maxlength="24" required autofocus;
             label for="password" { "New password" }
             input #password name="password" type="password" autocomplete="new-password" minlength=(PASSWORD_LENGTH_MIN) required
                 aria-describedby="password-hint";
