@@ -538,11 +538,6 @@ impl Store {
         self.0.releaser.is_settled() && self.0.blocks.is_released().unwrap_or(false)
     }
 
-    /// Whether some partition would have no quorum without a member.
-    pub fn is_needed(&self, member: MemberId) -> bool {
-        self.partitions_needing(member) > 0
-    }
-
     /// The references of all versions of an object, each a block and an owner, and who should hold it.
     ///
     /// # Errors

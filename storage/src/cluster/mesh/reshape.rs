@@ -372,6 +372,15 @@ impl crate::Store {
         Voters((0..=ROOT_PARTITION).map(of).collect())
     }
 
+    /// Whether some members are a quorum of every partition, as far as this one knows.
+    pub fn suffice(&self, members: &BTreeSet<MemberId>) -> bool {
+        let registers = self.0.partitions.registers();
+        (0..=ROOT_PARTITION).all(|partition| {
+            let newest = newest_of(&registers.configs(partition));
+            newest.is_some_and(|(_, config)| config.is_quorum(members))
+        })
+    }
+
     /// Wants all rows on these members, without waiting until they have settled; says whether that is wanted now.
     ///
     /// # Errors

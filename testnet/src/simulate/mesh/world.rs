@@ -247,7 +247,9 @@ impl World {
         let Some(seat) = self.seats.get_mut(&member) else {
             return Ok(());
         };
-        let Some(store) = seat.store.clone().filter(|store| !store.is_needed(member)) else {
+        // Somebody may be gone for good who still votes: then those who are left may need this one.
+        let others = members.iter().copied().filter(|other| *other != member).collect();
+        let Some(store) = seat.store.clone().filter(|store| store.suffice(&others)) else {
             return Ok(());
         };
         let Some(backup) = seat.backup.take() else {
@@ -283,6 +285,19 @@ impl World {
         }
     }
 
+    /// Who votes as far as each knows, and who has forgotten what.
+    fn standing(&self) -> String {
+        let stores = self
+            .seats
+            .iter()
+            .filter_map(|(member, seat)| Some((member, seat.store.as_ref()?)));
+        let says = stores.map(|(member, store)| {
+            let (voters, forgotten) = (store.voters(), store.forgotten());
+            format!("{member:?}: {voters} {forgotten:?}")
+        });
+        says.collect::<Vec<_>>().join("; ")
+    }
+
     async fn takes_its_place_anew(&mut self, member: MemberId) -> Result<(), String> {
         let others: Vec<MemberId> = self
             .everybody()
@@ -292,7 +307,8 @@ impl World {
         let through = others[self.dice.below(others.len())];
         let through = self.store(through)?.clone();
         let welcome = patiently(|| through.readmit(member)).await;
-        let welcome = welcome.map_err(|error| format!("{member:?} takes no place anew: {error}"))?;
+        let welcome = welcome
+            .map_err(|error| format!("{member:?} takes no place anew: {error}; {}", self.standing()))?;
         let Some(mut seat) = self.seats.remove(&member) else {
             return Ok(());
         };
