@@ -80,6 +80,8 @@ async fn more_hanging_calls_than_a_peer_is_granted_time_out_and_harm_no_other_cl
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_that_fill_the_memory_they_are_granted_hold_up_no_metadata() {
     let (a, b) = pair().await;
+    // On one connection for both, blocks that nobody takes in hold up everything behind them.
+    a.until(|node| has_one_for_blocks(node, &b)).await;
     let mut sleeping = b"sleep".to_vec();
     sleeping.resize(4 << 20, 0);
     let sleeping = Bytes::from(sleeping);
@@ -101,15 +103,19 @@ async fn blocks_that_fill_the_memory_they_are_granted_hold_up_no_metadata() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
+/// Whether blocks take another connection than metadata.
+fn has_one_for_blocks(node: &Node, to: &Home) -> bool {
+    let chosen = |class| {
+        let chosen = node.inner.links.choose(&to.id().peer(), class, true);
+        chosen.map(|chosen| chosen.id)
+    };
+    chosen(Class::Metadata) != chosen(Class::Block)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_take_quic_and_blocks_get_a_connection_of_their_own() {
     let (a, b) = pair().await;
-    let chosen = |node: &Node, class| {
-        let chosen = node.inner.links.choose(&b.id().peer(), class, true);
-        chosen.map(|chosen| chosen.id)
-    };
-    a.until(|node| chosen(node, Class::Metadata) != chosen(node, Class::Block))
-        .await;
+    a.until(|node| has_one_for_blocks(node, &b)).await;
     a.until(|node| node.peer(b.id()).link.unwrap().transport == Transport::Quic)
         .await;
 }
