@@ -10,7 +10,10 @@
 //! whoever stayed up meanwhile, and one that was set back further by anybody.
 //!
 //! A run is remembered by others only once this disk remembers it: else the next one would look as if that had been lost.
-//! That is when somebody is met first; until then, and where a full disk takes nothing, messages say that it is not recorded.
+//! That is tried when it begins; where a full disk takes nothing, messages say that it is not recorded.
+//!
+//! Not noticed is a disk that was set back and then opened [`Runs::MOST`] times before it met anybody: the oldest runs are
+//! left out.
 //!
 //! Messages name whom they are from and to. A box that was given a new number and did not hear of it learns so from the
 //! first member that calls it by that.
@@ -207,12 +210,21 @@ impl Memories {
 
     /// Begins a run, among others or not. If there are others, this member acts as a voter only once [`Self::settle`] was
     /// called.
-    pub(crate) fn begin(&self, is_meshed: bool) {
-        if !is_meshed {
-            return;
-        }
-        if self.0.is_damaged || self.0.disk.status().rows.loss.is_some() {
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) async fn begin(&self, is_meshed: bool) -> Result<(), StoreError> {
+        if is_meshed && (self.0.is_damaged || self.0.disk.status().rows.loss.is_some()) {
             self.forget(Forgotten::Damaged);
+        }
+        // Before anything else is written: what this run writes must not look as if it had been there when it began.
+        match self.keep().await {
+            // A box opens all the same, so that something can be deleted.
+            Ok(()) | Err(StoreError::ReadOnly(_) | StoreError::DiskFull) => {}
+            Err(error) => return Err(error),
+        }
+        if !is_meshed {
+            return Ok(());
         }
         self.0.state.send_if_modified(|state| {
             let is_whole = *state == State::Whole;
@@ -221,6 +233,7 @@ impl Memories {
             }
             is_whole
         });
+        Ok(())
     }
 
     /// Sees to it that the disk remembers this run.
@@ -475,8 +488,7 @@ mod tests {
         };
         let disk = Disk::open_simulated(&medium.mount(), &layout).unwrap();
         let memories = Memories::open(me, &disk).unwrap();
-        memories.begin(true);
-        memories.meet().await;
+        memories.begin(true).await.unwrap();
         memories
     }
 
@@ -505,7 +517,8 @@ mod tests {
             drop(ben);
             for _ in 0..9 {
                 let alone = opened(BEN, &backup).await;
-                alone.keep().await.unwrap();
+                let key = row_key::clean_mark();
+                alone.0.disk.commit(vec![RowWrite::Drop { key }]).await.unwrap();
                 drop(alone);
             }
             let back = opened(BEN, &backup).await;
@@ -604,10 +617,11 @@ mod tests {
             };
             put(&ben.0.disk, &kept).await.unwrap();
             let alone = Memories::open(BEN, &ben.0.disk).unwrap();
-            alone.begin(false);
+            alone.begin(false).await.unwrap();
             assert!(alone.is_whole());
+            put(&ben.0.disk, &kept).await.unwrap();
             let among = Memories::open(BEN, &ben.0.disk).unwrap();
-            among.begin(true);
+            among.begin(true).await.unwrap();
             assert_eq!(among.forgotten(), Some(Forgotten::Damaged));
             // It stays so, however the next run begins.
             among.keep().await.unwrap();
