@@ -498,6 +498,7 @@ fn a_founder_whose_rows_are_older_than_its_seat_does_not_take_itself_for_alone()
         let key = owner(&first).await;
         let bucket = create(&first, "photos", &key).await;
         let backup = disk.back_up();
+        let all_files = backup.back_up();
         join(&wire, &first, "ben").await;
         put(&first, &bucket, "diary", "monday").await.unwrap();
         first.kill();
@@ -508,7 +509,7 @@ fn a_founder_whose_rows_are_older_than_its_seat_does_not_take_itself_for_alone()
         assert!(matches!(read, Err(StoreError::Forgotten(_))), "{read:?}");
         back.kill();
         // Set back with all of its files, it hears of it from whoever proves to be a member.
-        let back = founder_on(&backup, &wire, "anna", []).await;
+        let back = founder_on(&all_files, &wire, "anna", []).await;
         let read = get(&back, &bucket, "diary").await;
         assert!(matches!(read, Err(StoreError::NoSuchKey)), "{read:?}");
         back.note_member(MemberId(2));
