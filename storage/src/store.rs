@@ -33,8 +33,7 @@ use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
 use crate::model::{Bucket, ObjectKey};
 use crate::objects::{Counts, NewKey, OpenedVersion, answer_about_usage, is_about_usage};
 use crate::repair::scrub::{self, Pace, ScrubStatus};
-use crate::repair::sweep;
-use crate::repair::{collect, compare, lifecycle};
+use crate::repair::{collect, compare, lifecycle, sweep, tombstones};
 use crate::seal::{Keyring, NodeSecret};
 use crate::tasks::Tasks;
 
@@ -417,6 +416,8 @@ impl Store {
         tasks.spawn(collect.instrument(info_span!("collect")));
         let sweep = sweep::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(sweep.instrument(info_span!("sweep")));
+        let forget = tombstones::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(forget.instrument(info_span!("forget")));
         let lifecycle = lifecycle::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(lifecycle.instrument(info_span!("lifecycle")));
         let recall = recall::run(inner.clone(), stop.clone());
@@ -531,6 +532,22 @@ impl Store {
     /// `Unavailable`: some of it has to wait.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         sweep::sweep(&self.0).await
+    }
+
+    /// Has all tombstones of the partitions that this member holds be forgotten; says how many it asked for.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn forget_tombstones(&self) -> Result<usize, StoreError> {
+        tombstones::forget(&self.0, Timestamp::from_millis(u64::MAX)).await
+    }
+
+    /// Whether a tombstone stands on this disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn has_tombstones(&self) -> Result<bool, StoreError> {
+        self.0.partitions.registers().has_tombstones()
     }
 
     /// Whether everything that lost its version has been freed, everywhere.

@@ -427,13 +427,18 @@ impl Machine for Commands {
                 outcome: Answered::Unknown,
             };
         }
+        let submission = Submission {
+            // It may have been given another name.
+            op: OpId::from_bytes(op.0),
+            ..submission.clone()
+        };
         let decided = decide(submission.clone(), Timestamp::now(), &fences, &rows);
         if let Some(need) = rows.need() {
             return need;
         }
         match decided {
             Ok(decided) if is_retry && matches!(decided.outcome, Outcome::Refused(_)) => {
-                refused(submission, decided)
+                refused(&submission, decided)
             }
             Ok(decided) => committed(decided),
             Err(error) => Decision::Commit {

@@ -214,13 +214,33 @@ random_id! {
     /// Names a multipart upload.
     UploadId
 }
-random_id! {
+id! {
     /// Names one submission of a command, whatever number of times it is tried.
+    ///
+    /// The first six bytes say when it began by its gateway's clock, in milliseconds since 1970, big-endian; the rest is
+    /// random. See [`crate::register::OpId`] for what that is good for.
     OpId
 }
 random_id! {
     /// Tells an access key from a later one of the same id.
     KeySerial
+}
+
+impl OpId {
+    /// A fresh one, of what begins now.
+    #[allow(clippy::new_without_default, reason = "what begins now is no default")]
+    pub fn new() -> Self {
+        Self(crate::seal::random()).began(Timestamp::now())
+    }
+
+    fn began(mut self, at: Timestamp) -> Self {
+        let [_, _, six @ ..] = at.as_millis().min(Self::LAST).to_be_bytes();
+        self.0[..6].copy_from_slice(&six);
+        self
+    }
+
+    /// Half of what a name can tell: a clock that is further ahead leaves the others room behind it.
+    const LAST: u64 = (1 << 47) - 1;
 }
 
 impl WriteId {
@@ -361,6 +381,14 @@ impl From<PartNumber> for u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_submission_says_when_it_began() {
+        let before = Timestamp::now().as_millis();
+        let began = crate::register::OpId(*OpId::new().as_bytes()).began();
+        assert!((before..=Timestamp::now().as_millis()).contains(&began));
+        assert_ne!(OpId::new(), OpId::new());
+    }
 
     #[test]
     fn bucket_names_follow_the_rules_of_s3() {

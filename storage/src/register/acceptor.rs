@@ -26,6 +26,7 @@ impl Part {
         fences: Fences {
             sweeps: 0,
             directory: 0,
+            forgotten: 0,
         },
     };
 

@@ -22,6 +22,9 @@ pub struct Fences {
     pub sweeps: u64,
     /// Operations of gateways that knew of fewer closed buckets fail: their bucket may be closed by now.
     pub directory: u64,
+    /// Operations that began no later, by their names, are done only where a row remembers them: they may have been done to
+    /// rows whose tombstones are gone.
+    pub forgotten: u64,
 }
 
 impl Fences {
@@ -30,6 +33,7 @@ impl Fences {
         Self {
             sweeps: self.sweeps.max(other.sweeps),
             directory: self.directory.max(other.directory),
+            forgotten: self.forgotten.max(other.forgotten),
         }
     }
 }

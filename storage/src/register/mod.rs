@@ -19,10 +19,12 @@
 //!    of a deposed holder is *unknown*, never failed: it may be chosen by the takeover. A retry has the same id, which the
 //!    row remembers. That an attempt failed on a condition is told to a client only if there is no other attempt, or if it is
 //!    the last one and leaves its refusal in the row ([`Decision::Refuse`]): else an earlier one that still waits somewhere
-//!    could be executed after the client was told that nothing happened. Where the row may have forgotten a retry, the retry
-//!    is not done, since done twice it would undo what others did in between.
-//! 5. **Tombstones** are forgotten only when all have them and all promised a new ballot (`holder/collect.rs`). Otherwise an
-//!    older value that still stands somewhere, or is on its way, becomes the newest.
+//!    could be executed after the client was told that nothing happened. Where the row may have forgotten an operation, no
+//!    attempt of it is done, not even the first, which may have waited while another was done: done twice it would undo what
+//!    others did in between. Who made but that one attempt makes it again under another name.
+//! 5. **Tombstones** are forgotten only when all have them and all promised a new ballot, behind a fence against what they
+//!    remember (`holder/collect.rs`). Otherwise an older value that still stands somewhere, or is on its way, becomes the
+//!    newest, or an operation is done twice.
 //! 6. **Reconfiguration** is joint, and adopting an epoch is promising its barrier (`reconfiguration`). Who is outside
 //!    answers reads only.
 //! 7. **Across registers** there is no atomicity. An operation on several rows writes them in stages, relies on rows that it

@@ -16,6 +16,10 @@ pub enum Mutant {
     DropOnQuorum,
     /// A tombstone is dropped under the ballot it was confirmed in, without a new one (rule 5).
     DropWithoutNewBallot,
+    /// A tombstone is dropped without a fence against what it remembers (rules 4 and 5).
+    DropWithoutFence,
+    /// The first attempt of an operation is done where it may be forgotten that another was (rule 4).
+    TrustFirstAttempts,
     /// A result that writes nothing is answered without being confirmed (rule 2).
     AnswerWithoutConfirming,
     /// Acknowledgements from before the operation confirm its result (rule 2).
@@ -61,13 +65,15 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::AcceptIgnoresPromise,
         Self::LearnIgnoresPromise,
         Self::OutsiderAnswers,
         Self::DropWithoutPromise,
         Self::DropOnQuorum,
         Self::DropWithoutNewBallot,
+        Self::DropWithoutFence,
+        Self::TrustFirstAttempts,
         Self::AnswerWithoutConfirming,
         Self::ConfirmByOldAcks,
         Self::IgnoreOutstanding,

@@ -16,7 +16,8 @@ const REMEMBERED_FOR: u64 = 60_000;
 /// Names one operation of a client for ever, so that its retry is recognised.
 ///
 /// The first six bytes say when it began, in milliseconds by its gateway's clock, big-endian; the rest is random. Nothing
-/// relies on the clock: a wrong one has a row forget too early, which it knows, see [`Content::may_have_forgotten`].
+/// relies on the clock: a wrong one has a row forget too early, which it knows, see [`Content::may_have_forgotten`], and a
+/// gateway whose clock is behind learns to name what it begins as if it began later ([`Self::later_than`]).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OpId(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
@@ -26,6 +27,18 @@ impl OpId {
         let six = self.0.iter().take(6);
         six.fold(0, |millis, byte| millis << 8 | u64::from(*byte))
     }
+
+    /// Another name for an operation of which no attempt was made under this one: as if it began after `newest`.
+    #[must_use]
+    pub fn later_than(self, newest: u64) -> Self {
+        let [_, _, began @ ..] = newest.saturating_add(1).min(Self::LAST).to_be_bytes();
+        let mut name = self.0;
+        name[..6].copy_from_slice(&began);
+        Self(name)
+    }
+
+    /// The last moment that a name can tell.
+    const LAST: u64 = (1 << 48) - 1;
 }
 
 impl std::fmt::Debug for OpId {
@@ -93,6 +106,12 @@ impl Content {
     /// done twice, it would undo what others did in between.
     pub fn may_have_forgotten(&self, op: OpId) -> bool {
         self.remembers(op).is_none() && op.began() <= self.forgotten
+    }
+
+    /// When the last operation began that is remembered here, or forgotten.
+    pub fn newest(&self) -> u64 {
+        let remembered = self.recent.iter().map(|recent| recent.op.began());
+        remembered.fold(self.forgotten, u64::max)
     }
 
     fn remembering(&self, op: OpId, known: Known, value: Option<Value>) -> Self {
@@ -166,6 +185,13 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_moved_behind_others_and_stays_its_own() {
+        let later = op(1000, 7).later_than(5000);
+        assert_eq!((later.began(), &later.0[6..]), (5001, &[7; 10][..]));
+        assert_eq!(later.later_than(u64::MAX).began(), (1 << 48) - 1);
+    }
+
+    #[test]
     fn a_row_knows_which_operations_it_may_have_forgotten() {
         let mut content = Content::default();
         for number in 0..40 {
@@ -175,8 +201,10 @@ mod tests {
         let (first, last) = (op(1000, 0), op(1039, 39));
         assert!(content.may_have_forgotten(first) && !content.may_have_forgotten(last));
         assert!(!content.may_have_forgotten(op(1020, 77)));
+        assert_eq!(content.newest(), 1039);
         // Long after, only the newest is remembered.
         let content = content.after(op(900_000, 1), None);
+        assert_eq!(content.newest(), 900_000);
         assert_eq!(ops(&content), [op(900_000, 1)]);
         assert!(content.may_have_forgotten(last) && !content.may_have_forgotten(op(1040, 5)));
     }

@@ -124,7 +124,12 @@ impl World {
 
     /// The answer to a command, with every message delivered.
     fn ask(&mut self, holder: u32, key: &'static str, command: Command) -> Answer<Outcome> {
-        let id = self.submit(holder, key, command.clone());
+        self.ops += 1;
+        self.ask_as(OpId([self.ops; 16]), holder, key, command)
+    }
+
+    fn ask_as(&mut self, id: OpId, holder: u32, key: &'static str, command: Command) -> Answer<Outcome> {
+        self.submit_as(id, holder, key, command.clone());
         self.deliver();
         if self.answer(id) != Answer::NotHolder {
             return self.answer(id);
@@ -207,7 +212,7 @@ impl World {
                 continue;
             }
             match mail {
-                Mail::Request(Request::Prepare { .. }) if self.deaf == Some(to) => {}
+                Mail::Request(Request::Prepare { .. } | Request::Raise { .. }) if self.deaf == Some(to) => {}
                 Mail::Request(request) => {
                     if let Some(reply) = self.accept(to, &request) {
                         self.mail.push_back((to, from, Mail::Reply(reply)));
@@ -409,6 +414,13 @@ fn teaching_brings_everybody_up_to_date_with_the_mark() {
     }
 }
 
+fn collect(key: &Key, stamp: Stamp) -> Event<Command, Outcome> {
+    Event::Collect {
+        tombstones: vec![(key.clone(), stamp)],
+        newest: OpId([0; 16]).began(),
+    }
+}
+
 #[test]
 fn a_tombstone_goes_only_when_all_have_it() {
     let mut world = World::new(3);
@@ -417,13 +429,13 @@ fn a_tombstone_goes_only_when_all_have_it() {
     world.ask(0, "a", Command::Delete);
     let key = Bytes::from("a");
     let stamp = world.disks[0].row(&key).stamp;
-    world.step(MemberId(0), Event::Collect(vec![(key.clone(), stamp)]));
+    world.step(MemberId(0), collect(&key, stamp));
     world.deliver();
     world.step(MemberId(0), Event::Resend);
     assert!(!world.disks[0].row(&key).stamp.is_zero());
     world.away.clear();
     world.read(1, "a", Purpose::Teach);
-    world.step(MemberId(0), Event::Collect(vec![(key.clone(), stamp)]));
+    world.step(MemberId(0), collect(&key, stamp));
     world.deliver();
     assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
     assert_eq!(world.ask(1, "a", Command::Get), done("nothing"));
@@ -517,13 +529,42 @@ fn an_operation_that_waits_for_a_range_ends_although_tombstones_are_collected_me
     };
     world.step(MemberId(0), Event::Submit(operation));
     let pages = std::mem::take(&mut world.mail);
-    world.step(MemberId(0), Event::Collect(vec![(key.clone(), stamp)]));
+    world.step(MemberId(0), collect(&key, stamp));
     world.deliver();
     world.mail = pages;
     world.deliver();
     assert_eq!(world.answer(OpId([99; 16])), done("nothing"));
     assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
     assert!(world.holders[0].is_idle());
+}
+
+#[test]
+fn what_a_forgotten_tombstone_remembered_is_not_done_again_and_what_begins_later_is() {
+    let mut world = World::new(3);
+    let name = |began: u64| OpId([7; 16]).later_than(began);
+    assert_eq!(world.ask_as(name(10), 0, "a", Command::Put("1")), done("ok"));
+    assert_eq!(world.ask_as(name(20), 0, "a", Command::Delete), done("ok"));
+    let key = Bytes::from("a");
+    let Row { stamp, content, .. } = world.disks[0].row(&key);
+    let newest = content.newest();
+    assert_eq!(newest, name(20).began());
+    let tombstones = vec![(key.clone(), stamp)];
+    world.step(MemberId(0), Event::Collect { tombstones, newest });
+    world.deliver();
+    assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
+    // An attempt that slept, at another member; and what somebody begins whose clock is behind.
+    for began in [10, 15] {
+        world.answers.clear();
+        let answer = world.ask_as(name(began), 1, "a", Command::Put("1"));
+        assert_eq!(answer, Answer::Forgotten { newest });
+        assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
+    }
+    let later = name(15).later_than(newest);
+    assert_eq!(world.ask_as(later, 1, "a", Command::Put("2")), done("ok"));
+    assert_eq!(
+        world.read(2, "a", Purpose::Answer).map(|row| text(&row)),
+        Some("2".into())
+    );
 }
 
 #[test]

@@ -6,3 +6,4 @@ pub(crate) mod compare;
 pub(crate) mod lifecycle;
 pub(crate) mod scrub;
 pub(crate) mod sweep;
+pub(crate) mod tombstones;

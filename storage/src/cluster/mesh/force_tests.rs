@@ -28,6 +28,8 @@ fn the_last_of_three_homes_goes_on_when_a_person_says_that_the_others_are_lost()
         let third = join(&wire, &first, "cleo").await;
         assigned(&[&first, &second, &third], &[1, 2, 3]).await;
         put(&second, &bucket, "diary", "monday").await.unwrap();
+        // A quorum has it, and the third is told as soon as can be.
+        sleep(Duration::from_secs(5)).await;
         first.kill();
         second.kill();
         wire.cut(ANNA);

@@ -1,6 +1,7 @@
 //! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
 
 mod bell;
+mod forget;
 mod heads;
 mod missed;
 mod partition;
@@ -14,7 +15,7 @@ mod tests;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +121,8 @@ struct Inner<M: Machine> {
     missed: Mutex<Misses>,
     /// Whether there is anybody else who may submit operations: asked by every request.
     meshed: Arc<AtomicBool>,
+    /// What begins here is named as if it began later than this.
+    newest: AtomicU64,
     /// Calls to peers and commits under way: they run to their end.
     tasks: Tasks,
 }
@@ -155,6 +158,7 @@ impl<M: Machine> Registers<M> {
             synced: Mutex::default(),
             missed: Mutex::default(),
             meshed,
+            newest: AtomicU64::default(),
             tasks,
         })))
     }
@@ -183,6 +187,8 @@ impl<M: Machine> Registers<M> {
                     .map(|member| self.recall_from(member, &others)),
             );
             tokio::select! {
+                // So that a simulated world follows from its seed.
+                biased;
                 answered = asked.next() => match answered {
                     Some(answered) => has_answer |= answered,
                     None => break,
@@ -238,7 +244,8 @@ impl<M: Machine> Registers<M> {
     }
 
     /// Does an operation: by itself where it holds the partition or nobody does, else through whoever holds it. Tried again
-    /// under the same name until it is known to be done. Must run to its end: see [`Tasks`].
+    /// under the same name until it is known to be done; given another where nothing was, nor will be, done under that. Must
+    /// run to its end: see [`Tasks`].
     ///
     /// # Errors
     /// `Unavailable`: no quorum in time; whether it is done is not known. The disk fails or is full.
@@ -272,7 +279,8 @@ impl<M: Machine> Registers<M> {
     /// As [`Self::submit`].
     async fn confirm(&self, partition: u16, key: &Key) -> Result<(), StoreError> {
         let task = Operation {
-            id: OpId(crate::seal::random()),
+            // It changes nothing, so it may be done again at any time, and no row remembers it.
+            id: OpId(crate::seal::random()).later_than(u64::MAX),
             is_retry: false,
             lane: M::lane_of(key),
             keys: vec![key.clone()],
@@ -300,6 +308,10 @@ impl<M: Machine> Registers<M> {
         mut operation: Operation<Task<M::Command>>,
     ) -> Result<Done<M>, StoreError> {
         self.0.memories.check().await?;
+        let newest = self.0.newest.load(Ordering::Relaxed);
+        if operation.id.began() <= newest {
+            operation.id = operation.id.later_than(newest);
+        }
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
         let mut silent = BTreeSet::new();
@@ -316,7 +328,12 @@ impl<M: Machine> Registers<M> {
             };
             match answer {
                 Some(Answer::Done(outcome)) => return Ok(outcome),
-                Some(Answer::Forgotten) => return Err(StoreError::Unavailable),
+                Some(Answer::Forgotten { .. }) if operation.is_retry => return Err(StoreError::Unavailable),
+                Some(Answer::Forgotten { newest }) => {
+                    // This was the only attempt. The clock of this member is behind, or it waited for long.
+                    self.0.newest.fetch_max(newest, Ordering::Relaxed);
+                    operation.id = operation.id.later_than(newest);
+                }
                 Some(Answer::NotHolder) => {}
                 Some(Answer::Unknown) => operation.is_retry = true,
                 None => {

@@ -59,6 +59,14 @@ pub(super) struct Partition<M: Machine> {
     raisers: Vec<(Fences, oneshot::Sender<Ballot>)>,
 }
 
+/// Tombstones that may go.
+#[derive(Default)]
+pub(super) struct Due {
+    pub(super) tombstones: Vec<(Key, Stamp)>,
+    /// When the last operation began that they remember, or have forgotten.
+    pub(super) newest: u64,
+}
+
 /// What has been decided and is still to become durable.
 #[derive(Default)]
 struct Decided {
@@ -182,6 +190,32 @@ impl<M: Machine> Partition<M> {
         let votes = config.is_some_and(|config| config.new.is_none() && config.members().contains(&self.me));
         let is_under = votes && self.part.promised == ballot && !self.is_behind();
         is_under.then_some(self.changes)
+    }
+
+    /// The ballot under which this member holds the partition, if it does.
+    pub(super) fn ballot(&self) -> Option<Ballot> {
+        self.holder.ballot()
+    }
+
+    /// Whether tombstones are on their way out.
+    pub(super) fn is_forgetting(&self) -> bool {
+        self.holder.is_collecting()
+    }
+
+    /// Those of some rows that are tombstones here, and remember nothing that began later.
+    pub(super) fn tombstones_before(&self, keys: &[Key], before: u64) -> Result<Due, StoreError> {
+        let view = self.newest();
+        let mut due = Due::default();
+        for key in keys {
+            let row = view.row(key);
+            let newest = row.content.newest();
+            if row.content.value.is_none() && !row.stamp.is_zero() && newest <= before {
+                due.tombstones.push((key.clone(), row.stamp));
+                due.newest = due.newest.max(newest);
+            }
+        }
+        view.failure()?;
+        Ok(due)
     }
 
     /// The fences that this member has, perhaps not durably.

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A tombstone stands under its own key, `0x20` and the key of the row, so that a listing never steps over it. The state of
-//! a partition stands under `0x04` and its number (u16, big-endian): version 1 byte (2), then CBOR.
+//! a partition stands under `0x04` and its number (u16, big-endian): version 1 byte (3), then CBOR.
 
 use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use crate::register::{
 
 const VERSION: u8 = 2;
 const SUMMARY_VERSION: u8 = 1;
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 3;
 const CHOSEN: u8 = 1;
 const TOMBSTONE: u8 = 2;
 const FORGOTTEN: u8 = 4;
@@ -356,6 +356,7 @@ mod tests {
                 fences: Fences {
                     sweeps: 5,
                     directory: 6,
+                    forgotten: 7,
                 },
             },
             configs: Configs::first(Config::stable(Votes::equal([MemberId(1)]).unwrap())),

@@ -1,6 +1,6 @@
 //! What members say to each other about registers, as bytes.
 //!
-//! One version byte (3), then [`Marks`], numbers little-endian:
+//! One version byte (4), then [`Marks`], numbers little-endian:
 //!
 //! | what | bytes |
 //! |---|---|
@@ -27,7 +27,7 @@ use crate::register::{
     Answer, Ballot, Configs, DiskMark, Epoch, Fences, Key, Operation, Reply, Request, Run, Runs,
 };
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The sender remembers something of the receiver's disk.
 const REMEMBERS: u8 = 1;
 /// The sender says which runs its disk remembers.
@@ -211,7 +211,7 @@ mod tests {
         ];
         for (yours, runs, is_recorded, expected) in short {
             let bytes = round_trip(yours, runs, is_recorded);
-            let expected = format!("030300000004000000{}{expected}6457616b65", told("01"));
+            let expected = format!("040300000004000000{}{expected}6457616b65", told("01"));
             assert_eq!(hex::encode(&bytes), expected);
             for cut in 0..bytes.len() {
                 assert!(decode::<Call<u8>>(&bytes[..cut]).is_err());

@@ -4,22 +4,36 @@
 //! nothing can bring them back: **all** members confirm that they have it, so no older value stands anywhere; then **all**
 //! promise a new ballot, so that nothing proposed before it is accepted any more; then it is dropped. A home that is away
 //! delays that, and never breaks it.
+//!
+//! A tombstone also remembers what was done to the row: an attempt that waited in the queue of a member that slept must not
+//! be done again after others. So before it goes, a fence is raised to when the last of what it remembers began, and what
+//! began no later is done only where a row remembers it. Names of operations say when they began; no clock has to be right,
+//! since the fence is made from those names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ballot, Effect, Holder, Key, Mutant, Request, Stamp};
+use super::{Ballot, Effect, Fences, Holder, Key, Mutant, Request, Stamp};
 use crate::model::MemberId;
+
+/// How often everybody is asked again before tombstones are left for later.
+const ASKED_AGAIN_MAX: u8 = 8;
 
 /// Tombstones on their way out.
 #[derive(Clone, Debug)]
 pub(super) struct Collection {
     tombstones: BTreeMap<Key, (Stamp, BTreeSet<MemberId>)>,
+    /// When the last operation began that they remember, or have forgotten.
+    newest: u64,
     state: State,
+    /// Whether a quorum has the fence, and nothing from below it is being written.
+    is_fenced: bool,
+    /// How often everybody was asked again for what is still missing.
+    asked_again: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Members say whether they have the tombstones.
+    /// Members say whether they have the tombstones, and a quorum raises the fence.
     Confirming,
     /// The ballot changes as soon as no operation is running.
     Quiescing,
@@ -29,7 +43,7 @@ enum State {
 
 impl<C: Clone, O: Clone> Holder<C, O> {
     /// Begins to forget tombstones; one batch at a time, and only while this member holds the partition.
-    pub(super) fn collect(&mut self, tombstones: Vec<(Key, Stamp)>) {
+    pub(super) fn collect(&mut self, tombstones: Vec<(Key, Stamp)>, newest: u64) {
         let Some(ballot) = self.ballot() else { return };
         if self.collection.is_some() || tombstones.is_empty() {
             return;
@@ -47,10 +61,21 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 nonce,
             });
         }
+        let is_fenced = self.broken.is(Mutant::DropWithoutFence);
         self.collection = Some(Collection {
             tombstones,
+            newest,
             state: State::Confirming,
+            is_fenced,
+            asked_again: 0,
         });
+        if !is_fenced {
+            // At once: it does no harm where nothing comes of the rest.
+            self.raise(Fences {
+                forgotten: newest,
+                ..Fences::default()
+            });
+        }
     }
 
     pub(super) fn confirmed(&mut self, from: MemberId, ballot: Ballot, key: &Key, stamp: Stamp) {
@@ -60,14 +85,23 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let Some(collection) = &mut self.collection else {
             return;
         };
-        if collection.state != State::Confirming {
-            return;
-        }
         if let Some((wanted, confirmed)) = collection.tombstones.get_mut(key)
             && *wanted == stamp
         {
             confirmed.insert(from);
         }
+        self.settle_if_all();
+    }
+
+    /// These fences are raised.
+    pub(super) fn fenced(&mut self, fences: Fences) {
+        if let Some(collection) = &mut self.collection {
+            collection.is_fenced |= collection.newest <= fences.forgotten;
+        }
+        self.settle_if_all();
+    }
+
+    fn settle_if_all(&mut self) {
         let all = self.collection.as_ref().is_some_and(|collection| {
             let mut tombstones = collection.tombstones.values();
             tombstones.all(|(_, confirmed)| self.have_all_confirmed(confirmed))
@@ -85,9 +119,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         config.members().is_subset(confirmed)
     }
 
-    /// Goes on with those tombstones that all members have.
+    /// Goes on with those tombstones that all members have, once they are behind the fence.
     fn settle(&mut self) {
-        let Some(mut collection) = self.collection.take() else {
+        let is_ready =
+            |collection: &mut Collection| collection.is_fenced && collection.state == State::Confirming;
+        let Some(mut collection) = self.collection.take_if(is_ready) else {
             return;
         };
         collection
@@ -158,15 +194,23 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.start_lanes();
     }
 
-    /// What is overdue will not come: goes on with what is confirmed, or gives up.
+    /// What is overdue may not come: goes on with what is confirmed, or gives up. The tombstones go on hiding what they hide.
     pub(super) fn resend_collection(&mut self) {
-        match self.collection.as_ref().map(|collection| collection.state) {
-            Some(State::Confirming) => self.settle(),
-            Some(State::Promising(_)) if self.ballot().is_some() => {
-                // A member is away: it goes on hiding what it hides.
+        let Some(collection) = &mut self.collection else {
+            return;
+        };
+        collection.asked_again = collection.asked_again.saturating_add(1);
+        let is_over = collection.asked_again > ASKED_AGAIN_MAX;
+        match collection.state {
+            State::Confirming if collection.is_fenced => self.settle(),
+            // Operations come to their end, or are given up with everything else.
+            State::Quiescing => {}
+            State::Confirming | State::Promising(_) if is_over => self.collection = None,
+            // The fence is sent again by whoever raises it.
+            State::Confirming => {}
+            State::Promising(_) => {
                 self.ask_for_promises(Vec::new());
             }
-            Some(State::Quiescing | State::Promising(_)) | None => {}
         }
     }
 }

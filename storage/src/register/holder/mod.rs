@@ -48,7 +48,7 @@ pub type Turn = u64;
 pub struct Operation<C> {
     /// Its name; a retry has the same.
     pub id: OpId,
-    /// Whether it may have been done before: it is not done again where a row may have forgotten it.
+    /// Whether there were attempts before: where this one is refused, it is refused for good.
     pub is_retry: bool,
     /// Operations of one lane are decided one after another.
     pub lane: Key,
@@ -129,8 +129,11 @@ pub enum Answer<O> {
     Done(O),
     /// It was not decided: nothing of it is written, nor ever will be. Try whoever holds the partition.
     NotHolder,
-    /// Whether it was done is forgotten. It is not done now.
-    Forgotten,
+    /// Whether an attempt of it was done is forgotten. It is not done now, nor will this attempt ever be.
+    Forgotten {
+        /// What begins later, by its name, is done.
+        newest: u64,
+    },
     /// Some of it may be written, now or later. Never told to a client as a failure: try again under the same name.
     Unknown,
 }
@@ -182,7 +185,12 @@ pub enum Event<C, O> {
     /// alone in its configuration, answer from rows of somebody else.
     Adopted(Epoch),
     /// These tombstones may be forgotten if all members have them.
-    Collect(Vec<(Key, Stamp)>),
+    Collect {
+        /// As they stand here.
+        tombstones: Vec<(Key, Stamp)>,
+        /// The last of what they remember, or have forgotten, began then: [`Content::newest`](super::Content::newest).
+        newest: u64,
+    },
     /// Fences are to be raised.
     Raise(Fences),
     /// Give up holding.
@@ -303,6 +311,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             .map(|attempt| attempt.ballot)
     }
 
+    /// Whether tombstones are on their way out.
+    pub fn is_collecting(&self) -> bool {
+        self.collection.is_some()
+    }
+
     /// Whether nothing waits for anything.
     pub fn is_idle(&self) -> bool {
         self.lanes.is_empty() && self.collection.is_none()
@@ -328,7 +341,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             } => self.compared(from, nonce, behind, next),
             Event::Resend => self.resend(),
             Event::Adopted(epoch) => self.adopted(epoch),
-            Event::Collect(tombstones) => self.collect(tombstones),
+            Event::Collect { tombstones, newest } => self.collect(tombstones, newest),
             Event::Raise(fences) => self.raise(fences),
             Event::StepDown => self.depose(),
         }
@@ -466,6 +479,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             |raising: &mut Raising| config.is_quorum(&raising.agreed) && raising.before.is_empty();
         if let Some(raising) = attempt.raising.take_if(is_raised) {
             self.effects.push(Effect::Raised(raising.fences));
+            self.fenced(raising.fences);
         }
     }
 

@@ -23,7 +23,7 @@ fn read_behind_a_dropped_tombstone(broken: Broken) -> Answer<Outcome> {
     let tombstone = world.disks[1].row(&key).stamp;
     assert_eq!(world.disks[2].row(&key).stamp, tombstone);
     world.deaf = Some(MemberId(2));
-    world.step(MemberId(1), Event::Collect(vec![(key, tombstone)]));
+    world.step(MemberId(1), collect(&key, tombstone));
     world.deliver();
     world.accept(MemberId(2), &late);
     world.deaf = None;

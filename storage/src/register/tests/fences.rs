@@ -9,6 +9,7 @@ fn fences_are_told_to_the_next_holder() {
     let fences = Fences {
         sweeps: 5,
         directory: 7,
+        forgotten: 0,
     };
     world.step(MemberId(0), Event::Raise(fences));
     world.deliver();
@@ -30,6 +31,7 @@ fn fences_are_raised_only_when_nothing_from_below_them_is_still_being_written() 
     let fences = Fences {
         sweeps: 5,
         directory: 7,
+        forgotten: 0,
     };
     world.step(MemberId(0), Event::Raise(fences));
     world.deliver();
@@ -53,10 +55,11 @@ fn fences_are_raised_although_the_ballot_changes_meanwhile() {
     let fences = Fences {
         sweeps: 5,
         directory: 0,
+        forgotten: 0,
     };
     world.step(MemberId(0), Event::Raise(fences));
     world.mail.clear();
-    world.step(MemberId(0), Event::Collect(vec![(key, stamp)]));
+    world.step(MemberId(0), collect(&key, stamp));
     world.deliver();
     assert!(world.disks.iter().all(|disk| disk.part.unwrap().fences == fences));
 }

@@ -4,3 +4,16 @@ mod network;
 mod world;
 
 pub(crate) use world::run;
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+
+    #[test]
+    fn a_seed_repeats_every_change_of_every_disk_and_every_answer() {
+        for seed in 1..=2 {
+            let (first, second) = (run(seed), run(seed));
+            assert_eq!(first, second, "seed {seed}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use storage::disk::fault::{FaultMedium, Random};
 use storage::disk::forget_rows_on;
 use storage::model::{AccessKeyId, MemberId, MemberRow, Role, Timestamp, Zone};
@@ -24,6 +25,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 const IN_PLACE_WITHIN: Duration = Duration::from_secs(600);
 /// How long a sweep may take, with nothing going wrong.
 const SWEPT_WITHIN: Duration = Duration::from_secs(600);
+/// How long it may take until the last tombstone is forgotten, with nothing going wrong.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(1800);
 /// How long any call may take that is made while nothing goes wrong.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 /// Moments between two misfortunes, in milliseconds.
@@ -137,6 +140,7 @@ impl World {
             checked.map_err(|_| format!("{member:?} does not answer"))??;
         }
         self.nothing_is_left_over(&owner).await?;
+        self.no_tombstone_is_left().await?;
         // Calls that were given up may still happen as long as anybody retries them; nobody does any more.
         self.noted.borrow_mut().history.settle()
     }
@@ -179,9 +183,10 @@ impl World {
             members[self.dice.below(members.len())],
             members[self.dice.below(members.len())],
         );
-        match self.dice.below(4) {
+        match self.dice.below(5) {
             0 if a != b => self.network.toggle(a, b),
             3 => self.sweep(a, b).await?,
+            4 => self.forget().await?,
             dice => {
                 let cut_off = self.restart(a, dice == 1).await?;
                 for _ in 0..cut_off {
@@ -200,6 +205,18 @@ impl World {
             drop(sweeping.sweep().await);
         };
         drop(timeout(Duration::from_millis(400), work).await);
+        Ok(())
+    }
+
+    /// Every box forgets tombstones of the partitions it holds, without being waited for.
+    async fn forget(&mut self) -> Result<(), String> {
+        let stores: Vec<_> = self
+            .seats
+            .values()
+            .filter_map(|seat| seat.store.clone())
+            .collect();
+        let work = join_all(stores.iter().map(Store::forget_tombstones));
+        drop(timeout(Duration::from_millis(2000), work).await);
         Ok(())
     }
 
@@ -410,6 +427,31 @@ impl World {
             sleep(Duration::from_secs(5)).await;
         }
         Ok(())
+    }
+
+    /// With everybody there, no tombstone is left anywhere.
+    async fn no_tombstone_is_left(&mut self) -> Result<(), String> {
+        let stores: Vec<Store> = self
+            .seats
+            .values()
+            .filter_map(|seat| seat.store.clone())
+            .collect();
+        let failed = |error: StoreError| format!("tombstones cannot be forgotten: {error}");
+        let began = Instant::now();
+        loop {
+            let mut left = None;
+            for store in &stores {
+                store.forget_tombstones().await.map_err(failed)?;
+            }
+            for store in &stores {
+                left = left.or(store.has_tombstones().map_err(failed)?.then_some(store.me()));
+            }
+            let Some(left) = left else { return Ok(()) };
+            if began.elapsed() > FORGOTTEN_WITHIN {
+                return Err(format!("tombstones are left at {left:?}"));
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
     }
 
     fn is_settled(&self) -> bool {

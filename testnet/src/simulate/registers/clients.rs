@@ -144,8 +144,10 @@ impl World {
     pub(super) fn next_operation(&mut self) -> OpId {
         self.operations += 1;
         let mut id = [0; 16];
-        id[2..6].copy_from_slice(&self.operations.to_be_bytes());
-        OpId(id)
+        id[6..10].copy_from_slice(&self.operations.to_be_bytes());
+        // By a clock that is right, or behind, or ahead.
+        let began = self.operations + [0, 5, 30][self.dice.below(3)];
+        OpId(id).later_than(u64::from(began).max(self.newest))
     }
 
     /// Whom clients take for the holder.
@@ -198,7 +200,8 @@ impl World {
             directory: self.directory,
             attempt: 1,
         };
-        let op = self.next_operation();
+        // It changes nothing.
+        let op = self.next_operation().later_than(u64::MAX);
         let operation = self.operation(op, lane, task);
         self.send(me, holder, Mail::Forward(operation));
     }
@@ -262,8 +265,26 @@ impl World {
             Answer::Done(outcome) => self.finish(index, Heard::Answer(self.now, *outcome)),
             Answer::Unknown if self.broken.is(Mutant::UnknownAsFailed) => self.finish(index, Heard::Failed),
             Answer::Unknown => self.retry(index),
-            Answer::Forgotten => self.finish(index, Heard::Nothing),
+            Answer::Forgotten { newest } if busy.attempts == busy.refused + 1 => {
+                let newest = *newest;
+                self.rename(index, newest);
+            }
+            Answer::Forgotten { .. } => self.finish(index, Heard::Nothing),
         }
+    }
+
+    /// Nothing was done under the name of an operation, nor will be: a client makes it again under another.
+    fn rename(&mut self, index: usize, newest: u64) {
+        // Often the gateway of some other client learns nothing of it.
+        if self.dice.chance(0.5) {
+            self.newest = self.newest.max(newest);
+        }
+        let op = self.next_operation().later_than(newest);
+        if let Some(busy) = &mut self.clients[index].busy {
+            (busy.op, busy.attempts, busy.refused) = (op, 0, 0);
+        }
+        let to = self.likely_holder();
+        self.forward(index, to);
     }
 
     /// A reader has found a row.

@@ -4,9 +4,7 @@
 //! says open, but the object shows it. Whoever meets that takes it for completed, and finishes it before the object changes.
 
 use bytes::Bytes;
-use storage::register::{
-    Change, Decision, Key, KeyRange, Known, Loaded, OpId, Operation, RECENT_MAX, Row, Value,
-};
+use storage::register::{Change, Decision, Key, KeyRange, Known, Loaded, Operation, Row, Value};
 
 /// Names of uploads; smaller numbers are contents that were put in one piece.
 pub(super) const FIRST_UPLOAD: u32 = 1 << 16;
@@ -79,13 +77,11 @@ pub(super) struct Task {
 
 /// How a holder may be deceived, in tests.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
+pub(super) struct Memory {
     /// Rows forget operations at once.
     pub(super) forgets_operations: bool,
     /// Retries that fail leave no mark.
     pub(super) forgets_refusals: bool,
-    /// Whether an operation is over, so that no retry of it will ever come.
-    pub(super) is_over: &'a dyn Fn(OpId) -> bool,
 }
 
 /// The key of the object's row is the lane's name.
@@ -185,7 +181,7 @@ enum Plan {
 }
 
 /// What an operation comes to, given the rows of its lane.
-pub(super) fn decide(operation: &Operation<Task>, loaded: &Loaded, memory: Memory<'_>) -> Decision<Outcome> {
+pub(super) fn decide(operation: &Operation<Task>, loaded: &Loaded, memory: Memory) -> Decision<Outcome> {
     let keys = (operation.lane.clone(), upload_key(&operation.lane));
     let absent = Row::absent();
     let object_row = loaded.rows.get(&keys.0).unwrap_or(&absent);
@@ -217,22 +213,6 @@ pub(super) fn decide(operation: &Operation<Task>, loaded: &Loaded, memory: Memor
             }
             plan => plan,
         },
-    };
-    let forgets = |row: &Row| {
-        let last = row.content.recent.get(RECENT_MAX - 1);
-        row.content.remembers(operation.id).is_none() && last.is_some_and(|last| !(memory.is_over)(last.op))
-    };
-    let plan = match plan {
-        Plan::Commit(writes, ..)
-            if writes.iter().any(|write| match write {
-                Write::Object(_) => forgets(object_row),
-                Write::Upload(_) => upload_row.is_some_and(forgets),
-            }) =>
-        {
-            refused()
-        }
-        Plan::Refuse(_) if forgets(object_row) || upload_row.is_some_and(forgets) => refused(),
-        plan => plan,
     };
     decision(task.command, plan, keys)
 }

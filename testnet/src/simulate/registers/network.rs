@@ -92,6 +92,8 @@ impl Weather {
             (Mutant::DropWithoutPromise, 1),
             (Mutant::ConfirmByOldAcks, 8),
             (Mutant::EpochWithoutFences, 9),
+            (Mutant::DropWithoutFence, 9),
+            (Mutant::TrustFirstAttempts, 9),
         ];
         let guarded = guarded.into_iter().find(|(mutant, _)| broken.is(*mutant));
         let mut late = [0.0; KINDS];
@@ -147,15 +149,6 @@ impl Network {
     /// Whether nothing is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.mail.is_empty() && self.late.is_empty()
-    }
-
-    /// Forwards of this operation that are still under way.
-    pub(super) fn carries(&self, op: OpId) -> bool {
-        let late = self.late.iter().map(|(_, letter)| letter);
-        self.mail
-            .iter()
-            .chain(late)
-            .any(|letter| matches!(&letter.mail, Mail::Forward(operation) if operation.id == op))
     }
 
     /// From now on nothing passes this way, or everything does again.

@@ -38,6 +38,8 @@ pub(super) struct Plan {
     /// One disk forgets.
     pub(super) forgets: bool,
     pub(super) fences: f64,
+    /// Tombstones are collected so often.
+    pub(super) collects: f64,
     /// Links are cut and repaired.
     pub(super) cuts: f64,
     /// Clients take the first member for the holder so often.
@@ -95,6 +97,12 @@ impl Plan {
                 Mutant::EpochWithoutFences,
                 !is_still && self.fences > 0.2 && self.retries > 0.5,
             )
+            && needs(Mutant::DropWithoutFence, is_still && self.retries > 0.5)
+            && needs(
+                Mutant::TrustFirstAttempts,
+                is_still && self.retries > 0.5 && self.collects > 0.5 && self.uploads < 0.5,
+            )
+            && needs(Mutant::ForgetRefusals, self.collects < 0.5)
             && needs(Mutant::ReplyBeforeSync, is_still && self.crashes > 0.05)
             && needs(
                 Mutant::ConfirmByOldAcks,
@@ -127,6 +135,7 @@ impl Plan {
             crashes: [0.0, 0.02, 0.1][dice.below(3)],
             forgets: dice.chance(0.15),
             fences: [0.0, 0.0, 0.1, 0.5][dice.below(4)],
+            collects: [0.1, 1.0, 1.0][dice.below(3)],
             cuts: [0.0, 0.0, 0.05, 0.2][dice.below(4)],
             loyalty: [0.3, 0.7, 0.95][dice.below(3)],
             impatience: [0.03, 0.08][dice.below(2)],

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use storage::model::MemberId;
 use storage::register::{
-    Broken, Config, Configs, Effect, Event, Fences, Key, Mutant, Nonce, OpId, Purpose, ReadEffect, Reader,
-    Reply, Request, Row, Rows,
+    Broken, Config, Configs, Effect, Event, Fences, Key, Mutant, Nonce, Purpose, ReadEffect, Reader, Reply,
+    Request, Row, Rows,
 };
 
 use super::clients::{Client, Seen};
@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) directory: u64,
     /// Operations named so far.
     pub(super) operations: u32,
+    /// The last moment that gateways know operations to have begun at which rows forgot.
+    pub(super) newest: u64,
     /// Contents and uploads named so far.
     pub(super) values: u32,
     nonces: u64,
@@ -74,6 +76,7 @@ impl World {
             tally: Tally::default(),
             directory: 1,
             operations: 0,
+            newest: 0,
             values: 0,
             plan,
         }
@@ -99,7 +102,7 @@ impl World {
                 let key = self.any_key();
                 self.read(any, key, Wanted::Teach);
             }
-            915..937 => {
+            915..937 if self.dice.chance(self.plan.collects) => {
                 let share = [0.5, 1.0][self.dice.below(2)];
                 let holds = |member: &&Member| member.is_alive && member.holder.ballot().is_some();
                 let holder = self.members.iter().find(holds).map(|member| member.id);
@@ -341,11 +344,9 @@ impl World {
                 operation,
                 loaded,
             } => {
-                let is_over = |op| self.is_over(op);
                 let memory = Memory {
                     forgets_operations: self.broken.is(Mutant::ForgetOperations),
                     forgets_refusals: self.broken.is(Mutant::ForgetRefusals),
-                    is_over: &is_over,
                 };
                 let decision = decide(&operation, &loaded, memory);
                 self.trace(|| {
@@ -387,27 +388,24 @@ impl World {
             }
             Effect::Raised(fences) => {
                 self.trace(|| format!("{me:?} raised {fences:?}"));
-                self.history.raised.push((self.now, fences));
+                // What is raised for tombstones says nothing of what clients may do.
+                let lines = Fences {
+                    forgotten: 0,
+                    ..fences
+                };
+                let last = self.history.raised.last().map(|(_, last)| *last);
+                if lines != last.unwrap_or_default() {
+                    self.history.raised.push((self.now, lines));
+                    self.tally.raises += 1;
+                }
                 let ballot = self.member(me)?.holder.ballot()?;
                 if let Some(transition) = &mut self.root.transition {
                     transition.raised(ballot.epoch);
                 }
-                self.tally.raises += 1;
             }
             Effect::Dropped(_) => {}
         }
         None
-    }
-
-    /// Whether no retry of an operation can come any more. A real node cannot know; there a retry comes soon or not at all.
-    pub(super) fn is_over(&self, op: OpId) -> bool {
-        let waits = |client: &Client| client.waits_for(op);
-        !self.clients.iter().any(waits)
-            && !self
-                .members
-                .iter()
-                .any(|member| member.submitted.contains_key(&op))
-            && !self.network.carries(op)
     }
 
     /// Begins to forget about so many of the tombstones, if this member holds the partition.
@@ -422,15 +420,14 @@ impl World {
             .rows
             .iter()
             .filter(|(_, row)| is_tombstone(row));
-        let rows: Vec<_> = rows.map(|(key, row)| (key.clone(), row.clone())).collect();
-        let rows = rows
-            .into_iter()
-            .filter(|(_, row)| row.content.recent.iter().all(|recent| self.is_over(recent.op)));
-        let rows: Vec<_> = rows.map(|(key, row)| (key, row.stamp)).collect();
+        let rows: Vec<_> = rows
+            .map(|(key, row)| (key.clone(), row.stamp, row.content.newest()))
+            .collect();
         let rows: Vec<_> = rows.into_iter().filter(|_| self.dice.chance(share)).collect();
-        if !rows.is_empty() {
+        if let Some(newest) = rows.iter().map(|(.., newest)| *newest).max() {
             self.tally.collections += 1;
-            self.holder(me, Event::Collect(rows));
+            let tombstones = rows.into_iter().map(|(key, stamp, _)| (key, stamp)).collect();
+            self.holder(me, Event::Collect { tombstones, newest });
         }
     }
 

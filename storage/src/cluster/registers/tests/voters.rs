@@ -171,6 +171,7 @@ async fn fences_are_raised_through_any_member() {
     let fences = Fences {
         sweeps: 9,
         directory: 4,
+        forgotten: 0,
     };
     assert_eq!(three[2].raise(7, fences).await.unwrap().epoch, 0);
     let raised = three

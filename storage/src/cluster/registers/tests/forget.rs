@@ -1,0 +1,82 @@
+//! What members promise of tombstones that they forget.
+
+use super::*;
+
+const THREE: [(u32, u8); 3] = [(1, 1), (2, 1), (3, 1)];
+
+/// Has every member forget what it can of what was done before a moment; whether nobody has a tombstone after that.
+async fn forget(members: &[Registers<Words>], before: Timestamp) -> bool {
+    for member in members {
+        member.forget_tombstones(None, before).await.unwrap();
+    }
+    for member in members {
+        // What was decided may be on its way to the disk.
+        sleep(Duration::from_millis(50)).await;
+        if member.has_tombstones().unwrap() {
+            return false;
+        }
+    }
+    true
+}
+
+fn far_ahead() -> Timestamp {
+    Timestamp::from_millis(u64::MAX)
+}
+
+#[tokio::test]
+async fn tombstones_go_once_all_are_there_and_old_enough_and_nothing_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, three) = members(folder.path(), &THREE).await;
+    for name in ["a", "b"] {
+        ask(&three[0], name, Command::Put("1".into())).await.unwrap();
+        ask(&three[0], name, Command::Delete).await.unwrap();
+    }
+    assert!(!forget(&three, Timestamp::from_millis(1000)).await);
+    board.away.lock().unwrap().push(MemberId(3));
+    assert!(!forget(&three[..2], far_ahead()).await);
+    board.away.lock().unwrap().clear();
+    for name in ["a", "b"] {
+        three[0].read_for(7, &key(name), Purpose::Teach).await.unwrap();
+    }
+    assert!(forget(&three, far_ahead()).await);
+    assert_eq!(read(&three[1], "a").await, None);
+    // Their clocks are right: nobody notices.
+    assert_eq!(
+        ask(&three[2], "a", Command::PutNew("2".into())).await.unwrap(),
+        "ok"
+    );
+    assert_eq!(read(&three[0], "a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn what_a_tombstone_remembered_is_not_done_again_and_a_clock_that_is_behind_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, three) = members(folder.path(), &THREE).await;
+    let slept = Operation {
+        id: op_now(),
+        is_retry: false,
+        lane: key("a"),
+        keys: vec![key("a")],
+        ranges: Vec::new(),
+        command: Command::Put("1".into()),
+    };
+    three[0].submit(7, slept.clone()).await.unwrap();
+    ask(&three[0], "a", Command::Delete).await.unwrap();
+    assert!(forget(&three, far_ahead()).await);
+    // Another attempt of it, by whoever does not know what came of the first.
+    let again = Operation {
+        is_retry: true,
+        ..slept.clone()
+    };
+    let answer = three[1].submit(7, again).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable)), "{answer:?}");
+    assert_eq!(read(&three[1], "a").await, None);
+    // As if it began an hour ago, but nobody tried before.
+    let behind = Operation {
+        id: OpId([1; 16]),
+        command: Command::Put("2".into()),
+        ..slept
+    };
+    assert_eq!(three[1].submit(7, behind).await.unwrap(), "ok");
+    assert_eq!(read(&three[2], "a").await.as_deref(), Some("2"));
+}
