@@ -3,10 +3,11 @@
 mod content;
 mod reply;
 mod sign;
+mod xml;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use md5::{Digest, Md5};
 use tokio::io::AsyncWriteExt;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 pub(crate) use content::{Content, scramble};
 pub(crate) use reply::{Reply, Take};
 pub(crate) use sign::{Payload, Signer};
+pub(crate) use xml::texts;
 
 use reply::Incoming;
 use sign::Signable;
@@ -77,6 +79,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     host: String,
     signer: Signer,
+    /// How far the clock is ahead by which requests are signed, in milliseconds.
+    ahead_ms: i64,
     outgoing: Vec<u8>,
     incoming: Incoming,
 }
@@ -90,9 +94,15 @@ impl Connection {
             stream,
             host: address.to_string(),
             signer,
+            ahead_ms: 0,
             outgoing: Vec::with_capacity(2048),
             incoming: Incoming::new(),
         })
+    }
+
+    /// Signs from now on by a clock that is ahead of this machine's by so many milliseconds, or behind it.
+    pub(crate) fn set_clock(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms;
     }
 
     /// Sends one signed request and reads its whole answer; any status is an answer.
@@ -150,7 +160,12 @@ impl Connection {
             query: request.query,
             host: &self.host,
         };
-        self.signer.sign(&signable, &request.body, SystemTime::now(), out);
+        let off = Duration::from_millis(self.ahead_ms.unsigned_abs());
+        let now = match self.ahead_ms {
+            0.. => SystemTime::now() + off,
+            _ => SystemTime::now() - off,
+        };
+        self.signer.sign(&signable, &request.body, now, out);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -179,6 +194,11 @@ pub(crate) fn etag_of(content: Content) -> String {
     let mut md5 = Md5::new();
     content.for_each_chunk(|chunk| md5.update(chunk));
     format!("\"{}\"", hex::encode(md5.finalize()))
+}
+
+/// The ETag of these bytes, sent in one PUT.
+pub(crate) fn etag_of_bytes(bytes: &[u8]) -> String {
+    format!("\"{}\"", hex::encode(Md5::digest(bytes)))
 }
 
 #[cfg(test)]

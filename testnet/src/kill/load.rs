@@ -7,9 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::BUCKET;
 use super::ledger::{Ledger, Object};
-use super::verify::texts;
 use crate::bench::Home;
-use crate::client::{Body, Connection, Content, Reply, Request, Take};
+use crate::client::{Body, Connection, Content, Reply, Request, Take, texts};
 use crate::dice::Dice;
 
 const PART_BYTES_MIN: u64 = 5 << 20;

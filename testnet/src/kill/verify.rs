@@ -8,7 +8,7 @@ use super::BUCKET;
 use super::ledger::{Ledger, Object};
 use super::load::{Attempt, Told};
 use crate::bench::Home;
-use crate::client::{Body, Connection, Content, Request, Take};
+use crate::client::{Body, Connection, Content, Request, Take, texts};
 
 /// Reads every key of every ledger and every contested key, and compares a full listing with what was read.
 /// Afterwards the ledgers know what each key holds. Returns how many objects there are.
@@ -185,20 +185,6 @@ fn get<'a>(path: &'a str, query: &'a str) -> Request<'a> {
     }
 }
 
-/// The texts of all elements `name` of a document whose names and keys need no unescaping.
-pub(super) fn texts<'x>(xml: &'x str, name: &'x str) -> impl Iterator<Item = &'x str> {
-    let mut rest = xml;
-    std::iter::from_fn(move || {
-        loop {
-            let (_, after) = rest.split_once('<')?;
-            rest = after;
-            if let Some(inside) = after.strip_prefix(name).and_then(|after| after.strip_prefix('>')) {
-                return inside.split('<').next();
-            }
-        }
-    })
-}
-
 fn difference(listed: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> String {
     let (listed, found): (BTreeSet<_>, BTreeSet<_>) = (listed.iter().collect(), found.iter().collect());
     let only =
@@ -208,16 +194,4 @@ fn difference(listed: &BTreeMap<String, String>, found: &BTreeMap<String, String
         only(&listed, &found),
         only(&found, &listed)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_of_a_listing_come_in_order() {
-        let xml = "<L><KeyCount>2</KeyCount><Contents><Key>a</Key></Contents><Contents><Key>b/c</Key></Contents></L>";
-        assert_eq!(texts(xml, "Key").collect::<Vec<_>>(), ["a", "b/c"]);
-        assert_eq!(texts("<Key>cut", "Key").collect::<Vec<_>>(), ["cut"]);
-    }
 }

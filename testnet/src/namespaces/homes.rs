@@ -1,28 +1,19 @@
 //! Two homes behind routers and a server between them, all running the real program: they become one mesh as people make it
 //! one, store and read, and lose the server.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 
+use super::home::{Home, within};
 use super::lab::{Lab, Nat, PORT, Place, SERVER};
 use super::nat::{DIRECT_WITHIN, EVER, Kept, QUALITY, played};
-use super::wire;
 use crate::bench::find_or_build;
-use crate::client::{Body, Connection, Payload, Request, Signer, Take};
+use crate::client::Signer;
 
-/// Where clients of a box connect, in its own namespace.
-const S3: &str = "127.0.0.1:3900";
 /// The most that a row carries itself.
 const INLINE_BYTES: usize = 4096;
-/// How long between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The routers of the two homes, and whether a direct path is promised between them.
 const PAIRS: [(Nat, Nat, bool); 3] = [
@@ -49,7 +40,7 @@ pub(crate) fn homes() -> Result<usize> {
 fn pair(program: &Path, (a, b): (Nat, Nat), is_direct: bool) -> Result<Kept> {
     let lab = Lab::build(a, b, QUALITY).context("build the lab")?;
     let folder = tempfile::tempdir().context("make folder")?;
-    let place = |place, name| Home::new(&lab, place, folder.path().join(name), program);
+    let place = |place, name| Home::new(lab.namespace(place), folder.path().join(name), program);
     let homes = [
         place(Place::Server, "server")?,
         place(Place::HomeA, "anna")?,
@@ -63,8 +54,8 @@ fn lan(program: &Path) -> Result<Kept> {
     let lab = Lab::build(Nat::Cone, Nat::Cone, QUALITY).context("build the lab")?;
     lab.set_internet_of_home_a(false)?;
     let folder = tempfile::tempdir().context("make folder")?;
-    let mut anna = Home::new(&lab, Place::HomeA, folder.path().join("anna"), program)?;
-    let mut ben = Home::new(&lab, Place::HomeA2, folder.path().join("ben"), program)?;
+    let mut anna = Home::new(lab.namespace(Place::HomeA), folder.path().join("anna"), program)?;
+    let mut ben = Home::new(lab.namespace(Place::HomeA2), folder.path().join("ben"), program)?;
     anna.start(&[])?;
     let signer = anna.signer()?;
     ben.join(&anna, "ben")?;
@@ -82,7 +73,7 @@ fn lan(program: &Path) -> Result<Kept> {
     Ok(kept)
 }
 
-fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home<'_>; 3], is_direct: bool) -> Result<Kept> {
+fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home; 3], is_direct: bool) -> Result<Kept> {
     let mut kept = Kept::default();
     let public = format!("{SERVER}:{PORT}");
     server.start(&["--mesh-public", &public])?;
@@ -149,7 +140,7 @@ fn is_as_promised(path: &str, is_direct: bool) -> bool {
 }
 
 /// Ben finds a path to anna.
-fn meets(kept: &mut Kept, ben: &Home<'_>, (is_direct, soon): (bool, Duration)) -> Result<()> {
+fn meets(kept: &mut Kept, ben: &Home, (is_direct, soon): (bool, Duration)) -> Result<()> {
     let took = within(EVER, || Ok(is_as_promised(&ben.path_to("anna")?, is_direct)))?;
     kept.tell("path to anna", took, soon);
     println!("  which is {}", ben.path_to("anna")?);
@@ -160,7 +151,7 @@ fn meets(kept: &mut Kept, ben: &Home<'_>, (is_direct, soon): (bool, Duration)) -
 fn gives(
     kept: &mut Kept,
     who: &str,
-    (from, to): (&Home<'_>, &Home<'_>),
+    (from, to): (&Home, &Home),
     signer: &Signer,
     content: &[u8],
 ) -> Result<()> {
@@ -171,168 +162,4 @@ fn gives(
     kept.tell(&format!("{who} stores"), stored, EVER);
     kept.tell("the other reads it", read, EVER);
     Ok(())
-}
-
-/// Waits until it comes true; how long that took.
-fn within(ever: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<Option<Duration>> {
-    let began = Instant::now();
-    while began.elapsed() < ever {
-        if is_so()? {
-            return Ok(Some(began.elapsed()));
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    Ok(None)
-}
-
-/// A box at a place, running or not; ended when dropped.
-struct Home<'a> {
-    lab: &'a Lab,
-    place: Place,
-    folder: PathBuf,
-    program: &'a Path,
-    process: Option<Child>,
-}
-
-impl Drop for Home<'_> {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-impl<'a> Home<'a> {
-    fn new(lab: &'a Lab, place: Place, folder: PathBuf, program: &'a Path) -> Result<Self> {
-        std::fs::create_dir_all(&folder).context("create folder of box")?;
-        Ok(Self {
-            lab,
-            place,
-            folder,
-            program,
-            process: None,
-        })
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = self.lab.command(self.place, self.program);
-        command
-            .arg("--state")
-            .arg(self.folder.join("state"))
-            .args(["--json", "--yes"])
-            .args(words)
-            .env("WARREN_MESH", PORT.to_string())
-            .env("WARREN_MESH_UPNP", "off")
-            .env("WARREN_PAGE", "off");
-        command
-    }
-
-    /// Runs one command to its end, and reads the document that it prints.
-    fn say(&self, words: &[&str]) -> Result<Value> {
-        let output = self.command(words).output().context("run warren")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        // A mesh of which one box is away is degraded, which is no failure here.
-        let is_fine = output.status.success() || words == ["status"];
-        ensure!(is_fine, "warren {}: {}", words.join(" "), said.trim());
-        serde_json::from_slice(&output.stdout).with_context(|| format!("read what {words:?} printed"))
-    }
-
-    fn join(&self, through: &Self, name: &str) -> Result<()> {
-        let invite = through.say(&["invite"])?;
-        let token = invite["token"].as_str().context("find the token")?;
-        self.say(&["join", token, "--name", name, "--zone", name])
-            .map(drop)
-    }
-
-    /// Starts its server, and waits until it is ready.
-    fn start(&mut self, extra: &[&str]) -> Result<()> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join("log"));
-        let mut child = self
-            .command(&["server", "--s3", S3])
-            .args(extra)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log.context("open log")?)
-            .spawn()
-            .context("start server")?;
-        let mut lines = BufReader::new(child.stdout.take().context("take output of server")?).lines();
-        self.process = Some(child);
-        let is_ready = |line: &str| line.contains("\"event\":\"ready\"");
-        let ready = lines.find(|line| line.as_ref().map_or(true, |line| is_ready(line)));
-        let log = self.folder.join("log");
-        ready
-            .with_context(|| {
-                format!(
-                    "the server ended: {}",
-                    std::fs::read_to_string(log).unwrap_or_default()
-                )
-            })?
-            .context("hear the server")
-            .map(drop)
-    }
-
-    /// A key that may create buckets, called `lab`.
-    fn signer(&self) -> Result<Signer> {
-        let key = self.say(&["key", "create", "lab", "--create-buckets"])?;
-        let text = |field: &str| key[field].as_str().context("find the key");
-        Ok(Signer::new(
-            text("id")?,
-            text("secret")?,
-            "warren",
-            Payload::Signed,
-        ))
-    }
-
-    /// Kills its server at once, as a power cut would.
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // It may have ended by itself.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-
-    /// How another box is reached: `lan`, `direct`, `relayed`; empty where it is not. The server goes by its zone.
-    fn path_to(&self, name: &str) -> Result<String> {
-        let status = self.say(&["status"])?;
-        let homes = status["homes"].as_array().context("find homes")?;
-        let is_server = |home: &Value| name == "server" && home["member"] == 1;
-        let found = homes.iter().find(|home| home["name"] == name || is_server(home));
-        let kind = found.and_then(|home| home["path"]["kind"].as_str());
-        Ok(kind.unwrap_or_default().to_owned())
-    }
-
-    fn put(&self, signer: &Signer, path: &str, body: &[u8]) -> Result<u16> {
-        Ok(self.ask(signer, "PUT", path, Body::Bytes(body))?.0)
-    }
-
-    fn get(&self, signer: &Signer, path: &str) -> Result<(u16, Vec<u8>)> {
-        self.ask(signer, "GET", path, Body::Empty)
-    }
-
-    /// Asks its server from beside it: a thread of its own enters the namespace.
-    fn ask(&self, signer: &Signer, method: &str, path: &str, body: Body<'_>) -> Result<(u16, Vec<u8>)> {
-        let asking = || -> Result<(u16, Vec<u8>)> {
-            wire::enter(&self.lab.namespace(self.place))?;
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                let address: SocketAddr = S3.parse()?;
-                let mut connection = Connection::open(address, signer.clone()).await?;
-                let request = Request {
-                    method,
-                    path,
-                    query: "",
-                    body,
-                    take: Take::Keep,
-                };
-                let reply = connection.send(&request).await?;
-                Ok((reply.status, reply.body))
-            })
-        };
-        let asked = std::thread::scope(|scope| scope.spawn(asking).join());
-        asked.map_err(|_| anyhow!("the thread died"))?
-    }
 }

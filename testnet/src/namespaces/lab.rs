@@ -244,17 +244,7 @@ impl Lab {
     }
 
     fn run_with_input(&self, namespace: &str, words: &[&str], input: &str) -> Result<()> {
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", &self.full(namespace)])
-            .args(words)
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("start ip")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).context("write rules")?;
-        }
-        ensure!(child.wait()?.success(), "{words:?} failed");
-        Ok(())
+        run_in(&self.full(namespace), words, input)
     }
 
     fn full(&self, name: &str) -> String {
@@ -262,8 +252,26 @@ impl Lab {
     }
 }
 
+/// Runs a program in a namespace to its end, with this as its input.
+///
+/// # Errors
+/// It fails.
+pub(super) fn run_in(namespace: &str, words: &[&str], input: &str) -> Result<()> {
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", namespace])
+        .args(words)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("start ip")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).context("write rules")?;
+    }
+    ensure!(child.wait()?.success(), "{words:?} failed");
+    Ok(())
+}
+
 /// Runs `ip`, once more when the kernel is still busy with what came before.
-fn ip(arguments: &[&str]) -> Result<()> {
+pub(super) fn ip(arguments: &[&str]) -> Result<()> {
     for is_last in [false, true] {
         let output = Command::new("ip").args(arguments).output().context("start ip")?;
         if output.status.success() {

@@ -1,28 +1,35 @@
 //! Runs boxes in network namespaces: homes behind routers, a server, links with latency.
 
 mod boxes;
+mod disk;
 mod driver;
+mod evidence;
+mod histories;
+mod home;
 mod homes;
 mod lab;
 mod nat;
+mod street;
+mod tamper;
+mod town;
 mod wire;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 
 pub(crate) use driver::{DriverOptions, drive};
 
 /// The options of the subcommand.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to play
-    #[arg(value_enum, default_value = "all")]
-    scenario: Scenario,
+    #[command(subcommand)]
+    scenario: Option<Scenario>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// What to play: every one but the long ones, unless it is named.
+#[derive(Subcommand)]
 enum Scenario {
     /// Two homes behind routers of each kind, with a server between them
     Nat,
@@ -30,8 +37,8 @@ enum Scenario {
     Lan,
     /// The real program in two homes behind routers, with a server between them
     Homes,
-    /// All of them
-    All,
+    /// The real program under load while everything goes wrong, judged for linearizability
+    Histories(histories::Options),
 }
 
 /// Plays the scenarios and prints what took how long.
@@ -43,17 +50,13 @@ pub(crate) fn namespaces(options: &Options) -> Result<ExitCode> {
         println!("SKIPPED namespaces: {obstacle}");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut broken = 0;
-    let plays = |scenario| options.scenario == scenario || options.scenario == Scenario::All;
-    if plays(Scenario::Nat) {
-        broken += nat::nat()?;
-    }
-    if plays(Scenario::Lan) {
-        broken += nat::lan()?;
-    }
-    if plays(Scenario::Homes) {
-        broken += homes::homes()?;
-    }
+    let broken = match &options.scenario {
+        None => nat::nat()? + nat::lan()? + homes::homes()?,
+        Some(Scenario::Nat) => nat::nat()?,
+        Some(Scenario::Lan) => nat::lan()?,
+        Some(Scenario::Homes) => homes::homes()?,
+        Some(Scenario::Histories(options)) => histories::histories(options)?,
+    };
     if broken > 0 {
         println!("\nnamespaces: FAILED, {broken} promises broken");
         return Ok(ExitCode::FAILURE);

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,21 @@ pub(crate) struct Quality {
     pub(crate) rate_mbit: f64,
 }
 
+/// A link that carries, and whose quality may change while it does.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Mutex<Quality>>);
+
+impl Link {
+    /// Makes it another link from the next frame on.
+    pub(crate) fn set(&self, quality: Quality) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = quality;
+    }
+
+    fn quality(&self) -> Quality {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One end of a link: an interface to be made in a namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
@@ -47,23 +62,25 @@ pub(crate) struct End {
 ///
 /// # Errors
 /// An interface cannot be made.
-pub(crate) fn join(one: &End, other: &End, quality: Quality) -> Result<()> {
+pub(crate) fn join(one: &End, other: &End, quality: Quality) -> Result<Link> {
+    let link = Link(Arc::new(Mutex::new(quality)));
     let (one, other) = (tap(one)?, tap(other)?);
     let ends = |from: &File, to: &File| -> Result<(File, File)> { Ok((from.try_clone()?, to.try_clone()?)) };
     for (seed, (from, to)) in [(1, ends(&one, &other)?), (99, ends(&other, &one)?)] {
-        let (sender, frames) = mpsc::channel();
-        thread::spawn(move || take(from, &sender, quality, seed));
+        let ((sender, frames), link) = (mpsc::channel(), link.clone());
+        thread::spawn(move || take(from, &sender, &link, seed));
         thread::spawn(move || give(to, frames));
     }
-    Ok(())
+    Ok(link)
 }
 
 /// Reads frames and decides for each when it arrives, or that it does not.
-fn take(mut from: File, frames: &mpsc::Sender<(Instant, Vec<u8>)>, quality: Quality, seed: u64) {
+fn take(mut from: File, frames: &mpsc::Sender<(Instant, Vec<u8>)>, link: &Link, seed: u64) {
     let mut dice = 0x9e37_79b9_7f4a_7c15_u64 ^ seed;
     let mut free = Instant::now();
     let mut frame = vec![0; FRAME_BYTES];
     while let Ok(length) = from.read(&mut frame) {
+        let quality = link.quality();
         if percent(&mut dice) < quality.loss_percent {
             continue;
         }

@@ -12,6 +12,8 @@ use clap::{Args, Subcommand};
 
 use crate::dice::fresh_seed;
 
+pub(crate) use linear::{Call, Verdict, judge};
+
 /// One schedule in so many is one of a whole store, where all kinds are run.
 const STORE_SHARE: u64 = 20;
 /// And one in so many is one of a mesh, which takes a hundred times as long.
