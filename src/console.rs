@@ -21,12 +21,14 @@ use crate::endpoint;
 use crate::mesh::Mesh;
 
 mod copies;
+mod measures;
 mod net;
 mod peers;
 mod recent;
 mod upkeep;
 
 pub(crate) use copies::RecentCopies;
+pub(crate) use measures::RecentObjects;
 
 /// The node as the appliance sees it.
 pub(crate) struct Console {
@@ -38,6 +40,8 @@ pub(crate) struct Console {
     pub(crate) started: Instant,
     pub(crate) stopping: CancellationToken,
     pub(crate) copies: RecentCopies,
+    pub(crate) objects: RecentObjects,
+    pub(crate) meter: Arc<s3::Meter>,
 }
 
 impl appliance::Node for Console {
@@ -125,8 +129,8 @@ impl appliance::Node for Console {
         self.limit(&limit).await
     }
 
-    fn measures(&self) -> Measures {
-        self.measured()
+    async fn measures(&self) -> Measures {
+        self.measured().await
     }
 
     fn layout(&self) -> api::LayoutShown {

@@ -12,6 +12,7 @@ use anyhow::Context;
 use appliance::api::Secret;
 use appliance::{Access, AdminServer, AdminSocket, Desk, PageOptions, PageServer, Trouble};
 use p2p::{Identity, NodeId};
+use s3::proxies::Proxies;
 use s3::uri::RootDomains;
 use storage::disk::BlockDirectory;
 use storage::{FirstStart, Store};
@@ -22,7 +23,7 @@ use tracing::{Instrument, error, info, info_span};
 
 use crate::admin_client;
 use crate::config::{Config, PageAddress, S3Domain};
-use crate::console::{Console, RecentCopies};
+use crate::console::{Console, RecentCopies, RecentObjects};
 use crate::listen::{ListenError, Whose};
 use crate::mesh::{self, Mesh, Place};
 use crate::{endpoint, limits, listen};
@@ -124,6 +125,7 @@ impl Node {
 
         let stopping = CancellationToken::new();
         let server = s3::Server::on(listeners, store.clone(), s3_options(config));
+        let meter = server.meter();
         let gateway = TaskTracker::new();
         gateway.spawn(server.serve(stopping.clone()).instrument(info_span!("s3")));
         gateway.close();
@@ -137,6 +139,8 @@ impl Node {
             started: Instant::now(),
             stopping,
             copies: RecentCopies::default(),
+            objects: RecentObjects::default(),
+            meter,
         });
         let desk = Desk::new(Arc::clone(&console), access, page_urls(&page)?, no_page);
         let admin = AdminServer::serve(socket, Arc::clone(&desk));
@@ -328,6 +332,8 @@ fn s3_options(config: &Config) -> s3::Options {
     s3::Options {
         root_domains: RootDomains::new(own.iter().map(String::as_str).chain(configured)),
         website_domains: RootDomains::new(config.website_domains.value.iter().map(S3Domain::as_str)),
+        proxies: Proxies::new(config.proxies.value.iter().copied()),
+        webhooks: config.webhooks.value.clone(),
         region: REGION.into(),
         connections_max: limits::CONNECTIONS_MAX,
         requests_max: limits::requests_max(limits::memory_bytes()),

@@ -22,7 +22,7 @@ mod verdict;
 pub use access::{Access, AccessError};
 pub use copies::{CopiesFacts, NotKnown, Short};
 pub use desk::Desk;
-pub use metrics::{DiskMeasure, Measures};
+pub use metrics::{DiskMeasure, Measures, RequestMeasure};
 pub use node::{Node, NodeError};
 pub use page::{PageOptions, PageServer};
 pub use problem::Problem;

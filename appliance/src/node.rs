@@ -169,8 +169,8 @@ pub trait Node: Send + Sync + 'static {
     /// `Invalid`: nothing would flow, or the configuration says it. It cannot be kept.
     fn set_limit(&self, limit: SetLimit) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
 
-    /// What it measures beside [`Node::facts`].
-    fn measures(&self) -> Measures;
+    /// What it measures beside [`Node::facts`]. Objects are counted now and then; whoever asks first waits a moment for that.
+    fn measures(&self) -> impl Future<Output = Measures> + Send;
 
     /// Who is wanted to hold what.
     fn layout(&self) -> LayoutShown;

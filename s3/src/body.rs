@@ -194,6 +194,7 @@ impl RequestBody {
                 Ok(Some(Ok(frame))) => {
                     if let Ok(bytes) = frame.into_data() {
                         self.pace.moved(asked.elapsed(), bytes.len());
+                        self.watch.receive(bytes.len());
                         return Ok(Some(bytes));
                     }
                 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub(crate) struct Watch {
     taken: AtomicUsize,
     write_blocked: AtomicBool,
     body_unread: AtomicBool,
+    /// Bytes of the request's body that came.
+    received: AtomicU64,
 }
 
 impl Watch {
@@ -86,7 +88,18 @@ impl Watch {
     /// A request begins; whether it has a body that must be read to the end.
     pub(crate) fn begin(&self, has_body: bool) {
         self.body_unread.store(has_body, Ordering::Relaxed);
+        self.received.store(0, Ordering::Relaxed);
         self.enter(SERVING);
+    }
+
+    /// So many bytes of the request's body came.
+    pub(crate) fn receive(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of the request's body that came.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// The response has been handed over whole.

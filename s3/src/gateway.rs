@@ -8,25 +8,30 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::model::{Bucket, BucketName, ObjectKey, Timestamp, WriteCondition};
+use storage::model::{Bucket, BucketName, Cause, How, ObjectKey, Timestamp, WriteCondition};
 use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
-use self::target::Target;
+use self::target::{Target, shared};
 use crate::access::{Access, Asking, Rule, Tagged, key_of};
+use crate::access_log::AccessLog;
+use crate::account::{About, Account};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::headers::{self, refuse_unhonoured};
+use crate::meter::{Meter, WEBSITE};
+use crate::notify::Webhooks;
 use crate::ops;
+use crate::proxies::{Origin, Proxies};
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
@@ -77,10 +82,12 @@ impl fmt::Debug for RequestId {
 pub(crate) struct InFlight {
     watch: Arc<Watch>,
     _place: Option<OwnedSemaphorePermit>,
+    pub(crate) account: Account,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.account.close(self.watch.received());
         self.watch.end();
     }
 }
@@ -91,6 +98,10 @@ pub(crate) struct Gateway {
     pub(crate) access: Access,
     pub(crate) region: String,
     pub(crate) authenticator: Authenticator,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) access_log: Arc<AccessLog>,
+    proxies: Proxies,
     root_domains: RootDomains,
     website_domains: RootDomains,
     body_timeout: Duration,
@@ -108,7 +119,7 @@ impl fmt::Debug for Gateway {
 #[derive(Clone)]
 struct Arrival {
     id: RequestId,
-    from: IpAddr,
+    origin: Origin,
     watch: Arc<Watch>,
 }
 
@@ -117,8 +128,8 @@ struct Arrival {
 pub(crate) struct Call {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) id: RequestId,
-    /// The address at the other end of the connection.
-    pub(crate) from: IpAddr,
+    /// From where it came.
+    pub(crate) origin: Origin,
     pub(crate) identity: Identity,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -137,6 +148,10 @@ impl Gateway {
             access: Access::default(),
             region: options.region.clone(),
             authenticator: Authenticator::new(),
+            meter: Arc::default(),
+            access_log: Arc::default(),
+            proxies: options.proxies.clone(),
+            webhooks: Arc::new(Webhooks::new(&options.webhooks)),
             root_domains: options.root_domains.clone(),
             website_domains: options.website_domains.clone(),
             body_timeout: options.body_timeout,
@@ -152,6 +167,7 @@ impl Gateway {
         from: IpAddr,
         watch: Arc<Watch>,
     ) -> Reply {
+        let (begun, meter) = (Instant::now(), self.meter.clone());
         // An odd factor permutes the numbers: neighbouring ids look nothing alike and none repeats.
         let number = self
             .next_id
@@ -163,18 +179,28 @@ impl Gateway {
         let expects = request.headers().contains_key(header::EXPECT);
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
         let target = self.target(&request);
-        let shared = target
-            .as_ref()
-            .ok()
-            .and_then(|target| self.shared(target, &request));
+        let origin = self.proxies.origin(from, request.headers());
+        let bucket = target.as_ref().ok().and_then(|target| self.addressed(target));
+        let shared = bucket.as_deref().and_then(|bucket| shared(bucket, &request));
         let arrival = Arrival {
             id,
-            from,
+            origin,
             watch: watch.clone(),
         };
-        let admitted = self.admit(request, target, arrival).instrument(span);
+        let mut about = About {
+            entry: bucket.and_then(|bucket| self.entry(&bucket, &target, &request, &arrival)),
+            ..About::default()
+        };
+        let admitted = self.admit(request, target, arrival, &mut about).instrument(span);
         let (answered, place) = admitted.await;
+        let refused = answered
+            .as_ref()
+            .err()
+            .map(|refusal| refusal.error.code().as_str());
         let mut reply = answered.unwrap_or_else(|refusal| refusal.reply(id, &watch));
+        if let Some(entry) = &mut about.entry {
+            entry.answered(refused, reply.headers(), begun.elapsed());
+        }
         stamp(reply.headers_mut(), id);
         reply.headers_mut().extend(shared.unwrap_or_default());
         if expects && (!has_body || watch.is_body_unread()) {
@@ -183,7 +209,18 @@ impl Gateway {
             let headers = reply.headers_mut();
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        reply.body_mut().hold(InFlight { watch, _place: place });
+        let account = Account {
+            meter,
+            begun,
+            about,
+            status: reply.status(),
+            sent: 0,
+        };
+        reply.body_mut().hold(InFlight {
+            watch,
+            _place: place,
+            account,
+        });
         reply
     }
 
@@ -193,9 +230,10 @@ impl Gateway {
         request: Request<Incoming>,
         target: S3Result<Target>,
         arrival: Arrival,
+        about: &mut About,
     ) -> (Result<Reply, Refusal>, Option<OwnedSemaphorePermit>) {
         match self.place().await {
-            Some(place) => (self.serve(request, target, arrival).await, Some(place)),
+            Some(place) => (self.serve(request, target, arrival, about).await, Some(place)),
             None => {
                 let refusal = Refusal {
                     error: S3Error::new(S3Code::SlowDown),
@@ -223,6 +261,7 @@ impl Gateway {
         request: Request<Incoming>,
         target: S3Result<Target>,
         arrival: Arrival,
+        about: &mut About,
     ) -> Result<Reply, Refusal> {
         let (parts, incoming) = request.into_parts();
         let head = parts.method == Method::HEAD;
@@ -234,7 +273,10 @@ impl Gateway {
         };
         let address = match target.map_err(refuse)? {
             Target::Api(address) => address,
-            Target::Website(bucket) => return Ok(Box::pin(self.visit(parts, &bucket, arrival)).await),
+            Target::Website(bucket) => {
+                about.operation = WEBSITE;
+                return Ok(Box::pin(self.visit(parts, &bucket, arrival)).await);
+            }
         };
         let again = self.store.is_meshed().then(|| (parts.clone(), address.clone()));
         let understood = match (self.understand(parts, address, &arrival), again) {
@@ -251,6 +293,10 @@ impl Gateway {
             (understood, _) => understood,
         };
         let (call, operation, payload) = understood.map_err(refuse)?;
+        about.operation = operation.name();
+        if let Some(entry) = &mut about.entry {
+            entry.by(&call.identity);
+        }
         let over = match operation {
             Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
             _ => ChecksumOver::Body,
@@ -295,7 +341,7 @@ impl Gateway {
         let call = Call {
             gateway: self.clone(),
             id: arrival.id,
-            from: arrival.from,
+            origin: arrival.origin,
             identity,
             headers,
             query,
@@ -386,6 +432,12 @@ impl Call {
             Op::PutBucketPolicy => ops::put_bucket_policy(self, &bucket, body).await,
             Op::DeleteBucketPolicy => ops::delete_bucket_policy(self, &bucket).await,
             Op::GetBucketPolicyStatus => ops::get_bucket_policy_status(&bucket),
+            Op::GetBucketNotificationConfiguration => Ok(ops::get_bucket_notification_configuration(&bucket)),
+            Op::PutBucketNotificationConfiguration => {
+                ops::put_bucket_notification_configuration(self, &bucket, body).await
+            }
+            Op::GetBucketLogging => Ok(ops::get_bucket_logging(&bucket)),
+            Op::PutBucketLogging => ops::put_bucket_logging(self, &bucket, body).await,
             Op::GetSetting(setting) => ops::get_setting(&bucket, setting),
             Op::PutSetting(setting) => ops::put_setting(self, &bucket, setting, body).await,
             Op::DeleteSetting(setting) => ops::delete_setting(self, &bucket, setting).await,
@@ -491,7 +543,8 @@ impl Call {
     fn asking<'c>(&'c self, version: Option<&'c str>) -> Asking<'c> {
         Asking {
             caller: &self.identity,
-            from: self.from,
+            from: self.origin.from,
+            secure: self.origin.secure,
             now: Timestamp::now(),
             headers: &self.headers,
             query: &self.query,
@@ -562,6 +615,19 @@ impl Call {
             return S3Error::new(S3Code::AccessDenied);
         }
         error
+    }
+
+    /// Why a change of an object in this bucket happens, for those who are told of it.
+    pub(crate) fn cause(&self, bucket: &Bucket, how: How) -> Cause {
+        if bucket.settings.notifications.is_empty() {
+            return Cause::default();
+        }
+        Cause {
+            how,
+            requester: key_of(&self.identity).map(|key| key.id.clone()),
+            from: Some(self.origin.from),
+            request: self.id.to_string(),
+        }
     }
 
     /// Whether somebody signed the request.

@@ -1,6 +1,8 @@
 //! Speaks S3 before a store.
 
 pub mod access;
+mod access_log;
+mod account;
 mod addresses;
 pub mod auth;
 mod body;
@@ -11,8 +13,11 @@ pub mod error;
 mod form;
 mod gateway;
 mod headers;
+mod meter;
+pub mod notify;
 mod ops;
 mod pace;
+pub mod proxies;
 mod response;
 pub mod route;
 mod server;
@@ -22,4 +27,5 @@ pub mod uri;
 mod website;
 pub mod xml;
 
+pub use meter::{BOUNDS_MICROS, Counted, Meter};
 pub use server::{Options, Server};

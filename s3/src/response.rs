@@ -217,6 +217,12 @@ impl ReplyBody {
     }
 }
 
+fn note_sent(place: &mut Option<InFlight>, piece: &Bytes) {
+    if let Some(place) = place {
+        place.account.sent += piece.len() as u64;
+    }
+}
+
 impl Body for ReplyBody {
     type Data = Bytes;
     type Error = CutOff;
@@ -225,18 +231,30 @@ impl Body for ReplyBody {
         let this = self.get_mut();
         let piece = match this {
             Self::Empty => return Poll::Ready(None),
-            Self::Whole(bytes, _) if bytes.len() > PIECE_BYTES => {
-                return Poll::Ready(Some(Ok(Frame::data(bytes.split_to(PIECE_BYTES)))));
+            Self::Whole(bytes, place) => {
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                note_sent(place, &piece);
+                if bytes.is_empty() {
+                    *this = Self::Empty;
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            Self::Whole(bytes, _) => {
-                let bytes = std::mem::take(bytes);
-                *this = Self::Empty;
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            Self::Object(object) => {
+                let piece = ready!(object.poll(cx));
+                if let Some(Ok(piece)) = &piece {
+                    note_sent(&mut object.in_flight, piece);
+                }
+                piece
             }
-            Self::Object(object) => object.poll(cx),
-            Self::Slow(slow) => slow.poll(cx).map(|piece| piece.map(Ok)),
+            Self::Slow(slow) => {
+                let piece = ready!(slow.poll(cx));
+                if let Some(piece) = &piece {
+                    note_sent(&mut slow.in_flight, piece);
+                }
+                piece.map(Ok)
+            }
         };
-        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

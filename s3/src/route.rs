@@ -6,6 +6,7 @@ use storage::model::{BucketName, ObjectKey};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::uri::{Address, Query};
 
+mod names;
 mod sub_resource;
 
 use sub_resource::SubResource;
@@ -46,6 +47,10 @@ pub enum BucketOperation {
     PutBucketPolicy,
     DeleteBucketPolicy,
     GetBucketPolicyStatus,
+    GetBucketNotificationConfiguration,
+    PutBucketNotificationConfiguration,
+    GetBucketLogging,
+    PutBucketLogging,
     /// Reading a setting that has a document of its own.
     GetSetting(Setting),
     /// Putting one.
@@ -81,8 +86,6 @@ pub enum Setting {
 pub enum DefaultSetting {
     Accelerate,
     RequestPayment,
-    Logging,
-    Notification,
 }
 
 /// Settings of a bucket that cannot be set yet and answer with their own 404.
@@ -212,6 +215,10 @@ fn bucket_operation(method: &Method, about: SubResource, version_2: bool) -> S3R
         (&Method::PUT, About::Policy) => Op::PutBucketPolicy,
         (&Method::DELETE, About::Policy) => Op::DeleteBucketPolicy,
         (&Method::GET, About::PolicyStatus) => Op::GetBucketPolicyStatus,
+        (&Method::GET, About::Notification) => Op::GetBucketNotificationConfiguration,
+        (&Method::PUT, About::Notification) => Op::PutBucketNotificationConfiguration,
+        (&Method::GET, About::Logging) => Op::GetBucketLogging,
+        (&Method::PUT, About::Logging) => Op::PutBucketLogging,
         (&Method::GET, About::Uploads) => Op::ListMultipartUploads,
         (&Method::GET, About::Versioning) => Op::GetBucketVersioning,
         (&Method::PUT, About::Versioning) => Op::PutBucketVersioning,
@@ -347,13 +354,19 @@ mod tests {
         check("PUT /b?policy", "PutBucketPolicy");
         check("DELETE /b?policy", "DeleteBucketPolicy");
         check("GET /b?policyStatus", "GetBucketPolicyStatus");
+        check("GET /b?notification", "GetBucketNotificationConfiguration");
+        check("PUT /b?notification", "PutBucketNotificationConfiguration");
+        check("DELETE /b?notification", "MethodNotAllowed");
+        check("GET /b?logging", "GetBucketLogging");
+        check("PUT /b?logging", "PutBucketLogging");
+        check("DELETE /b?logging", "MethodNotAllowed");
         check("OPTIONS /b", "Preflight");
         check("DELETE /b?acl", "MethodNotAllowed");
     }
 
     #[test]
     fn a_setting_can_be_read_but_not_written() {
-        for name in ["accelerate", "requestPayment", "logging", "notification"] {
+        for name in ["accelerate", "requestPayment"] {
             assert!(
                 outcome(&format!("GET /b?{name}"), false).starts_with("GetDefault("),
                 "{name}"

@@ -11,11 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::addresses::Addresses;
 use crate::connection::{self, Patience};
 use crate::gateway::Gateway;
+use crate::meter::Meter;
+use crate::notify::Webhook;
+use crate::proxies::Proxies;
 use crate::uri::RootDomains;
 
 /// How a server serves; already valid.
@@ -27,6 +30,10 @@ pub struct Options {
     pub website_domains: RootDomains,
     /// The region clients are told; any region they sign with is accepted.
     pub region: String,
+    /// Who is believed about where requests come from, and whether over TLS.
+    pub proxies: Proxies,
+    /// Whom buckets may have told of what happens to their objects.
+    pub webhooks: Vec<Webhook>,
     /// Connections at most; more wait in the kernel's queue. A quarter of them for one address, the box itself excepted.
     pub connections_max: usize,
     /// Requests served at a time; more wait a while, then hear `SlowDown`.
@@ -83,6 +90,11 @@ impl Server {
         }
     }
 
+    /// The counters of its requests.
+    pub fn meter(&self) -> Arc<Meter> {
+        self.gateway.meter.clone()
+    }
+
     /// The addresses it listens on, with the ports the system chose.
     ///
     /// # Errors
@@ -99,6 +111,17 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
+        let gateway = self.gateway.clone();
+        let Gateway {
+            webhooks,
+            access_log,
+            store,
+            region,
+            ..
+        } = &*gateway;
+        webhooks.start(store, region, (&tasks, &stop));
+        let (logged, store, logging) = (access_log.clone(), store.clone(), stop.clone());
+        tasks.spawn(async move { logged.run(&store, logging).await }.instrument(info_span!("access log")));
         for listener in self.listeners {
             tasks.spawn(accept(
                 listener,
@@ -120,6 +143,7 @@ impl Server {
             cut.cancel();
             tasks.wait().await;
         }
+        gateway.access_log.finish(&gateway.store).await;
     }
 }
 

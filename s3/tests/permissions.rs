@@ -6,6 +6,7 @@ mod common;
 
 use common::{Signer, World};
 use storage::model::Grants;
+use warren_s3::route::Operation;
 
 /// A request and who may send it, in a bucket without a policy: `a`nonymous, an `o`ther key, a `r`eader, a `w`riter, the
 /// bucket's owner (`x`), and keys that only the ACL of the bucket names: they `R`ead, `W`rite, read its `A`CL, `C`hange its
@@ -50,6 +51,8 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /bucket?requestPayment", "rwx"),
     ("GET /bucket?logging", "rwx"),
     ("GET /bucket?notification", "rwx"),
+    ("PUT /bucket?notification", "x"),
+    ("PUT /bucket?logging", "x"),
     ("GET /bucket?lifecycle", "rwx"),
     ("PUT /bucket?lifecycle", "x"),
     ("DELETE /bucket?lifecycle", "x"),
@@ -70,7 +73,39 @@ const TABLE: &[(&str, &str)] = &[
     ("PUT /bucket/k?acl", "x"),
     ("PUT /bucket/k?acl&versionId=null x-amz-acl=private", "x"),
     ("GET /bucket/k?tagging", "rxRF"),
+    ("PUT /bucket/k?tagging", "wxWF"),
+    ("DELETE /bucket/k?tagging", "wxWF"),
+    ("GET /bucket/k?attributes x-amz-object-attributes=ETag", "rxRF"),
+    ("GET /bucket/k?retention", "rxRF"),
+    ("PUT /bucket/k?retention", "wxWF"),
+    ("GET /bucket/k?legal-hold", "rxRF"),
+    ("PUT /bucket/k?legal-hold", "wxWF"),
+    // That there is no such upload is said before the source is looked at.
+    (
+        "PUT /bucket/m?uploadId=x&partNumber=1 x-amz-copy-source=bucket/k",
+        "wxWF",
+    ),
+    ("GET /bucket?object-lock", "rwx"),
+    ("PUT /bucket?object-lock", "x"),
+    ("GET /bucket?replication", "rwx"),
+    ("DELETE /bucket?replication", "x"),
+    // A form says in itself who sends it, and a browser asks before anybody signs: neither is let in or kept out here, but
+    // a form of anyone's is not let write, and a bucket without rules answers no browser.
+    ("POST /bucket", "aorwxRWACF"),
+    (
+        "OPTIONS /bucket origin=https://a.example access-control-request-method=GET",
+        "",
+    ),
+    (
+        "OPTIONS /bucket/k origin=https://a.example access-control-request-method=GET",
+        "",
+    ),
+    // Nobody's grants reach beyond a bucket that is there.
+    ("PUT /another", "x"),
 ];
+
+/// What the table does not ask for: requests that are no operation, and what no test server is told to do.
+const NOT_ASKED: [&str; 2] = ["Unknown", "Website"];
 
 /// The keys of the ACL by the letters of the tables, and what each is granted.
 const GRANTED: [(char, &str); 5] = [
@@ -142,6 +177,12 @@ async fn each_operation_is_for_those_the_table_names() {
     let (granted, list) = granted_keys(&world).await;
     keys.extend(granted);
     check_table(&world, &keys, &format!("PUT /bucket?acl < {list}"), TABLE).await;
+    let asked: Vec<_> = world.meter.counted().iter().map(|of| of.operation).collect();
+    let missing: Vec<_> = Operation::NAMES
+        .into_iter()
+        .filter(|name| !asked.contains(name) && !NOT_ASKED.contains(name))
+        .collect();
+    assert_eq!(missing, [""; 0], "operations that the table says nothing about");
     world.stop().await;
 }
 

@@ -42,6 +42,10 @@ pub struct S3Section {
     pub domains: Option<Vec<String>>,
     /// `s3.website_domains`.
     pub website_domains: Option<Vec<String>>,
+    /// `s3.proxies`.
+    pub proxies: Option<Vec<String>>,
+    /// `s3.webhooks`.
+    pub webhooks: Option<Vec<String>>,
 }
 
 /// What a configuration file says about the page.

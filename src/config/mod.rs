@@ -11,6 +11,8 @@
 //! | `s3.address` | `--s3`         | `WARREN_S3`         | `[::]:3900`: serving the local network is what a box is for, and every request is authenticated |
 //! | `s3.domains` | `--s3-domain`  | `WARREN_S3_DOMAINS` | none: buckets are addressed by path, which needs no DNS; below a domain named here, `localhost` and the names of the box also as `bucket.domain` |
 //! | `s3.website_domains` | `--s3-website-domain` | `WARREN_S3_WEBSITE_DOMAINS` | none: a bucket that is a website is served to browsers at the host that is its name; below a domain named here also as `bucket.domain` |
+//! | `s3.proxies` |               | `WARREN_S3_PROXIES` | none: addresses and networks of proxies that are believed about a request: `X-Forwarded-Proto: https` makes it `aws:SecureTransport`, and the last of `X-Forwarded-For` its sender; anybody else could write anything |
+//! | `s3.webhooks` |              | `WARREN_S3_WEBHOOKS` | none: receivers that buckets may have told of what happens to their objects, each as `NAME=URL`; buckets can name no others, so that nobody has this box connect anywhere |
 //! | `page.address` | `--page`      | `WARREN_PAGE`       | `[::]:3980`: the page for browsers and the admin API, which answer only this home's own network; `off` for none |
 //! | `page.hosts` |                | `WARREN_PAGE_HOSTS` | none: names by which the page is called, beside addresses, `localhost`, the host's own name and all in `.local`; others are refused, so that no page elsewhere borrows our address |
 //! | `page.lan_only` |             | `WARREN_PAGE_LAN_ONLY` | `on`: private, link-local and loopback addresses; `off` lets the internet knock, behind a proxy with a certificate |
@@ -24,25 +26,28 @@
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
 //! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
-//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS`, `WARREN_PAGE_HOSTS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
+//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS`, `WARREN_S3_PROXIES`, `WARREN_S3_WEBHOOKS`, `WARREN_PAGE_HOSTS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
 mod file;
 mod values;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use file::{File, FileError};
 use p2p::Address;
+use s3::notify::Webhook;
+use s3::proxies::Network;
 pub use values::{
     DataDirectory, InvalidValue, LogFilter, LogFormat, MeshAddress, PageAddress, Rate, S3Address, S3Domain,
     Switch,
 };
 
 /// Every key of the configuration file, in the order of the manual.
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 20] = [
     "name",
     "zone",
     "state",
@@ -50,6 +55,8 @@ pub const KEYS: [&str; 18] = [
     "s3.address",
     "s3.domains",
     "s3.website_domains",
+    "s3.proxies",
+    "s3.webhooks",
     "page.address",
     "page.hosts",
     "page.lan_only",
@@ -181,6 +188,10 @@ pub struct Config {
     pub s3_domains: Setting<Vec<S3Domain>>,
     /// Domains below which host names name buckets that are websites; may be none.
     pub website_domains: Setting<Vec<S3Domain>>,
+    /// Who is believed about where requests come from; may be none.
+    pub proxies: Setting<Vec<Network>>,
+    /// Whom buckets may have told; may be none, no two of one name.
+    pub webhooks: Setting<Vec<Webhook>>,
     /// The page for browsers.
     pub page: PageConfig,
     /// How it takes part in a mesh.
@@ -239,11 +250,13 @@ impl Config {
         layers.decide(state)
     }
 
-    /// Keys and values as the configuration file would have them, in the order of the manual.
-    pub fn settings(&self) -> [(&'static str, String, &Source); 18] {
+    /// Keys and values as the configuration file would have them, in the order of the manual; without what is a secret in them.
+    pub fn settings(&self) -> [(&'static str, String, &Source); 20] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
         let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
         let websites: Vec<&str> = self.website_domains.value.iter().map(S3Domain::as_str).collect();
+        let proxies: Vec<String> = self.proxies.value.iter().map(ToString::to_string).collect();
+        let webhooks: Vec<String> = self.webhooks.value.iter().map(Webhook::shown).collect();
         let hosts: Vec<&str> = self.page.hosts.value.iter().map(S3Domain::as_str).collect();
         let public: Vec<String> = self.mesh.public.value.iter().map(ToString::to_string).collect();
         let values = [
@@ -254,6 +267,8 @@ impl Config {
             (self.s3_address.value.to_string(), &self.s3_address.source),
             (domains.join(", "), &self.s3_domains.source),
             (websites.join(", "), &self.website_domains.source),
+            (proxies.join(", "), &self.proxies.source),
+            (webhooks.join(", "), &self.webhooks.source),
             (self.page.address.value.to_string(), &self.page.address.source),
             (hosts.join(", "), &self.page.hosts.source),
             (self.page.lan_only.value.to_string(), &self.page.lan_only.source),
@@ -337,6 +352,8 @@ impl Layers<'_> {
             )?,
             s3_domains: self.s3_domains()?,
             website_domains: self.website_domains()?,
+            proxies: self.proxies()?,
+            webhooks: self.webhooks()?,
             page: self.page()?,
             mesh: self.mesh()?,
             log_level: self.setting(
@@ -423,6 +440,32 @@ impl Layers<'_> {
             file.s3.website_domains.clone()
         });
         parsed("s3.website_domains", said, S3Domain::parse)
+    }
+
+    fn proxies(&self) -> Result<Setting<Vec<Network>>, ConfigError> {
+        let said = self.list(("", &[]), "WARREN_S3_PROXIES", |file| file.s3.proxies.clone());
+        parsed("s3.proxies", said, |text| {
+            Network::parse(text.trim()).ok_or_else(|| {
+                InvalidValue(format!(
+                    "{text:?} is not an address, or a network such as 10.0.0.0/8"
+                ))
+            })
+        })
+    }
+
+    fn webhooks(&self) -> Result<Setting<Vec<Webhook>>, ConfigError> {
+        let said = self.list(("", &[]), "WARREN_S3_WEBHOOKS", |file| file.s3.webhooks.clone());
+        let mut names = HashSet::new();
+        parsed("s3.webhooks", said, |text| {
+            let webhook = Webhook::parse(text).map_err(|error| InvalidValue(error.to_string()))?;
+            match names.insert(webhook.name().to_owned()) {
+                true => Ok(webhook),
+                false => Err(InvalidValue(format!(
+                    "two webhooks are called {:?}",
+                    webhook.name()
+                ))),
+            }
+        })
     }
 
     fn page(&self) -> Result<PageConfig, ConfigError> {
@@ -513,7 +556,7 @@ impl Layers<'_> {
         &self,
         key: &Key<'_>,
         in_file: impl Fn(&File) -> Option<String>,
-        parse: impl Fn(&str) -> Result<T, InvalidValue>,
+        mut parse: impl FnMut(&str) -> Result<T, InvalidValue>,
         default: impl FnOnce() -> T,
     ) -> Result<Setting<T>, ConfigError> {
         let (flag, said) = key.flag;
@@ -549,7 +592,7 @@ impl Layers<'_> {
 fn parsed<T>(
     key: &str,
     said: Option<(Vec<String>, Source)>,
-    parse: impl Fn(&str) -> Result<T, InvalidValue>,
+    mut parse: impl FnMut(&str) -> Result<T, InvalidValue>,
 ) -> Result<Setting<Vec<T>>, ConfigError> {
     let (texts, source) = said.unwrap_or((Vec::new(), Source::Default));
     match texts.iter().map(|text| parse(text)).collect() {

@@ -193,6 +193,28 @@ fn domains_of_buckets_come_from_one_place_and_are_names() {
         Ok("d.example".into())
     );
     assert_eq!(domains(&[], &[], ""), Ok((String::new(), "default".into())));
+    let proxies = load(Flags::default(), &["WARREN_S3_PROXIES=127.0.0.1,10.0.0.0/8"], "").unwrap();
+    assert_eq!(proxies.proxies.value.len(), 2);
+    let wrong = load(Flags::default(), &[], "s3.proxies = ['everybody']");
+    assert!(wrong.unwrap_err().contains("is not an address"));
+    let hooks = load(
+        Flags::default(),
+        &[],
+        "s3.webhooks = ['a=http://10.0.0.2:8123/api/secret']",
+    )
+    .unwrap();
+    assert_eq!(hooks.webhooks.value[0].name(), "a");
+    let shown = hooks.settings().map(|(key, value, _)| format!("{key} {value}"));
+    assert!(
+        shown.contains(&"s3.webhooks a=http://10.0.0.2:8123/…".into()),
+        "{shown:?}"
+    );
+    let twice = load(
+        Flags::default(),
+        &["WARREN_S3_WEBHOOKS=a=http://x,a=http://y"],
+        "",
+    );
+    assert!(twice.unwrap_err().contains("two webhooks are called"));
     let websites = load(Flags::default(), &["WARREN_S3_WEBSITE_DOMAINS=web.example"], "").unwrap();
     assert_eq!(websites.website_domains.value[0].as_str(), "web.example");
     let websites = load(Flags::default(), &[], "s3.website_domains = ['W.example']").unwrap();

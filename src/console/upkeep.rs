@@ -1,10 +1,10 @@
 //! Shows and steers upkeep: the layout, repairs, and verifying what is stored.
 
+use appliance::NodeError;
 use appliance::api::{
     LayoutBox, LayoutEntry, LayoutPreviewShown, LayoutShown, LayoutWait, RepairBox, RepairShown, Schema,
     ScrubShown,
 };
-use appliance::{DiskMeasure, Measures, NodeError};
 use storage::health::MemberHealth;
 use storage::model::{MemberId, Timestamp};
 use storage::{ScrubStatus, StoreError};
@@ -13,19 +13,6 @@ use super::copies::behind;
 use super::{Console, refusal, time_shown};
 
 impl Console {
-    pub(super) fn measured(&self) -> Measures {
-        let disks = self.store.disk_status().directories;
-        let disk = |directory: &storage::disk::DirectoryStatus| DiskMeasure {
-            path: directory.path.display().to_string(),
-            used: directory.used,
-            given: directory.given,
-        };
-        Measures {
-            scrubbed_seconds: self.store.scrub_status().finished.map(Timestamp::as_secs),
-            disks: disks.iter().map(disk).collect(),
-        }
-    }
-
     pub(super) fn layout_shown(&self) -> LayoutShown {
         let (layout, members) = (self.store.layout(), self.store.members());
         let row = |member: MemberId| {

@@ -31,9 +31,12 @@ use crate::limits::Limits;
 use crate::model::{AccessKey, KeyName, MemberId, MemberRow, Timestamp, row_key};
 #[cfg(any(test, feature = "simulation"))]
 use crate::model::{Bucket, ObjectKey};
-use crate::objects::{Counts, NewKey, OpenedVersion, answer_about_usage, is_about_usage};
+use crate::objects::{
+    Counts, Events, NewKey, OpenedVersion, answer_about_events, answer_about_usage, hand_on_events,
+    is_about_events, is_about_usage,
+};
 use crate::repair::scrub::{self, Pace, ScrubStatus};
-use crate::repair::{collect, compare, lifecycle, sweep, tombstones};
+use crate::repair::{collect, compare, find_events, lifecycle, sweep, tombstones};
 use crate::seal::{Keyring, NodeSecret};
 use crate::tasks::Tasks;
 
@@ -120,6 +123,8 @@ pub(crate) struct Inner {
     pub(crate) collected: AtomicU64,
     /// What buckets hold, as it was counted lately.
     pub(crate) counts: Counts,
+    /// Of what something is still to be told.
+    pub(crate) events: Events,
     /// Rings when a bucket may have other lifecycle rules.
     pub(crate) rules_changed: Arc<Notify>,
     /// What other members said of themselves.
@@ -282,6 +287,7 @@ impl Store {
                     .as_millis(),
             ),
             counts: Counts::default(),
+            events: Events::default(),
             rules_changed: Arc::default(),
             memory_of_health: health::Memory::default(),
             comparisons: compare::Comparisons::default(),
@@ -373,6 +379,7 @@ impl Store {
         match call {
             call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
             call if is_about_usage(call) => answer_about_usage(&self.0, call).await,
+            call if is_about_events(call) => answer_about_events(&self.0, call),
             call if sweep::is_about_sweeps(call) => sweep::answer(&self.0, call).await,
             call if health::is_about_health(call) => health::answer(&self.0).await,
             call if compare::is_about_rows(call) => compare::answer(&self.0, call).await,
@@ -420,6 +427,10 @@ impl Store {
         tasks.spawn(forget.instrument(info_span!("forget")));
         let lifecycle = lifecycle::run(Arc::downgrade(inner), stop.clone());
         tasks.spawn(lifecycle.instrument(info_span!("lifecycle")));
+        let find = find_events::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(find.instrument(info_span!("find events")));
+        let hand_on = hand_on_events(inner.clone(), stop.clone());
+        tasks.spawn(hand_on.instrument(info_span!("hand on events")));
         let recall = recall::run(inner.clone(), stop.clone());
         tasks.spawn(recall.instrument(info_span!("recall")));
         let compare = compare::run(Arc::downgrade(inner), stop.clone());

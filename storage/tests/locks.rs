@@ -31,6 +31,7 @@ impl Fixture {
             version: Some(version),
             condition: WriteCondition::None,
             bypass,
+            cause: storage::model::Cause::default(),
         };
         self.store.delete_object(&self.bucket, target).await.map(drop)
     }

@@ -93,6 +93,7 @@ async fn a_body_that_breaks_off_or_lies_stores_nothing() {
             class: StorageClass::Standard,
             condition: WriteCondition::None,
             lock: Lock::default(),
+            cause: storage::model::Cause::default(),
         };
         let put = |body| fixture.store.put_object(&fixture.bucket, &KEY, new(), body);
         let cut = put(Body {
@@ -211,6 +212,7 @@ async fn a_copy_shares_blocks_and_outlives_its_source() {
         checksum,
         condition: WriteCondition::None,
         lock: Lock::default(),
+        cause: storage::model::Cause::default(),
     };
     let copied = fixture
         .store

@@ -35,6 +35,7 @@ impl Fixture {
             version,
             condition: WriteCondition::None,
             bypass: false,
+            cause: storage::model::Cause::default(),
         };
         self.store.delete_object(&self.bucket, target).await
     }
@@ -72,6 +73,7 @@ fn plain() -> NewObject {
         class: StorageClass::Standard,
         lock: Lock::default(),
         condition: WriteCondition::None,
+        cause: storage::model::Cause::default(),
     }
 }
 
@@ -206,6 +208,7 @@ async fn a_version_is_restored_by_copying_it() {
         checksum: None,
         condition: WriteCondition::Absent,
         lock: Lock::default(),
+        cause: storage::model::Cause::default(),
     };
     let copied = fixture.store.copy_object(&source, &fixture.bucket, &k, copy);
     let copied = copied.await.unwrap();

@@ -29,7 +29,10 @@ class Key:
 class Server:
     """One running server on a free port of 127.0.0.1, with a key that may create buckets."""
 
-    def __init__(self, binary: Path, folder: Path):
+    def __init__(self, binary: Path, folder: Path, **environment: str):
+        """`environment`: settings beside those that every test server has."""
+        self.folder = folder
+        self.environment = environment
         self.binary = binary
         self.state = folder / "state"
         self.log = folder / "server.log"
@@ -37,13 +40,18 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        command = [binary, "server", "--state", self.state, "--data", folder / "data"]
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, again if it was stopped or killed."""
+        command = [self.binary, "server", "--state", self.state, "--data", self.folder / "data"]
         # A box that is alone, whoever else is on this network.
         alone = {"WARREN_PAGE": "127.0.0.1:0", "WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
-        with open(self.log, "wb") as log:
+        self.offset = self.log.stat().st_size if self.log.exists() else 0
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--s3", f"127.0.0.1:{self.port}", "--s3-domain", DOMAIN, "--s3-website-domain", WEBSITE_DOMAIN],
-                env={**os.environ, **alone}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **alone, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
         try:
             self._await_ready()
@@ -59,7 +67,7 @@ class Server:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the server ended at start:\n{self.log.read_text()}"
             # Said after the first start's secrets have been written; the port is open a little earlier.
-            if " Ready " in self.log.read_text():
+            if " Ready " in self.logged(self.offset):
                 return
             time.sleep(0.02)
         raise AssertionError(f"the server is not ready after {START_SECONDS_MAX} s:\n{self.log.read_text()}")

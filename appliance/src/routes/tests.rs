@@ -72,7 +72,7 @@ impl Node for Nobody {
         match *self {}
     }
 
-    fn measures(&self) -> Measures {
+    async fn measures(&self) -> Measures {
         match *self {}
     }
 

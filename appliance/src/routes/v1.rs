@@ -55,7 +55,8 @@ fn watching<N: Node>(to: &mut Routes<N>) {
             Read,
             "Numbers for Prometheus.",
             |desk, _, Nothing| async move {
-                Ok(Numbers(metrics::text(&desk.facts().await, &desk.node.measures())))
+                let (facts, measures) = (desk.facts().await, desk.node.measures().await);
+                Ok(Numbers(metrics::text(&facts, &measures)))
             },
         );
     }

@@ -13,13 +13,15 @@ use crate::time::parse_basic;
 use crate::uri::{Query, decode_path};
 
 /// One request as conditions of a policy see it. Nothing here is taken from `X-Forwarded-For` and its like, which any
-/// client can write.
+/// client can write, unless a proxy says it that the owner of the box named.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'r> {
     /// Whose signature it has.
     pub caller: &'r Identity,
-    /// The address at the other end of the connection.
+    /// The address of the client.
     pub from: IpAddr,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// When it is judged, by the clock of this box.
     pub now: Timestamp,
     /// Its headers, with those that a presigned link has in its query.
@@ -56,8 +58,8 @@ impl<'r> Asking<'r> {
         }
         let value = match key {
             Key::SourceIp => Some(self.from.to_canonical().to_string().into()),
-            // The server itself speaks no TLS. What a proxy before it speaks, only the proxy knows.
-            Key::SecureTransport => Some("false".into()),
+            // The server itself speaks no TLS: a proxy before it does.
+            Key::SecureTransport => Some(self.secure.to_string().into()),
             Key::TlsVersion | Key::RequestTagNames => None,
             Key::CurrentTime | Key::EpochTime => Some(self.now.as_secs().to_string().into()),
             Key::Referer => self.header(header::REFERER.as_str()),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::asking::{Asking, ConditionKey};
 use super::policy::{MalformedPolicy, malformed, matches};
+use crate::proxies::Network;
 
 /// One condition: an operator, what it looks at, and the values it compares with.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,46 +61,6 @@ impl Comparison {
             Self::Greater => value > than,
             Self::GreaterOrEqual => value >= than,
         }
-    }
-}
-
-/// Addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// Reads e.g. `192.0.2.0/24`, `2001:db8::/32`, or one address.
-    fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        (bits <= most).then_some(Self { address, bits })
-    }
-
-    fn holds(self, address: IpAddr) -> bool {
-        let (network, address, width) = match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
-            _ => return false,
-        };
-        let shift = width - u32::from(self.bits);
-        // Shifting by the whole width means that no bit is compared.
-        (network ^ address).checked_shr(shift).unwrap_or(0) == 0
-    }
-
-    /// Whether it is so narrow that what is open to it is not open to the public.
-    /// Source: AWS S3 user guide, "The meaning of public": not wider than /8 (IPv4) and /32 (IPv6).
-    fn is_narrow(self) -> bool {
-        self.bits >= if self.address.is_ipv4() { 8 } else { 32 }
     }
 }
 
@@ -310,6 +271,9 @@ mod tests {
         Condition::parse(operator, key, words.map(str::to_owned).collect())
     }
 
+    /// Whoever asks from here comes over TLS.
+    const OVER_TLS: &str = "198.51.100.1";
+
     /// Whether `StringLike aws:Referer a* b*` holds for a request from an address, with headers and a query.
     fn holds(text: &str, from: &str, headers: &[(&'static str, &str)], query: &str) -> bool {
         let pair = |(name, value): &(&'static str, &str)| {
@@ -321,6 +285,7 @@ mod tests {
         let asking = Asking {
             caller: &Identity::Anonymous,
             from: from.parse().unwrap(),
+            secure: from == OVER_TLS,
             now: Timestamp::from_millis(NOW_SECS * 1000),
             headers: &headers.iter().map(pair).collect::<HeaderMap>(),
             query: &Query::parse(Some(query)).unwrap(),
@@ -331,6 +296,17 @@ mod tests {
             },
         };
         condition(text).unwrap().holds(&asking)
+    }
+
+    #[test]
+    fn who_comes_over_tls_is_told_apart() {
+        for (text, from, expected) in [
+            ("Bool aws:SecureTransport true", OVER_TLS, true),
+            ("Bool aws:SecureTransport false", OVER_TLS, false),
+            ("Bool aws:SecureTransport false", "192.0.2.7", true),
+        ] {
+            assert_eq!(holds(text, from, &[], ""), expected, "{text} {from}");
+        }
     }
 
     #[test]
@@ -507,13 +483,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_network_holds_exactly_the_addresses_with_its_bits(network: u32, address: u32, bits in 0_u8..=32) {
-            let net = Network { address: IpAddr::V4(network.into()), bits };
-            let mask = if bits == 0 { 0 } else { u32::MAX << (32 - u32::from(bits)) };
-            prop_assert_eq!(net.holds(IpAddr::V4(address.into())), network & mask == address & mask);
-        }
-
         #[test]
         fn any_condition_is_read_or_refused(operator in "\\PC{0,20}", key in "\\PC{0,20}", values: Vec<String>) {
             let _ = Condition::parse(&operator, &key, values);

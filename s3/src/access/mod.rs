@@ -87,6 +87,8 @@ impl Rule {
     pub const GET_LEGAL_HOLD: Self = rule("s3:GetObjectLegalHold", Need::Read);
     /// Removing or shortening a retention of governance: a key that only writes must not undo what protects from it.
     pub const BYPASS_GOVERNANCE: Self = rule("s3:BypassGovernanceRetention", Need::Owner);
+    /// Having a bucket logged, or another's logs in it.
+    pub const TAKE_LOGS: Self = rule("s3:PutBucketLogging", Need::Owner);
     /// Listing, which also permits to learn that a key is not there.
     pub const LIST: Self = rule("s3:ListBucket", Need::Read);
 
@@ -112,6 +114,10 @@ impl Rule {
             Op::PutBucketPolicy => rule("s3:PutBucketPolicy", Need::Owner),
             Op::DeleteBucketPolicy => rule("s3:DeleteBucketPolicy", Need::Owner),
             Op::GetBucketPolicyStatus => rule("s3:GetBucketPolicyStatus", Need::Member),
+            Op::GetBucketNotificationConfiguration => rule("s3:GetBucketNotification", Need::Member),
+            Op::PutBucketNotificationConfiguration => rule("s3:PutBucketNotification", Need::Owner),
+            Op::GetBucketLogging => rule("s3:GetBucketLogging", Need::Member),
+            Op::PutBucketLogging => Self::TAKE_LOGS,
             Op::GetSetting(setting) => rule(setting_actions(setting).0, Need::Member),
             Op::PutSetting(setting) => rule(setting_actions(setting).1, Need::Owner),
             Op::DeleteSetting(setting) => rule(setting_actions(setting).2, Need::Owner),
@@ -170,8 +176,6 @@ const fn default_action(setting: DefaultSetting) -> &'static str {
     match setting {
         DefaultSetting::Accelerate => "s3:GetAccelerateConfiguration",
         DefaultSetting::RequestPayment => "s3:GetBucketRequestPayment",
-        DefaultSetting::Logging => "s3:GetBucketLogging",
-        DefaultSetting::Notification => "s3:GetBucketNotification",
     }
 }
 

@@ -460,6 +460,7 @@ mod tests {
         let asking = Asking {
             caller: &caller,
             from: [127, 0, 0, 1].into(),
+            secure: false,
             now: Timestamp::now(),
             headers: &HeaderMap::new(),
             query: &Query::default(),

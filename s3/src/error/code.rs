@@ -95,6 +95,8 @@ codes! {
         "Invalid request.",
     InvalidStorageClass BAD_REQUEST
         "The storage class you specified is not valid.",
+    InvalidTargetBucketForLogging BAD_REQUEST
+        "The target bucket for logging does not exist, is not owned by you, or belongs to another owner.",
     InvalidTag BAD_REQUEST
         "The tag provided was not a valid tag.",
     InvalidToken BAD_REQUEST

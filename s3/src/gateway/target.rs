@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
-use storage::model::BucketName;
+use storage::model::{Bucket, BucketName};
 
 use super::{Arrival, Call, Gateway};
+use crate::access_log::Entry;
 use crate::auth::Identity;
 use crate::cors;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -50,14 +51,29 @@ impl Gateway {
         }
     }
 
-    /// What the answer tells a browser, whatever becomes of the request.
-    pub(super) fn shared(&self, target: &Target, request: &Request<Incoming>) -> Option<HeaderMap> {
+    /// The bucket that a request is about, whoever sends it.
+    pub(super) fn addressed(&self, target: &Target) -> Option<Arc<Bucket>> {
         let name = match target {
             Target::Api(address) => address.bucket()?,
             Target::Website(bucket) => bucket,
         };
-        let bucket = self.store.bucket(name).ok()?;
-        cors::shared(&bucket.settings.cors, request.method(), request.headers())
+        self.store.bucket(name).ok()
+    }
+
+    /// What the access log of a bucket is to say of a request, if there is one.
+    pub(super) fn entry(
+        &self,
+        bucket: &Bucket,
+        target: &S3Result<Target>,
+        request: &Request<Incoming>,
+        arrival: &Arrival,
+    ) -> Option<Box<Entry>> {
+        let key = match target {
+            Ok(Target::Api(Address::Object(_, key))) => Some(key),
+            _ => None,
+        };
+        let from = (arrival.id.as_str(), arrival.origin.from);
+        Entry::of(&self.access_log, (bucket, key), request, from)
     }
 
     /// Shows somebody whom nobody knows a page of a website.
@@ -65,7 +81,7 @@ impl Gateway {
         let call = Call {
             gateway: self,
             id: arrival.id,
-            from: arrival.from,
+            origin: arrival.origin,
             identity: Identity::Anonymous,
             headers: parts.headers,
             query: Query::default(),
@@ -80,6 +96,11 @@ impl Gateway {
         }
         reply
     }
+}
+
+/// What the answer tells a browser, whatever becomes of the request.
+pub(super) fn shared(bucket: &Bucket, request: &Request<Incoming>) -> Option<HeaderMap> {
+    cors::shared(&bucket.settings.cors, request.method(), request.headers())
 }
 
 /// Refuses heads that are larger than any client needs.

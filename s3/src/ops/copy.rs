@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use storage::model::{Acl, Bucket, BucketName, ObjectKey, VersionId};
+use storage::model::{Acl, Bucket, BucketName, How, ObjectKey, VersionId};
 use storage::{CopyBody, CopyObject, Object};
 
 use super::customer_key::{SealedWith, customer_key, source_customer_key, tell_customer_key};
@@ -116,6 +116,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
         checksum: ChecksumHeaders::parse(&call.headers)?.algorithm,
         condition,
         customer: customer_key(&call.headers)?,
+        cause: call.cause(bucket, How::Copy),
     };
     let (source, object) = from.open(call).await?;
     let is_itself = from.bucket == bucket.name && from.key == *key;

@@ -2,7 +2,7 @@
 
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderName, HeaderValue, StatusCode};
-use storage::model::{Bucket, ETag, ObjectKey, VersionId, WriteCondition};
+use storage::model::{Bucket, ETag, How, ObjectKey, VersionId, WriteCondition};
 use storage::{DeleteOutcome, DeleteTarget};
 
 use super::get_object::{insert, version_id};
@@ -28,6 +28,7 @@ pub(crate) async fn delete_object(call: &Call, bucket: &Bucket, key: ObjectKey) 
         version: version_id(&call.query)?,
         condition,
         bypass: bypasses(call, bucket, &key),
+        cause: call.cause(bucket, How::Delete),
         key,
     };
     let deleted = call.gateway.store.delete_object(bucket, target).await;
@@ -102,6 +103,7 @@ async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Resu
         version,
         condition,
         bypass: bypasses(call, bucket, &key),
+        cause: call.cause(bucket, How::Delete),
         key,
     };
     let outcome = call.gateway.store.delete_object(bucket, target).await;

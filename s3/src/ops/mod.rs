@@ -14,7 +14,9 @@ mod list_parts;
 mod list_uploads;
 mod list_versions;
 mod listing;
+mod logging;
 mod multipart;
+mod notification;
 mod object_lock;
 mod policy;
 mod post_object;
@@ -35,9 +37,11 @@ pub(crate) use list_objects::{list_objects, list_objects_v2};
 pub(crate) use list_parts::list_parts;
 pub(crate) use list_uploads::list_multipart_uploads;
 pub(crate) use list_versions::list_object_versions;
+pub(crate) use logging::{get_bucket_logging, put_bucket_logging};
 pub(crate) use multipart::{
     abort_multipart_upload, complete_multipart_upload, create_multipart_upload, upload_part,
 };
+pub(crate) use notification::{get_bucket_notification_configuration, put_bucket_notification_configuration};
 pub(crate) use object_lock::{
     get_object_legal_hold, get_object_lock_configuration, get_object_retention, put_object_legal_hold,
     put_object_lock_configuration, put_object_retention,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use storage::model::{
-    Bucket, ChecksumAlgorithm, ChecksumValue, ObjectHeaders, ObjectKey, PartNumber, UploadId,
+    Bucket, ChecksumAlgorithm, ChecksumValue, How, ObjectHeaders, ObjectKey, PartNumber, UploadId,
 };
 use storage::{CompleteUpload, Digest, NewUpload, PutOutcome, StoreError};
 
@@ -185,6 +185,7 @@ pub(crate) async fn complete_multipart_upload(
         checksum: checksums.value,
         size,
         customer: customer_key(&call.headers)?,
+        cause: call.cause(bucket, How::Complete),
     };
     let location = location(call);
     let mut headers = HeaderMap::new();

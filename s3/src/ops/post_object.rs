@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use storage::model::{AccessKey, Bucket, BucketName, Timestamp};
+use storage::model::{AccessKey, Bucket, BucketName, How, Timestamp};
 use storage::{PutOutcome, StoreError};
 
 use super::customer_key::tell_customer_key;
@@ -74,7 +74,7 @@ pub(crate) async fn post_object(call: &Call, bucket: &Bucket, body: RequestBody)
     if call.headers.contains_key(TAGGING) {
         call.allow(bucket, Some(key), Rule::TAG_OBJECT)?;
     }
-    let outcome = store(&call, bucket, key, file).await?;
+    let outcome = store(&call, (bucket, key), file, How::Post).await?;
     let mut reply = answer(&at, bucket, key.as_str(), &fields, &outcome);
     tell_customer_key(reply.headers_mut(), &call.headers);
     let facts = (outcome.size, outcome.modified);

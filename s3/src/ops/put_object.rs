@@ -1,7 +1,7 @@
 //! PutObject.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use storage::model::{Acl, Bucket, ObjectHeaders, ObjectKey, WriteCondition};
+use storage::model::{Acl, Bucket, How, ObjectHeaders, ObjectKey, WriteCondition};
 use storage::{NewObject, ObjectBody, PutOutcome, StoreError};
 
 use super::asked_acl::{Asked, Ids, asked_acl};
@@ -30,7 +30,7 @@ pub(crate) async fn put_object(
 ) -> S3Result<Reply> {
     let body = body.with_length(&call.headers)?;
     check_size(&body)?;
-    let outcome = store(call, bucket, key, body).await?;
+    let outcome = store(call, (bucket, key), body, How::Put).await?;
     let mut reply = empty(StatusCode::OK);
     tell_outcome(reply.headers_mut(), &outcome);
     tell_customer_key(reply.headers_mut(), &call.headers);
@@ -43,9 +43,9 @@ pub(crate) async fn put_object(
 /// Stores what the body holds as the headers say, if its writer may do all that they ask for.
 pub(super) async fn store(
     call: &Call,
-    bucket: &Bucket,
-    key: &ObjectKey,
+    (bucket, key): (&Bucket, &ObjectKey),
     body: impl ObjectBody,
+    how: How,
 ) -> S3Result<PutOutcome> {
     let acl = object_acl(call, bucket, key)?;
     let condition = write_condition(&call.headers)?;
@@ -58,6 +58,7 @@ pub(super) async fn store(
         class: storage_class(&call.headers)?,
         lock: asked_lock(call, bucket, key)?,
         condition,
+        cause: call.cause(bucket, how),
     };
     call.gateway.store.check_early(bucket, key, &condition).await?;
     let body = SealedWith {

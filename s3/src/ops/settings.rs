@@ -15,8 +15,6 @@ pub(crate) fn get_default(setting: DefaultSetting) -> Reply {
                 xml.text("Payer", "BucketOwner")
             });
         }
-        DefaultSetting::Logging => document.root("BucketLoggingStatus", |_| {}),
-        DefaultSetting::Notification => document.root("NotificationConfiguration", |_| {}),
     }
     xml(document.finish())
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use warren_s3::proxies::Proxies;
 use warren_s3::time::format_basic;
 use warren_s3::uri::RootDomains;
 use warren_s3::{Options, Server};
@@ -25,6 +26,8 @@ pub(crate) fn options() -> Options {
         root_domains: RootDomains::new(["s3.example"]),
         website_domains: RootDomains::new(["web.example"]),
         region: "us-east-1".into(),
+        proxies: Proxies::default(),
+        webhooks: Vec::new(),
         connections_max: 100,
         requests_max: 50,
         idle_timeout: Duration::from_secs(20),
@@ -41,6 +44,7 @@ pub(crate) struct World {
     key: (String, String),
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    pub(crate) meter: std::sync::Arc<warren_s3::Meter>,
     _folder: TempDir,
 }
 
@@ -84,6 +88,7 @@ impl World {
             .unwrap();
         let address = server.local_addresses().unwrap()[0];
         let stop = CancellationToken::new();
+        let meter = server.meter();
         let serving = tokio::spawn(server.serve(stop.clone()));
         let key = (owner.id.to_string(), owner.secret.expose().to_owned());
         let world = Self {
@@ -92,6 +97,7 @@ impl World {
             key,
             stop,
             serving,
+            meter,
             _folder: folder,
         };
         world.check("PUT /bucket", "200").await;

@@ -211,6 +211,7 @@ pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -
         class: StorageClass::Standard,
         condition: WriteCondition::None,
         lock: Lock::default(),
+        cause: crate::model::Cause::default(),
     };
     let body = Text(Some(Bytes::copy_from_slice(text.as_bytes())));
     store
@@ -252,6 +253,7 @@ pub(crate) async fn try_delete(store: &Store, bucket: &Bucket, key: &str) -> Res
         version: None,
         condition: WriteCondition::None,
         bypass: false,
+        cause: crate::model::Cause::default(),
     };
     store.delete_object(bucket, target).await.map(drop)
 }

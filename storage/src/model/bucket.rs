@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKey, AccessKeyId, Acl, AclRights, BucketEncryption, BucketId, BucketName, CorsRule, Grants,
-    Keeping, KeySerial, LifecycleRule, ObjectLock, ObjectOwnership, PublicAccessBlock, Quota, Timestamp,
-    Versioning, Website,
+    AccessKey, AccessKeyId, Acl, AclRights, BucketEncryption, BucketId, BucketLogging, BucketName, CorsRule,
+    Grants, Keeping, KeySerial, LifecycleRule, NotificationRule, ObjectLock, ObjectOwnership,
+    PublicAccessBlock, Quota, Timestamp, Versioning, Website,
 };
 
 /// A bucket as the directory knows it.
@@ -117,6 +117,15 @@ pub struct BucketSettings {
     /// What goes by itself, and when; at most 1000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lifecycle: Vec<LifecycleRule>,
+    /// Whom it tells of what happens to its objects; at most 100, no two of which fit the same event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<NotificationRule>,
+    /// Whether it ever told anybody: events may stand in rows whose receivers are none any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_notifying: bool,
+    /// Where its access logs go, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<BucketLogging>,
     /// How much it may hold.
     #[serde(default, skip_serializing_if = "Quota::is_none")]
     pub quota: Quota,

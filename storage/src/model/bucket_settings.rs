@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{BucketId, BucketName};
+
 /// Which pages of other origins may use a bucket from a browser. Source: AWS S3 API reference, `CORSRule`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorsRule {
@@ -88,6 +90,17 @@ impl ObjectOwnership {
             .into_iter()
             .find(|ownership| ownership.name() == name)
     }
+}
+
+/// Where the access logs of a bucket go. Source: AWS S3 API reference, `LoggingEnabled`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BucketLogging {
+    /// The bucket that takes them: this very one, not a later one of the same name.
+    pub target: BucketId,
+    /// What it was called when that was said.
+    pub target_name: BucketName,
+    /// What the keys of logs begin with.
+    pub prefix: String,
 }
 
 /// The default encryption a client asked for: S3's own, `AES256`. Everything is encrypted with or without it.

@@ -14,6 +14,7 @@ mod lock;
 mod member;
 mod mesh;
 mod names;
+pub(crate) mod notification;
 mod object;
 mod object_row;
 mod partition;
@@ -28,7 +29,9 @@ mod website;
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
 pub use acl::{ACL_GRANTS_MAX, Acl, AclGrant, AclRights, Grantee, Permission};
 pub use bucket::{Bucket, BucketRow, BucketSettings, BucketState, Granted};
-pub use bucket_settings::{BucketEncryption, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock};
+pub use bucket_settings::{
+    BucketEncryption, BucketLogging, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock,
+};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
@@ -42,6 +45,7 @@ pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
     ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
 };
+pub use notification::{Cause, EventKind, EventPattern, How, NotificationRule, ObjectEvent, Telling};
 pub use object::{
     BlockId, BlockRef, Content, CustomerSeal, Extent, Manifest, ObjectHeaders, ObjectRow, PartInfo,
     SealedVersion, StorageClass, VersionDetails, VersionFacts,

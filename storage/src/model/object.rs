@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::notification::EVENTS_MAX;
 use super::{
-    Acl, Checksum, ChecksumAlgorithm, Closing, ETag, Lock, PartNumber, Timestamp, UploadId, Usage, VersionId,
-    WriteId,
+    Acl, Checksum, ChecksumAlgorithm, Closing, ETag, EventKind, Lock, ObjectEvent, PartNumber, Telling,
+    Timestamp, UploadId, Usage, VersionId, WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -159,7 +160,8 @@ pub struct SealedVersion {
     pub details: Bytes,
 }
 
-/// The row of one object key: its versions, newest first. A row without versions does not exist.
+/// The row of one object key: its versions, newest first. A row without versions exists only as long as there are events to be
+/// told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRow {
     /// Newest first; at most one of them is `null`.
@@ -168,9 +170,38 @@ pub struct ObjectRow {
     /// brings them to their end first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closing: Vec<Closing>,
+    /// What happened to it and is still to be told, oldest first; at most [`EVENTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<ObjectEvent>,
 }
 
 impl ObjectRow {
+    /// Notes what is to be told of a version, if somebody wants to know that.
+    pub(crate) fn tell(
+        &mut self,
+        telling: &Telling,
+        kind: EventKind,
+        of: (&VersionFacts, bool),
+        now: Timestamp,
+    ) {
+        if !telling.wanted.contains(&kind) {
+            return;
+        }
+        if self.events.len() >= EVENTS_MAX {
+            self.events.remove(0);
+        }
+        let (facts, is_kept) = of;
+        let is_content = !facts.delete_marker;
+        self.events.push(ObjectEvent {
+            kind,
+            at: now.after(self.events.last().map(|event| event.at)),
+            version: is_kept.then_some(facts.id),
+            size: facts.size,
+            etag: is_content.then_some(facts.etag),
+            cause: telling.cause.clone(),
+        });
+    }
+
     /// What this upload became, if it became a version in here a moment ago.
     pub fn closing(&self, upload: UploadId) -> Option<&Closing> {
         self.closing.iter().find(|closing| closing.upload == upload)

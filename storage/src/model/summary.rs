@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! version 1 byte (1) │ flags 1 │ class 1 │ checksum 1 │ modified u64 │ size u64 │ md5 16 │ parts u16    (38 bytes, little-endian)
-//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row names blocks
+//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row names blocks, 16 events are to be told
 //! checksum: index + 1 of the algorithm, 0 for none; parts: 0 for a plain PUT
+//!
+//! A row without versions, of which only events are left: version 1 byte (1)
 //! ```
 
 use super::{ChecksumAlgorithm, ETag, ObjectRow, StorageClass, Timestamp};
@@ -14,6 +16,7 @@ const DELETE_MARKER: u8 = 1;
 const OTHER_VERSIONS: u8 = 2;
 const NAMED_VERSION: u8 = 4;
 const NAMES_BLOCKS: u8 = 8;
+const TO_BE_TOLD: u8 = 16;
 
 /// The current version of an object as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +35,10 @@ pub(crate) struct Summary {
     pub(crate) names_blocks: bool,
 }
 
-/// Encodes the current version of a row; empty for a row without versions.
+/// Encodes the current version of a row.
 pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
     let Some(current) = row.current() else {
-        return Vec::new();
+        return vec![VERSION];
     };
     let facts = &current.facts;
     let (md5, parts) = match facts.etag {
@@ -52,7 +55,8 @@ pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
             | flag(
                 row.versions.iter().any(|version| !version.extents.is_empty()),
                 NAMES_BLOCKS,
-            ),
+            )
+            | flag(!row.events.is_empty(), TO_BE_TOLD),
     );
     bytes.push(facts.class.index());
     bytes.push(facts.checksum.map_or(0, |algorithm| algorithm.index() + 1));
@@ -61,6 +65,16 @@ pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
     bytes.extend_from_slice(&md5);
     bytes.extend_from_slice(&parts.to_le_bytes());
     bytes
+}
+
+/// Whether a row has no versions: nothing of it is listed.
+pub(crate) fn is_of_no_version(bytes: &[u8]) -> bool {
+    bytes == [VERSION]
+}
+
+/// Whether events are to be told of a row.
+pub(crate) fn is_to_be_told(bytes: &[u8]) -> bool {
+    is_of_no_version(bytes) || bytes.get(1).is_some_and(|flags| flags & TO_BE_TOLD != 0)
 }
 
 /// Decodes a summary; `None` when it is not one of ours.
@@ -124,6 +138,7 @@ mod tests {
             let summary = decode(&encode(&ObjectRow {
                 versions: vec![version],
                 closing: Vec::new(),
+                events: Vec::new(),
             }))
             .unwrap();
             assert_eq!((summary.etag, summary.size), (etag, 1 << 40));
@@ -135,6 +150,8 @@ mod tests {
                 summary.only_null && summary.only_version && !summary.delete_marker && !summary.names_blocks
             );
         }
+        let nothing = encode(&ObjectRow::default());
+        assert!(is_of_no_version(&nothing) && is_to_be_told(&nothing) && decode(&nothing).is_none());
         assert_eq!(decode(&[9; BYTES]), None);
         assert_eq!(decode(b""), None);
     }

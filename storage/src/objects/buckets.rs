@@ -11,8 +11,8 @@ use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, new_bucket};
 use crate::model::command::{Outcome, Refusal, RootCommand};
 use crate::model::{
-    AccessKeyId, Bucket, BucketId, BucketName, BucketSettings, BucketState, Grants, Keeping, Timestamp,
-    row_key,
+    AccessKeyId, Bucket, BucketId, BucketName, BucketSettings, BucketState, Grants, Keeping, ObjectRow,
+    Timestamp, row_key,
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -183,11 +183,16 @@ impl Store {
     }
 
     async fn must_be_empty(&self, bucket: BucketId) -> Result<(), StoreError> {
-        let (from, to) = row_key::objects_of(bucket);
-        match self.0.partitions.first(from, to).await? {
-            None => Ok(()),
-            Some(_) => Err(StoreError::BucketNotEmpty),
+        let (mut from, to) = row_key::objects_of(bucket);
+        while let Some(key) = self.0.partitions.first(from, to.clone()).await? {
+            let row: Option<ObjectRow> = self.0.partitions.current(&key).await?;
+            if row.is_some_and(|row| !row.versions.is_empty()) {
+                return Err(StoreError::BucketNotEmpty);
+            }
+            // What is still to be told of an object that is gone goes with the bucket.
+            from = [&key[..], &[0]].concat();
         }
+        Ok(())
     }
 }
 

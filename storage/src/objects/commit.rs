@@ -8,7 +8,7 @@ use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
-    BlockRef, Bucket, BucketId, Content, Extent, Keeping, Manifest, ObjectKey, ObjectRow, OpId,
+    BlockRef, Bucket, BucketId, Cause, Content, Extent, Keeping, Manifest, ObjectKey, ObjectRow, OpId,
     SealedVersion, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId, WriteRefusal,
     row_key,
 };
@@ -27,10 +27,19 @@ pub(super) struct Ready {
 }
 
 /// An operation of a client, from its beginning: what all its submissions have in common.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Operation {
     op: OpId,
     sweeps: u32,
+    cause: Option<Cause>,
+}
+
+impl Operation {
+    /// The same, of which others may be told why it happens.
+    pub(super) fn because(self, cause: Cause) -> Self {
+        let cause = Some(cause);
+        Self { cause, ..self }
+    }
 }
 
 impl From<WriteRefusal> for StoreError {
@@ -48,6 +57,7 @@ impl Inner {
         Operation {
             op: OpId::new(),
             sweeps: self.mesh.sweeps(),
+            cause: None,
         }
     }
 
@@ -301,11 +311,16 @@ impl Store {
     /// not heard.
     async fn decided(
         &self,
-        Operation { mut op, sweeps }: Operation,
+        Operation {
+            mut op,
+            sweeps,
+            cause,
+        }: Operation,
         bucket: BucketId,
         key: &ObjectKey,
         action: Action,
     ) -> Result<Outcome, Unsettled> {
+        let telling = cause.and_then(|cause| self.0.telling(bucket, key, &cause));
         for _ in 0..CLOSINGS_MAX {
             let (closings, keeping) = match action.adds() {
                 true => self
@@ -322,6 +337,7 @@ impl Store {
                 asked: Timestamp::now(),
                 key: key.clone(),
                 action: action.clone(),
+                telling: telling.clone(),
             });
             match self
                 .0
@@ -337,7 +353,12 @@ impl Store {
                     let error = heard.err().unwrap_or(StoreError::Busy);
                     return Err(Unsettled::submitted(error, false));
                 }
-                outcome => return Ok(outcome),
+                outcome => {
+                    if telling.is_some() && !matches!(outcome, Outcome::Refused(_)) {
+                        self.0.events.note(bucket, key);
+                    }
+                    return Ok(outcome);
+                }
             }
             // Refused for good under that name.
             op = OpId::new();

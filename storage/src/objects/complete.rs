@@ -11,9 +11,9 @@ use super::put::one_of;
 use crate::cluster::BucketEntry;
 use crate::model::command::{Action, ChosenPart, Outcome, Refusal};
 use crate::model::{
-    Bucket, Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, Content, ETag, Manifest, ObjectKey,
-    PartInfo, PartNumber, PartRow, Timestamp, UploadId, UploadRow, UploadState, VersionDetails, VersionFacts,
-    VersionId, WriteCondition,
+    Bucket, Cause, Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, Content, ETag, How, Manifest,
+    ObjectKey, PartInfo, PartNumber, PartRow, Timestamp, UploadId, UploadRow, UploadState, VersionDetails,
+    VersionFacts, VersionId, WriteCondition,
 };
 use crate::{CustomerKey, Digest, Store, StoreError};
 
@@ -44,6 +44,8 @@ pub struct CompleteUpload {
     pub size: Option<u64>,
     /// The key of a customer, if the client names it once more.
     pub customer: Option<CustomerKey>,
+    /// Who asks for it, for those who are told.
+    pub cause: Cause,
 }
 
 impl Store {
@@ -76,7 +78,7 @@ impl Store {
         complete: CompleteUpload,
     ) -> Result<PutOutcome, StoreError> {
         let _writer = entry.enter().await?;
-        let operation = self.0.begin();
+        let operation = self.0.begin().because(complete.cause.clone().of(How::Complete));
         for _ in 0..TRIES_MAX {
             let (row, stored) = self.0.upload_with_parts(entry.bucket.id, &key, upload).await?;
             if let UploadState::Completed(completed) = row.state {
@@ -103,7 +105,7 @@ impl Store {
                 condition: complete.condition,
             };
             match self
-                .submit_inside(operation, &entry, &key, action, ready.leases)
+                .submit_inside(operation.clone(), &entry, &key, action, ready.leases)
                 .await?
             {
                 Outcome::Completed { completed, .. } => {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::put::one_of;
 use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
 use crate::model::{
-    Bucket, ChecksumAlgorithm, ChecksumKind, Content, Extent, Lock, Manifest, ObjectHeaders, ObjectKey,
-    StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition,
+    Bucket, Cause, ChecksumAlgorithm, ChecksumKind, Content, Extent, How, Lock, Manifest, ObjectHeaders,
+    ObjectKey, StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
 use crate::{CustomerKey, KeyTrouble, Object, ObjectReader, PutOutcome, Store, StoreError};
 
@@ -29,6 +29,8 @@ pub struct CopyObject {
     pub condition: WriteCondition,
     /// The key of a customer that the copy is to be sealed with.
     pub customer: Option<CustomerKey>,
+    /// Who asks for it, for those who are told.
+    pub cause: Cause,
 }
 
 impl Store {
@@ -77,6 +79,7 @@ impl Store {
             class: copy.class,
             lock: copy.lock,
             condition: copy.condition,
+            cause: copy.cause.of(How::Copy),
         };
         let body = CopyBody {
             customer: copy.customer,
@@ -98,7 +101,7 @@ impl Store {
         let entry = self.0.directory.entry(bucket.id)?;
         self.check_early(bucket, key, &copy.condition).await?;
         self.must_fit(&entry, key, one_of(info.size)).await?;
-        let operation = self.0.begin();
+        let operation = self.0.begin().because(copy.cause.clone().of(How::Copy));
         let lease = self.0.lease(bucket, key);
         let content = match &source.opened.version.content {
             Content::Inline(bytes) => Content::Inline(bytes.clone()),

@@ -2,7 +2,7 @@
 
 use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome};
-use crate::model::{Bucket, Due, Marker, ObjectKey, VersionId, WriteCondition};
+use crate::model::{Bucket, Cause, Due, How, Marker, ObjectKey, VersionId, WriteCondition};
 use crate::{Store, StoreError};
 
 /// What to delete.
@@ -16,6 +16,8 @@ pub struct DeleteTarget {
     pub condition: WriteCondition,
     /// Whether a retention of governance does not count.
     pub bypass: bool,
+    /// Who asks for it, for those who are told.
+    pub cause: Cause,
 }
 
 /// What a delete did. Deleting what is not there succeeds and did nothing.
@@ -45,6 +47,7 @@ impl Store {
                 version,
                 condition,
                 bypass,
+                cause,
             } = target;
             let delete = match version {
                 None => Action::Delete {
@@ -57,10 +60,8 @@ impl Store {
                     bypass,
                 },
             };
-            match store
-                .submit(store.0.begin(), &entry, &key, delete, Vec::new())
-                .await?
-            {
+            let operation = store.0.begin().because(cause.of(How::Delete));
+            match store.submit(operation, &entry, &key, delete, Vec::new()).await? {
                 Outcome::Removed {
                     version,
                     delete_marker,
@@ -94,10 +95,8 @@ impl Store {
                 marker: due.current.then(Marker::new),
                 remove: due.remove,
             };
-            match store
-                .submit(store.0.begin(), &entry, &key, expire, Vec::new())
-                .await?
-            {
+            let operation = store.0.begin().because(Cause::default().of(How::Expire));
+            match store.submit(operation, &entry, &key, expire, Vec::new()).await? {
                 Outcome::Removed { .. } => Ok(()),
                 other => Err(refusal_of(other)),
             }

@@ -142,12 +142,12 @@ impl Table for Objects {
         object_key(row)
     }
 
-    fn more_here(&self, _: Met<'_>) -> Result<Option<()>, StoreError> {
-        Ok(Some(()))
+    fn more_here(&self, row: Met<'_>) -> Result<Option<()>, StoreError> {
+        Ok((!summary::is_of_no_version(row.summary)).then_some(()))
     }
 
-    async fn more(&self, _: Met<'_>) -> Result<Option<()>, StoreError> {
-        Ok(Some(()))
+    async fn more(&self, row: Met<'_>) -> Result<Option<()>, StoreError> {
+        self.more_here(row)
     }
 
     fn items(&mut self, row: Met<'_>, key: &str, (): (), items: &mut Vec<Listed>) -> Result<(), StoreError> {

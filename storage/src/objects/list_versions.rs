@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::list::{ListedFacts, decode_summary, object_key};
 use super::roll_up::{Met, Page, Query, Table, roll_up, roll_up_all};
 use crate::model::summary::Summary;
-use crate::model::{Bucket, BucketId, ObjectKey, ObjectRow, SealedVersion, VersionId, row_key};
+use crate::model::{Bucket, BucketId, ObjectKey, ObjectRow, SealedVersion, VersionId, row_key, summary};
 use crate::store::Inner;
 use crate::{Store, StoreError};
 
@@ -134,6 +134,9 @@ impl Table for Versions {
     }
 
     fn more_here(&self, row: Met<'_>) -> Result<Option<Versioned>, StoreError> {
+        if summary::is_of_no_version(row.summary) {
+            return Ok(None);
+        }
         let summary = decode_summary(row)?;
         if summary.only_null {
             return Ok(Some(Versioned::OnlyNull(summary)));
@@ -143,6 +146,9 @@ impl Table for Versions {
     }
 
     async fn more(&self, row: Met<'_>) -> Result<Option<Versioned>, StoreError> {
+        if summary::is_of_no_version(row.summary) {
+            return Ok(None);
+        }
         let summary = decode_summary(row)?;
         if summary.only_null {
             return Ok(Some(Versioned::OnlyNull(summary)));

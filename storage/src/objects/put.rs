@@ -3,8 +3,8 @@
 use super::ObjectBody;
 use super::ingest::{Inline, ingest};
 use crate::model::{
-    Bucket, Checksum, ChecksumKind, Completed, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass, Timestamp,
-    Usage, VersionDetails, VersionFacts, VersionId, WriteCondition,
+    Bucket, Cause, Checksum, ChecksumKind, Completed, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass,
+    Timestamp, Usage, VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
 use crate::{CustomerKey, Store, StoreError};
 
@@ -19,6 +19,8 @@ pub struct NewObject {
     pub lock: Lock,
     /// What must hold at commit.
     pub condition: WriteCondition,
+    /// Who asks for it, for those who are told.
+    pub cause: Cause,
 }
 
 /// What was stored.
@@ -60,7 +62,7 @@ impl Store {
             self.must_fit(&entry, key, one_of(size)).await?;
         }
         let customer = body.customer_key().cloned();
-        let operation = self.0.begin();
+        let operation = self.0.begin().because(new.cause);
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         let inline = Inline::of(entry.bucket.settings.versioning);

@@ -277,6 +277,7 @@ pub(super) async fn forget_ended(inner: &Arc<Inner>) -> Result<u64, StoreError> 
             asked: Timestamp::now(),
             key,
             action: Action::Forget { upload, rest },
+            telling: None,
         });
         let submission = Submission {
             op: OpId::new(),
@@ -425,6 +426,7 @@ mod tests {
             class,
             condition,
             lock: crate::model::Lock::default(),
+            cause: crate::model::Cause::default(),
         };
         store
             .put_object(&bucket, &key, new, Body(Some(vec![1; 10_000].into())))

@@ -166,7 +166,7 @@ pub(crate) async fn carry_out(
 }
 
 /// The partitions of which this member carries out the rules: of those who vote in one, the first in turn that it can reach.
-fn partitions_of(inner: &Inner) -> BTreeSet<u8> {
+pub(super) fn partitions_of(inner: &Inner) -> BTreeSet<u8> {
     let is_mine = |partition: &u8| {
         let voters: Vec<MemberId> = inner.voters(u16::from(*partition)).into_iter().collect();
         let turn = usize::from(*partition).checked_rem(voters.len()).unwrap_or(0);

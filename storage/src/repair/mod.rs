@@ -3,6 +3,7 @@
 mod clock;
 pub(crate) mod collect;
 pub(crate) mod compare;
+pub(crate) mod find_events;
 pub(crate) mod lifecycle;
 pub(crate) mod scrub;
 pub(crate) mod sweep;

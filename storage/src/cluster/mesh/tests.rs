@@ -203,7 +203,7 @@ fn buckets_that_one_key_creates_at_a_time_wait_for_nobody_for_ever() {
             let created = async {
                 futures_util::join!(create(&first, &names[0], &key), create(&second, &names[1], &key))
             };
-            let created = timeout(Duration::from_secs(10), created);
+            let created = timeout(Duration::from_secs(10), Box::pin(created));
             created.await.unwrap();
         }
     })

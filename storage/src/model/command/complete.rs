@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::key::{ChosenPart, Object, Part, Scope};
-use super::object::{has_room_for_version, set};
+use super::object::{has_room_for_version, set, tell_created};
 use super::rows::Known;
 use super::{Decision, Outcome, Refusal, RowChange, RowKey, Unneeded};
 use crate::StoreError;
@@ -52,10 +52,11 @@ fn first_time(
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
-    let Changed { mut row, displaced } = match row.put(complete.version, &complete.condition, &scope.terms) {
+    let Changed { row, displaced } = match row.put(complete.version, &complete.condition, &scope.terms) {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Decision::refused(refusal, vec![key, upload.key])),
     };
+    let mut row = tell_created(scope, row);
     let Some(facts) = row.current().map(|current| &current.facts) else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
     };

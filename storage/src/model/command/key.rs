@@ -7,8 +7,8 @@ use super::{Decision, RowKey, Rows, complete, object, prune, upload};
 use crate::StoreError;
 use crate::model::{
     Amendment, BucketId, Checksum, Keeping, Marker, ObjectKey, ObjectRow, OpId, PartNumber, PartRow,
-    SealedVersion, Terms, Timestamp, UploadId, UploadRow, UploadState, VersionId, WriteCondition, WriteId,
-    row_key,
+    SealedVersion, Telling, Terms, Timestamp, UploadId, UploadRow, UploadState, VersionId, WriteCondition,
+    WriteId, row_key,
 };
 
 /// What to do to the rows of one object key.
@@ -26,6 +26,9 @@ pub struct ObjectCommand {
     pub key: ObjectKey,
     /// What to do.
     pub action: Action,
+    /// What is to be told of it, if somebody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telling: Option<Telling>,
 }
 
 /// What to do.
@@ -73,6 +76,11 @@ pub enum Action {
         write: WriteId,
         /// What to change.
         amendment: Amendment,
+    },
+    /// Forgets events that have been told.
+    Settle {
+        /// The times that name them.
+        told: Vec<Timestamp>,
     },
     /// Starts an upload.
     StartUpload {
@@ -129,7 +137,11 @@ impl Action {
             | Self::StartUpload { .. }
             | Self::PutPart { .. }
             | Self::CompleteUpload { .. } => true,
-            Self::Amend { .. } | Self::AbortUpload { .. } | Self::Forget { .. } | Self::Prune => false,
+            Self::Amend { .. }
+            | Self::Settle { .. }
+            | Self::AbortUpload { .. }
+            | Self::Forget { .. }
+            | Self::Prune => false,
         }
     }
 }
@@ -156,6 +168,7 @@ pub enum Rest {
 pub(super) struct Scope<'a> {
     pub(super) op: OpId,
     pub(super) terms: Terms,
+    pub(super) telling: Option<&'a Telling>,
     bucket: BucketId,
     key: &'a ObjectKey,
     rows: &'a dyn Rows,
@@ -187,6 +200,7 @@ pub(super) fn decide(
             keeping: command.keeping,
             now,
         },
+        telling: command.telling.as_ref(),
         bucket: command.bucket,
         key: &command.key,
         rows,
@@ -205,6 +219,7 @@ pub(super) fn decide(
             write,
             amendment,
         } => object::amend(&scope, (version, write), amendment),
+        Action::Settle { told } => object::settle(&scope, &told),
         Action::StartUpload { upload, row } => upload::start(&scope, upload, &row),
         Action::PutPart { upload, part } => upload::put_part(&scope, upload, part),
         Action::CompleteUpload {

@@ -10,7 +10,7 @@
 //!
 //! | command | decided by | left over by a crash |
 //! |---|---|---|
-//! | put, delete, remove, expire, amend | the object's row | nothing |
+//! | put, delete, remove, expire, amend, settle | the object's row | nothing |
 //! | start an upload | the upload's row | nothing |
 //! | put a part | the part's row | nothing |
 //! | complete | the object's row, which names the upload in `closing` | the upload's row still open, parts |
@@ -28,7 +28,7 @@
 //! a submission that is tried again hears that it has happened, unless four others have changed the row since.
 //!
 //! # Format
-//! A submission or an outcome on a wire is a version byte (3) and its CBOR, see `fixtures/commands-3.bin`.
+//! A submission or an outcome on a wire is a version byte (4) and its CBOR, see `fixtures/commands-4.bin`.
 
 mod complete;
 mod fences;
@@ -56,7 +56,7 @@ use super::{OpId, Timestamp};
 use crate::StoreError;
 
 /// Version byte in front of the CBOR of a submission or an outcome.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// A command on its way to the rows it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

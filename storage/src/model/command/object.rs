@@ -7,7 +7,7 @@ use super::key::{Object, Scope};
 use super::{Decision, Outcome, Refusal, RowChange, RowKey, Unneeded};
 use crate::StoreError;
 use crate::model::{
-    Amendment, Changed, Marker, ObjectRow, Removed, SealedVersion, Timestamp, VersionId, Versioning,
+    Amendment, Changed, How, Marker, ObjectRow, Removed, SealedVersion, Timestamp, VersionId, Versioning,
     WriteCondition, WriteId, summary,
 };
 
@@ -35,6 +35,7 @@ pub(super) fn put(
         Ok(changed) => changed,
         Err(refusal) => return Ok(Decision::refused(refusal, vec![key])),
     };
+    let row = tell_created(scope, row);
     let Some(current) = row.current() else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
     };
@@ -125,6 +126,56 @@ pub(super) fn amend(
     })
 }
 
+/// Forgets events that have been told; others of the key stay.
+pub(super) fn settle(scope: &Scope<'_>, told: &[Timestamp]) -> Result<Decision, StoreError> {
+    let object = scope.object()?;
+    let settled = |parts| Outcome::Amended {
+        unneeded: Unneeded::parts(parts),
+    };
+    let stands = object.row.events.iter().any(|event| told.contains(&event.at));
+    if object.again || !stands {
+        return Ok(Decision::nothing(settled(Vec::new()), vec![object.key]));
+    }
+    let finishing = finish(scope, &object.row)?;
+    let Object { key, mut row, .. } = object;
+    row.closing.clear();
+    row.events.retain(|event| !told.contains(&event.at));
+    Ok(change(key, &row, finishing, settled))
+}
+
+/// Notes what is to be told of the version that was put.
+pub(super) fn tell_created(scope: &Scope<'_>, mut row: ObjectRow) -> ObjectRow {
+    let told = scope
+        .telling
+        .and_then(|telling| Some((telling, telling.cause.how.created()?)));
+    if let (Some((telling, kind)), Some(facts)) = (told, row.current().map(|current| current.facts.clone())) {
+        let is_kept = scope.terms.keeping.versioning.was_ever_on();
+        row.tell(telling, kind, (&facts, is_kept), facts.modified);
+    }
+    row
+}
+
+/// Notes what is to be told of a deletion: of the marker it left, or else of what is gone; where a rule did both, of both.
+/// `before` are the versions that were there.
+fn tell_removed(scope: &Scope<'_>, before: &[WriteId], changed: &mut Changed) {
+    let Some(telling) = scope.telling else {
+        return;
+    };
+    let Changed { row, displaced } = changed;
+    let (how, now) = (telling.cause.how, scope.terms.now);
+    let is_kept = scope.terms.keeping.versioning.was_ever_on();
+    let marker = row.current().filter(|current| !before.contains(&current.write));
+    let marker = marker.map(|marker| marker.facts.clone());
+    if marker.is_none() || how == How::Expire {
+        for gone in &*displaced {
+            row.tell(telling, how.removed(false), (&gone.facts, is_kept), now);
+        }
+    }
+    if let Some(facts) = marker {
+        row.tell(telling, how.removed(true), (&facts, is_kept), now);
+    }
+}
+
 /// Carries out what a deletion does to the row.
 fn take_out(
     scope: &Scope<'_>,
@@ -134,6 +185,7 @@ fn take_out(
     let finishing = finish(scope, &object.row)?;
     let Object { key, mut row, .. } = object;
     row.closing.clear();
+    let before: Vec<_> = row.versions.iter().map(|version| version.write).collect();
     let removed = match deletion(row) {
         Ok(removed) => removed,
         Err(refusal) => return Ok(Decision::refused(refusal, vec![key])),
@@ -150,9 +202,13 @@ fn take_out(
     };
     Ok(match changed {
         None => Decision::nothing(outcome(Unneeded::default()), vec![key]),
-        Some(Changed { row, displaced }) => change(key, &row, finishing, |parts| {
-            outcome(Unneeded::new(displaced, parts))
-        }),
+        Some(mut changed) => {
+            tell_removed(scope, &before, &mut changed);
+            let Changed { row, displaced } = changed;
+            change(key, &row, finishing, |parts| {
+                outcome(Unneeded::new(displaced, parts))
+            })
+        }
     })
 }
 
@@ -231,7 +287,7 @@ fn has_room(change: &RowChange) -> bool {
 
 /// The change that makes this the object's row.
 pub(super) fn set(key: RowKey, row: &ObjectRow) -> RowChange {
-    if row.versions.is_empty() {
+    if row.versions.is_empty() && row.events.is_empty() {
         return RowChange::Remove { key };
     }
     RowChange::Put {

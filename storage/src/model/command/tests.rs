@@ -2,6 +2,7 @@
 
 mod bucket_rows;
 mod directory;
+mod events;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -408,6 +409,7 @@ impl World {
                 asked: Timestamp::from_millis(30),
                 key: key(),
                 action: self.action(step),
+                telling: None,
             });
             let mut op = [0x0f; 16];
             op[..8].copy_from_slice(&(at as u64).to_le_bytes());

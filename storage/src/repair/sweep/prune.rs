@@ -40,6 +40,7 @@ pub(super) async fn run(inner: &Arc<Inner>) -> Result<(), StoreError> {
             asked: Timestamp::now(),
             key,
             action: Action::Prune,
+            telling: None,
         });
         let submission = Submission {
             op: OpId::new(),

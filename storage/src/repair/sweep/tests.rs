@@ -55,6 +55,7 @@ fn row_of(write: WriteId) -> ObjectRow {
     ObjectRow {
         versions: vec![version],
         closing: Vec::new(),
+        events: Vec::new(),
     }
 }
 
@@ -154,6 +155,7 @@ fn slow_put(
         headers: ObjectHeaders::default(),
         class: StorageClass::Standard,
         condition: WriteCondition::None,
+        cause: crate::model::Cause::default(),
     };
     let (store, bucket, key) = (store.clone(), bucket.clone(), object_key(key));
     let putting = tokio::spawn(async move { store.put_object(&bucket, &key, new, body).await.map(drop) });
@@ -301,6 +303,7 @@ fn rows_of_a_bucket_that_is_gone_are_removed_with_their_blocks() {
                 version,
                 condition: WriteCondition::None,
             },
+            telling: None,
         });
         let (op, sweeps) = (OpId::new(), 0);
         let put = Submission { op, sweeps, command };

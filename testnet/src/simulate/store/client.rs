@@ -172,6 +172,7 @@ impl Client {
             class: StorageClass::Standard,
             condition,
             lock: Lock::default(),
+            cause: storage::model::Cause::default(),
         };
         let body = Body::new(content, 1 + self.dice.below(1500));
         let put = self.store.put_object(bucket, &object_key(&key), new, body).await;
@@ -203,6 +204,7 @@ impl Client {
             version: None,
             condition,
             bypass: false,
+            cause: storage::model::Cause::default(),
         };
         let deleted = self.store.delete_object(bucket, target).await;
         let ended = self.ended("delete", deleted);
@@ -242,6 +244,7 @@ impl Client {
             checksum: anew.then_some(ChecksumAlgorithm::Crc32),
             condition,
             lock: Lock::default(),
+            cause: storage::model::Cause::default(),
         };
         let open = self.ask(key.clone(), Ask::Put(tag, condition));
         let copied = self
@@ -356,6 +359,7 @@ impl Client {
             condition,
             checksum: None,
             size: None,
+            cause: storage::model::Cause::default(),
         };
         let open = self.ask(key.clone(), Ask::Put(tag, condition));
         let completed = self

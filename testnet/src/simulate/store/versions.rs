@@ -227,6 +227,7 @@ fn version_of(key: &Key, id: VersionId) -> DeleteTarget {
         version: Some(id),
         condition: WriteCondition::None,
         bypass: false,
+        cause: storage::model::Cause::default(),
     }
 }
 

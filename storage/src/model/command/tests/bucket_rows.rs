@@ -4,10 +4,10 @@ use super::wire::{bucket_row, framed};
 use super::*;
 use crate::model::command::{decode_row, encode_row};
 use crate::model::{
-    AccessKeyId, Acl, AclGrant, Bucket, BucketEncryption, BucketRow, BucketSettings, CorsMethod, CorsRule,
-    DefaultRetention, Expiration, Grantee, KeySerial, LifecycleFilter, LifecycleRule, NoncurrentExpiration,
-    ObjectLock, ObjectOwnership, Period, Permission, Protocol, PublicAccessBlock, Quota, Replacement,
-    RoutingRule, Website,
+    AccessKeyId, Acl, AclGrant, Bucket, BucketEncryption, BucketLogging, BucketName, BucketRow,
+    BucketSettings, CorsMethod, CorsRule, DefaultRetention, EventPattern, Expiration, Grantee, KeySerial,
+    LifecycleFilter, LifecycleRule, NoncurrentExpiration, NotificationRule, ObjectLock, ObjectOwnership,
+    Period, Permission, Protocol, PublicAccessBlock, Quota, Replacement, RoutingRule, Website,
 };
 
 const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/bucket-rows-1.bin");
@@ -110,6 +110,19 @@ fn settings() -> BucketSettings {
             }),
         }),
         lifecycle: lifecycle(),
+        notifications: vec![NotificationRule {
+            id: "new".into(),
+            endpoint: "hook".into(),
+            events: vec![EventPattern::parse("s3:ObjectCreated:*").unwrap()],
+            prefix: Some("in/".into()),
+            suffix: Some(".jpg".into()),
+        }],
+        was_notifying: true,
+        logging: Some(BucketLogging {
+            target: BucketId::from_bytes([8; 16]),
+            target_name: BucketName::parse("logs").unwrap(),
+            prefix: "photos/".into(),
+        }),
         quota: Quota {
             bytes: Some(1 << 40),
             objects: Some(7),

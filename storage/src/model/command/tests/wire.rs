@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::model::{
-    AccessKeyId, AccessKeyRow, Bucket, BucketName, BucketRow, BucketSettings, BucketState, Checksum,
-    ChecksumAlgorithm, ChecksumKind, ChecksumValue, DefaultRetention, Granted, Grants, KeySerial, Likeness,
-    MemberId, MeshKey, MeshRow, ObjectLock, Period,
+    AccessKeyId, AccessKeyRow, Bucket, BucketName, BucketRow, BucketSettings, BucketState, Cause, Checksum,
+    ChecksumAlgorithm, ChecksumKind, ChecksumValue, DefaultRetention, EventKind, Granted, Grants, How,
+    KeySerial, Likeness, MemberId, MeshKey, MeshRow, ObjectLock, Period, Telling,
 };
 
-const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-3.bin");
+const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-4.bin");
 
 /// Texts with their lengths in front, 4 bytes little-endian.
 pub(super) fn framed(texts: &[Vec<u8>]) -> Vec<u8> {
@@ -117,6 +117,18 @@ fn key_row() -> AccessKeyRow {
     }
 }
 
+fn telling() -> Telling {
+    Telling {
+        wanted: vec![EventKind::CreatedPut, EventKind::ExpiredMarker],
+        cause: Cause {
+            how: How::Post,
+            requester: Some(AccessKeyId::parse("anna-key").unwrap()),
+            from: Some([192, 0, 2, 1].into()),
+            request: "4442587FB7D0A2F9".into(),
+        },
+    }
+}
+
 fn commands() -> Vec<Command> {
     let upload = upload_id(1);
     let chosen = |number, byte| ChosenPart {
@@ -186,6 +198,9 @@ fn commands() -> Vec<Command> {
             upload,
             rest: Rest::Parts,
         },
+        Action::Settle {
+            told: vec![Timestamp::from_millis(9)],
+        },
         Action::Prune,
     ];
     let objects = actions.into_iter().map(|action| {
@@ -204,6 +219,7 @@ fn commands() -> Vec<Command> {
             asked: Timestamp::from_millis(1_700_000_000_000),
             key: key(),
             action,
+            telling: Some(telling()),
         })
     });
     let id = AccessKeyId::parse("anna-key").unwrap();
@@ -313,7 +329,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 #[test]
-fn every_command_and_outcome_reads_as_the_fixture_of_version_3_has_it() {
+fn every_command_and_outcome_reads_as_the_fixture_of_version_4_has_it() {
     let submissions: Vec<_> = commands().into_iter().map(submission).collect();
     let mut texts: Vec<_> = submissions.iter().map(Submission::encode).collect();
     texts.extend(outcomes().iter().map(Outcome::encode));
@@ -329,7 +345,7 @@ fn every_command_and_outcome_reads_as_the_fixture_of_version_3_has_it() {
 
 #[test]
 fn a_newer_or_broken_text_is_refused() {
-    assert_eq!(Submission::decode(&[4, 0]), Err(InvalidCommand::NewerVersion(4)));
+    assert_eq!(Submission::decode(&[5, 0]), Err(InvalidCommand::NewerVersion(5)));
     assert!(matches!(Outcome::decode(&[]), Err(InvalidCommand::Unreadable(_))));
     let mut text = submission(commands().remove(0)).encode();
     text.pop();
