@@ -21,10 +21,13 @@ mod invites;
 mod keys;
 mod layout;
 mod login;
+mod object;
+mod objects;
 mod overview;
 mod pictures;
 mod pieces;
 mod upkeep;
+mod upload;
 
 use layout::Tab;
 
@@ -63,6 +66,10 @@ pub(crate) async fn answer<N: Node>(
         },
         (_, None) => redirect("/login"),
         (_, Some(visitor)) if get => show(&visit, &visitor, &head).await,
+        // A file, which is not read before its place is known.
+        (path, Some(visitor)) if head.method == Method::POST && upload::is_for(path) => {
+            upload::take(&visit, &visitor, &head, body).await
+        }
         (_, Some(visitor)) if head.method == Method::POST => match read(body).await {
             Ok(form) if !visitor.sent(form.get("token")) => stale(&visit),
             Ok(form) => act(&visit, &visitor, &head, &form).await,
@@ -114,10 +121,12 @@ async fn show<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts) ->
         ["invites"] => Ok(invites::page(desk, visitor)),
         ["buckets"] => Ok(buckets::page(desk, visitor).await),
         ["buckets", name] => buckets::one(desk, visitor, name).await,
+        ["buckets", name, "objects"] => objects::page(desk, visit.assets, visitor, name, &query).await,
+        ["buckets", name, "object"] => object::page(desk, visitor, name, &query).await,
         ["keys"] => Ok(keys::page(desk, visitor)),
         ["keys", id] => keys::one(desk, visitor, id),
         ["upkeep"] => Ok(upkeep::page(desk, visitor).await),
-        ["connect"] => Ok(connect::page(desk, &query).await),
+        ["connect"] => Ok(connect::page(desk, visitor, &query).await),
         ["access"] => Ok(access::page(desk, visitor)),
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -150,7 +159,7 @@ fn is_for_a_person(head: &Parts) -> bool {
 
 /// Does what a form asks, and leads to the page that says so.
 async fn act<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts, form: &Form) -> Response<Body> {
-    let parts = parts(head);
+    let (parts, query) = (parts(head), query(head));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let desk = &*visit.desk;
     let outcome = match parts.as_slice() {
@@ -159,12 +168,14 @@ async fn act<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts, for
         ["access", rest @ ..] => access::act(desk, rest, form).await,
         ["homes", peer, what] => homes::act(desk, peer, what, form).await,
         ["invites", rest @ ..] => invites::act(desk, rest, form).await,
+        ["buckets", name, "objects", what] => objects::act(desk, name, what, &query, form).await,
         ["buckets", rest @ ..] => buckets::act(desk, rest, form).await,
         ["keys", rest @ ..] => keys::act(desk, rest, form).await,
+        ["connect", "test"] => connect::test(desk, form).await,
         ["upkeep", what] => upkeep::act(desk, what, form).await,
         _ => Err(unknown()),
     };
-    let (to, note) = outcome.unwrap_or_else(|problem| (back(&parts), problem.into()));
+    let (to, note) = outcome.unwrap_or_else(|problem| (back(&parts, &query), problem.into()));
     desk.access.say(&visitor.session, note);
     redirect(&to)
 }
@@ -178,8 +189,14 @@ fn unknown() -> Problem {
 }
 
 /// The page with the form that was sent here: a list, or one thing of it.
-fn back(parts: &[&str]) -> String {
+fn back(parts: &[&str], query: &Form) -> String {
     match parts {
+        ["buckets", name, "objects", "abort"] => {
+            objects::folder(name, query.exact("prefix").unwrap_or_default())
+        }
+        ["buckets", name, "objects", ..] => {
+            object::address(name, query.exact("key").unwrap_or_default(), None)
+        }
         [tab @ ("buckets" | "keys"), name, _, ..] => path(&[tab, name]),
         [tab, ..] => path(&[tab]),
         [] => "/".into(),
@@ -192,6 +209,18 @@ fn path(parts: &[&str]) -> String {
         .iter()
         .map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
     parts.fold(String::new(), |path, part| path + "/" + &part)
+}
+
+/// The same with a query.
+fn path_with(parts: &[&str], query: &[(&str, &str)]) -> String {
+    let mut address = path(parts);
+    for (index, (name, value)) in query.iter().enumerate() {
+        address += if index == 0 { "?" } else { "&" };
+        address += name;
+        address += "=";
+        address.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    address
 }
 
 fn redirect(to: &str) -> Response<Body> {

@@ -3,6 +3,7 @@
 mod access;
 pub mod api;
 mod console;
+mod content;
 mod copies;
 mod desk;
 mod live;
@@ -20,10 +21,11 @@ pub mod update;
 mod verdict;
 
 pub use access::{Access, AccessError};
+pub use content::{Content, ContentError, FormEvent, FormReader, Pieces, Upload};
 pub use copies::{CopiesFacts, NotKnown, Short};
 pub use desk::Desk;
 pub use metrics::{DiskMeasure, Measures};
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, Objects};
 pub use page::{PageOptions, PageServer};
 pub use problem::Problem;
 pub use right::Scope;

@@ -8,7 +8,7 @@ pub mod checksum;
 mod connection;
 mod cors;
 pub mod error;
-mod form;
+pub mod form;
 mod gateway;
 mod headers;
 mod ops;
@@ -22,4 +22,5 @@ pub mod uri;
 mod website;
 pub mod xml;
 
+pub use headers::{BehindTheEnd, range_of};
 pub use server::{Options, Server};

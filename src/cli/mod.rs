@@ -1,5 +1,6 @@
 //! The command line: reads it, runs the verb, turns the outcome into an exit code.
 
+mod app;
 mod bucket;
 mod completion;
 mod config;
@@ -117,6 +118,9 @@ enum Verb {
     /// List, create and change access keys
     #[command(subcommand)]
     Key(key::KeyVerb),
+    /// Test what an app could do with a key
+    #[command(subcommand)]
+    App(app::AppVerb),
     /// Show a code that lets a browser into the page, once
     LoginCode,
     /// List, make and revoke tokens for programs that use the admin API
@@ -168,6 +172,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
+        Verb::App(verb) => ask(async { app::run(verb, &client(&common)?, out).await }),
         Verb::LoginCode => ask(async { login_code::run(&client(&common)?, out).await }),
         Verb::Token(verb) => ask(async { token::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),

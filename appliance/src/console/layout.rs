@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::pictures::qr;
 use super::pieces::{copyable, form, moment};
 use super::{Page, Visit};
+use crate::api::{AppTested, StepOutcome};
 use crate::page::{Note, Visitor};
 use crate::routes::{Body, full};
 
@@ -156,6 +157,18 @@ fn said(note: &Note) -> Markup {
                 }
             }
         },
+        Note::Link(made) => html! {
+            section.note.good aria-labelledby="said" {
+                h2 #said { "Link to " (made.key) }
+                p { "Whoever has it may open that one file, until " (moment(&made.expires)) "." }
+                (copyable("link", made.url.expose()))
+                p.small {
+                    "To end it sooner, delete the access key “" a href={ "/keys/" (made.signed_by) } { (made.signer) }
+                    "”: that ends all links of this bucket."
+                }
+            }
+        },
+        Note::Tested(test) => tested(test),
         Note::Token(made) => html! {
             section.note.good aria-labelledby="said" {
                 h2 #said { "Token “" (made.token.name) "” made" }
@@ -164,5 +177,25 @@ fn said(note: &Note) -> Markup {
                 p.small { "Send it as the header " code { "Authorization: Bearer …" } "." }
             }
         },
+    }
+}
+
+/// What an app could do with a key.
+fn tested(test: &AppTested) -> Markup {
+    html! {
+        section.note.(if test.works { "good" } else { "bad" }) aria-labelledby="said" {
+            h2 #said {
+                @if test.works { "“" (test.key) "” works with " (test.bucket) } @else { "“" (test.key) "” does not do all of this with " (test.bucket) }
+            }
+            ol.steps { @for step in &test.steps { li {
+                @match step.outcome {
+                    StepOutcome::Worked => { span.state.good { (step.what) } span.small { (format!("{:.0} ms", step.seconds * 1000.0)) } }
+                    StepOutcome::Failed => { span.state.bad { (step.what) } span.small { (step.why) } }
+                    StepOutcome::Skipped => { span.state { (step.what) } span.small { "not tried" } }
+                }
+            } } }
+            @if !test.left.is_empty() { p { (test.left) } }
+            p.small { "Done over HTTP at " (test.endpoint) ", as an app does it." }
+        }
     }
 }

@@ -77,9 +77,9 @@ pub(super) async fn answer<N: Node>(
         Err(response) => *response,
     };
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        // What somebody uploaded is told to do even less than ours.
+        let told = response.headers_mut().entry(name);
+        told.or_insert(HeaderValue::from_static(value));
     }
     response
 }
