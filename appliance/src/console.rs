@@ -19,21 +19,23 @@ mod connect;
 mod homes;
 mod invites;
 mod keys;
-mod layout;
-mod login;
+pub(crate) mod layout;
+pub(crate) mod login;
 mod object;
 mod objects;
 mod overview;
 mod pictures;
-mod pieces;
+pub(crate) mod pieces;
 mod upkeep;
 mod upload;
 
 use layout::Tab;
+pub(crate) use pictures::qr;
 
 /// What a request to the console is answered with.
-pub(crate) struct Visit<'a, N> {
-    pub(crate) desk: Arc<Desk<N>>,
+pub(crate) struct Visit<'a, S> {
+    /// What is visited: the desk of a node, or of a box that is not set up yet.
+    pub(crate) desk: Arc<S>,
     pub(crate) assets: &'a Assets,
     pub(crate) from: Source,
     pub(crate) carrier: Carrier,
@@ -51,7 +53,7 @@ type Outcome = Result<(String, Note), Problem>;
 
 /// Answers a request for a page, or a form.
 pub(crate) async fn answer<N: Node>(
-    visit: Visit<'_, N>,
+    visit: Visit<'_, Desk<N>>,
     visitor: Option<Visitor>,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -84,12 +86,12 @@ pub(crate) async fn answer<N: Node>(
     }
 }
 
-async fn read(body: Incoming) -> Result<Form, Response<Body>> {
+pub(crate) async fn read(body: Incoming) -> Result<Form, Response<Body>> {
     let bytes = routes::read(body).await.map_err(routes::refused)?;
     Ok(Form::parse(&bytes))
 }
 
-fn query(head: &Parts) -> Form {
+pub(crate) fn query(head: &Parts) -> Form {
     Form::parse(head.uri.query().unwrap_or_default().as_bytes())
 }
 
@@ -102,7 +104,7 @@ fn parts(head: &Parts) -> Vec<String> {
 }
 
 /// A form that was open while its session ended.
-fn stale<N: Node>(visit: &Visit<'_, N>) -> Response<Body> {
+pub(crate) fn stale<S>(visit: &Visit<'_, S>) -> Response<Body> {
     let why = html! {
         p { "This form was opened before you logged in last, or came from somewhere else. Nothing was done." }
         p { a.button href="/" { "Go to the overview" } }
@@ -111,7 +113,7 @@ fn stale<N: Node>(visit: &Visit<'_, N>) -> Response<Body> {
 }
 
 /// Shows a page.
-async fn show<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts) -> Response<Body> {
+async fn show<N: Node>(visit: &Visit<'_, Desk<N>>, visitor: &Visitor, head: &Parts) -> Response<Body> {
     let (parts, query) = (parts(head), query(head));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let desk = &*visit.desk;
@@ -158,13 +160,19 @@ fn is_for_a_person(head: &Parts) -> bool {
 }
 
 /// Does what a form asks, and leads to the page that says so.
-async fn act<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts, form: &Form) -> Response<Body> {
+async fn act<N: Node>(
+    visit: &Visit<'_, Desk<N>>,
+    visitor: &Visitor,
+    head: &Parts,
+    form: &Form,
+) -> Response<Body> {
     let (parts, query) = (parts(head), query(head));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let desk = &*visit.desk;
     let outcome = match parts.as_slice() {
         ["logout"] => return login::leave(visit, visitor),
         ["access", "password"] => return login::change(visit, visitor, form).await,
+        ["access", "kit"] => return access::kit(visit, visitor, form).await,
         ["access", rest @ ..] => access::act(desk, rest, form).await,
         ["homes", peer, what] => homes::act(desk, peer, what, form).await,
         ["invites", rest @ ..] => invites::act(desk, rest, form).await,
@@ -223,7 +231,7 @@ fn path_with(parts: &[&str], query: &[(&str, &str)]) -> String {
     address
 }
 
-fn redirect(to: &str) -> Response<Body> {
+pub(crate) fn redirect(to: &str) -> Response<Body> {
     let mut response = full(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "");
     let to = HeaderValue::from_str(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
     response.headers_mut().insert(header::LOCATION, to);

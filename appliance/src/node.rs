@@ -206,6 +206,12 @@ pub trait Node: Objects {
     /// `Invalid`: nothing would flow, or the configuration says it. It cannot be kept.
     fn set_limit(&self, limit: SetLimit) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
 
+    /// The copy of the sealed keys that a recovery kit holds, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// `Invalid`: somebody took the file away.
+    fn keys_sealed(&self) -> Result<String, NodeError>;
+
     /// What it measures beside [`Node::facts`].
     fn measures(&self) -> Measures;
 

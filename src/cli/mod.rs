@@ -9,6 +9,7 @@ mod init;
 mod invite;
 mod join;
 mod key;
+mod kit;
 mod layout;
 mod login_code;
 mod man;
@@ -121,6 +122,9 @@ enum Verb {
     /// Test what an app could do with a key
     #[command(subcommand)]
     App(app::AppVerb),
+    /// Save and verify the recovery kit, a page to print
+    #[command(subcommand)]
+    Kit(kit::KitVerb),
     /// Show a code that lets a browser into the page, once
     LoginCode,
     /// List, make and revoke tokens for programs that use the admin API
@@ -173,6 +177,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::App(verb) => ask(async { app::run(verb, &client(&common)?, out).await }),
+        Verb::Kit(verb) => ask(async { kit::run(verb, &client(&common)?, out).await }),
         Verb::LoginCode => ask(async { login_code::run(&client(&common)?, out).await }),
         Verb::Token(verb) => ask(async { token::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),

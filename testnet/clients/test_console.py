@@ -348,6 +348,25 @@ def test_the_description_of_the_api_is_valid(address):
     assert len(description["paths"]) > 30
 
 
+def test_a_recovery_kit_is_given_to_whoever_knows_the_password(box, tab, browser, tmp_path):
+    tab.goto("/access")
+    tab.get_by_label("Password", exact=True).fill("some other words")
+    tab.get_by_role("button", name="Save the kit").click()
+    assert "wrong" in tab.get_by_role("alert").inner_text()
+    tab.get_by_label("Password", exact=True).fill(PASSWORD)
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Save the kit").click()
+    kit = tmp_path / download.value.suggested_filename
+    download.value.save_as(kit)
+    assert "whole" in box.command("kit", "verify", str(kit))
+    # As a person looks at it: from a file, without a box.
+    paper = browser.new_page(viewport=DEVICES["desk"])
+    paper.goto(kit.as_uri())
+    assert paper.locator(".words li").count() == 24 and paper.locator("svg").count() == 1
+    paper.screenshot(path=SCREENSHOTS / "kit.png", full_page=True)
+    paper.close()
+
+
 def test_who_logs_out_is_out(browser, address, session):
     context = browser.new_context(base_url=address)
     tab = context.new_page()

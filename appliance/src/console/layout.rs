@@ -36,8 +36,8 @@ const TABS: [(Tab, &str, &str); 8] = [
 ];
 
 /// A page for whoever is logged in.
-pub(super) fn inside<N>(
-    visit: &Visit<'_, N>,
+pub(super) fn inside<S>(
+    visit: &Visit<'_, S>,
     visitor: &Visitor,
     note: Option<Note>,
     page: &Page,
@@ -66,8 +66,8 @@ pub(super) fn inside<N>(
 }
 
 /// A page for whoever is not, or that leads nowhere.
-pub(super) fn alone<N>(
-    visit: &Visit<'_, N>,
+pub(crate) fn alone<S>(
+    visit: &Visit<'_, S>,
     status: StatusCode,
     title: &str,
     main: Markup,
@@ -82,8 +82,8 @@ pub(super) fn alone<N>(
     respond(visit, status, title, None, &body)
 }
 
-fn respond<N>(
-    visit: &Visit<'_, N>,
+fn respond<S>(
+    visit: &Visit<'_, S>,
     status: StatusCode,
     title: &str,
     visitor: Option<&Visitor>,

@@ -12,6 +12,7 @@ use super::objects::folder;
 use super::pieces::{counted, size};
 use super::{Visit, parts, query, redirect, stale};
 use crate::content::{FormBody, FormEvent, Pieces, Upload, field, in_time};
+use crate::desk::Desk;
 use crate::page::{Note, Visitor};
 use crate::routes::Body;
 use crate::{Node, NodeError, Problem};
@@ -49,7 +50,7 @@ impl From<NodeError> for Refused {
 
 /// Stores the files of a form.
 pub(super) async fn take<N: Node>(
-    visit: &Visit<'_, N>,
+    visit: &Visit<'_, Desk<N>>,
     visitor: &Visitor,
     head: &Parts,
     body: Incoming,
@@ -84,7 +85,7 @@ pub(super) async fn take<N: Node>(
 }
 
 async fn store<N: Node>(
-    visit: &Visit<'_, N>,
+    visit: &Visit<'_, Desk<N>>,
     visitor: &Visitor,
     head: &Parts,
     (bucket, prefix): (&str, &str),

@@ -138,6 +138,10 @@ impl Node for Nobody {
         match *self {}
     }
 
+    fn keys_sealed(&self) -> Result<String, NodeError> {
+        match *self {}
+    }
+
     fn measures(&self) -> Measures {
         match *self {}
     }

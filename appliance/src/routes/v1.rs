@@ -12,7 +12,7 @@ use crate::api::{
     TestApp, TokenList,
 };
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
-use crate::{Node, NodeError, Problem, live, metrics, verdict};
+use crate::{Node, NodeError, Problem, kit, live, metrics, verdict};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -460,6 +460,11 @@ fn apps<N: Node>(to: &mut Routes<N>) {
 
 /// Who may call this API.
 fn access<N: Node>(to: &mut Routes<N>) {
+    let says =
+        "What a recovery kit says: where everything is, and the sealed keys, which only the 24 words open.";
+    to.add(GET, "/api/v1/kit", Admin, says, |desk, _, Nothing| async move {
+        Ok(Shown(kit::kit(&desk).await?))
+    });
     let says = "Makes the one code that lets a browser in, for ten minutes.";
     to.add(
         POST,
