@@ -27,6 +27,7 @@ mod token;
 mod update;
 mod version;
 mod why;
+mod wizard;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,7 +58,7 @@ struct CommandLine {
 }
 
 /// What every verb understands.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Configuration file [default: $WARREN_CONFIG, or /etc/warren/warren.toml if it exists]

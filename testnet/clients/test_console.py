@@ -6,10 +6,13 @@ Writes screenshots to target/screenshots for people to look at.
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
+import time
 import urllib.request
 import zlib
 from pathlib import Path
@@ -365,6 +368,108 @@ def test_a_recovery_kit_is_given_to_whoever_knows_the_password(box, tab, browser
     assert paper.locator(".words li").count() == 24 and paper.locator("svg").count() == 1
     paper.screenshot(path=SCREENSHOTS / "kit.png", full_page=True)
     paper.close()
+
+
+class FreshBox:
+    """A box that is nothing yet, and waits on its page for somebody to say what it is to be."""
+
+    def __init__(self, binary: Path, folder: Path):
+        self.binary, self.state, self.log = binary, folder / "state", folder / "server.log"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.env = {**os.environ, "WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
+        page, s3 = self.address.removeprefix("http://"), "127.0.0.1:0"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [binary, "server", "--wizard", "--state", self.state, "--s3", s3, "--page", page],
+                env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )
+
+    def code(self) -> str:
+        """What the screen or the log of the box says."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if found := re.search(r"login code (\S+)", self.log.read_text()):
+                return found[1]
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def enter(self, tab):
+        tab.goto(self.address)
+        tab.get_by_label("Login code").fill(self.code())
+        tab.get_by_label("New password").fill(PASSWORD)
+        tab.get_by_role("button", name="Open the console").click()
+
+    def start(self, tab):
+        """Has it start, and logs in to its console."""
+        tab.get_by_role("button", name="Start the box").click()
+        tab.get_by_role("heading", name="Log in").wait_for(timeout=30_000)
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name="Log in").click()
+
+    def command(self, *arguments: str) -> str:
+        done = subprocess.run([self.binary, *arguments, "--state", self.state], env=self.env, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0, self.log.read_text()
+        assert "panicked" not in self.log.read_text()
+
+
+def test_a_box_without_a_keyboard_is_set_up_on_its_page_and_another_joins_it(box, browser, tmp_path):
+    boxes = [FreshBox(box.binary, tmp_path / name) for name in ("one", "two") if not (tmp_path / name).mkdir()]
+    context = browser.new_context(viewport=DEVICES["desk"])
+    tab = context.new_page()
+    one, two = boxes
+    try:
+        one.enter(tab)
+        photograph(tab, "wizard")
+        found = axe.Axe().run(tab).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        new = tab.locator("details", has_text="A mesh of your own")
+        new.get_by_label("What you call it").fill("Maple family")
+        new.get_by_label("Where it stands").fill("Anna's house")
+        new.get_by_label("How much it gives").fill("much")
+        new.get_by_role("button", name="Begin").click()
+        tab.get_by_role("alert").get_by_text("is not a size").wait_for(timeout=20_000)
+        new.get_by_label("How much it gives").fill("10G")
+        new.get_by_role("button", name="Begin").click()
+        tab.get_by_role("heading", name="Write this down").wait_for(timeout=30_000)
+        words = tab.locator(".phrase li").all_inner_texts()
+        assert len(words) == 24 and words[0] not in one.log.read_text()
+        photograph(tab, "wizard-phrase", ONE_EACH)
+        found = axe.Axe().run(tab).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        tab.reload()
+        assert tab.locator(".phrase li").all_inner_texts() == words
+        assert (one.state / "first-start.txt").exists()
+        tab.get_by_label("I have written the words on paper").check()
+        one.start(tab)
+        assert "Maple family" in tab.locator(".verdict").inner_text()
+        assert tab.get_by_role("row", name="Anna's house").is_visible()
+        assert not (one.state / "first-start.txt").exists()
+        invite = json.loads(one.command("invite", "--json"))["token"]
+
+        two.enter(tab)
+        tab.get_by_text("Somebody sent you an invite").click()
+        other = tab.locator("details", has_text="Somebody sent you an invite")
+        other.get_by_label("The invite").fill("wrn1nonsense")
+        other.get_by_label("Where it stands").fill("Ben's flat")
+        other.get_by_role("button", name="Join").click()
+        tab.get_by_role("alert").wait_for(timeout=20_000)
+        other.get_by_label("The invite").fill(f"warren join {invite}")
+        other.get_by_role("button", name="Join").click()
+        tab.get_by_role("heading", name="It is a member").wait_for(timeout=60_000)
+        photograph(tab, "wizard-joined", ONE_EACH)
+        two.start(tab)
+        tab.get_by_role("row", name="Anna's house").wait_for(timeout=20_000)
+    finally:
+        context.close()
+        for fresh in boxes:
+            fresh.stop()
 
 
 def test_who_logs_out_is_out(browser, address, session):
