@@ -123,7 +123,7 @@ fn steps() -> Markup {
         section {
             h2 { "When something is lost" }
             ol.steps {
-                li { "One box of several: nothing is lost. Get another, and let it join: " code { "warren invite" } " on one that is there, " code { "warren join" } " on the new one." }
+                li { "One box of several: where the page said OK, nothing is lost. Get another, and let it join: " code { "warren invite" } " on one that is there, " code { "warren join" } " on the new one." }
                 li { "The key file of a box whose disk is there: " code { "warren server --recovery-phrase-file -" }
                     ", and type the words. If " code { "recovery.sealed" } " is gone as well, first make it of the digits below: "
                     code { "xxd -r -p DIGITS.txt > STATE/recovery.sealed" } "." }

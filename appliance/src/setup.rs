@@ -1,9 +1,9 @@
 //! The first hour of a box that has no keyboard: serves a page on which a person says what it is to be, before it is anything.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Request;
-use http::Response;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -57,7 +57,7 @@ pub struct ShownOnce {
 
 /// What a fresh box knows of itself.
 pub struct Suggestion {
-    /// What the mesh and the place would be called.
+    /// What the mesh would be called.
     pub name: String,
     /// What the place would be called.
     pub zone: String,
@@ -99,6 +99,8 @@ enum Stage {
 pub struct Setup<F> {
     fresh: F,
     access: Access,
+    /// Whether a login code was told.
+    told: AtomicBool,
     stage: Mutex<Stage>,
     wishes: mpsc::Sender<Wish>,
     /// Cancelled once the box is made and what is shown once is written down.
@@ -118,6 +120,7 @@ impl<F: Fresh> Setup<F> {
         let setup = Arc::new(Self {
             fresh,
             access,
+            told: AtomicBool::new(false),
             stage: Mutex::new(Stage::Asking(None)),
             wishes,
             done: CancellationToken::new(),
@@ -129,12 +132,14 @@ impl<F: Fresh> Setup<F> {
         (setup, maker)
     }
 
-    /// A fresh login code, unless one works right now.
+    /// A fresh login code, for when the box starts; then again when the last one is too old, until somebody has used one.
     ///
     /// # Errors
     /// The system gives no random bytes.
     pub fn login_code(&self) -> Result<Option<Secret>, AccessError> {
-        let is_needed = !self.access.has_code();
+        let is_first = !self.told.swap(true, Ordering::Relaxed);
+        // A password that is there from before may be forgotten, while the box is nothing yet.
+        let is_needed = is_first || !(self.access.has_code() || self.access.has_password());
         is_needed.then(|| self.access.login_code()).transpose()
     }
 

@@ -34,9 +34,9 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                         input #name name="name" required maxlength="64" placeholder="prometheus";
                         label for="scope" { "It may" }
                         select #scope name="scope" {
-                            option value="read" { "see all but secrets" }
+                            option value="read" { "see all but secrets and what is in files" }
                             option value="operate" { "also pause, verify and limit" }
-                            option value="admin" { "change everything" }
+                            option value="admin" { "open and change everything" }
                         }
                         label for="days" { "It works for" }
                         select #days name="days" { @for (days, name) in LIVES { option value=(days) { (name) } } }

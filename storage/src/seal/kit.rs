@@ -43,7 +43,6 @@ impl RecoveryCopy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::letter::NodeSecret;
     use super::super::secrets::Secrets;
     use super::*;
 
