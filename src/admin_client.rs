@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use appliance::Problem;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{Method, Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+
+use crate::exchange::exchange;
 
 /// How long an answer may take: a change waits for a few disk syncs, or for the node to open.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,7 +44,7 @@ pub(crate) enum AskError {
     },
     /// The connection broke off.
     #[error("the server broke off")]
-    BrokeOff(#[source] hyper::Error),
+    BrokeOff(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer makes no sense here: usually it comes from another version.
     #[error("the server's answer is not understood; does it run the same version?")]
     NotUnderstood(#[source] serde_json::Error),
@@ -136,18 +137,8 @@ impl AdminClient {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|error| self.unreached(error))?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.map_err(AskError::BrokeOff)?;
-        let answer = async move {
-            let response = sender.send_request(request).await.map_err(AskError::BrokeOff)?;
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(AskError::BrokeOff)?;
-            Ok((head.status, body.to_bytes()))
-        };
-        // The connection has to be driven while the answer is awaited. It ends when the answer
-        // drops its sender, so waiting for both waits for the answer.
-        let (answer, _) = tokio::join!(answer, connection);
-        answer
+        let answer = exchange(stream, request).await.map_err(AskError::BrokeOff)?;
+        Ok((answer.status(), answer.into_body()))
     }
 
     fn unreached(&self, source: io::Error) -> AskError {

@@ -11,7 +11,7 @@ use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
     AccessKey, AccessKeyId, AclRights, Bucket, BucketName, BucketSettings, Grants, KeyName, Quota, SecretKey,
-    Timestamp, Usage,
+    Timestamp, Usage, Versioning,
 };
 use storage::{Alias, NewKey, Parting, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -20,12 +20,16 @@ use crate::config::Config;
 use crate::endpoint;
 use crate::mesh::Mesh;
 
+mod app_test;
 mod copies;
 mod measures;
 mod net;
+mod objects;
 mod peers;
 mod recent;
+mod share;
 mod upkeep;
+mod uploads;
 
 pub(crate) use copies::RecentCopies;
 pub(crate) use measures::RecentObjects;
@@ -127,6 +131,13 @@ impl appliance::Node for Console {
 
     async fn set_limit(&self, limit: api::SetLimit) -> Result<api::NetReport, NodeError> {
         self.limit(&limit).await
+    }
+
+    fn keys_sealed(&self) -> Result<String, NodeError> {
+        let missing = "recovery.sealed is missing on this box: ask another one, or copy the file from there";
+        let copy = self.store.recovery_copy();
+        let copy = copy.ok_or_else(|| NodeError::Invalid(missing.into()))?;
+        Ok(hex::encode(copy))
     }
 
     async fn measures(&self) -> Measures {
@@ -336,6 +347,10 @@ impl appliance::Node for Console {
         Ok(self.key_shown(&*changed.map_err(|error| refusal(error, id_or_name))?))
     }
 
+    async fn test_app(&self, id_or_name: &str, bucket: &str) -> Result<api::AppTested, NodeError> {
+        self.app_tested(id_or_name, bucket).await
+    }
+
     async fn delete_key(&self, id_or_name: &str) -> Result<(), NodeError> {
         let key = self.find_key(id_or_name)?;
         let deleted = self.store.delete_key(&key.id).await;
@@ -377,6 +392,11 @@ impl Console {
         api::BucketInfo {
             schema: Schema,
             policy: bucket.settings.policy.is_some(),
+            versioning: match bucket.settings.versioning {
+                Versioning::Off => api::Versioning::Off,
+                Versioning::Enabled => api::Versioning::On,
+                Versioning::Suspended => api::Versioning::Suspended,
+            },
             aliases: self.store.aliases(bucket).into_iter().map(alias_shown).collect(),
             quota: quota_shown(bucket.settings.quota),
             holds: held.map(|Usage { bytes, objects }| api::Usage { bytes, objects }),

@@ -50,19 +50,28 @@ pub(crate) fn show(made: &Made<'_>, state: &Path, secrets: ShowSecrets, json: bo
         stdout.flush()?;
         return Ok(Shown::Printed);
     }
-    let path = state.join("first-start.txt");
-    keep(&path, &text(made))?;
-    Ok(Shown::Kept(path))
+    keep(made, state).map(Shown::Kept)
 }
 
-fn keep(path: &Path, text: &str) -> io::Result<()> {
+/// Keeps what a first start made in a private file.
+///
+/// # Errors
+/// The file is there already, or the disk fails.
+pub(crate) fn keep(made: &Made<'_>, state: &Path) -> io::Result<PathBuf> {
+    let path = file(state);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+        .open(&path)?;
+    file.write_all(text(made).as_bytes())?;
+    file.sync_all()?;
+    Ok(path)
+}
+
+/// Where [`keep`] puts it.
+pub(crate) fn file(state: &Path) -> PathBuf {
+    state.join("first-start.txt")
 }
 
 #[derive(Serialize)]

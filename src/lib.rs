@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 mod console;
 mod endpoint;
+mod exchange;
 mod first_start;
 mod limits;
 mod listen;

@@ -285,7 +285,7 @@ async fn open_store(start: &Start, place: &Place) -> anyhow::Result<(Store, Opti
 }
 
 /// Listens for browsers; empty where there is no page.
-async fn page_listeners(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
+pub(crate) async fn page_listeners(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
     match config.page.address.value {
         PageAddress::Off => Ok(Vec::new()),
         PageAddress::At(address) => listen::everywhere(address, Whose::Page).await,
@@ -300,7 +300,8 @@ fn page_urls(listeners: &[TcpListener]) -> anyhow::Result<Vec<String>> {
     Ok(endpoint::urls(first.local_addr().context("read page address")?))
 }
 
-fn page_options(config: &Config) -> PageOptions {
+/// How the page is served.
+pub(crate) fn page_options(config: &Config) -> PageOptions {
     let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
     let configured = config
         .page

@@ -234,6 +234,11 @@ impl Access {
         self.set_password(new, Some(proven)).await
     }
 
+    /// Whether somebody who is logged in knows the password still: asked before what a borrowed browser must not get.
+    pub(crate) async fn confirm(&self, password: Zeroizing<String>, from: Source) -> Result<(), NotLetIn> {
+        self.prove(password, from).await.map(drop)
+    }
+
     /// The hash of the password that was proven to be known.
     async fn prove(&self, password: Zeroizing<String>, from: Source) -> Result<String, NotLetIn> {
         let now = Instant::now();

@@ -10,13 +10,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
 mod access;
+mod apps;
 mod health;
 mod mesh;
+mod objects;
 mod upkeep;
 
 pub use access::*;
+pub use apps::*;
 pub use health::*;
 pub use mesh::*;
+pub use objects::*;
 pub use upkeep::*;
 
 /// The version of these documents: 1, or the document is not read.
@@ -151,6 +155,8 @@ pub struct BucketInfo {
     pub bucket: Bucket,
     /// Whether it also has a bucket policy, which may allow or deny more.
     pub policy: bool,
+    /// Whether it keeps old versions.
+    pub versioning: Versioning,
     /// What it is called besides.
     pub aliases: Vec<Alias>,
     /// How much it may hold.

@@ -19,18 +19,23 @@ mod connect;
 mod homes;
 mod invites;
 mod keys;
-mod layout;
-mod login;
+pub(crate) mod layout;
+pub(crate) mod login;
+mod object;
+mod objects;
 mod overview;
 mod pictures;
-mod pieces;
+pub(crate) mod pieces;
 mod upkeep;
+mod upload;
 
 use layout::Tab;
+pub(crate) use pictures::qr;
 
 /// What a request to the console is answered with.
-pub(crate) struct Visit<'a, N> {
-    pub(crate) desk: Arc<Desk<N>>,
+pub(crate) struct Visit<'a, S> {
+    /// What is visited: the desk of a node, or of a box that is not set up yet.
+    pub(crate) desk: Arc<S>,
     pub(crate) assets: &'a Assets,
     pub(crate) from: Source,
     pub(crate) carrier: Carrier,
@@ -48,7 +53,7 @@ type Outcome = Result<(String, Note), Problem>;
 
 /// Answers a request for a page, or a form.
 pub(crate) async fn answer<N: Node>(
-    visit: Visit<'_, N>,
+    visit: Visit<'_, Desk<N>>,
     visitor: Option<Visitor>,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -63,6 +68,10 @@ pub(crate) async fn answer<N: Node>(
         },
         (_, None) => redirect("/login"),
         (_, Some(visitor)) if get => show(&visit, &visitor, &head).await,
+        // A file, which is not read before its place is known.
+        (path, Some(visitor)) if head.method == Method::POST && upload::is_for(path) => {
+            upload::take(&visit, &visitor, &head, body).await
+        }
         (_, Some(visitor)) if head.method == Method::POST => match read(body).await {
             Ok(form) if !visitor.sent(form.get("token")) => stale(&visit),
             Ok(form) => act(&visit, &visitor, &head, &form).await,
@@ -77,12 +86,12 @@ pub(crate) async fn answer<N: Node>(
     }
 }
 
-async fn read(body: Incoming) -> Result<Form, Response<Body>> {
+pub(crate) async fn read(body: Incoming) -> Result<Form, Response<Body>> {
     let bytes = routes::read(body).await.map_err(routes::refused)?;
     Ok(Form::parse(&bytes))
 }
 
-fn query(head: &Parts) -> Form {
+pub(crate) fn query(head: &Parts) -> Form {
     Form::parse(head.uri.query().unwrap_or_default().as_bytes())
 }
 
@@ -95,7 +104,7 @@ fn parts(head: &Parts) -> Vec<String> {
 }
 
 /// A form that was open while its session ended.
-fn stale<N: Node>(visit: &Visit<'_, N>) -> Response<Body> {
+pub(crate) fn stale<S>(visit: &Visit<'_, S>) -> Response<Body> {
     let why = html! {
         p { "This form was opened before you logged in last, or came from somewhere else. Nothing was done." }
         p { a.button href="/" { "Go to the overview" } }
@@ -104,7 +113,7 @@ fn stale<N: Node>(visit: &Visit<'_, N>) -> Response<Body> {
 }
 
 /// Shows a page.
-async fn show<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts) -> Response<Body> {
+async fn show<N: Node>(visit: &Visit<'_, Desk<N>>, visitor: &Visitor, head: &Parts) -> Response<Body> {
     let (parts, query) = (parts(head), query(head));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let desk = &*visit.desk;
@@ -114,10 +123,12 @@ async fn show<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts) ->
         ["invites"] => Ok(invites::page(desk, visitor)),
         ["buckets"] => Ok(buckets::page(desk, visitor).await),
         ["buckets", name] => buckets::one(desk, visitor, name).await,
+        ["buckets", name, "objects"] => objects::page(desk, visit.assets, visitor, name, &query).await,
+        ["buckets", name, "object"] => object::page(desk, visitor, name, &query).await,
         ["keys"] => Ok(keys::page(desk, visitor)),
         ["keys", id] => keys::one(desk, visitor, id),
         ["upkeep"] => Ok(upkeep::page(desk, visitor).await),
-        ["connect"] => Ok(connect::page(desk, &query).await),
+        ["connect"] => Ok(connect::page(desk, visitor, &query).await),
         ["access"] => Ok(access::page(desk, visitor)),
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -149,22 +160,30 @@ fn is_for_a_person(head: &Parts) -> bool {
 }
 
 /// Does what a form asks, and leads to the page that says so.
-async fn act<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, head: &Parts, form: &Form) -> Response<Body> {
-    let parts = parts(head);
+async fn act<N: Node>(
+    visit: &Visit<'_, Desk<N>>,
+    visitor: &Visitor,
+    head: &Parts,
+    form: &Form,
+) -> Response<Body> {
+    let (parts, query) = (parts(head), query(head));
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let desk = &*visit.desk;
     let outcome = match parts.as_slice() {
         ["logout"] => return login::leave(visit, visitor),
         ["access", "password"] => return login::change(visit, visitor, form).await,
+        ["access", "kit"] => return access::kit(visit, visitor, form).await,
         ["access", rest @ ..] => access::act(desk, rest, form).await,
         ["homes", peer, what] => homes::act(desk, peer, what, form).await,
         ["invites", rest @ ..] => invites::act(desk, rest, form).await,
+        ["buckets", name, "objects", what] => objects::act(desk, name, what, &query, form).await,
         ["buckets", rest @ ..] => buckets::act(desk, rest, form).await,
         ["keys", rest @ ..] => keys::act(desk, rest, form).await,
+        ["connect", "test"] => connect::test(desk, form).await,
         ["upkeep", what] => upkeep::act(desk, what, form).await,
         _ => Err(unknown()),
     };
-    let (to, note) = outcome.unwrap_or_else(|problem| (back(&parts), problem.into()));
+    let (to, note) = outcome.unwrap_or_else(|problem| (back(&parts, &query), problem.into()));
     desk.access.say(&visitor.session, note);
     redirect(&to)
 }
@@ -178,8 +197,14 @@ fn unknown() -> Problem {
 }
 
 /// The page with the form that was sent here: a list, or one thing of it.
-fn back(parts: &[&str]) -> String {
+fn back(parts: &[&str], query: &Form) -> String {
     match parts {
+        ["buckets", name, "objects", "abort"] => {
+            objects::folder(name, query.exact("prefix").unwrap_or_default())
+        }
+        ["buckets", name, "objects", ..] => {
+            object::address(name, query.exact("key").unwrap_or_default(), None)
+        }
         [tab @ ("buckets" | "keys"), name, _, ..] => path(&[tab, name]),
         [tab, ..] => path(&[tab]),
         [] => "/".into(),
@@ -194,7 +219,19 @@ fn path(parts: &[&str]) -> String {
     parts.fold(String::new(), |path, part| path + "/" + &part)
 }
 
-fn redirect(to: &str) -> Response<Body> {
+/// The same with a query.
+fn path_with(parts: &[&str], query: &[(&str, &str)]) -> String {
+    let mut address = path(parts);
+    for (index, (name, value)) in query.iter().enumerate() {
+        address += if index == 0 { "?" } else { "&" };
+        address += name;
+        address += "=";
+        address.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    address
+}
+
+pub(crate) fn redirect(to: &str) -> Response<Body> {
     let mut response = full(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "");
     let to = HeaderValue::from_str(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
     response.headers_mut().insert(header::LOCATION, to);

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
+use crate::content::ContentError;
 use crate::desk::Desk;
 use crate::routes::Body;
 use crate::{Node, Problem, verdict};
@@ -155,7 +156,7 @@ struct Listener {
     _place: OwnedSemaphorePermit,
 }
 
-fn events(listener: Listener) -> impl Stream<Item = Result<Frame<Bytes>, std::convert::Infallible>> {
+fn events(listener: Listener) -> impl Stream<Item = Result<Frame<Bytes>, ContentError>> {
     stream::unfold(listener, |mut listener| async move {
         let event = match listener.first.take() {
             Some(first) => event(&first),

@@ -3,11 +3,15 @@
 use std::future::Future;
 
 use crate::api::{
-    Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite, CreatedKey,
-    EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota, RepairShown,
-    ScrubShown, SetAlias, SetLimit, Setting,
+    AppTested, Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite,
+    CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota,
+    RepairShown, ScrubShown, SetAlias, SetLimit, Setting,
 };
 use crate::{Facts, Measures};
+
+mod objects;
+
+pub use objects::Objects;
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,39 @@ pub enum NodeError {
     /// The id is taken.
     #[error("an access key {0:?} exists already")]
     KeyExists(String),
+    /// No object of that name, or it was deleted.
+    #[error("there is no object {0:?}")]
+    NoSuchObject(String),
+    /// The object has no such version.
+    #[error("{0:?} has no such version")]
+    NoSuchVersion(String),
+    /// The upload is finished, or was given up.
+    #[error("there is no such upload, or no more")]
+    NoSuchUpload,
+    /// The bucket keeps no versions, so that nothing can be brought back.
+    #[error("{0:?} keeps no versions: what is deleted or replaced there is gone")]
+    NoVersions(String),
+    /// A retention or a legal hold keeps it.
+    #[error("{0:?} is locked")]
+    Locked(String),
+    /// More would be held than may be.
+    #[error("{0}")]
+    OverQuota(String),
+    /// No room for another version.
+    #[error("{0:?} has as many versions as it can have: delete some")]
+    TooManyVersions(String),
+    /// Only its owner has the key that opens it.
+    #[error("{0:?} is sealed with a key that only its owner has: use the S3 program that stored it")]
+    CustomerKey(String),
+    /// The object ends before the bytes that were asked for; it has so many.
+    #[error("the object has only {0} bytes")]
+    OutOfRange(u64),
+    /// More than fits into one object or part.
+    #[error("{0}")]
+    TooLarge(String),
+    /// What was sent broke off.
+    #[error("the upload broke off: nothing of it was stored")]
+    BrokeOff,
     /// No key could own a new bucket.
     #[error("no access key may create buckets: name an owner")]
     NoOwner,
@@ -84,7 +121,7 @@ pub enum NodeError {
 }
 
 /// What the appliance asks of its node. Cheap questions answer at once, changes when they are durable.
-pub trait Node: Send + Sync + 'static {
+pub trait Node: Objects {
     /// Whether requests are served right now.
     fn ready(&self) -> bool;
 
@@ -168,6 +205,12 @@ pub trait Node: Send + Sync + 'static {
     /// # Errors
     /// `Invalid`: nothing would flow, or the configuration says it. It cannot be kept.
     fn set_limit(&self, limit: SetLimit) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
+
+    /// The copy of the sealed keys that a recovery kit holds, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// `Invalid`: somebody took the file away.
+    fn keys_sealed(&self) -> Result<String, NodeError>;
 
     /// What it measures beside [`Node::facts`]. Objects are counted now and then; whoever asks first waits a moment for that.
     fn measures(&self) -> impl Future<Output = Measures> + Send;
@@ -297,6 +340,17 @@ pub trait Node: Send + Sync + 'static {
         id_or_name: &str,
         quota: Quota,
     ) -> impl Future<Output = Result<Key, NodeError>> + Send;
+
+    /// Does what an app does with a key: stores, reads, lists, uploads in parts and deletes over HTTP. What it stored is
+    /// removed again.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `AmbiguousKey`, `NoSuchBucket`; `Invalid`: what is stored there is locked at once.
+    fn test_app(
+        &self,
+        id_or_name: &str,
+        bucket: &str,
+    ) -> impl Future<Output = Result<AppTested, NodeError>> + Send;
 
     /// Deletes a key; whoever uses it is refused from then on.
     ///

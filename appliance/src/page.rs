@@ -24,6 +24,7 @@ mod form;
 mod host;
 mod note;
 mod pace;
+mod site;
 mod source;
 
 pub(crate) use assets::Assets;
@@ -33,6 +34,7 @@ pub(crate) use door::Visitor;
 pub(crate) use form::Form;
 pub(crate) use note::Note;
 use pace::Pace;
+pub(crate) use site::Site;
 pub(crate) use source::Source;
 
 /// Connections at once; more wait in the sockets' queues.
@@ -71,15 +73,15 @@ impl PageOptions {
 }
 
 /// What all connections share.
-struct Shared<N> {
-    desk: Arc<Desk<N>>,
+struct Shared<S> {
+    site: Arc<S>,
     options: PageOptions,
     assets: Assets,
     pace: Mutex<Pace>,
     callers: Callers,
 }
 
-impl<N> Shared<N> {
+impl<S> Shared<S> {
     /// Lets a request pass, or says how long its sender has to wait.
     fn pass(&self, from: Source) -> Result<(), Duration> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,12 +99,23 @@ pub struct PageServer {
 impl PageServer {
     /// Serves `desk` on these listeners until [`Self::shutdown`].
     pub fn serve<N: Node>(listeners: Vec<TcpListener>, desk: Arc<Desk<N>>, options: PageOptions) -> Self {
+        let stop = desk.stop.clone();
+        Self::of(listeners, desk, stop, options)
+    }
+
+    /// Serves what people log in to, until `stop` or [`Self::shutdown`].
+    pub(crate) fn of<S: Site>(
+        listeners: Vec<TcpListener>,
+        site: Arc<S>,
+        stop: CancellationToken,
+        options: PageOptions,
+    ) -> Self {
         let server = Self {
             tasks: TaskTracker::new(),
-            stop: desk.stop.clone(),
+            stop,
         };
         let shared = Arc::new(Shared {
-            desk,
+            site,
             options,
             assets: Assets::new(),
             pace: Mutex::default(),
@@ -131,9 +144,9 @@ impl PageServer {
 }
 
 /// Takes callers one after another until stopped.
-async fn accept<N: Node>(
+async fn accept<S: Site>(
     listener: TcpListener,
-    shared: Arc<Shared<N>>,
+    shared: Arc<Shared<S>>,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -168,10 +181,10 @@ async fn accept<N: Node>(
 }
 
 /// Answers the requests of one caller.
-async fn converse<N: Node>(
+async fn converse<S: Site>(
     stream: TcpStream,
     from: SocketAddr,
-    shared: Arc<Shared<N>>,
+    shared: Arc<Shared<S>>,
     stop: CancellationToken,
 ) {
     // Answers are small; without this the last piece of each would wait for the one before it to be confirmed.

@@ -33,6 +33,11 @@ impl Problem {
         }
     }
 
+    /// A request that cannot be read, and why.
+    pub(crate) fn malformed(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", why)
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -57,6 +62,17 @@ impl From<NodeError> for Problem {
             NodeError::InviteUsed(_) => (StatusCode::CONFLICT, "invite-used"),
             NodeError::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, "no-answer"),
             NodeError::TooFewAnswer => (StatusCode::GATEWAY_TIMEOUT, "too-few-answer"),
+            NodeError::NoSuchObject(_) => (StatusCode::NOT_FOUND, "no-such-object"),
+            NodeError::NoSuchVersion(_) => (StatusCode::NOT_FOUND, "no-such-version"),
+            NodeError::NoSuchUpload => (StatusCode::NOT_FOUND, "no-such-upload"),
+            NodeError::NoVersions(_) => (StatusCode::CONFLICT, "no-versions"),
+            NodeError::Locked(_) => (StatusCode::CONFLICT, "locked"),
+            NodeError::OverQuota(_) => (StatusCode::CONFLICT, "over-quota"),
+            NodeError::TooManyVersions(_) => (StatusCode::CONFLICT, "too-many-versions"),
+            NodeError::CustomerKey(_) => (StatusCode::CONFLICT, "customer-key"),
+            NodeError::OutOfRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "out-of-range"),
+            NodeError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            NodeError::BrokeOff => (StatusCode::BAD_REQUEST, "broke-off"),
             NodeError::NoOwner => (StatusCode::CONFLICT, "no-owner"),
             NodeError::Busy => (StatusCode::CONFLICT, "busy"),
             NodeError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),

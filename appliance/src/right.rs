@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Right {
     /// Nothing: what anybody may know who reaches the box.
     Anyone,
-    /// See all but secrets.
+    /// See all but secrets, and what is in files.
     Read,
     /// Do what loses nothing and lets nobody in: pause, verify, limit.
     Operate,
-    /// Change what is stored, who may use it, and who takes part.
+    /// Open and change what is stored, who may use it, and who takes part.
     Admin,
     /// Decide who may call this API: a person who is logged in, never a token, so that none can prolong itself.
     Owner,
@@ -24,11 +24,11 @@ pub(crate) enum Right {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// See all but secrets.
+    /// See all but secrets, and what is in files.
     Read,
     /// Do what loses nothing and lets nobody in: pause, verify, limit.
     Operate,
-    /// Change what is stored, who may use it, and who takes part.
+    /// Open and change what is stored, who may use it, and who takes part.
     Admin,
 }
 

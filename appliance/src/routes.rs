@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -16,13 +17,16 @@ use crate::desk::Desk;
 use crate::right::Right;
 use crate::{Node, Problem};
 
+mod asked;
 mod described;
+mod objects;
 mod reply;
 mod v1;
 
+use asked::{Asked, Parameter, Sent};
 pub(crate) use described::described;
-use reply::{Asked, Reply, ReplyKind};
 pub(crate) use reply::{Body, full, json};
+use reply::{Reply, ReplyKind};
 
 /// No admin document comes near this many bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -34,7 +38,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
-type Handler<N> = Box<dyn Fn(Arc<Desk<N>>, String, Bytes) -> Answering + Send + Sync>;
+type Handler<N> = Box<dyn Fn(Arc<Desk<N>>, String, Parts, Incoming) -> Answering + Send + Sync>;
 type SchemaOf = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
 
 /// One thing that can be asked.
@@ -46,8 +50,10 @@ pub(crate) struct Route<N> {
     pub(crate) right: Right,
     /// What it does, in a sentence.
     says: &'static str,
-    /// What the body must be; none where there is none.
-    request: Option<SchemaOf>,
+    /// What else it says in its query and its headers.
+    parameters: &'static [Parameter],
+    /// What the body must be.
+    sent: Sent,
     reply: ReplyKind,
     handler: Handler<N>,
 }
@@ -60,6 +66,7 @@ impl<N: Node> Routes<N> {
     pub(crate) fn new() -> Self {
         let mut routes = Self(Vec::new());
         v1::fill(&mut routes);
+        objects::fill(&mut routes);
         routes
     }
 
@@ -82,10 +89,14 @@ impl<N: Node> Routes<N> {
             path,
             right,
             says,
-            request: Q::schema(),
+            parameters: Q::PARAMETERS,
+            sent: Q::SENT,
             reply: R::KIND,
-            handler: Box::new(move |desk, at, body| {
-                Box::pin(async move { Ok(handler(desk, at, Q::read(&body)?).await?.response()) })
+            handler: Box::new(move |desk, at, head, body| {
+                Box::pin(async move {
+                    let asked = Q::read(&head, body).await?;
+                    Ok(handler(desk, at, asked).await?.response())
+                })
             }),
         });
     }
@@ -129,15 +140,8 @@ impl<N: Node> Routes<N> {
 
 impl<N: Node> Route<N> {
     /// Answers a request that may be answered.
-    pub(crate) async fn answer(&self, desk: Arc<Desk<N>>, at: String, body: Incoming) -> Response<Body> {
-        let answer = async {
-            let bytes = match self.request {
-                Some(_) => read(body).await?,
-                None => Bytes::new(),
-            };
-            (self.handler)(desk, at, bytes).await
-        };
-        answer.await.unwrap_or_else(refused)
+    async fn answer(&self, desk: Arc<Desk<N>>, at: String, head: Parts, body: Incoming) -> Response<Body> {
+        (self.handler)(desk, at, head, body).await.unwrap_or_else(refused)
     }
 }
 
@@ -151,7 +155,7 @@ pub(crate) async fn answer<N: Node>(
     let found = desk.routes.find(&head.method, head.uri.path());
     match found {
         Ok((route, _)) if right < route.right => refused(denied(right, route.right)),
-        Ok((route, at)) => route.answer(Arc::clone(&desk), at, body).await,
+        Ok((route, at)) => route.answer(Arc::clone(&desk), at, head, body).await,
         Err(problem) => refused(problem),
     }
 }

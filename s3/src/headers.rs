@@ -13,6 +13,7 @@ use crate::time::{parse_http_date, parse_iso};
 
 mod range;
 
+pub use range::{BehindTheEnd, range_of};
 pub(crate) use range::{copy_range, requested_range};
 
 /// The header that gives an object tags while it is written.

@@ -10,7 +10,7 @@ pub mod checksum;
 mod connection;
 mod cors;
 pub mod error;
-mod form;
+pub mod form;
 mod gateway;
 mod headers;
 mod meter;
@@ -27,5 +27,6 @@ pub mod uri;
 mod website;
 pub mod xml;
 
+pub use headers::{BehindTheEnd, range_of};
 pub use meter::{BOUNDS_MICROS, Counted, Meter};
 pub use server::{Options, Server};

@@ -107,12 +107,18 @@ fn token(words: &[String]) -> Result<Invite, Failure> {
         }
         words => Zeroizing::new(words.concat()),
     };
-    // The whole printed line may have been copied.
-    let text = text.trim().strip_prefix("warren join").unwrap_or(&text);
+    invite(&text)
+}
+
+/// Reads an invite, or the whole line that was printed with it.
+pub(super) fn invite(text: &str) -> Result<Invite, Failure> {
+    let text = text.trim();
+    let text = text.strip_prefix("warren join").unwrap_or(text);
     Invite::parse(text).map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn is_name(what: &str, text: &str) -> Result<(), Failure> {
+/// Whether a text can name a box or a place.
+pub(super) fn is_name(what: &str, text: &str) -> Result<(), Failure> {
     let most = p2p::NAME_BYTES_MAX;
     if text.trim().is_empty() || text.len() > most || text.chars().any(char::is_control) {
         return Err(Failure::usage(format!(
@@ -122,7 +128,8 @@ fn is_name(what: &str, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused(error: anyhow::Error) -> Failure {
+/// Why a box was not let in.
+pub(super) fn refused(error: anyhow::Error) -> Failure {
     let exit = match error.downcast_ref::<JoinError>() {
         Some(JoinError::NobodyAnswered { .. }) => Exit::Timeout,
         Some(JoinError::Refused | JoinError::Impostor) => Exit::Denied,

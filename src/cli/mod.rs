@@ -1,5 +1,6 @@
 //! The command line: reads it, runs the verb, turns the outcome into an exit code.
 
+mod app;
 mod bucket;
 mod completion;
 mod config;
@@ -8,6 +9,7 @@ mod init;
 mod invite;
 mod join;
 mod key;
+mod kit;
 mod layout;
 mod login_code;
 mod man;
@@ -25,6 +27,7 @@ mod token;
 mod update;
 mod version;
 mod why;
+mod wizard;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,7 +58,7 @@ struct CommandLine {
 }
 
 /// What every verb understands.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Configuration file [default: $WARREN_CONFIG, or /etc/warren/warren.toml if it exists]
@@ -117,6 +120,12 @@ enum Verb {
     /// List, create and change access keys
     #[command(subcommand)]
     Key(key::KeyVerb),
+    /// Test what an app could do with a key
+    #[command(subcommand)]
+    App(app::AppVerb),
+    /// Save and verify the recovery kit, a page to print
+    #[command(subcommand)]
+    Kit(kit::KitVerb),
     /// Show a code that lets a browser into the page, once
     LoginCode,
     /// List, make and revoke tokens for programs that use the admin API
@@ -168,6 +177,8 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
+        Verb::App(verb) => ask(async { app::run(verb, &client(&common)?, out).await }),
+        Verb::Kit(verb) => ask(async { kit::run(verb, &client(&common)?, out).await }),
         Verb::LoginCode => ask(async { login_code::run(&client(&common)?, out).await }),
         Verb::Token(verb) => ask(async { token::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),

@@ -91,7 +91,8 @@ fn open_private(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-fn unusable(path: &Path, error: &io::Error) -> Failure {
+/// Why a file cannot be used.
+pub(super) fn unusable(path: &Path, error: &io::Error) -> Failure {
     let exit = match error.kind() {
         io::ErrorKind::NotFound => Exit::NotFound,
         io::ErrorKind::AlreadyExists => Exit::Conflict,

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output};
-use super::secret;
 use super::{Common, load};
+use super::{secret, wizard};
 use crate::config::Flags;
 use crate::first_start::{self, Made, ShowSecrets, Shown};
 use crate::node::{Loss, Node, Start};
@@ -51,6 +51,9 @@ pub(super) struct ServerArgs {
     /// Print the secrets of a first start even when stdout is no terminal
     #[arg(long)]
     show_secrets: bool,
+    /// Let a person set up a fresh box on its page: what it is called, how much it gives, which mesh it joins
+    #[arg(long)]
+    wizard: bool,
     /// Which events are logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
@@ -82,7 +85,7 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
         log_format: args.log_format,
         ..Flags::default()
     };
-    let config = load(common, flags)?;
+    let config = load(common, flags.clone())?;
     let recovery_phrase = args.recovery_phrase_file.map(|file| {
         let file = (file != Path::new("-")).then_some(file);
         secret::read(file.as_deref(), "Recovery phrase", out)
@@ -91,17 +94,25 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
     logging::start(&config.log_level.value, config.log_format.value, out.colour);
     limits::raise_files();
     let stop = CancellationToken::new();
-    let start = Start {
-        config,
-        loss,
-        recovery_phrase,
-    };
     let runtime = runtime()?;
+    let run = async {
+        let config = match args.wizard {
+            false => config,
+            true if wizard::ask(common, &config, &stop, out).await? => load(common, flags)?,
+            true => return Ok(Exit::Ok),
+        };
+        let start = Start {
+            config,
+            loss,
+            recovery_phrase,
+        };
+        serve(start, secrets, &stop, out).await.map(|()| Exit::Ok)
+    };
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         tokio::select! {
             biased;
-            served = serve(start, secrets, &stop, out) => served.map(|()| Exit::Ok),
+            served = run => served,
             () = signals.until_second(&stop) => {
                 Err(Failure::new(Exit::Error, "stopped at once by a second signal"))
             }

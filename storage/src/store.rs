@@ -392,6 +392,11 @@ impl Store {
         self.0.disk.status()
     }
 
+    /// The bytes of `recovery.sealed` as it stands: no secret without the recovery phrase. None where somebody took it away.
+    pub fn recovery_copy(&self) -> Option<Vec<u8>> {
+        self.0.keyring.recovery_copy()
+    }
+
     /// What is known of the blocks since they were verified last.
     pub fn scrub_status(&self) -> ScrubStatus {
         scrub::status(&self.0)

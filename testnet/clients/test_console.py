@@ -5,10 +5,16 @@ Writes screenshots to target/screenshots for people to look at.
 
 import json
 import os
+import random
+import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
+import time
 import urllib.request
+import zlib
 from pathlib import Path
 
 import pytest
@@ -26,6 +32,7 @@ REQUESTS_MAX = 5
 PASSWORD = "four quiet words"
 PAGES = {
     "overview": "/", "homes": "/homes", "invites": "/invites", "buckets": "/buckets", "bucket": "/buckets/photos",
+    "files": "/buckets/photos/objects", "file": "/buckets/photos/object?key=readme.txt",
     "keys": "/keys", "connect": "/connect", "upkeep": "/upkeep", "access": "/access",
 }
 DEVICES = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
@@ -143,6 +150,7 @@ def test_a_bucket_and_a_key_are_made_and_work(box, tab, connect):
     s3 = connect(key=type(box.key)(key, secret), endpoint=box.endpoint)
     s3.put_object(Bucket="photos", Key="a/b.jpg", Body=b"x" * 200_000)
     assert s3.get_object(Bucket="photos", Key="a/b.jpg")["Body"].read() == b"x" * 200_000
+    s3.put_object(Bucket="photos", Key="readme.txt", Body=b"What is kept here: our pictures.\n")
     tab.reload()
     assert secret not in tab.content(), "the secret is shown twice"
     tab.goto("/buckets/photos")
@@ -155,6 +163,117 @@ def test_a_bucket_and_a_key_are_made_and_work(box, tab, connect):
     lines = tab.locator("#restic").inner_text()
     assert key in lines and f"s3:{box.endpoint}/photos" in lines
     photograph(tab, "connect-restic", ONE_EACH)
+
+
+def picture(path: Path) -> Path:
+    """A PNG that a browser really draws: a sunset, since people look at the screenshots."""
+    width, height = 480, 300
+    rows = b"".join(
+        b"\0" + bytes(part for x in range(width) for part in (
+            250 - y // 3, 170 - y // 2 + (40 if (x - 300) ** 2 + (y - 150) ** 2 < 1600 else 0), 90 + y // 3,
+        )) for y in range(height)
+    )
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def stored(s3, key: str) -> bytes:
+    return s3.get_object(Bucket="albums", Key=key)["Body"].read()
+
+
+@pytest.fixture
+def albums(box, tab):
+    """A bucket that keeps versions, and a client that looks into it."""
+    if "albums" not in box.command("bucket", "ls"):
+        box.command("bucket", "create", "albums")
+        tab.goto("/buckets/albums")
+        tab.get_by_role("button", name="Keep versions from now on").click()
+        assert "can be brought back" in tab.get_by_role("status").inner_text()
+    return "/buckets/albums/objects"
+
+
+def test_a_file_is_uploaded_by_a_form_without_a_script(albums, session, address, connect, box, tmp_path):
+    plain = session.browser.new_context(java_script_enabled=False, base_url=address, storage_state=session.storage_state())
+    still = plain.new_page()
+    (tmp_path / "note one.txt").write_text("Bring <b>the</b> bread.\n")
+    still.goto(f"{albums}?prefix=lists%2F")
+    still.locator("#file").set_input_files(tmp_path / "note one.txt")
+    still.get_by_role("button", name="Upload").click()
+    assert "lists/note one.txt is stored" in still.get_by_role("status").inner_text()
+    still.get_by_role("link", name="note one.txt").click()
+    assert still.locator(".preview pre").inner_text() == "Bring <b>the</b> bread.\n"
+    plain.close()
+    assert stored(connect(key=box.key, endpoint=box.endpoint), "lists/note one.txt") == b"Bring <b>the</b> bread.\n"
+
+
+def test_a_large_file_goes_in_parts_and_goes_on_after_a_reload(albums, tab, connect, box, tmp_path):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(random.Random(7).randbytes(20 << 20))
+    sent = []
+    tab.on("request", lambda asked: sent.append(asked.url.split("number=")[1]) if asked.method == "PUT" and "/uploads/parts" in asked.url else None)
+    tab.on("dialog", lambda asked: asked.accept())
+    tab.goto(albums)
+    # The second part does not come through, and then the page is closed.
+    tab.route("**/uploads/parts*number=2", lambda route: None)
+    with tab.expect_response(lambda answer: "number=3" in answer.url and answer.status == 201):
+        tab.locator("#file").set_input_files(film)
+        tab.get_by_role("button", name="Upload").click()
+    photograph(tab, "files-uploading", ONE_EACH)
+    tab.unroute("**/uploads/parts*number=2")
+    tab.reload()
+    assert tab.get_by_text("1 unfinished upload").is_visible()
+    assert sorted(sent) == ["1", "2", "3"]
+    sent.clear()
+    tab.locator("#file").set_input_files(film)
+    tab.get_by_role("button", name="Upload").click()
+    tab.get_by_role("link", name="film.mp4").wait_for()
+    assert sent == ["2"]
+    assert stored(connect(key=box.key, endpoint=box.endpoint), "film.mp4") == film.read_bytes()
+    assert tab.get_by_text("unfinished upload").count() == 0
+
+
+def test_a_picture_is_shown_shared_deleted_and_brought_back(albums, tab, tmp_path):
+    sunset = picture(tmp_path / "sunset.png")
+    tab.goto(f"{albums}?prefix=trips%2F2026%2F")
+    tab.locator("#file").set_input_files(sunset)
+    tab.get_by_role("button", name="Upload").click()
+    tab.get_by_role("link", name="sunset.png").click()
+    shown = tab.get_by_role("img", name="Preview of sunset.png")
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 480
+    photograph(tab, "file-picture")
+    tab.get_by_label("A link for").select_option(label="one hour")
+    tab.get_by_role("button", name="Make a link").click()
+    link = tab.locator("#link").inner_text()
+    photograph(tab, "file-shared", ONE_EACH)
+    with urllib.request.urlopen(link, timeout=10) as answer:
+        assert answer.read() == sunset.read_bytes()
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "sunset.png"
+    assert Path(download.value.path()).read_bytes() == sunset.read_bytes()
+    tab.get_by_text("Delete…").click()
+    tab.get_by_role("button", name="Delete", exact=True).click()
+    assert "can be brought back" in tab.get_by_role("status").inner_text()
+    tab.get_by_role("link", name="What was deleted here").click()
+    photograph(tab, "files-deleted", ONE_EACH)
+    tab.get_by_role("button", name="Bring back trips/2026/sunset.png").click()
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 480
+    tab.goto(albums)
+    tab.get_by_label("Names that begin with").fill("trips/20")
+    tab.get_by_role("button", name="Find").click()
+    assert tab.get_by_role("link", name="26/sunset.png").count() + tab.get_by_role("link", name="sunset.png").count() >= 1
+
+
+def test_a_key_is_tried_from_the_page(box, tab):
+    tab.goto("/connect?bucket=photos")
+    tab.get_by_label("Key").select_option(label="laptop")
+    tab.get_by_role("button", name="Fill in").click()
+    tab.get_by_role("button", name="Test this key").click()
+    said = tab.get_by_role("region", name="works with photos")
+    assert said.locator(".state.good").count() == 5
+    photograph(tab, "connect-tested", ONE_EACH)
 
 
 def test_an_invited_home_appears_and_a_lost_one_is_told_without_a_reload(box, tab, tmp_path_factory):
@@ -230,6 +349,127 @@ def test_the_description_of_the_api_is_valid(address):
         description = json.load(answer)
     validator.validate(description)
     assert len(description["paths"]) > 30
+
+
+def test_a_recovery_kit_is_given_to_whoever_knows_the_password(box, tab, browser, tmp_path):
+    tab.goto("/access")
+    tab.get_by_label("Password", exact=True).fill("some other words")
+    tab.get_by_role("button", name="Save the kit").click()
+    assert "wrong" in tab.get_by_role("alert").inner_text()
+    tab.get_by_label("Password", exact=True).fill(PASSWORD)
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Save the kit").click()
+    kit = tmp_path / download.value.suggested_filename
+    download.value.save_as(kit)
+    assert "whole" in box.command("kit", "verify", str(kit))
+    # As a person looks at it: from a file, without a box.
+    paper = browser.new_page(viewport=DEVICES["desk"])
+    paper.goto(kit.as_uri())
+    assert paper.locator(".words li").count() == 24 and paper.locator("svg").count() == 1
+    paper.screenshot(path=SCREENSHOTS / "kit.png", full_page=True)
+    paper.close()
+
+
+class FreshBox:
+    """A box that is nothing yet, and waits on its page for somebody to say what it is to be."""
+
+    def __init__(self, binary: Path, folder: Path):
+        self.binary, self.state, self.log = binary, folder / "state", folder / "server.log"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.env = {**os.environ, "WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
+        page, s3 = self.address.removeprefix("http://"), "127.0.0.1:0"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [binary, "server", "--wizard", "--state", self.state, "--s3", s3, "--page", page],
+                env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )
+
+    def code(self) -> str:
+        """What the screen or the log of the box says."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if found := re.search(r"login code (\S+)", self.log.read_text()):
+                return found[1]
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def enter(self, tab):
+        tab.goto(self.address)
+        tab.get_by_label("Login code").fill(self.code())
+        tab.get_by_label("New password").fill(PASSWORD)
+        tab.get_by_role("button", name="Open the console").click()
+
+    def start(self, tab):
+        """Has it start, and logs in to its console."""
+        tab.get_by_role("button", name="Start the box").click()
+        tab.get_by_role("heading", name="Log in").wait_for(timeout=30_000)
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name="Log in").click()
+
+    def command(self, *arguments: str) -> str:
+        done = subprocess.run([self.binary, *arguments, "--state", self.state], env=self.env, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0, self.log.read_text()
+        assert "panicked" not in self.log.read_text()
+
+
+def test_a_box_without_a_keyboard_is_set_up_on_its_page_and_another_joins_it(box, browser, tmp_path):
+    boxes = [FreshBox(box.binary, tmp_path / name) for name in ("one", "two") if not (tmp_path / name).mkdir()]
+    context = browser.new_context(viewport=DEVICES["desk"])
+    tab = context.new_page()
+    one, two = boxes
+    try:
+        one.enter(tab)
+        photograph(tab, "wizard")
+        found = axe.Axe().run(tab).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        new = tab.locator("details", has_text="A mesh of your own")
+        new.get_by_label("What you call it").fill("Maple family")
+        new.get_by_label("Where it stands").fill("Anna's house")
+        new.get_by_label("How much it gives").fill("much")
+        new.get_by_role("button", name="Begin").click()
+        tab.get_by_role("alert").get_by_text("is not a size").wait_for(timeout=20_000)
+        new.get_by_label("How much it gives").fill("10G")
+        new.get_by_role("button", name="Begin").click()
+        tab.get_by_role("heading", name="Write this down").wait_for(timeout=30_000)
+        words = tab.locator(".phrase li").all_inner_texts()
+        assert len(words) == 24 and words[0] not in one.log.read_text()
+        photograph(tab, "wizard-phrase", ONE_EACH)
+        found = axe.Axe().run(tab).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        tab.reload()
+        assert tab.locator(".phrase li").all_inner_texts() == words
+        assert (one.state / "first-start.txt").exists()
+        tab.get_by_label("I have written the words on paper").check()
+        one.start(tab)
+        assert "Maple family" in tab.locator(".verdict").inner_text()
+        assert tab.get_by_role("row", name="Anna's house").is_visible()
+        assert not (one.state / "first-start.txt").exists()
+        invite = json.loads(one.command("invite", "--json"))["token"]
+
+        two.enter(tab)
+        tab.get_by_text("Somebody sent you an invite").click()
+        other = tab.locator("details", has_text="Somebody sent you an invite")
+        other.get_by_label("The invite").fill("wrn1nonsense")
+        other.get_by_label("Where it stands").fill("Ben's flat")
+        other.get_by_role("button", name="Join").click()
+        tab.get_by_role("alert").wait_for(timeout=20_000)
+        other.get_by_label("The invite").fill(f"warren join {invite}")
+        other.get_by_role("button", name="Join").click()
+        tab.get_by_role("heading", name="It is a member").wait_for(timeout=60_000)
+        photograph(tab, "wizard-joined", ONE_EACH)
+        two.start(tab)
+        tab.get_by_role("row", name="Anna's house").wait_for(timeout=20_000)
+    finally:
+        context.close()
+        for fresh in boxes:
+            fresh.stop()
 
 
 def test_who_logs_out_is_out(browser, address, session):

@@ -244,3 +244,38 @@ fn data_goes_to_stdout_and_quiet_keeps_the_rest_silent() {
         env!("CARGO_PKG_VERSION")
     );
 }
+
+#[test]
+fn a_recovery_kit_is_saved_once_and_verified_with_the_words() {
+    let mut home = TestBox::new();
+    home.start(&[]);
+    let file = home.path("kit.html");
+    let file = file.to_str().unwrap();
+    home.run(&["kit", "save", "kit.pdf"]).exits(2);
+    home.run(&["kit", "save", file]).exits(0);
+    home.run(&["kit", "save", file]).exits(6);
+    let kit = fs::read_to_string(file).unwrap();
+    let told = fs::read_to_string(home.state().join("first-start.txt")).unwrap();
+    let (_, phrase) = told.split_once("show it to nobody.\n").unwrap();
+    let words: Vec<&str> = phrase
+        .split_whitespace()
+        .filter(|word| word.parse::<u8>().is_err())
+        .collect();
+    assert_eq!(words.len(), 24);
+    assert!(kit.contains("BEGIN WARREN KEYS") && !kit.contains(&words[..3].join(" ")));
+    let verify = ["kit", "verify", file, "--json", "--recovery-phrase-file", "-"];
+    let good = home.run_with_input(&verify, &words.join(" ")).exits(0).json();
+    assert_eq!(
+        (good["lacks"].as_u64(), good["opened"].as_u64()),
+        (Some(0), Some(1)),
+        "{good}"
+    );
+    let mut others = words.clone();
+    others.reverse();
+    home.run_with_input(&verify, &others.join(" ")).exits(1);
+    home.stop();
+    home.run(&["kit", "verify", file]).exits(0);
+    fs::write(file, kit.replace("BEGIN WARREN KEYS\n", "BEGIN WARREN KEYS\n0")).unwrap();
+    home.run(&["kit", "verify", file]).exits(1);
+    home.run(&["kit", "verify", "nothing.html"]).exits(5);
+}

@@ -4,6 +4,7 @@
 mod client;
 mod command_line;
 mod mesh;
+mod objects;
 mod page;
 mod server;
 mod support;

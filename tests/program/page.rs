@@ -12,25 +12,29 @@ use crate::support::TestBox;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running box, and where its page is.
-struct Page {
-    home: TestBox,
-    host: String,
+pub(crate) struct Page {
+    pub(crate) home: TestBox,
+    pub(crate) host: String,
+    /// Where S3 clients connect.
+    pub(crate) s3: String,
 }
 
 /// Status, headers and body of an answer.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Page {
-    fn serving() -> Self {
+    pub(crate) fn serving() -> Self {
         let mut home = TestBox::new();
         let ready = home.start(&[]);
         let url = ready["page"][0].as_str().unwrap();
         let host = url.strip_prefix("http://").unwrap().to_owned();
-        Self { home, host }
+        let s3 = ready["s3"][0].as_str().unwrap();
+        let s3 = s3.strip_prefix("http://").unwrap().to_owned();
+        Self { home, host, s3 }
     }
 
     fn code(&self) -> String {
@@ -39,7 +43,7 @@ impl Page {
         made["code"].as_str().unwrap().to_owned()
     }
 
-    fn token(&self, scope: &str) -> String {
+    pub(crate) fn token(&self, scope: &str) -> String {
         let made = self
             .home
             .run(&["token", "create", scope, "--scope", scope, "--json"]);
@@ -47,38 +51,16 @@ impl Page {
     }
 
     /// Sends a request with these headers, and `Host` unless they name one.
-    fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut stream = TcpStream::connect(&self.host).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut request = format!(
-            "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
-            body.len()
-        );
-        if !headers.iter().any(|(name, _)| *name == "host") {
-            request += &format!("host: {}\r\n", self.host);
-        }
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
-        }
-        stream
-            .write_all(format!("{request}\r\n{body}").as_bytes())
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            head: head.to_ascii_lowercase(),
-            body: body.to_owned(),
-        }
+    pub(crate) fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        ask(&self.host, line, headers, body)
     }
 
-    fn bearing(&self, token: &str, line: &str, body: &str) -> Answer {
+    pub(crate) fn bearing(&self, token: &str, line: &str, body: &str) -> Answer {
         self.ask(line, &[("authorization", &format!("Bearer {token}"))], body)
     }
 
     /// Logs in with a fresh code; gives the cookie, and the token of this session's forms.
-    fn enter(&self) -> (String, String) {
+    pub(crate) fn enter(&self) -> (String, String) {
         let form = format!("code={}&password=four+quiet+words", self.code());
         let entered = self.ask("POST /login", &[], &form);
         assert_eq!(entered.status, 303, "{}", entered.body);
@@ -91,15 +73,42 @@ impl Page {
     }
 }
 
+/// Asks whoever listens at `host`.
+pub(crate) fn ask(host: &str, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = format!(
+        "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request += &format!("host: {host}\r\n");
+    }
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    stream
+        .write_all(format!("{request}\r\n{body}").as_bytes())
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
             .find(|(named, _)| *named == name)
             .map_or("", |(_, value)| value)
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.body))
     }
 }

@@ -70,3 +70,35 @@ pub struct CreatedToken {
     /// What goes into the header `Authorization: Bearer`.
     pub secret: Secret,
 }
+
+/// What a recovery kit says; the 24 words are kept nowhere, so that only a person can add them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Kit {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What people call the mesh.
+    pub name: String,
+    /// When it was asked for.
+    pub made: String,
+    /// The boxes and where they stand.
+    pub homes: Vec<KitHome>,
+    /// URLs of the page.
+    pub page: Vec<String>,
+    /// URLs that S3 clients use.
+    pub s3: Vec<String>,
+    /// The names of all buckets.
+    pub buckets: Vec<String>,
+    /// What people call the access keys.
+    pub keys: Vec<String>,
+    /// The keys of the mesh, sealed to the 24 words: `recovery.sealed` in hexadecimal digits.
+    pub keys_sealed: String,
+}
+
+/// A box in a recovery kit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KitHome {
+    /// What people call the place.
+    pub zone: String,
+    /// What people call the box.
+    pub name: String,
+}

@@ -1,15 +1,17 @@
 //! The page of who may use this page and its API: the password, and tokens.
 
+use http::{HeaderValue, Response, StatusCode, header};
 use maud::html;
 
 use super::layout::Tab;
 use super::pieces::{careful, form, moment};
-use super::{Outcome, Page, path, unknown};
+use super::{Outcome, Page, Visit, path, redirect, unknown};
 use crate::access::PASSWORD_LENGTH_MIN;
 use crate::api::{CreateToken, Schema};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
-use crate::{Node, NodeError, Scope};
+use crate::routes::{Body, full};
+use crate::{Node, NodeError, Problem, Scope, kit};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -32,9 +34,9 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                         input #name name="name" required maxlength="64" placeholder="prometheus";
                         label for="scope" { "It may" }
                         select #scope name="scope" {
-                            option value="read" { "see all but secrets" }
+                            option value="read" { "see all but secrets and what is in files" }
                             option value="operate" { "also pause, verify and limit" }
-                            option value="admin" { "change everything" }
+                            option value="admin" { "open and change everything" }
                         }
                         label for="days" { "It works for" }
                         select #days name="days" { @for (days, name) in LIVES { option value=(days) { (name) } } }
@@ -52,6 +54,15 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                         p.small { "Everybody else is logged out then." }
                     }))
                 }
+                section.card aria-labelledby="kit" {
+                    h2 #kit { "Recovery kit" }
+                    p { "A page to print, for the day a box is lost: where everything is, the keys sealed to your 24 words, and room to write those by hand. They are kept nowhere." }
+                    (form(visitor, "/access/kit", html! {
+                        label for="kit-password" { "Password" }
+                        input #kit-password name="password" type="password" autocomplete="current-password" required;
+                        button type="submit" { "Save the kit" }
+                    }))
+                }
             }
             h2 { "Tokens" }
             @if tokens.is_empty() { p.empty { "No tokens yet." } } @else {
@@ -67,6 +78,45 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
             }
         },
     }
+}
+
+/// Gives the recovery kit, as a file, to whoever knows the password.
+pub(super) async fn kit<N: Node>(
+    visit: &Visit<'_, Desk<N>>,
+    visitor: &Visitor,
+    form: &Form,
+) -> Response<Body> {
+    let access = &visit.desk.access;
+    let confirmed = access.confirm(form.secret("password"), visit.from).await;
+    let made = match confirmed {
+        Ok(()) => kit::kit(&visit.desk)
+            .await
+            .map_err(|error| Note::from(Problem::from(error))),
+        Err(why) => Err(Note::Failed {
+            why: why.to_string(),
+            advice: "",
+        }),
+    };
+    let kit = match made {
+        Ok(kit) => kit,
+        Err(note) => {
+            access.say(&visitor.session, note);
+            return redirect("/access");
+        }
+    };
+    let page = kit::kit_page(&kit);
+    let mut response = full(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    // It has a style of its own, and is looked at as a file.
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment; filename=\"warren-kit.html\""),
+    );
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
+    response
 }
 
 const fn scope(scope: Scope) -> &'static str {

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::layout::Tab;
 use super::pieces::{bar, careful, counted, form, moment, size};
-use super::{Outcome, Page, path, unknown};
-use crate::api::{BucketInfo, CreateBucket, Public, Quota, Schema};
+use super::{Outcome, Page, objects, path, unknown};
+use crate::api::{BucketInfo, CreateBucket, Public, Quota, Schema, Versioning};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
 use crate::{ByteSize, Node, NodeError, Problem};
@@ -81,9 +81,14 @@ pub(super) async fn one<N: Node>(desk: &Desk<N>, visitor: &Visitor, name: &str) 
             p.crumb { a href="/buckets" { "Buckets" } }
             h1 { (bucket.name) }
             p.lead { (open_to(bucket.public)) " · created " (moment(&bucket.created)) @if info.policy { " · a bucket policy may allow or deny more" } }
+            p.next {
+                a.button.main href=(objects::folder(&bucket.name, "")) { "Browse and upload" }
+                a.button href={ "/connect?bucket=" (bucket.name) } { "Connect an app" }
+            }
             div.cards.two {
                 (held(&info, visitor))
                 (openness(&info, visitor))
+                (versions(&info, visitor))
             }
             h2 { "Who may use it" }
             @if info.keys.is_empty() { p.empty { "No access key may use it." } } @else {
@@ -95,7 +100,6 @@ pub(super) async fn one<N: Node>(desk: &Desk<N>, visitor: &Visitor, name: &str) 
                     } } }
                 }
             }
-            p { a.button.main href={ "/connect?bucket=" (bucket.name) } { "Connect an app" } }
             @if !info.aliases.is_empty() {
                 p.small { "Also called " (info.aliases.iter().map(|alias| alias.name.as_str()).collect::<Vec<_>>().join(", ")) "." }
             }
@@ -157,6 +161,23 @@ fn openness(info: &BucketInfo, visitor: &Visitor) -> Markup {
     }
 }
 
+fn versions(info: &BucketInfo, visitor: &Visitor) -> Markup {
+    let to = |what: &str| path(&["buckets", &info.bucket.name, what]);
+    html! {
+        section.card aria-labelledby="versions" {
+            h2 #versions { "Old versions" }
+            @if info.versioning == Versioning::On {
+                p { "What is deleted or replaced is kept, and can be brought back." }
+                p.small { "Old versions count to what the bucket holds." }
+                (careful(visitor, "Keep no more…", "What is kept stays. What is deleted or replaced from now on is gone.", &to("forget"), html! {}, "Keep no more"))
+            } @else {
+                p { "What is deleted or replaced is gone." @if info.versioning == Versioning::Suspended { " Earlier versions are still there." } }
+                (form(visitor, &to("keep"), html! { button type="submit" { "Keep versions from now on" } }))
+            }
+        }
+    }
+}
+
 /// Does what a form asks of buckets.
 pub(super) async fn act<N: Node>(desk: &Desk<N>, parts: &[&str], form: &Form) -> Outcome {
     let node = &desk.node;
@@ -184,6 +205,14 @@ pub(super) async fn act<N: Node>(desk: &Desk<N>, parts: &[&str], form: &Form) ->
             let note = match *what {
                 "public" => "Anyone may read it now.",
                 _ => "It is closed: only access keys open it.",
+            };
+            Ok((path(&["buckets", name]), Note::Done(note.into())))
+        }
+        [name, what @ ("keep" | "forget")] => {
+            node.set_versioning(name, *what == "keep").await?;
+            let note = match *what {
+                "keep" => "What is deleted or replaced from now on can be brought back.",
+                _ => "What is deleted or replaced from now on is gone.",
             };
             Ok((path(&["buckets", name]), Note::Done(note.into())))
         }

@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::Page;
 use super::layout::Tab;
-use super::pieces::copyable;
+use super::pieces::{copyable, form};
+use super::{Outcome, Page, path_with};
 use crate::Node;
 use crate::desk::Desk;
-use crate::page::Form;
+use crate::page::{Form, Note, Visitor};
 
 /// Clients must say some region; ours is none that they know from Amazon.
 const REGION: &str = "warren";
@@ -19,7 +19,7 @@ struct To<'a> {
     bucket: &'a str,
 }
 
-pub(super) async fn page<N: Node>(desk: &Desk<N>, query: &Form) -> Page {
+pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor, query: &Form) -> Page {
     let s3 = desk.node.facts().await.s3;
     let (keys, buckets) = (desk.node.keys(), desk.node.buckets());
     // Only what exists is filled in, whatever the address of the page says.
@@ -61,9 +61,28 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, query: &Form) -> Page {
                 }
                 p.small { "No key of its own yet? " a href="/keys" { "Create one" } ". Replace " code { (SECRET) } " by its secret." }
             }
+            @if let (Some(key), Some(bucket)) = (key, bucket) {
+                section.card aria-labelledby="test" {
+                    h2 #test { "Try it" }
+                    (form(visitor, "/connect/test", html! {
+                        input type="hidden" name="key" value=(key.id);
+                        input type="hidden" name="bucket" value=(bucket.name);
+                        p { "Stores, reads, lists, uploads in parts and deletes in " strong { (bucket.name) } " with the key " strong { (key.name) } ", as an app would. Nothing stays." }
+                        button type="submit" { "Test this key" }
+                    }))
+                }
+            }
             @for (id, name, what, lines) in apps(&to) { (app(id, name, what, &lines)) }
         },
     }
+}
+
+/// Tests a key, and shows what came of it.
+pub(super) async fn test<N: Node>(desk: &Desk<N>, form: &Form) -> Outcome {
+    let (key, bucket) = (form.get("key"), form.get("bucket"));
+    let tested = desk.node.test_app(key, bucket).await?;
+    let to = path_with(&["connect"], &[("key", key), ("bucket", bucket)]);
+    Ok((to, Note::Tested(Box::new(tested))))
 }
 
 /// What stands where the secret belongs.

@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::pictures::qr;
 use super::pieces::{copyable, form, moment};
 use super::{Page, Visit};
+use crate::api::{AppTested, StepOutcome};
 use crate::page::{Note, Visitor};
 use crate::routes::{Body, full};
 
@@ -35,8 +36,8 @@ const TABS: [(Tab, &str, &str); 8] = [
 ];
 
 /// A page for whoever is logged in.
-pub(super) fn inside<N>(
-    visit: &Visit<'_, N>,
+pub(super) fn inside<S>(
+    visit: &Visit<'_, S>,
     visitor: &Visitor,
     note: Option<Note>,
     page: &Page,
@@ -65,8 +66,8 @@ pub(super) fn inside<N>(
 }
 
 /// A page for whoever is not, or that leads nowhere.
-pub(super) fn alone<N>(
-    visit: &Visit<'_, N>,
+pub(crate) fn alone<S>(
+    visit: &Visit<'_, S>,
     status: StatusCode,
     title: &str,
     main: Markup,
@@ -81,8 +82,8 @@ pub(super) fn alone<N>(
     respond(visit, status, title, None, &body)
 }
 
-fn respond<N>(
-    visit: &Visit<'_, N>,
+fn respond<S>(
+    visit: &Visit<'_, S>,
     status: StatusCode,
     title: &str,
     visitor: Option<&Visitor>,
@@ -156,6 +157,18 @@ fn said(note: &Note) -> Markup {
                 }
             }
         },
+        Note::Link(made) => html! {
+            section.note.good aria-labelledby="said" {
+                h2 #said { "Link to " (made.key) }
+                p { "Whoever has it may open that one file, until " (moment(&made.expires)) "." }
+                (copyable("link", made.url.expose()))
+                p.small {
+                    "To end it sooner, delete the access key “" a href={ "/keys/" (made.signed_by) } { (made.signer) }
+                    "”: that ends all links of this bucket."
+                }
+            }
+        },
+        Note::Tested(test) => tested(test),
         Note::Token(made) => html! {
             section.note.good aria-labelledby="said" {
                 h2 #said { "Token “" (made.token.name) "” made" }
@@ -164,5 +177,25 @@ fn said(note: &Note) -> Markup {
                 p.small { "Send it as the header " code { "Authorization: Bearer …" } "." }
             }
         },
+    }
+}
+
+/// What an app could do with a key.
+fn tested(test: &AppTested) -> Markup {
+    html! {
+        section.note.(if test.works { "good" } else { "bad" }) aria-labelledby="said" {
+            h2 #said {
+                @if test.works { "“" (test.key) "” works with " (test.bucket) } @else { "“" (test.key) "” does not do all of this with " (test.bucket) }
+            }
+            ol.steps { @for step in &test.steps { li {
+                @match step.outcome {
+                    StepOutcome::Worked => { span.state.good { (step.what) } span.small { (format!("{:.0} ms", step.seconds * 1000.0)) } }
+                    StepOutcome::Failed => { span.state.bad { (step.what) } span.small { (step.why) } }
+                    StepOutcome::Skipped => { span.state { (step.what) } span.small { "not tried" } }
+                }
+            } } }
+            @if !test.left.is_empty() { p { (test.left) } }
+            p.small { "Done over HTTP at " (test.endpoint) ", as an app does it." }
+        }
     }
 }

@@ -4,27 +4,26 @@ use http::{HeaderValue, Response, StatusCode, header};
 use maud::{Markup, html};
 
 use super::{Visit, layout, redirect};
-use crate::Node;
 use crate::access::{NotLetIn, PASSWORD_LENGTH_MIN, SessionSecret};
-use crate::page::{Form, Note, Visitor, cookie};
+use crate::page::{Form, Note, Site, Visitor, cookie};
 use crate::routes::Body;
 
 /// The page on which people log in.
-pub(super) fn page<N: Node>(visit: &Visit<'_, N>, query: &Form) -> Response<Body> {
+pub(crate) fn page<S: Site>(visit: &Visit<'_, S>, query: &Form) -> Response<Body> {
     shown(visit, StatusCode::OK, query.has("code"), None)
 }
 
-fn shown<N: Node>(
-    visit: &Visit<'_, N>,
+fn shown<S: Site>(
+    visit: &Visit<'_, S>,
     status: StatusCode,
     by_code: bool,
     why: Option<&NotLetIn>,
 ) -> Response<Body> {
-    let has_password = visit.desk.access.has_password();
+    let has_password = visit.desk.access().has_password();
     let by_code = by_code || !has_password;
     let main = html! {
         @if let Some(why) = why { div.note.bad role="alert" { p { (why) } } }
-        @if by_code { (code_form(visit.desk.access.has_code(), has_password)) } @else { (password_form()) }
+        @if by_code { (code_form(visit.desk.access().has_code(), has_password)) } @else { (password_form()) }
     };
     let title = if has_password { "Log in" } else { "Welcome" };
     layout::alone(visit, status, title, main)
@@ -65,8 +64,8 @@ fn code_form(has_code: bool, has_password: bool) -> Markup {
 }
 
 /// Logs somebody in, or says why not.
-pub(super) async fn enter<N: Node>(visit: &Visit<'_, N>, form: &Form) -> Response<Body> {
-    let (access, by_code) = (&visit.desk.access, form.has("code"));
+pub(crate) async fn enter<S: Site>(visit: &Visit<'_, S>, form: &Form) -> Response<Body> {
+    let (access, by_code) = (visit.desk.access(), form.has("code"));
     let entered = match by_code {
         true => {
             access
@@ -98,7 +97,7 @@ fn status(why: &NotLetIn) -> StatusCode {
     }
 }
 
-fn welcomed<N>(visit: &Visit<'_, N>, secret: &SessionSecret, to: &str) -> Response<Body> {
+fn welcomed<S>(visit: &Visit<'_, S>, secret: &SessionSecret, to: &str) -> Response<Body> {
     let mut response = redirect(to);
     response
         .headers_mut()
@@ -107,8 +106,8 @@ fn welcomed<N>(visit: &Visit<'_, N>, secret: &SessionSecret, to: &str) -> Respon
 }
 
 /// Logs somebody out.
-pub(super) fn leave<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor) -> Response<Body> {
-    visit.desk.access.leave(&visitor.session);
+pub(crate) fn leave<S: Site>(visit: &Visit<'_, S>, visitor: &Visitor) -> Response<Body> {
+    visit.desk.access().leave(&visitor.session);
     let mut response = redirect("/login");
     response
         .headers_mut()
@@ -117,8 +116,8 @@ pub(super) fn leave<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor) -> Respons
 }
 
 /// Changes the password; every other session ends.
-pub(super) async fn change<N: Node>(visit: &Visit<'_, N>, visitor: &Visitor, form: &Form) -> Response<Body> {
-    let access = &visit.desk.access;
+pub(super) async fn change<S: Site>(visit: &Visit<'_, S>, visitor: &Visitor, form: &Form) -> Response<Body> {
+    let access = visit.desk.access();
     let changed = access
         .change_password(form.secret("old"), form.secret("new"), visit.from)
         .await;

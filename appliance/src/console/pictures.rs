@@ -12,7 +12,7 @@ use crate::api::{CopiesShown, Home, PathKind};
 const QUIET: i32 = 4;
 
 /// A QR code; none where the text is too long for one.
-pub(super) fn qr(text: &str, says: &str) -> Option<Markup> {
+pub(crate) fn qr(text: &str, says: &str) -> Option<Markup> {
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
     let mut path = String::new();
     for y in 0..code.size() {

@@ -7,7 +7,7 @@ use crate::api::Verdict;
 use crate::page::Visitor;
 
 /// A form that only this session can send.
-pub(super) fn form(visitor: &Visitor, action: &str, fields: Markup) -> Markup {
+pub(crate) fn form(visitor: &Visitor, action: &str, fields: Markup) -> Markup {
     html! {
         form method="post" action=(action) {
             input type="hidden" name="token" value=(visitor.form_token);
@@ -43,12 +43,12 @@ pub(super) fn button(visitor: &Visitor, action: &str, says: &str) -> Markup {
 }
 
 /// A text that people copy: a script adds the button.
-pub(super) fn copyable(id: &str, text: &str) -> Markup {
+pub(crate) fn copyable(id: &str, text: &str) -> Markup {
     html! { div.copyable { code id=(id) { (text) } button.copy type="button" data-copy=(id) hidden { "Copy" } } }
 }
 
 /// An amount of bytes.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
@@ -79,7 +79,7 @@ pub(super) const fn tone(verdict: Verdict) -> &'static str {
 }
 
 /// A bar that is full to `part` of `whole`, with what it says for those who do not see it; it warns when little is left.
-pub(super) fn bar(part: u64, whole: u64, says: &str) -> Markup {
+pub(crate) fn bar(part: u64, whole: u64, says: &str) -> Markup {
     let percent = percent(part, whole);
     drawn(
         percent.max(u64::from(part > 0)),

@@ -1,4 +1,4 @@
-//! The files of the page: a style sheet, a script and an icon, at addresses that change with what is in them.
+//! The files of the page: a style sheet, scripts and an icon, at addresses that change with what is in them.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -18,6 +18,7 @@ struct Asset {
 pub(crate) struct Assets {
     style: Asset,
     script: Asset,
+    upload: Asset,
     icon: Asset,
 }
 
@@ -46,6 +47,11 @@ impl Assets {
                 "text/javascript; charset=utf-8",
                 include_str!("../../assets/page.js"),
             ),
+            upload: Asset::new(
+                "upload.js",
+                "text/javascript; charset=utf-8",
+                include_str!("../../assets/upload.js"),
+            ),
             icon: Asset::new("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
         }
     }
@@ -58,13 +64,18 @@ impl Assets {
         &self.script.path
     }
 
+    /// The script of pages on which files are uploaded.
+    pub(crate) fn upload(&self) -> &str {
+        &self.upload.path
+    }
+
     pub(crate) fn icon(&self) -> &str {
         &self.icon.path
     }
 
     /// The file at this address.
     pub(crate) fn find(&self, path: &str) -> Option<Response<Body>> {
-        let asset = [&self.style, &self.script, &self.icon]
+        let asset = [&self.style, &self.script, &self.upload, &self.icon]
             .into_iter()
             .find(|asset| asset.path == path)?;
         let mut response = full(

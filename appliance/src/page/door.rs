@@ -8,19 +8,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 
 use super::cookie::{self, Carrier};
-use super::{Shared, Source, host, source};
-use crate::access::{Caller, SessionId, SessionSecret};
-use crate::console::{self, Visit};
-use crate::desk::Desk;
-use crate::right::Right;
-use crate::routes::{self, Body, refused};
-use crate::{Node, Problem, live};
+use super::{Shared, Site, Source, host, source};
+use crate::Problem;
+use crate::access::{SessionId, SessionSecret};
+use crate::console::Visit;
+use crate::routes::{Body, refused};
 
 /// For whom a proxy asks.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// Forms of the page carry their token in a field, scripts in this header.
-const FORM_TOKEN: HeaderName = HeaderName::from_static("x-form-token");
 
 /// What every answer tells the browser: run and show nothing but ours, inside no other page, and tell nobody.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -67,8 +62,8 @@ impl Visitor {
 }
 
 /// Answers one request.
-pub(super) async fn answer<N: Node>(
-    shared: &Arc<Shared<N>>,
+pub(super) async fn answer<S: Site>(
+    shared: &Shared<S>,
     connected: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -77,16 +72,16 @@ pub(super) async fn answer<N: Node>(
         Err(response) => *response,
     };
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        // What somebody uploaded is told to do even less than ours.
+        let told = response.headers_mut().entry(name);
+        told.or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
 /// Who asks, if it is answered at all.
-fn let_in<N: Node>(
-    shared: &Shared<N>,
+fn let_in<S>(
+    shared: &Shared<S>,
     connected: IpAddr,
     request: &Request<Incoming>,
 ) -> Result<Source, Box<Response<Body>>> {
@@ -123,11 +118,11 @@ fn let_in<N: Node>(
 }
 
 /// Whether a method may change something.
-fn changes(method: &Method) -> bool {
+pub(super) fn changes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     // Two of them would let a proxy and us read different ones: the last is what the nearest proxy added.
     headers.get_all(name).iter().next_back()?.to_str().ok()
 }
@@ -143,92 +138,29 @@ fn too_many(wait: Duration) -> Response<Body> {
     response
 }
 
-async fn route<N: Node>(
-    shared: &Arc<Shared<N>>,
+async fn route<S: Site>(
+    shared: &Shared<S>,
     from: Source,
     connected: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let path = request.uri().path();
-    if let Some(asset) = shared.assets.find(path) {
+    if let Some(asset) = shared.assets.find(request.uri().path()) {
         return asset;
     }
-    let desk = Arc::clone(&shared.desk);
     let headers = request.headers();
-    let secret = cookie::read(headers).find(|secret| desk.access.knows(secret));
+    let access = shared.site.access();
+    let secret = cookie::read(headers).find(|secret| access.knows(secret));
     let visitor = secret.as_ref().map(Visitor::of);
-    if path.starts_with("/api/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
-        return match right(shared, visitor.as_ref(), &request) {
-            Ok((right, Some(caller))) if desk.routes.leads_to(path, live::PATH) => {
-                listen(desk, right, caller, request).await
-            }
-            Ok((right, _)) => routes::answer(desk, right, request).await,
-            Err(problem) => refused(*problem),
-        };
-    }
     let encrypted = text(headers, &HeaderName::from_static("x-forwarded-proto")) == Some("https");
     let carrier = match encrypted && connected.to_canonical().is_loopback() {
         true => Carrier::Encrypted,
         false => Carrier::Plain,
     };
     let visit = Visit {
-        desk,
+        desk: Arc::clone(&shared.site),
         assets: &shared.assets,
         from,
         carrier,
     };
-    console::answer(visit, visitor, request).await
-}
-
-/// Answers whoever wants to hear events, for as long as it may.
-async fn listen<N: Node>(
-    desk: Arc<Desk<N>>,
-    right: Right,
-    caller: Caller,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    let Some(seat) = desk.live.seat(caller) else {
-        return refused(live::too_many());
-    };
-    let response = routes::answer(Arc::clone(&desk), right, request).await;
-    response.map(|events| live::seated(desk, seat, events))
-}
-
-/// Who sent this, as far as it says, and what it may do. A browser's session changes something only for a script that knows its form token.
-fn right<N: Node>(
-    shared: &Shared<N>,
-    visitor: Option<&Visitor>,
-    request: &Request<Incoming>,
-) -> Result<(Right, Option<Caller>), Box<Problem>> {
-    let headers = request.headers();
-    if let Some(said) = text(headers, &header::AUTHORIZATION) {
-        let token = said
-            .split_once(' ')
-            .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-        let right = token.and_then(|(_, token)| {
-            let right = shared.desk.access.right_of(token.trim())?;
-            Some((right, Some(Caller::bearing(token.trim()))))
-        });
-        let unknown = || {
-            Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "no-such-token",
-                "that token does not work, or no more",
-            )
-        };
-        return right.ok_or_else(|| Box::new(unknown()));
-    }
-    let Some(visitor) = visitor else {
-        return Ok((Right::Anyone, None));
-    };
-    let form_token = text(headers, &FORM_TOKEN).unwrap_or_default();
-    if changes(request.method()) && !visitor.sent(form_token) {
-        let why = "the request lacks the form token of its session";
-        return Err(Box::new(Problem::new(
-            StatusCode::FORBIDDEN,
-            "no-form-token",
-            why,
-        )));
-    }
-    Ok((Right::Owner, Some(Caller::Session(visitor.session))))
+    S::answer(visit, visitor, request).await
 }

@@ -20,6 +20,11 @@ impl Form {
         self.0.get(field).map_or("", |value| value.trim())
     }
 
+    /// A field exactly as it was sent, such as the name of an object, which may begin with a space.
+    pub(crate) fn exact(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
     /// Whether a box is ticked.
     pub(crate) fn has(&self, field: &str) -> bool {
         self.0.contains_key(field)

@@ -3,6 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::asked::{Kind, Parameter, Place, Sent};
 use super::{Route, Routes};
 use crate::right::Right;
 use crate::{Node, Problem};
@@ -64,17 +65,42 @@ fn operation<N>(route: &Route<N>, generator: &mut schemars::SchemaGenerator, pro
         },
         "responses": { route.reply.status.as_str(): answered, "default": refused },
     });
-    if let Some((_, rest)) = route.path.split_once('{') {
+    let of_path = route.path.split_once('{').map(|(_, rest)| {
         let name = rest.split('}').next().unwrap_or_default();
-        operation["parameters"] = json!([{ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }]);
+        json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+    });
+    let parameters: Vec<Value> = of_path
+        .into_iter()
+        .chain(route.parameters.iter().map(parameter))
+        .collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
     }
-    if let Some(schema) = route.request {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": { "application/json": { "schema": schema(generator).to_value() } },
-        });
-    }
+    let content = match route.sent {
+        Sent::Nothing => return operation,
+        Sent::Document(schema) => json!({ "application/json": { "schema": schema(generator).to_value() } }),
+        Sent::Content => json!({ "application/octet-stream": {} }),
+    };
+    operation["requestBody"] = json!({ "required": true, "content": content });
     operation
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let place = match parameter.place {
+        Place::Query => "query",
+        Place::Header => "header",
+    };
+    let schema = match parameter.kind {
+        Kind::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
+        Kind::Number { most } => json!({ "type": "integer", "minimum": 1, "maximum": most }),
+    };
+    json!({
+        "name": parameter.name,
+        "in": place,
+        "description": parameter.says,
+        "required": parameter.is_required,
+        "schema": schema,
+    })
 }
 
 /// A name that no other operation has, e.g. `put-buckets-name-quota`.

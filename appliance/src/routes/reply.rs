@@ -1,20 +1,19 @@
-//! The shapes in which the admin API is asked and answers.
-
-use std::convert::Infallible;
+//! The shapes in which the admin API answers.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use futures_util::StreamExt;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::SchemaOf;
-use crate::Problem;
+use crate::content::{Content, ContentError};
 
-/// The body of an answer.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of an answer. After an error the connection is cut, so that no part of it passes for all.
+pub(crate) type Body = UnsyncBoxBody<Bytes, ContentError>;
 
 /// What an answer is, for the description.
 #[derive(Clone, Copy)]
@@ -24,43 +23,6 @@ pub(super) struct ReplyKind {
     pub(super) media: Option<&'static str>,
     /// What a JSON body is.
     pub(super) schema: Option<SchemaOf>,
-}
-
-/// What can be read from a body.
-pub(super) trait Asked: Sized + Send + 'static {
-    /// What it has to be; none for no body.
-    fn schema() -> Option<SchemaOf>;
-
-    /// Reads it.
-    fn read(body: &[u8]) -> Result<Self, Problem>;
-}
-
-/// No body.
-pub(super) struct Nothing;
-
-impl Asked for Nothing {
-    fn schema() -> Option<SchemaOf> {
-        None
-    }
-
-    fn read(_: &[u8]) -> Result<Self, Problem> {
-        Ok(Self)
-    }
-}
-
-/// A JSON document.
-pub(super) struct Ask<T>(pub(super) T);
-
-impl<T: DeserializeOwned + JsonSchema + Send + 'static> Asked for Ask<T> {
-    fn schema() -> Option<SchemaOf> {
-        Some(|generator| generator.subschema_for::<T>())
-    }
-
-    fn read(body: &[u8]) -> Result<Self, Problem> {
-        // The message may quote the body, which may hold a secret, but goes only to whoever sent it.
-        let read = serde_json::from_slice(body).map(Self);
-        read.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed", error.to_string()))
-    }
 }
 
 /// What can be an answer.
@@ -122,7 +84,7 @@ impl Reply for Done {
     };
 
     fn response(self) -> Response<Body> {
-        let mut response = Response::new(Full::default().boxed_unsync());
+        let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = StatusCode::NO_CONTENT;
         response
     }
@@ -181,6 +143,69 @@ const fn text(media: &'static str) -> ReplyKind {
     }
 }
 
+/// What browsers are told of content that somebody uploaded: to keep it as a file, to guess nothing about it, and should they
+/// show it after all, to let it do nothing, under an origin that is nobody's.
+const OF_SOMEBODY: [(HeaderName, &str); 3] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+    (header::ACCEPT_RANGES, "bytes"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+impl Reply for Content {
+    const KIND: ReplyKind = ReplyKind {
+        status: StatusCode::OK,
+        media: Some("application/octet-stream"),
+        schema: None,
+    };
+
+    fn response(self) -> Response<Body> {
+        let Self {
+            object,
+            range,
+            is_part,
+            pieces,
+        } = self;
+        let frames = pieces.map(|piece| piece.map(Frame::data));
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        if is_part {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        let headers = response.headers_mut();
+        for (name, value) in OF_SOMEBODY {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let media = object.picture().unwrap_or("application/octet-stream");
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+        let mut say = |name, value: String| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        };
+        say(header::CONTENT_DISPOSITION, attached(object.file_name()));
+        say(header::ETAG, format!("\"{}\"", object.etag));
+        if let Some(last) = range.end.checked_sub(1).filter(|_| is_part) {
+            say(
+                header::CONTENT_RANGE,
+                format!("bytes {}-{last}/{}", range.start, object.size),
+            );
+        }
+        response
+    }
+}
+
+/// Has a browser keep content under this name (RFC 6266): in ASCII for old ones, and as it is.
+fn attached(name: &str) -> String {
+    let plain = name.chars().map(|letter| match letter {
+        '"' | '\\' | '%' => '_',
+        letter if letter.is_ascii_graphic() || letter == ' ' => letter,
+        _ => '_',
+    });
+    let plain: String = plain.collect();
+    let exact = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+}
+
 /// A document as an answer.
 pub(crate) fn json<T: Serialize>(status: StatusCode, document: &T) -> Response<Body> {
     // Our documents are structs of strings and numbers, which always serialize.
@@ -190,10 +215,33 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, document: &T) -> Response<B
 
 /// A body that is known whole, which nobody keeps a copy of.
 pub(crate) fn full(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()).boxed_unsync());
+    let mut response = Response::new(whole(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_kept_under_its_name_and_no_name_adds_a_header() {
+        assert_eq!(
+            attached("a b.txt"),
+            "attachment; filename=\"a b.txt\"; filename*=UTF-8''a%20b%2Etxt"
+        );
+        let odd = attached("é\"\r\nx: y");
+        assert_eq!(
+            odd,
+            "attachment; filename=\"____x: y\"; filename*=UTF-8''%C3%A9%22%0D%0Ax%3A%20y"
+        );
+        assert!(HeaderValue::try_from(odd).is_ok());
+    }
 }

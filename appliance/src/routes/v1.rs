@@ -2,16 +2,17 @@
 
 use http::{Method, StatusCode};
 
-use super::reply::{Ask, Described, Done, Events, Line, Made, Nothing, Numbers, Shown};
+use super::asked::{Ask, Nothing};
+use super::reply::{Described, Done, Events, Line, Made, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
     BucketList, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList, KeyInfo, KeyList,
     LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic, SetQuota, Settled,
-    TokenList,
+    TestApp, TokenList,
 };
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
-use crate::{Node, NodeError, Problem, live, metrics, verdict};
+use crate::{Node, NodeError, Problem, kit, live, metrics, verdict};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -24,6 +25,7 @@ pub(super) fn fill<N: Node>(to: &mut Routes<N>) {
     upkeep(to);
     buckets(to);
     keys(to);
+    apps(to);
     access(to);
 }
 
@@ -442,8 +444,28 @@ fn keys<N: Node>(to: &mut Routes<N>) {
     );
 }
 
+/// What apps do with keys.
+fn apps<N: Node>(to: &mut Routes<N>) {
+    let says = "Tests what an app could do with a key: stores, reads, lists, uploads in parts and deletes over HTTP.";
+    to.add(
+        POST,
+        "/api/v1/keys/{key}/test",
+        Admin,
+        says,
+        |desk, key, Ask(asked)| async move {
+            let asked: TestApp = asked;
+            Ok(Shown(desk.node.test_app(&key, &asked.bucket).await?))
+        },
+    );
+}
+
 /// Who may call this API.
 fn access<N: Node>(to: &mut Routes<N>) {
+    let says =
+        "What a recovery kit says: where everything is, and the sealed keys, which only the 24 words open.";
+    to.add(GET, "/api/v1/kit", Admin, says, |desk, _, Nothing| async move {
+        Ok(Shown(kit::kit(&desk).await?))
+    });
     let says = "Makes the one code that lets a browser in, for ten minutes.";
     to.add(
         POST,

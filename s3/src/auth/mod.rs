@@ -1,4 +1,4 @@
-//! Who sent a request: verifies its signature, or that it has none.
+//! Who sent a request: verifies its signature, or that it has none; and signs requests of our own.
 
 mod canonical;
 mod chunk_signing;
@@ -8,6 +8,7 @@ mod credential;
 mod payload;
 mod post;
 mod presigned;
+mod signer;
 mod signing_key;
 mod sigv4;
 mod verify;
@@ -18,6 +19,7 @@ pub use credential::Credential;
 pub use payload::PayloadRule;
 pub(crate) use post::SignedForm;
 pub use presigned::Presigned;
+pub use signer::{Signer, Unsigned};
 pub use sigv4::Authorization;
 pub use verify::{Authenticator, Identity, Verified};
 

@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use storage::model::{BucketName, ChecksumAlgorithm, Timestamp};
 use storage::{Claims, ObjectBody};
 
-use self::multipart::{Event, Multipart, boundary_of, malformed};
+use self::multipart::malformed;
+pub use self::multipart::{Event, Multipart, Part, boundary_of};
 use self::policy::PostPolicy;
 use crate::body::RequestBody;
 use crate::checksum::{ChecksumHeaders, parse_content_md5};

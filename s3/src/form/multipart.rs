@@ -15,7 +15,7 @@ const PADDING_BYTES_MAX: usize = 64;
 
 /// What comes next in a form.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
     /// A field begins.
     Part(Part),
     /// Some of its content.
@@ -28,11 +28,13 @@ pub(super) enum Event {
 
 /// What the headers of a part say.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Part {
+pub struct Part {
     /// The name of the field.
-    pub(super) name: String,
+    pub name: String,
     /// What the file is called on the client.
-    pub(super) filename: Option<String>,
+    pub filename: Option<String>,
+    /// What its sender says that it is: a media type.
+    pub content_type: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ enum State {
 
 /// A form that is being read. Give it bytes, then take events until it wants more.
 #[derive(Debug)]
-pub(super) struct Multipart {
+pub struct Multipart {
     delimiter: Finder<'static>,
     buffer: BytesMut,
     state: State,
@@ -56,7 +58,7 @@ pub(super) struct Multipart {
 
 impl Multipart {
     /// A form whose parts this boundary separates.
-    pub(super) fn new(boundary: &str) -> Self {
+    pub fn new(boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}");
         Self {
             delimiter: Finder::new(delimiter.as_bytes()).into_owned(),
@@ -67,7 +69,7 @@ impl Multipart {
     }
 
     /// Takes bytes of the form.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         if self.state != State::End {
             self.buffer.extend_from_slice(bytes);
         }
@@ -82,7 +84,7 @@ impl Multipart {
     ///
     /// # Errors
     /// `MalformedPOSTRequest`.
-    pub(super) fn event(&mut self) -> S3Result<Option<Event>> {
+    pub fn event(&mut self) -> S3Result<Option<Event>> {
         loop {
             match self.state {
                 State::Preamble => {
@@ -187,31 +189,33 @@ impl Multipart {
 
 /// Reads the headers of a part; those that say nothing about a form are left alone.
 fn part(headers: &str) -> S3Result<Part> {
-    for line in headers.split("\r\n") {
-        let Some((name, value)) = line.split_once(':') else {
-            continue;
-        };
-        if name.trim().eq_ignore_ascii_case("content-disposition") {
-            let (kind, parameters) = value.split_once(';').ok_or_else(malformed)?;
-            if !kind.trim().eq_ignore_ascii_case("form-data") {
-                return Err(malformed());
-            }
-            let mut part = Part::default();
-            for (name, value) in parameters_of(parameters)? {
-                match name.as_str() {
-                    "name" => part.name = value,
-                    "filename" => part.filename = Some(value),
-                    _ => {}
-                }
-            }
-            return if part.name.is_empty() {
-                Err(malformed())
-            } else {
-                Ok(part)
-            };
+    let header = |wanted: &str| {
+        let mut lines = headers.split("\r\n").filter_map(|line| line.split_once(':'));
+        lines
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim())
+    };
+    let disposition = header("content-disposition").ok_or_else(malformed)?;
+    let (kind, parameters) = disposition.split_once(';').ok_or_else(malformed)?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return Err(malformed());
+    }
+    let mut part = Part {
+        content_type: header("content-type").map(str::to_owned),
+        ..Part::default()
+    };
+    for (name, value) in parameters_of(parameters)? {
+        match name.as_str() {
+            "name" => part.name = value,
+            "filename" => part.filename = Some(value),
+            _ => {}
         }
     }
-    Err(malformed())
+    if part.name.is_empty() {
+        Err(malformed())
+    } else {
+        Ok(part)
+    }
 }
 
 /// Reads `name="a"; filename="b"`; in quotes, a backslash stands before a quote or a backslash.
@@ -254,7 +258,7 @@ fn unquoted(text: &str) -> S3Result<(String, &str)> {
 }
 
 /// The boundary that a `Content-Type` names, if it is that of a form.
-pub(super) fn boundary_of(content_type: &str) -> Option<String> {
+pub fn boundary_of(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;

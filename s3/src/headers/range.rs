@@ -37,16 +37,18 @@ fn parse(text: &str) -> Option<Wanted> {
     }
 }
 
-/// The bytes a `Range` asks for of an object of this size; `None` for all of it, as a malformed or multiple
+/// A range that begins behind the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the range begins behind the end")]
+pub struct BehindTheEnd;
+
+/// The bytes that the text of a `Range` asks for of an object of this size; `None` for all of it, as a malformed or multiple
 /// range does.
 ///
 /// # Errors
-/// `InvalidRange`, with the size in `Content-Range`: the range begins behind the end.
-pub(crate) fn requested_range(headers: &HeaderMap, size: u64) -> S3Result<Option<Range<u64>>> {
-    let Some(text) = headers.get(header::RANGE) else {
-        return Ok(None);
-    };
-    let Some(wanted) = text.to_str().ok().and_then(parse) else {
+/// The range begins behind the end.
+pub fn range_of(text: &str, size: u64) -> Result<Option<Range<u64>>, BehindTheEnd> {
+    let Some(wanted) = parse(text) else {
         return Ok(None);
     };
     let range = match wanted {
@@ -54,14 +56,28 @@ pub(crate) fn requested_range(headers: &HeaderMap, size: u64) -> S3Result<Option
         Wanted::Last(count) => size.saturating_sub(count)..size,
     };
     if range.start < range.end {
-        return Ok(Some(range));
+        Ok(Some(range))
+    } else {
+        Err(BehindTheEnd)
     }
-    let error = S3Error::new(S3Code::InvalidRange)
-        .field("RangeRequested", text.to_str().unwrap_or_default())
-        .field("ActualObjectSize", size.to_string());
-    Err(match HeaderValue::try_from(format!("bytes */{size}")) {
-        Ok(content_range) => error.header(header::CONTENT_RANGE, content_range),
-        Err(_) => error,
+}
+
+/// The bytes a `Range` asks for, as [`range_of`] reads it.
+///
+/// # Errors
+/// `InvalidRange`, with the size in `Content-Range`: the range begins behind the end.
+pub(crate) fn requested_range(headers: &HeaderMap, size: u64) -> S3Result<Option<Range<u64>>> {
+    let Some(text) = headers.get(header::RANGE).and_then(|text| text.to_str().ok()) else {
+        return Ok(None);
+    };
+    range_of(text, size).map_err(|BehindTheEnd| {
+        let error = S3Error::new(S3Code::InvalidRange)
+            .field("RangeRequested", text)
+            .field("ActualObjectSize", size.to_string());
+        match HeaderValue::try_from(format!("bytes */{size}")) {
+            Ok(content_range) => error.header(header::CONTENT_RANGE, content_range),
+            Err(_) => error,
+        }
     })
 }
 

@@ -121,6 +121,11 @@ impl Keyring {
         &self.owner
     }
 
+    /// What holds the keys for the recovery phrase, as a person may keep it; none where somebody took the file away.
+    pub(crate) fn recovery_copy(&self) -> Option<Vec<u8>> {
+        self.held().recovery.as_ref().map(Recovery::file)
+    }
+
     /// Whether the generation of this number is here.
     pub(crate) fn holds(&self, number: u32) -> bool {
         self.held().get(number).is_some()

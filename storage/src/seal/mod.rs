@@ -20,6 +20,7 @@ mod compress;
 mod customer;
 mod envelope;
 mod keyring;
+mod kit;
 mod letter;
 mod phrase;
 mod secrets;
@@ -28,6 +29,7 @@ pub(crate) use block::{BLOCK_BYTES_MAX, BlockOpener, InvalidBlock, SealedBlock, 
 pub use customer::CustomerKey;
 pub(crate) use envelope::cbor;
 pub(crate) use keyring::{BucketKey, Keyring};
+pub use kit::RecoveryCopy;
 pub use letter::NodeSecret;
 pub(crate) use letter::is_node_key;
 pub(crate) use secrets::{KeyringError, Secrets, recovery_file, write_file};

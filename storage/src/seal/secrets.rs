@@ -33,7 +33,7 @@ pub(super) const KEYS_FILE: &str = "mesh.keys";
 pub(super) const RECOVERY_FILE: &str = "recovery.sealed";
 const VERSION: u32 = 3;
 /// Sets letters to the phrase apart from those to members.
-const FOR_RECOVERY: &[&[u8]] = &[b"recovery.sealed"];
+pub(super) const FOR_RECOVERY: &[&[u8]] = &[b"recovery.sealed"];
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ pub(crate) struct Secrets {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
 pub(crate) struct Recovery {
     #[serde(with = "serde_bytes")]
-    public: [u8; 32],
+    pub(super) public: [u8; 32],
     pub(super) letters: Vec<Bytes>,
 }
 
@@ -239,11 +239,15 @@ impl Recovery {
     }
 
     pub(super) fn write(&self, state: &Path) -> Result<(), KeyringError> {
-        let file = RecoveryFile {
+        write_file(&state.join(RECOVERY_FILE), &self.file())
+    }
+
+    /// The bytes of the file that it is kept in.
+    pub(super) fn file(&self) -> Vec<u8> {
+        cbor(&RecoveryFile {
             version: VERSION,
             recovery: self.clone(),
-        };
-        write_file(&state.join(RECOVERY_FILE), &cbor(&file))
+        })
     }
 
     /// Opens all letters, and keeps what was in them.
@@ -289,6 +293,13 @@ pub(super) fn missing(state: &Path) -> KeyringError {
 pub(crate) fn recovery_file(state: &Path) -> Result<Vec<u8>, KeyringError> {
     let path = state.join(RECOVERY_FILE);
     fs::read(&path).map_err(|source| io_error("read", &path, source))
+}
+
+/// Reads the bytes of `recovery.sealed`; `None` for what is none, or was written by a newer program.
+pub(super) fn parse_recovery(bytes: &[u8]) -> Option<Recovery> {
+    let Versioned { version } = ciborium::from_reader(bytes).ok()?;
+    let file: RecoveryFile = ciborium::from_reader(bytes).ok()?;
+    (version <= VERSION).then_some(file.recovery)
 }
 
 fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, KeyringError> {

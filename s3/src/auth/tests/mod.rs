@@ -1,6 +1,7 @@
 //! Promises about signatures: AWS's published examples, and those of another signer, verify.
 
 mod refused;
+mod signer;
 
 use std::sync::Arc;
 

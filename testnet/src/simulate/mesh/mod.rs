@@ -11,9 +11,6 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_every_change_of_every_disk_and_every_answer() {
-        for seed in 1..=2 {
-            let (first, second) = (run(seed), run(seed));
-            assert_eq!(first, second, "seed {seed}");
-        }
+        assert_eq!(run(1), run(1));
     }
 }
