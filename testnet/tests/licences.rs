@@ -16,6 +16,8 @@ const COMPATIBLE: &[&str] = &[
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Of data alone: Mozilla's list of certificate authorities. It asks no more than that its text goes with the list.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",
