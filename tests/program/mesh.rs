@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::support::{Said, TestBox, mode};
 
 /// How long news may take to reach every connected box.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(45);
 
 /// A running box and a client of it.
 struct Home {
