@@ -117,7 +117,12 @@ impl Acceptor<'_> {
                 stamp,
                 nonce,
             } => confirm(part, rows, *ballot, (key, *stamp), *nonce),
-            Request::Drop { ballot, key, stamp } => self.drop(part, rows, *ballot, (key, *stamp)),
+            Request::Drop {
+                ballot,
+                key,
+                stamp,
+                forgotten,
+            } => self.drop(part, rows, *ballot, (key, *stamp), *forgotten),
             Request::Raise {
                 ballot,
                 fences,
@@ -202,11 +207,24 @@ impl Acceptor<'_> {
         }
     }
 
-    fn drop(&self, part: &Part, rows: &dyn Rows, ballot: Ballot, (key, stamp): (&Key, Stamp)) -> Step {
+    fn drop(
+        &self,
+        part: &Part,
+        rows: &dyn Rows,
+        ballot: Ballot,
+        (key, stamp): (&Key, Stamp),
+        forgotten: u64,
+    ) -> Step {
         let promised = part.promised >= ballot || self.broken.is(Mutant::DropWithoutPromise);
-        let here = promised && rows.stamp(key) == stamp;
+        if !promised || rows.stamp(key) != stamp {
+            return Step::default();
+        }
+        // The fence too may be remembered by nobody else one day, where the others are lost.
+        let mut fenced = *part;
+        fenced.fences.forgotten = part.fences.forgotten.max(forgotten);
         Step {
-            forget: here.then(|| key.clone()),
+            part: (fenced != *part).then_some(fenced),
+            forget: Some(key.clone()),
             ..Step::default()
         }
     }

@@ -129,6 +129,8 @@ pub enum Request {
         key: Key,
         /// The tombstone's.
         stamp: Stamp,
+        /// As in [`Fences`]: a quorum has it, and whoever forgets the tombstone must.
+        forgotten: u64,
     },
     /// Raise the fences, unless you promised a higher ballot.
     Raise {

@@ -568,6 +568,22 @@ fn what_a_forgotten_tombstone_remembered_is_not_done_again_and_what_begins_later
 }
 
 #[test]
+fn whoever_forgets_a_tombstone_has_the_fence_whatever_was_lost_on_the_way() {
+    let mut world = World::new(3);
+    world.ask(0, "a", Command::Delete);
+    let (key, last) = (Bytes::from("a"), MemberId(2));
+    let drop = Request::Drop {
+        ballot: world.disks[2].part.unwrap().promised,
+        key: key.clone(),
+        stamp: world.disks[2].row(&key).stamp,
+        forgotten: 77,
+    };
+    world.accept(last, &drop);
+    assert!(world.disks[2].row(&key).stamp.is_zero());
+    assert_eq!(world.disks[2].part.unwrap().fences.forgotten, 77);
+}
+
+#[test]
 fn an_outsider_turns_operations_away() {
     let mut world = World::new(3);
     let mut outsider = Holder::<Command, Outcome>::new(

@@ -328,10 +328,13 @@ impl<M: Machine> Registers<M> {
             };
             match answer {
                 Some(Answer::Done(outcome)) => return Ok(outcome),
-                Some(Answer::Forgotten { .. }) if operation.is_retry => return Err(StoreError::Unavailable),
                 Some(Answer::Forgotten { newest }) => {
-                    // This was the only attempt. The clock of this member is behind, or it waited for long.
+                    // The clock of this member is behind, or it waited for long.
                     self.0.newest.fetch_max(newest, Ordering::Relaxed);
+                    if operation.is_retry {
+                        return Err(StoreError::Unavailable);
+                    }
+                    // This was the only attempt.
                     operation.id = operation.id.later_than(newest);
                 }
                 Some(Answer::NotHolder) => {}

@@ -180,6 +180,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             return;
         };
         let members = self.config().map(|config| config.members()).unwrap_or_default();
+        let forgotten = match self.broken.is(Mutant::DropWithoutFence) {
+            true => 0,
+            false => collection.newest,
+        };
         for (key, (stamp, _)) in collection.tombstones {
             self.effects.extend(members.iter().map(|to| Effect::Send {
                 to: *to,
@@ -187,6 +191,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                     ballot,
                     key: key.clone(),
                     stamp,
+                    forgotten,
                 },
             }));
             self.effects.push(Effect::Dropped(key));
@@ -203,7 +208,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let is_over = collection.asked_again > ASKED_AGAIN_MAX;
         match collection.state {
             State::Confirming if collection.is_fenced => self.settle(),
-            // Operations come to their end, or are given up with everything else.
+            State::Quiescing if is_over => {
+                // One that does not come to its end must not keep all others from beginning.
+                self.collection = None;
+                self.start_lanes();
+            }
             State::Quiescing => {}
             State::Confirming | State::Promising(_) if is_over => self.collection = None,
             // The fence is sent again by whoever raises it.

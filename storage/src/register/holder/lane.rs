@@ -337,7 +337,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let is_forgotten =
             id.began() <= fences.forgotten || rows.values().any(|row| row.content.may_have_forgotten(id));
         if is_forgotten && !is_known && !is_exempt {
-            let newest = rows.values().map(|row| row.content.newest());
+            // No more than has to be: a name from a clock that is far ahead must not become everybody's.
+            let newest = rows.values().map(|row| row.content.forgotten);
             let newest = newest.fold(fences.forgotten, u64::max);
             return self.end(key, Answer::Forgotten { newest });
         }
