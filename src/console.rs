@@ -41,6 +41,8 @@ pub(crate) struct Console {
     pub(crate) config: Config,
     pub(crate) node: NodeId,
     pub(crate) s3: SocketAddr,
+    /// The name under which the network knows this box, where it is told one.
+    pub(crate) called: Option<String>,
     pub(crate) started: Instant,
     pub(crate) stopping: CancellationToken,
     pub(crate) copies: RecentCopies,
@@ -61,7 +63,7 @@ impl appliance::Node for Console {
             name: self.config.name.value.clone(),
             homes,
             copies,
-            s3: endpoint::urls(self.s3),
+            s3: endpoint::urls_called(self.s3, self.called.as_deref()),
             buckets: self.store.buckets().len(),
             keys: self.store.access_keys().len(),
             uptime_seconds: self.started.elapsed().as_secs(),

@@ -14,7 +14,16 @@ const ELSEWHERE: [(IpAddr, IpAddr); 2] = [
     ),
 ];
 
-/// URLs of `listening`, the one to show first; at least one.
+/// URLs of `listening`, the one to show first; at least one. `called` is a name under which the network knows this box too.
+pub(crate) fn urls_called(listening: SocketAddr, called: Option<&str>) -> Vec<String> {
+    let mut urls = urls(listening);
+    if let Some(name) = called.filter(|_| !listening.ip().to_canonical().is_loopback()) {
+        urls.insert(1, format!("http://{name}:{}", listening.port()));
+    }
+    urls
+}
+
+/// URLs of `listening` by its addresses, the one to show first; at least one.
 pub(crate) fn urls(listening: SocketAddr) -> Vec<String> {
     let url = |ip| format!("http://{}", SocketAddr::new(ip, listening.port()));
     if !listening.ip().is_unspecified() {
@@ -43,6 +52,15 @@ mod tests {
     fn an_address_said_is_the_address_shown() {
         assert_eq!(urls("127.0.0.1:3900".parse().unwrap()), ["http://127.0.0.1:3900"]);
         assert_eq!(urls("[::1]:80".parse().unwrap()), ["http://[::1]:80"]);
+    }
+
+    #[test]
+    fn a_name_is_shown_beside_the_address_that_others_reach() {
+        let urls = |address: &str| urls_called(address.parse().unwrap(), Some("warren-anna.local"));
+        let (address, name) = ("http://192.168.1.2:3900", "http://warren-anna.local:3900");
+        assert_eq!(urls("192.168.1.2:3900"), [address, name]);
+        assert_eq!(urls("127.0.0.1:3900"), ["http://127.0.0.1:3900"]);
+        assert_eq!(urls("[::]:3900")[1], name);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use appliance::api::Secret;
-use appliance::{Access, AdminServer, AdminSocket, Desk, PageOptions, PageServer, Trouble};
+use appliance::{
+    Access, AdminServer, AdminSocket, Announcer, Desk, Offer, PageOptions, PageServer, Trouble, local_name,
+};
 use p2p::{Identity, NodeId};
 use s3::proxies::Proxies;
 use s3::uri::RootDomains;
@@ -19,7 +21,7 @@ use storage::{FirstStart, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::admin_client;
 use crate::config::{Config, PageAddress, S3Domain};
@@ -85,6 +87,7 @@ pub struct Node {
     admin: AdminServer,
     page: Option<PageServer>,
     gateway: TaskTracker,
+    announcer: Option<Announcer>,
 }
 
 impl Node {
@@ -124,7 +127,10 @@ impl Node {
         };
 
         let stopping = CancellationToken::new();
-        let server = s3::Server::on(listeners, store.clone(), s3_options(config));
+        let name = own_name(&store);
+        let announcer = announce(config, &name, s3, &page);
+        let called = announcer.is_some().then(|| local_name(&name));
+        let server = s3::Server::on(listeners, store.clone(), s3_options(config, called.as_deref()));
         let meter = server.meter();
         let gateway = TaskTracker::new();
         gateway.spawn(server.serve(stopping.clone()).instrument(info_span!("s3")));
@@ -136,13 +142,15 @@ impl Node {
             config: start.config,
             node: identity.node_id(),
             s3,
+            called,
             started: Instant::now(),
             stopping,
             copies: RecentCopies::default(),
             objects: RecentObjects::default(),
             meter,
         });
-        let desk = Desk::new(Arc::clone(&console), access, page_urls(&page)?, no_page);
+        let urls = page_urls(&page, console.called.as_deref())?;
+        let desk = Desk::new(Arc::clone(&console), access, urls, no_page);
         let admin = AdminServer::serve(socket, Arc::clone(&desk));
         let page = (!page.is_empty()).then(|| PageServer::serve(page, Arc::clone(&desk), options));
         info!(%s3, node = %console.node, "node serves");
@@ -153,6 +161,7 @@ impl Node {
                 admin,
                 page,
                 gateway,
+                announcer,
             },
             first,
         ))
@@ -179,9 +188,9 @@ impl Node {
         }
     }
 
-    /// Where S3 clients connect; the real port where port 0 was asked for.
-    pub fn s3_address(&self) -> SocketAddr {
-        self.console.s3
+    /// Where S3 clients connect, the URL to show first; the real port where port 0 was asked for.
+    pub fn s3(&self) -> Vec<String> {
+        endpoint::urls_called(self.console.s3, self.console.called.as_deref())
     }
 
     /// Where browsers connect; empty while the page is off.
@@ -219,6 +228,9 @@ impl Node {
     pub async fn stop(self) -> anyhow::Result<()> {
         info!("node stops");
         self.console.stopping.cancel();
+        if let Some(announcer) = self.announcer {
+            announcer.stop().await;
+        }
         self.gateway.wait().await;
         if let Some(page) = self.page {
             page.shutdown().await;
@@ -292,12 +304,38 @@ pub(crate) async fn page_listeners(config: &Config) -> Result<Vec<TcpListener>, 
     }
 }
 
+/// What people call this box.
+fn own_name(store: &Store) -> String {
+    let own = store
+        .members()
+        .into_iter()
+        .find(|(member, _)| *member == store.me());
+    own.map_or_else(mesh::box_name, |(_, row)| row.name)
+}
+
+/// Announces the box in its network, unless a person turned that off; being found is no condition for serving.
+fn announce(config: &Config, name: &str, s3: SocketAddr, page: &[TcpListener]) -> Option<Announcer> {
+    if !config.mesh.mdns.value.0 {
+        return None;
+    }
+    let page = page.first().and_then(|listener| listener.local_addr().ok());
+    let offers: Vec<_> = [(Offer::S3, s3)]
+        .into_iter()
+        .chain(page.map(|page| (Offer::Page, page)))
+        .collect();
+    Announcer::start(name, &offers).unwrap_or_else(|error| {
+        warn!(%error, cause = ?error.source(), "nobody in this network is told where the box is");
+        None
+    })
+}
+
 /// Where browsers connect; the real port where port 0 was asked for.
-fn page_urls(listeners: &[TcpListener]) -> anyhow::Result<Vec<String>> {
+fn page_urls(listeners: &[TcpListener], called: Option<&str>) -> anyhow::Result<Vec<String>> {
     let Some(first) = listeners.first() else {
         return Ok(Vec::new());
     };
-    Ok(endpoint::urls(first.local_addr().context("read page address")?))
+    let address = first.local_addr().context("read page address")?;
+    Ok(endpoint::urls_called(address, called))
 }
 
 /// How the page is served.
@@ -327,11 +365,11 @@ fn own_domains(host: &str) -> [String; 3] {
     ["localhost".into(), host.into(), local]
 }
 
-fn s3_options(config: &Config) -> s3::Options {
+fn s3_options(config: &Config, called: Option<&str>) -> s3::Options {
     let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
     let configured = config.s3_domains.value.iter().map(S3Domain::as_str);
     s3::Options {
-        root_domains: RootDomains::new(own.iter().map(String::as_str).chain(configured)),
+        root_domains: RootDomains::new(own.iter().map(String::as_str).chain(configured).chain(called)),
         website_domains: RootDomains::new(config.website_domains.value.iter().map(S3Domain::as_str)),
         proxies: Proxies::new(config.proxies.value.iter().copied()),
         webhooks: config.webhooks.value.clone(),

@@ -1,6 +1,7 @@
 //! Makes a box of a node: the admin API that people's tools talk to, and updates of its system.
 
 mod access;
+mod announce;
 pub mod api;
 mod console;
 mod content;
@@ -23,6 +24,7 @@ pub mod update;
 mod verdict;
 
 pub use access::{Access, AccessError};
+pub use announce::{AnnounceError, Announcer, Offer, local_name};
 pub use content::{Content, ContentError, FormEvent, FormReader, Pieces, Upload};
 pub use copies::{CopiesFacts, NotKnown, Short};
 pub use desk::Desk;

@@ -17,7 +17,7 @@ use crate::config::Flags;
 use crate::first_start::{self, Made, ShowSecrets, Shown};
 use crate::node::{Loss, Node, Start};
 use crate::notify::ServiceManager;
-use crate::{endpoint, limits, logging};
+use crate::{limits, logging};
 
 #[derive(Args)]
 pub(super) struct ServerArgs {
@@ -143,7 +143,7 @@ async fn serve(
     let manager = ServiceManager::from_env();
     let state = start.config.state.value.clone();
     let (mut node, first) = Node::start(start.clone()).await?;
-    let urls = endpoint::urls(node.s3_address());
+    let urls = node.s3();
     let endpoint = urls.first().map(String::as_str).unwrap_or_default();
     let code = node.first_login_code()?;
     let page = node
@@ -200,7 +200,7 @@ async fn serve(
             started = again => {
                 (node, _) = started?;
                 // It is another where any port will do.
-                let _ = say_ready(&endpoint::urls(node.s3_address()), node.page(), None, None, out);
+                let _ = say_ready(&node.s3(), node.page(), None, None, out);
             }
             () = watched => return Ok(()),
         }

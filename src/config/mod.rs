@@ -18,7 +18,7 @@
 //! | `page.lan_only` |             | `WARREN_PAGE_LAN_ONLY` | `on`: private, link-local and loopback addresses; `off` lets the internet knock, behind a proxy with a certificate |
 //! | `mesh.address` | `--mesh`     | `WARREN_MESH`       | `[::]:0`: every address, and one random port that is chosen once and kept, so that two boxes behind one router do not share it |
 //! | `mesh.public` | `--mesh-public` | `WARREN_MESH_PUBLIC` | none: where the owner knows the box to be reachable from everywhere, a server on the internet or a forwarded port |
-//! | `mesh.mdns`  |                | `WARREN_MESH_MDNS`  | `on`: members in one home find each other without the internet |
+//! | `mesh.mdns`  |                | `WARREN_MESH_MDNS`  | `on`: members in one home find each other without the internet, and the box is called `warren-NAME.local` there, in as far as others may connect |
 //! | `mesh.upnp`  |                | `WARREN_MESH_UPNP`  | `on`: many routers forward a port when asked to |
 //! | `mesh.limit_up` |             | `WARREN_MESH_LIMIT_UP` | none: bytes per second that content may take; metadata is never limited |
 //! | `mesh.limit_down` |           | `WARREN_MESH_LIMIT_DOWN` | none, as above |

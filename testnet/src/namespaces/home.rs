@@ -16,6 +16,8 @@ use crate::client::{Body, Connection, Payload, Request, Signer, Take};
 
 /// Where clients of a box connect, in its own namespace.
 pub(super) const S3: &str = "127.0.0.1:3900";
+/// Where clients in its network connect too, if they are to.
+const S3_FOR_ALL: &str = "[::]:3900";
 /// How long between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a server may take from its start until it is ready.
@@ -55,6 +57,7 @@ pub(super) struct Home {
     program: PathBuf,
     environment: Vec<(String, String)>,
     extra: Vec<String>,
+    s3: &'static str,
     process: Option<Child>,
 }
 
@@ -77,6 +80,7 @@ impl Home {
             program: program.to_owned(),
             environment: Vec::new(),
             extra: Vec::new(),
+            s3: S3,
             process: None,
         })
     }
@@ -84,6 +88,11 @@ impl Home {
     /// Sets a variable for everything that this box runs from now on.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Lets clients in its network connect from its next start on, not only those beside it.
+    pub(super) fn serve_network(&mut self) {
+        self.s3 = S3_FOR_ALL;
     }
 
     /// What is its disk: a folder that holds its state, and nothing else.
@@ -191,7 +200,7 @@ impl Home {
         let log = log.context("open log")?;
         let extra: Vec<_> = self.extra.iter().map(String::as_str).collect();
         let child = self
-            .command(&[], &[&["server", "--s3", S3], &extra[..]].concat())
+            .command(&[], &[&["server", "--s3", self.s3], &extra[..]].concat())
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share log")?)
             .stderr(log)

@@ -1,6 +1,7 @@
 //! Two homes behind routers and a server between them, all running the real program: they become one mesh as people make it
 //! one, store and read, and lose the server.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,13 @@ use anyhow::{Context, Result};
 
 use super::home::{Home, within};
 use super::lab::{Lab, Nat, PORT, Place, SERVER};
+use super::names;
 use super::nat::{DIRECT_WITHIN, EVER, Kept, QUALITY, played};
 use crate::bench::find_or_build;
 use crate::client::Signer;
 
+/// Where boxes offer S3.
+const PORT_OF_S3: u16 = 3900;
 /// The most that a row carries itself.
 const INLINE_BYTES: usize = 4096;
 
@@ -56,6 +60,7 @@ fn lan(program: &Path) -> Result<Kept> {
     let folder = tempfile::tempdir().context("make folder")?;
     let mut anna = Home::new(lab.namespace(Place::HomeA), folder.path().join("anna"), program)?;
     let mut ben = Home::new(lab.namespace(Place::HomeA2), folder.path().join("ben"), program)?;
+    anna.serve_network();
     anna.start(&[])?;
     let signer = anna.signer()?;
     ben.join(&anna, "ben")?;
@@ -63,6 +68,19 @@ fn lan(program: &Path) -> Result<Kept> {
     let took = within(EVER, || Ok(anna.path_to("ben")? == "lan"))?;
     let mut kept = Kept::default();
     kept.tell("path to ben", took, DIRECT_WITHIN);
+    let called = called(&anna)?;
+    let leads_to = |host: u8| {
+        let address = IpAddr::from([192, 168, 1, host]);
+        within(EVER, || {
+            Ok(names::addresses(ben.namespace(), &called)?.contains(&address))
+        })
+    };
+    kept.tell("ben's computer finds anna by name", leads_to(10)?, EVER);
+    let offer = (called.clone(), PORT_OF_S3);
+    let took = within(EVER, || {
+        Ok(names::services(ben.namespace(), "_s3._tcp")?.contains(&offer))
+    })?;
+    kept.tell("and that she offers S3", took, EVER);
     anna.say(&["bucket", "create", "photos", "--owner", "lab"])?;
     let stores = |key: &str| within(EVER, || Ok(ben.put(&signer, key, b"from ben")? == 200));
     kept.tell("ben stores", stores("/photos/a")?, EVER);
@@ -70,7 +88,24 @@ fn lan(program: &Path) -> Result<Kept> {
     kept.tell("anna has another address, ben stores", stores("/photos/b")?, EVER);
     let took = within(EVER, || Ok(anna.get(&signer, "/photos/b")?.0 == 200))?;
     kept.tell("anna reads it", took, EVER);
+    kept.tell("her name leads to the new address", leads_to(30)?, EVER);
     Ok(kept)
+}
+
+/// The name under which a box says that its network finds it.
+fn called(home: &Home) -> Result<String> {
+    let status = home.say(&["status"])?;
+    let urls = status["s3"].as_array().context("find the addresses")?;
+    let names = urls
+        .iter()
+        .filter_map(|url| url.as_str()?.strip_prefix("http://")?.rsplit_once(':'));
+    let mut local = names
+        .map(|(host, _)| host)
+        .filter(|host| host.ends_with(".local"));
+    local
+        .next()
+        .map(str::to_owned)
+        .context("find the name in the network")
 }
 
 fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home; 3], is_direct: bool) -> Result<Kept> {

@@ -8,6 +8,7 @@ mod histories;
 mod home;
 mod homes;
 mod lab;
+mod names;
 mod nat;
 mod street;
 mod tamper;
