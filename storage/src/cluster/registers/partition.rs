@@ -20,7 +20,7 @@ use crate::disk::{Committing, Disk, Room, RowWrite};
 use crate::model::MemberId;
 use crate::register::{
     Acceptor, Answer, Ballot, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key,
-    Loaded, Nonce, OpId, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step,
+    Loaded, Nonce, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step, Ticket,
 };
 
 /// Where an operation's answer is waited for.
@@ -54,7 +54,10 @@ pub(super) struct Partition<M: Machine> {
     /// Whether there is anybody else who may submit operations.
     meshed: Arc<AtomicBool>,
     holder: Holder<Task<M::Command>, Done<M>>,
-    waiters: BTreeMap<OpId, Waiter<Done<M>>>,
+    /// Each waits for what comes of one attempt. Of one operation there may be several, and what is told of one may not hold
+    /// for the next: a refusal that no row remembers says nothing of an attempt behind it.
+    waiters: BTreeMap<Ticket, Waiter<Done<M>>>,
+    last_ticket: Ticket,
     /// Who waits for which fences; told the ballot under which they were raised.
     raisers: Vec<(Fences, oneshot::Sender<Ballot>)>,
 }
@@ -152,6 +155,7 @@ impl<M: Machine> Partition<M> {
             meshed,
             holder,
             waiters: BTreeMap::new(),
+            last_ticket: 0,
             raisers: Vec::new(),
         })
     }
@@ -237,8 +241,15 @@ impl<M: Machine> Partition<M> {
         waiter: Waiter<Done<M>>,
         room: Room,
     ) -> Result<Fed, StoreError> {
-        self.waiters.insert(operation.id, waiter);
-        self.feed([Event::Submit(operation)], room)
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.waiters.insert(ticket, waiter);
+        let fed = self.feed([Event::Submit(operation, ticket)], room);
+        if fed.is_err() {
+            // It may not even have reached the holder, which answers everybody when it has to stop.
+            self.waiters.remove(&ticket);
+        }
+        fed
     }
 
     /// Feeds the holder, and all that follows at once.
@@ -377,8 +388,8 @@ impl<M: Machine> Partition<M> {
                     next,
                 }))
             }
-            Effect::Answer { op, answer } => {
-                self.answer(op, answer);
+            Effect::Answer { ticket, answer, .. } => {
+                self.answer(ticket, answer);
                 Ok(None)
             }
             Effect::Raised(fences) => {
@@ -429,8 +440,8 @@ impl<M: Machine> Partition<M> {
         }
     }
 
-    fn answer(&mut self, op: OpId, answer: Answer<Done<M>>) {
-        if let Some(waiter) = self.waiters.remove(&op) {
+    fn answer(&mut self, ticket: Ticket, answer: Answer<Done<M>>) {
+        if let Some(waiter) = self.waiters.remove(&ticket) {
             // Whoever gave up waiting needs no answer.
             drop(waiter.send(answer));
         }
@@ -466,8 +477,8 @@ impl<M: Machine> Partition<M> {
 
     fn answer_all(&mut self, effects: Vec<Effect<Task<M::Command>, Done<M>>>) {
         for effect in effects {
-            if let Effect::Answer { op, answer } = effect {
-                self.answer(op, answer);
+            if let Effect::Answer { ticket, answer, .. } = effect {
+                self.answer(ticket, answer);
             }
         }
     }

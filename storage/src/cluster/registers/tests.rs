@@ -239,6 +239,41 @@ async fn a_box_that_is_alone_reads_what_it_wrote_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn attempts_of_one_operation_hear_each_what_came_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    ask(&three[0], "a", Command::Put("1".into())).await.unwrap();
+    let operation = Operation {
+        id: op_now(),
+        is_retry: false,
+        lane: key("a"),
+        keys: vec![key("a")],
+        ranges: Vec::new(),
+        command: Task::Command(Command::Put("2".into())),
+    };
+    // As if a gateway had lost patience with the first.
+    let attempts = [false, true].map(|is_retry| {
+        let (member, operation) = (&three[0], operation.clone());
+        let deadline = Instant::now() + DEADLINE;
+        async move {
+            member
+                .decide(
+                    7,
+                    Operation {
+                        is_retry,
+                        ..operation
+                    },
+                    deadline,
+                )
+                .await
+                .unwrap()
+        }
+    });
+    let told = |text: &str| Answer::Done(Some(text.to_owned()));
+    assert_eq!(join_all(attempts).await, [told("ok"), told("again")]);
+}
+
+#[tokio::test]
 async fn a_tombstone_still_stands_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let votes = [(1, 1), (2, 1), (3, 1)];
