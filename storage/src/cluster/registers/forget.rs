@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::ages::Look;
 use super::{Machine, PARTITIONS, RESEND, Registers, record};
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::model::Timestamp;
 use crate::register::{Event, Key};
 
 /// Tombstones that are looked at in one pass; the next goes on behind them.
@@ -33,30 +33,26 @@ pub(crate) struct Pass {
 }
 
 impl<M: Machine> Registers<M> {
-    /// Has tombstones from one on be forgotten, if the last thing that they remember began before then. Only in partitions
-    /// that this member holds, or that nobody does.
+    /// Has tombstones from one on be forgotten that were here long before this look. Only in partitions that this member holds,
+    /// or that nobody does.
     ///
     /// # Errors
     /// The disk fails, or is full.
-    pub(crate) async fn forget_tombstones(
-        &self,
-        from: Option<Key>,
-        before: Timestamp,
-    ) -> Result<Pass, StoreError> {
+    pub(crate) async fn forget_tombstones(&self, from: Option<Key>, look: Look) -> Result<Pass, StoreError> {
         let mine: BTreeSet<u16> = (0..PARTITIONS).filter(|number| self.is_mine(*number)).collect();
         if mine.is_empty() {
             return Ok(Pass::default());
         }
         let disk = self.0.disk.clone();
-        let look = move || tombstones::<M>(&disk, from.as_ref(), &mine);
-        let found = self.0.disk.run(look).await??;
+        let find = move || tombstones::<M>(&disk, from.as_ref(), &mine);
+        let found = self.0.disk.run(find).await??;
         let mut pass = Pass {
             next: found.next,
             asked: 0,
         };
         for (partition, keys) in found.by_partition {
             for keys in keys.chunks(TOGETHER_MAX) {
-                pass.asked += self.forget_here(partition, keys, before).await?;
+                pass.asked += self.forget_here(partition, keys, look).await?;
             }
         }
         Ok(pass)
@@ -89,20 +85,20 @@ impl<M: Machine> Registers<M> {
         self.0.peers.nearest(&others).len() == others.len()
     }
 
-    async fn forget_here(&self, number: u16, keys: &[Key], before: Timestamp) -> Result<usize, StoreError> {
-        let due = self
-            .partition(number)
-            .tombstones_before(keys, before.as_millis())?;
-        let Some((first, _)) = due.tombstones.first() else {
+    async fn forget_here(&self, number: u16, keys: &[Key], look: Look) -> Result<usize, StoreError> {
+        let due = self.partition(number).ripe_tombstones(keys, look)?;
+        let Some(first) = due.first() else {
             return Ok(0);
         };
-        if self.partition(number).ballot().is_none() && self.confirm(number, first).await.is_err() {
+        if self.partition(number).ballot().is_none() && self.confirm(number, &first.key).await.is_err() {
             return Ok(0);
         }
-        let asked = due.tombstones.len();
+        let asked = due.len();
+        let newest = due.iter().map(|tombstone| tombstone.newest).max();
+        let tombstones = due.into_iter().map(|tombstone| (tombstone.key, tombstone.stamp));
         let event = Event::Collect {
-            tombstones: due.tombstones,
-            newest: due.newest,
+            tombstones: tombstones.collect(),
+            newest: newest.unwrap_or_default(),
         };
         self.feed(number, event).await?;
         let mut wait = CONFIRMED_WITHIN;

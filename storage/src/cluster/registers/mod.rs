@@ -1,5 +1,6 @@
 //! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
 
+mod ages;
 mod bell;
 mod forget;
 mod heads;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use ages::Look;
 pub(crate) use bell::Bell;
 use bytes::Bytes;
 use futures_util::StreamExt;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 
 pub(super) use self::adopt::Adopted;
+use super::ages::{Ages, Look};
 use super::record::{self, State};
 use super::rows::{Pending, Stamps, Tombstones, View};
 use super::{Done, Machine, Outgoing, Task};
@@ -44,6 +45,7 @@ pub(super) struct Partition<M: Machine> {
     pending: Pending,
     /// Of this partition, durable or queued.
     tombstones: Tombstones,
+    ages: Ages,
     /// Number of the last commit queued, and of the last that ended.
     queued: u64,
     ended: u64,
@@ -62,11 +64,11 @@ pub(super) struct Partition<M: Machine> {
     raisers: Vec<(Fences, oneshot::Sender<Ballot>)>,
 }
 
-/// Tombstones that may go.
-#[derive(Default)]
-pub(super) struct Due {
-    pub(super) tombstones: Vec<(Key, Stamp)>,
-    /// When the last operation began that they remember, or have forgotten.
+/// A tombstone as it stands here.
+pub(super) struct Tombstone {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    /// When the last operation began that it remembers, or has forgotten.
     pub(super) newest: u64,
 }
 
@@ -148,6 +150,7 @@ impl<M: Machine> Partition<M> {
             parts: VecDeque::new(),
             pending: Pending::new(),
             tombstones,
+            ages: Ages::default(),
             queued: 0,
             ended: 0,
             changes: u64::from_le_bytes(crate::seal::random()),
@@ -206,20 +209,26 @@ impl<M: Machine> Partition<M> {
         self.holder.is_collecting()
     }
 
-    /// Those of some rows that are tombstones here, and remember nothing that began later.
-    pub(super) fn tombstones_before(&self, keys: &[Key], before: u64) -> Result<Due, StoreError> {
+    /// Those of some rows that are tombstones here, and were when somebody looked so long before this look.
+    pub(super) fn ripe_tombstones(&mut self, keys: &[Key], look: Look) -> Result<Vec<Tombstone>, StoreError> {
         let view = self.newest();
-        let mut due = Due::default();
+        let mut tombstones = Vec::new();
         for key in keys {
             let row = view.row(key);
-            let newest = row.content.newest();
-            if row.content.value.is_none() && !row.stamp.is_zero() && newest <= before {
-                due.tombstones.push((key.clone(), row.stamp));
-                due.newest = due.newest.max(newest);
+            if row.content.value.is_none() && !row.stamp.is_zero() {
+                tombstones.push(Tombstone {
+                    key: key.clone(),
+                    stamp: row.stamp,
+                    newest: row.content.newest(),
+                });
             }
         }
         view.failure()?;
-        Ok(due)
+        if let Some(newest) = tombstones.iter().map(|tombstone| tombstone.stamp).max() {
+            let ripe = self.ages.note(newest, look);
+            tombstones.retain(|tombstone| tombstone.stamp <= ripe);
+        }
+        Ok(tombstones)
     }
 
     /// The fences that this member has, perhaps not durably.
