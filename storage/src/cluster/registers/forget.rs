@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::ages::Look;
+use super::partition::Tombstone;
 use super::{Machine, PARTITIONS, RESEND, Registers, record};
 use crate::StoreError;
 use crate::disk::Disk;
@@ -51,11 +52,29 @@ impl<M: Machine> Registers<M> {
             asked: 0,
         };
         for (partition, keys) in found.by_partition {
-            for keys in keys.chunks(TOGETHER_MAX) {
-                pass.asked += self.forget_here(partition, keys, look).await?;
+            for batch in self.due(partition, &keys, look)?.chunks(TOGETHER_MAX) {
+                // Somebody may have fallen silent.
+                if self.is_mine(partition) {
+                    pass.asked += self.forget_here(partition, batch).await?;
+                }
             }
         }
         Ok(pass)
+    }
+
+    /// What may be forgotten of a partition: first what began first, so that the fence is not raised before it has to be. It
+    /// stops whoever has a slower clock for a moment.
+    fn due(&self, number: u16, keys: &[Key], look: Look) -> Result<Vec<Tombstone>, StoreError> {
+        let mut due = Vec::new();
+        for keys in keys.chunks(TOGETHER_MAX) {
+            let mut partition = self.partition(number);
+            let ripe = partition.ripe_tombstones(keys, look)?;
+            if partition.may_forget(look) {
+                due.extend(ripe);
+            }
+        }
+        due.sort_by_key(|tombstone| tombstone.newest);
+        Ok(due)
     }
 
     /// Whether a tombstone stands on this disk.
@@ -82,23 +101,22 @@ impl<M: Machine> Registers<M> {
             .into_iter()
             .filter(|member| *member != self.0.me)
             .collect();
-        self.0.peers.nearest(&others).len() == others.len()
+        self.0.peers.nearest(&others).len() == others.len() && !self.0.silence.is_among(&others)
     }
 
-    async fn forget_here(&self, number: u16, keys: &[Key], look: Look) -> Result<usize, StoreError> {
-        let due = self.partition(number).ripe_tombstones(keys, look)?;
-        let Some(first) = due.first() else {
+    async fn forget_here(&self, number: u16, due: &[Tombstone]) -> Result<usize, StoreError> {
+        let (Some(first), Some(last)) = (due.first(), due.last()) else {
             return Ok(0);
         };
         if self.partition(number).ballot().is_none() && self.confirm(number, &first.key).await.is_err() {
             return Ok(0);
         }
-        let asked = due.len();
-        let newest = due.iter().map(|tombstone| tombstone.newest).max();
-        let tombstones = due.into_iter().map(|tombstone| (tombstone.key, tombstone.stamp));
+        let tombstones = due
+            .iter()
+            .map(|tombstone| (tombstone.key.clone(), tombstone.stamp));
         let event = Event::Collect {
             tombstones: tombstones.collect(),
-            newest: newest.unwrap_or_default(),
+            newest: last.newest,
         };
         self.feed(number, event).await?;
         let mut wait = CONFIRMED_WITHIN;
@@ -113,7 +131,7 @@ impl<M: Machine> Registers<M> {
             self.feed(number, Event::Resend).await?;
             wait = RESEND;
         }
-        Ok(asked)
+        Ok(due.len())
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(super) use self::adopt::Adopted;
 use super::ages::{Ages, Look};
@@ -46,6 +47,8 @@ pub(super) struct Partition<M: Machine> {
     /// Of this partition, durable or queued.
     tombstones: Tombstones,
     ages: Ages,
+    /// When somebody was told last that what it asks for may be forgotten.
+    told_forgotten: Option<Instant>,
     /// Number of the last commit queued, and of the last that ended.
     queued: u64,
     ended: u64,
@@ -151,6 +154,7 @@ impl<M: Machine> Partition<M> {
             pending: Pending::new(),
             tombstones,
             ages: Ages::default(),
+            told_forgotten: None,
             queued: 0,
             ended: 0,
             changes: u64::from_le_bytes(crate::seal::random()),
@@ -207,6 +211,12 @@ impl<M: Machine> Partition<M> {
     /// Whether tombstones are on their way out.
     pub(super) fn is_forgetting(&self) -> bool {
         self.holder.is_collecting()
+    }
+
+    /// Whether nobody tried again, for so long before this look, what may be forgotten: while somebody does, no more is.
+    pub(super) fn may_forget(&self, look: Look) -> bool {
+        let is_over = |told: Instant| look.at.duration_since(told) >= look.age;
+        self.told_forgotten.is_none_or(is_over)
     }
 
     /// Those of some rows that are tombstones here, and were when somebody looked so long before this look.
@@ -398,6 +408,9 @@ impl<M: Machine> Partition<M> {
                 }))
             }
             Effect::Answer { ticket, answer, .. } => {
+                if matches!(answer, Answer::Forgotten { .. }) {
+                    self.told_forgotten = Some(Instant::now());
+                }
                 self.answer(ticket, answer);
                 Ok(None)
             }

@@ -97,6 +97,8 @@ fn text_of(body: &[u8]) -> String {
 struct Switchboard {
     members: Arc<OnceLock<BTreeMap<MemberId, Weak<Inner<Words>>>>>,
     away: Arc<Mutex<Vec<MemberId>>>,
+    /// Who seems to be there and does not answer.
+    mute: Arc<Mutex<Vec<MemberId>>>,
 }
 
 struct Line {
@@ -110,7 +112,8 @@ impl Peers for Line {
         Box::pin(async move {
             let cut = |board: &Switchboard| {
                 let away = board.away.lock().unwrap();
-                away.contains(&to) || away.contains(&from)
+                let mute = board.mute.lock().unwrap();
+                away.contains(&to) || away.contains(&from) || mute.contains(&to)
             };
             let inner = board.members.get().and_then(|members| members[&to].upgrade());
             let Some(inner) = inner.filter(|_| !cut(&board)) else {

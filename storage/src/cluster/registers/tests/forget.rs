@@ -89,6 +89,46 @@ async fn what_a_tombstone_remembered_is_not_done_again_and_a_clock_that_is_behin
 }
 
 #[tokio::test]
+async fn who_did_not_answer_is_not_asked_for_every_tombstone_and_who_heard_of_forgotten_ones_is_spared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, three) = members(folder.path(), &THREE).await;
+    let old = Operation {
+        id: op_now(),
+        is_retry: true,
+        lane: key("a"),
+        keys: vec![key("a")],
+        ranges: Vec::new(),
+        command: Command::Delete,
+    };
+    three[0].submit(7, old.clone()).await.unwrap();
+    // It seems to be there, and says nothing.
+    board.mute.lock().unwrap().push(MemberId(3));
+    assert_eq!(
+        three[0].forget_tombstones(None, at_once()).await.unwrap().asked,
+        1
+    );
+    assert_eq!(
+        three[0].forget_tombstones(None, at_once()).await.unwrap().asked,
+        0
+    );
+    board.mute.lock().unwrap().clear();
+    three[0].read_for(7, &key("a"), Purpose::Teach).await.unwrap();
+    assert!(forget(&three, at_once()).await);
+    // Somebody tries again what is forgotten: others may, too.
+    assert!(three[0].submit(7, old).await.is_err());
+    ask(&three[0], "b", Command::Delete).await.unwrap();
+    let (age, soon, later) = (
+        Duration::from_secs(9),
+        Duration::from_secs(5),
+        Duration::from_secs(20),
+    );
+    for (wait, asked) in [(Duration::ZERO, 0), (soon, 0), (later, 1)] {
+        let pass = three[0].forget_tombstones(None, after(wait, age)).await.unwrap();
+        assert_eq!(pass.asked, asked);
+    }
+}
+
+#[tokio::test]
 async fn tombstones_are_as_old_as_they_have_been_here_whatever_their_names_say() {
     let folder = tempfile::tempdir().unwrap();
     let (_, three) = members(folder.path(), &THREE).await;
