@@ -551,24 +551,22 @@ impl<M: Machine> Partition<M> {
 
     fn put_row(&mut self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
         // A tombstone hides older values elsewhere, and remembers what was done to the row, for gateways that try again. A
-        // member that is alone in the world has neither.
+        // member that is alone in the world has neither. It may have had both once, and left tombstones.
         let is_alone = self.is_sole() && !self.meshed.load(Ordering::Relaxed);
-        match &row.content.value {
-            Some(_) => {
-                // A tombstone below a row hides nothing.
-                if !is_alone {
-                    let key = record::tombstone_key(key);
-                    writes.push(RowWrite::Drop { key });
-                }
-                writes.push(record::put(key, row));
+        if row.content.value.is_none() {
+            writes.push(RowWrite::Drop { key: key.to_vec() });
+            if !is_alone {
+                self.tombstones = Tombstones::Maybe;
+                return writes.push(record::put(key, row));
             }
-            None => {
-                writes.push(RowWrite::Drop { key: key.to_vec() });
-                if !is_alone {
-                    self.tombstones = Tombstones::Maybe;
-                    writes.push(record::put(key, row));
-                }
-            }
+        }
+        // Below a row an older one hides nothing, and would be told as if it were the row.
+        if self.tombstones == Tombstones::Maybe {
+            let key = record::tombstone_key(key);
+            writes.push(RowWrite::Drop { key });
+        }
+        if row.content.value.is_some() {
+            writes.push(record::put(key, row));
         }
     }
 

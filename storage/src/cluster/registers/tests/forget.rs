@@ -160,3 +160,21 @@ async fn tombstones_are_as_old_as_they_have_been_here_whatever_their_names_say()
     // Whoever has a clock that is right is not stopped by that.
     assert_eq!(ask(&three[1], "a", Command::Put("1".into())).await.unwrap(), "ok");
 }
+
+#[tokio::test]
+async fn who_is_alone_again_leaves_no_tombstone_below_what_it_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, alone) = members(folder.path(), &[(1, 1)]).await;
+    let alone = &alone[0];
+    for again in [Command::Put("2".into()), Command::Delete] {
+        alone.note_meshed(true);
+        ask(alone, "a", Command::Put("1".into())).await.unwrap();
+        ask(alone, "a", Command::Delete).await.unwrap();
+        assert!(alone.has_tombstones().unwrap());
+        alone.note_meshed(false);
+        ask(alone, "a", again).await.unwrap();
+        assert!(!alone.has_tombstones().unwrap());
+    }
+    assert_eq!(read(alone, "a").await, None);
+    alone.0.disk.close().await.unwrap();
+}
