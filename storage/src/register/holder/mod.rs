@@ -478,9 +478,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     /// Tells that the fences are raised, once a quorum has them and nothing from below them is still being written.
     fn tell_raised(&mut self) {
         let Some(config) = self.config() else { return };
+        let drains = !self.broken.is(Mutant::FenceWithoutDraining);
         let Some(attempt) = &mut self.attempt else { return };
-        let is_raised =
-            |raising: &mut Raising| config.is_quorum(&raising.agreed) && raising.before.is_empty();
+        let is_raised = |raising: &mut Raising| {
+            config.is_quorum(&raising.agreed) && (raising.before.is_empty() || !drains)
+        };
         if let Some(raising) = attempt.raising.take_if(is_raised) {
             self.effects.push(Effect::Raised(raising.fences));
             self.fenced(raising.fences);
