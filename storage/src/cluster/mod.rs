@@ -19,6 +19,6 @@ pub(crate) use hot::{Hot, StepId, Weigh};
 pub use memories::Forgotten;
 pub(crate) use memories::Memories;
 pub(crate) use partitions::{HeardRow, Partitions, decode, summary_of};
-pub(crate) use registers::ROOT_PARTITION;
+pub(crate) use registers::{Look, ROOT_PARTITION};
 pub(crate) use releaser::{Displaced, Lease, Owner, Pins, Releaser};
 pub(crate) use unsettled::Unsettled;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::mesh::{Membership, Welcome};
@@ -30,6 +31,15 @@ pub(crate) struct Wire(Arc<Mutex<Ends>>);
 struct Ends {
     stores: BTreeMap<MemberId, Store>,
     away: BTreeSet<MemberId>,
+    trap: Option<Trap>,
+}
+
+/// A call that somebody waits for, and of which no answer will come back.
+struct Trap {
+    /// Words that are all in it.
+    words: Vec<&'static str>,
+    met: oneshot::Sender<()>,
+    go_on: oneshot::Receiver<()>,
 }
 
 struct Line {
@@ -43,6 +53,13 @@ impl Line {
         let cut = ends.away.contains(&self.me) || ends.away.contains(&to);
         ends.stores.get(&to).filter(|_| !cut).cloned()
     }
+
+    /// Takes the trap if it is for this call.
+    fn trapped(&self, request: &[u8]) -> Option<Trap> {
+        let has = |word: &&str| request.windows(word.len()).any(|there| there == word.as_bytes());
+        let mut ends = self.wire.0.lock().unwrap();
+        ends.trap.take_if(|trap| trap.words.iter().all(has))
+    }
 }
 
 impl Wire {
@@ -54,6 +71,18 @@ impl Wire {
     /// Everybody reaches it again.
     pub(crate) fn mend(&self, member: MemberId) {
         self.0.lock().unwrap().away.remove(&member);
+    }
+
+    /// Holds up the next operation about a key that is submitted to another member: says when it is on its way, and lets it
+    /// arrive when told to. Whoever submitted it hears nothing of it.
+    pub(crate) fn lose_answer_about(
+        &self,
+        key: &'static str,
+    ) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((met, meeting), (going_on, go_on)) = (oneshot::channel(), oneshot::channel());
+        let words = vec!["Submit", key];
+        self.0.lock().unwrap().trap = Some(Trap { words, met, go_on });
+        (meeting, going_on)
     }
 }
 
@@ -69,10 +98,16 @@ impl Peers for Line {
                 sleep(Duration::from_millis(200)).await;
                 return Err(PeerError::NoAnswer(to));
             };
+            let trap = line.trapped(&request);
+            let is_lost = trap.is_some();
+            if let Some(Trap { met, go_on, .. }) = trap {
+                met.send(()).unwrap();
+                go_on.await.unwrap();
+            }
             let answer = store.answer(line.me, &request).await;
             simulation::pause().await;
             match answer {
-                Ok(answer) if line.reach(to).is_some() => Ok(answer),
+                Ok(answer) if !is_lost && line.reach(to).is_some() => Ok(answer),
                 _ => Err(PeerError::NoAnswer(to)),
             }
         })
@@ -213,9 +248,8 @@ pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -
         lock: Lock::default(),
         cause: crate::model::Cause::default(),
     };
-    let body = Text(Some(Bytes::copy_from_slice(text.as_bytes())));
     store
-        .put_object(bucket, &object_key(key), new, body)
+        .put_object(bucket, &object_key(key), new, body(text))
         .await
         .map(drop)
 }
@@ -263,6 +297,10 @@ pub(crate) fn object_key(key: &str) -> ObjectKey {
 }
 
 /// A body in one piece.
+pub(crate) fn body(text: &str) -> impl ObjectBody {
+    Text(Some(Bytes::copy_from_slice(text.as_bytes())))
+}
+
 struct Text(Option<Bytes>);
 
 impl ObjectBody for Text {

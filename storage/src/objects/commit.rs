@@ -26,10 +26,11 @@ pub(super) struct Ready {
     pub(super) leases: Vec<Arc<Lease>>,
 }
 
-/// An operation of a client, from its beginning: what all its submissions have in common.
+/// An operation of a client, from its beginning: what all its submissions have in common. Each has a name of its own: it is
+/// given when the submission is made, since what is named long before it is decided may be taken for forgotten, and since
+/// another decision must not be taken for another attempt of the one before.
 #[derive(Clone)]
 pub(super) struct Operation {
-    op: OpId,
     sweeps: u32,
     cause: Option<Cause>,
 }
@@ -55,7 +56,6 @@ impl Inner {
     /// Begins an operation, before anything is stored for it.
     pub(super) fn begin(&self) -> Operation {
         Operation {
-            op: OpId::new(),
             sweeps: self.mesh.sweeps(),
             cause: None,
         }
@@ -311,11 +311,7 @@ impl Store {
     /// not heard.
     async fn decided(
         &self,
-        Operation {
-            mut op,
-            sweeps,
-            cause,
-        }: Operation,
+        Operation { sweeps, cause }: Operation,
         bucket: BucketId,
         key: &ObjectKey,
         action: Action,
@@ -339,6 +335,8 @@ impl Store {
                 action: action.clone(),
                 telling: telling.clone(),
             });
+            // A name may be refused for good.
+            let op = OpId::new();
             match self
                 .0
                 .partitions
@@ -360,8 +358,6 @@ impl Store {
                     return Ok(outcome);
                 }
             }
-            // Refused for good under that name.
-            op = OpId::new();
             refresh(&self.0).await.map_err(Unsettled::nothing_written)?;
         }
         Err(Unsettled::nothing_written(StoreError::Conflict))

@@ -18,6 +18,8 @@ mod list;
 mod list_uploads;
 mod list_versions;
 mod multipart;
+#[cfg(test)]
+mod naming_tests;
 mod put;
 mod quota;
 mod read;

@@ -51,7 +51,9 @@ pub use acceptor::{Acceptor, Part, Rows, Step};
 pub use amnesia::{DiskMark, Memory, Run, Runs, judge};
 pub use ballot::{Ballot, Epoch, Stamp};
 pub use config::{Config, Configs, Votes};
-pub use holder::{Answer, Change, Decision, Effect, Event, Holder, LANE_MAX, Loaded, Operation, Turn};
+pub use holder::{
+    Answer, Change, Decision, Effect, Event, Holder, LANE_MAX, Loaded, Operation, Ticket, Turn,
+};
 pub use message::{Fences, KeyRange, Nonce, Reply, Request};
 pub use mutant::{Broken, Mutant};
 pub use reader::{Purpose, ReadEffect, Reader};

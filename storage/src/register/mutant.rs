@@ -45,6 +45,8 @@ pub enum Mutant {
     TouchWithoutQuorum,
     /// Fences told in promises are forgotten by a new holder (rule 7).
     ForgetFences,
+    /// A fence is told to be raised while something from below it is still being written (rule 7).
+    FenceWithoutDraining,
     /// Voters change without a joint configuration (rule 6).
     WithoutJoint,
     /// New voters are synced before the old epoch is closed (rule 6).
@@ -65,7 +67,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::AcceptIgnoresPromise,
         Self::LearnIgnoresPromise,
         Self::OutsiderAnswers,
@@ -86,6 +88,7 @@ impl Mutant {
         Self::ForgetRefusals,
         Self::TouchWithoutQuorum,
         Self::ForgetFences,
+        Self::FenceWithoutDraining,
         Self::WithoutJoint,
         Self::SyncWithoutBarrier,
         Self::EpochWithoutSync,

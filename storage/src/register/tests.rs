@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::*;
 use crate::model::MemberId;
 
+mod attempts;
 mod broken;
 mod fences;
 mod tombstones;
@@ -120,7 +121,7 @@ impl World {
             ranges: Vec::new(),
             command,
         };
-        self.step(MemberId(holder), Event::Submit(operation));
+        self.step(MemberId(holder), Event::Submit(operation, 0));
     }
 
     /// The answer to a command, with every message delivered.
@@ -199,7 +200,7 @@ impl World {
                             next,
                         });
                     }
-                    Effect::Answer { op, answer } => self.answers.push((op, answer)),
+                    Effect::Answer { op, answer, .. } => self.answers.push((op, answer)),
                     Effect::Raised(fences) => self.raised.push(fences),
                     Effect::Dropped(_) => {}
                 }
@@ -443,7 +444,7 @@ fn a_range_is_covered_before_it_is_decided_on() {
     };
     // The third member has none of these rows; what it decides on, it heard from the second.
     let mut decided = None;
-    let mut events = VecDeque::from([Event::Submit(operation)]);
+    let mut events = VecDeque::from([Event::Submit(operation, 0)]);
     loop {
         while let Some(event) = events.pop_front() {
             for effect in world.holders[2].step(event) {
@@ -516,14 +517,15 @@ fn what_comes_late_is_not_taken_for_the_next_operations() {
     world.ask(0, "a", Command::Put("1"));
     let lane = Bytes::from("a");
     let submit = |id: u8| {
-        Event::Submit(Operation {
+        let operation = Operation {
             id: OpId([id; 16]),
             is_retry: false,
             lane: lane.clone(),
             keys: vec![lane.clone()],
             ranges: Vec::new(),
             command: Command::Get,
-        })
+        };
+        Event::Submit(operation, 0)
     };
     let load = |effects: &[Effect<Command, Outcome>]| {
         let load = effects.iter().find_map(|effect| match effect {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::ages::Look;
+use super::partition::Tombstone;
 use super::{Machine, PARTITIONS, RESEND, Registers, record};
 use crate::StoreError;
 use crate::disk::Disk;
-use crate::model::Timestamp;
 use crate::register::{Event, Key};
 
 /// Tombstones that are looked at in one pass; the next goes on behind them.
@@ -33,33 +34,47 @@ pub(crate) struct Pass {
 }
 
 impl<M: Machine> Registers<M> {
-    /// Has tombstones from one on be forgotten, if the last thing that they remember began before then. Only in partitions
-    /// that this member holds, or that nobody does.
+    /// Has tombstones from one on be forgotten that were here long before this look. Only in partitions that this member holds,
+    /// or that nobody does.
     ///
     /// # Errors
     /// The disk fails, or is full.
-    pub(crate) async fn forget_tombstones(
-        &self,
-        from: Option<Key>,
-        before: Timestamp,
-    ) -> Result<Pass, StoreError> {
+    pub(crate) async fn forget_tombstones(&self, from: Option<Key>, look: Look) -> Result<Pass, StoreError> {
         let mine: BTreeSet<u16> = (0..PARTITIONS).filter(|number| self.is_mine(*number)).collect();
         if mine.is_empty() {
             return Ok(Pass::default());
         }
         let disk = self.0.disk.clone();
-        let look = move || tombstones::<M>(&disk, from.as_ref(), &mine);
-        let found = self.0.disk.run(look).await??;
+        let find = move || tombstones::<M>(&disk, from.as_ref(), &mine);
+        let found = self.0.disk.run(find).await??;
         let mut pass = Pass {
             next: found.next,
             asked: 0,
         };
         for (partition, keys) in found.by_partition {
-            for keys in keys.chunks(TOGETHER_MAX) {
-                pass.asked += self.forget_here(partition, keys, before).await?;
+            for batch in self.due(partition, &keys, look)?.chunks(TOGETHER_MAX) {
+                // Somebody may have fallen silent.
+                if self.is_mine(partition) {
+                    pass.asked += self.forget_here(partition, batch).await?;
+                }
             }
         }
         Ok(pass)
+    }
+
+    /// What may be forgotten of a partition: first what began first, so that the fence is not raised before it has to be. It
+    /// stops whoever has a slower clock for a moment.
+    fn due(&self, number: u16, keys: &[Key], look: Look) -> Result<Vec<Tombstone>, StoreError> {
+        let mut due = Vec::new();
+        for keys in keys.chunks(TOGETHER_MAX) {
+            let mut partition = self.partition(number);
+            let ripe = partition.ripe_tombstones(keys, look)?;
+            if partition.may_forget(look) {
+                due.extend(ripe);
+            }
+        }
+        due.sort_by_key(|tombstone| tombstone.newest);
+        Ok(due)
     }
 
     /// Whether a tombstone stands on this disk.
@@ -86,23 +101,22 @@ impl<M: Machine> Registers<M> {
             .into_iter()
             .filter(|member| *member != self.0.me)
             .collect();
-        self.0.peers.nearest(&others).len() == others.len()
+        self.0.peers.nearest(&others).len() == others.len() && !self.0.silence.is_among(&others)
     }
 
-    async fn forget_here(&self, number: u16, keys: &[Key], before: Timestamp) -> Result<usize, StoreError> {
-        let due = self
-            .partition(number)
-            .tombstones_before(keys, before.as_millis())?;
-        let Some((first, _)) = due.tombstones.first() else {
+    async fn forget_here(&self, number: u16, due: &[Tombstone]) -> Result<usize, StoreError> {
+        let (Some(first), Some(last)) = (due.first(), due.last()) else {
             return Ok(0);
         };
-        if self.partition(number).ballot().is_none() && self.confirm(number, first).await.is_err() {
+        if self.partition(number).ballot().is_none() && self.confirm(number, &first.key).await.is_err() {
             return Ok(0);
         }
-        let asked = due.tombstones.len();
+        let tombstones = due
+            .iter()
+            .map(|tombstone| (tombstone.key.clone(), tombstone.stamp));
         let event = Event::Collect {
-            tombstones: due.tombstones,
-            newest: due.newest,
+            tombstones: tombstones.collect(),
+            newest: last.newest,
         };
         self.feed(number, event).await?;
         let mut wait = CONFIRMED_WITHIN;
@@ -117,7 +131,7 @@ impl<M: Machine> Registers<M> {
             self.feed(number, Event::Resend).await?;
             wait = RESEND;
         }
-        Ok(asked)
+        Ok(due.len())
     }
 }
 

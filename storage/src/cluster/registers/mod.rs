@@ -1,5 +1,6 @@
 //! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
 
+mod ages;
 mod bell;
 mod forget;
 mod heads;
@@ -10,6 +11,7 @@ mod reconfigure;
 pub(crate) mod record;
 mod rows;
 mod scan;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -19,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use ages::Look;
 pub(crate) use bell::Bell;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -30,6 +33,7 @@ use rows::Tombstones;
 pub(crate) use scan::{Scanned, ScannedKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use silence::Silence;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use wire::{Call, Reaction};
@@ -119,6 +123,8 @@ struct Inner<M: Machine> {
     synced: Mutex<BTreeMap<u16, Epoch>>,
     /// What other voters did not acknowledge of what this member sent them.
     missed: Mutex<Misses>,
+    /// Who did not answer lately.
+    silence: Silence,
     /// Whether there is anybody else who may submit operations: asked by every request.
     meshed: Arc<AtomicBool>,
     /// What begins here is named as if it began later than this.
@@ -157,6 +163,7 @@ impl<M: Machine> Registers<M> {
             reshape: Bell::default(),
             synced: Mutex::default(),
             missed: Mutex::default(),
+            silence: Silence::default(),
             meshed,
             newest: AtomicU64::default(),
             tasks,
@@ -529,7 +536,9 @@ impl<M: Machine> Registers<M> {
             self.0.memories.meet().await;
         }
         let call = wire::encode(&self.0.memories.marks_for(to), call);
-        let bytes = self.0.peers.call(to, Class::Metadata, call).await.ok()?;
+        let answer = self.0.peers.call(to, Class::Metadata, call).await;
+        self.0.silence.note(to, answer.is_ok());
+        let bytes = answer.ok()?;
         match wire::decode(&bytes) {
             Ok((marks, reaction)) => Some((self.0.memories.heard(to, &marks), reaction)),
             Err(error) => {

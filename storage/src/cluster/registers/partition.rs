@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(super) use self::adopt::Adopted;
+use super::ages::{Ages, Look};
 use super::record::{self, State};
 use super::rows::{Pending, Stamps, Tombstones, View};
 use super::{Done, Machine, Outgoing, Task};
@@ -20,7 +22,7 @@ use crate::disk::{Committing, Disk, Room, RowWrite};
 use crate::model::MemberId;
 use crate::register::{
     Acceptor, Answer, Ballot, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key,
-    Loaded, Nonce, OpId, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step,
+    Loaded, Nonce, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step, Ticket,
 };
 
 /// Where an operation's answer is waited for.
@@ -44,6 +46,9 @@ pub(super) struct Partition<M: Machine> {
     pending: Pending,
     /// Of this partition, durable or queued.
     tombstones: Tombstones,
+    ages: Ages,
+    /// When somebody was told last that what it asks for may be forgotten.
+    told_forgotten: Option<Instant>,
     /// Number of the last commit queued, and of the last that ended.
     queued: u64,
     ended: u64,
@@ -54,16 +59,19 @@ pub(super) struct Partition<M: Machine> {
     /// Whether there is anybody else who may submit operations.
     meshed: Arc<AtomicBool>,
     holder: Holder<Task<M::Command>, Done<M>>,
-    waiters: BTreeMap<OpId, Waiter<Done<M>>>,
+    /// Each waits for what comes of one attempt. Of one operation there may be several, and what is told of one may not hold
+    /// for the next: a refusal that no row remembers says nothing of an attempt behind it.
+    waiters: BTreeMap<Ticket, Waiter<Done<M>>>,
+    last_ticket: Ticket,
     /// Who waits for which fences; told the ballot under which they were raised.
     raisers: Vec<(Fences, oneshot::Sender<Ballot>)>,
 }
 
-/// Tombstones that may go.
-#[derive(Default)]
-pub(super) struct Due {
-    pub(super) tombstones: Vec<(Key, Stamp)>,
-    /// When the last operation began that they remember, or have forgotten.
+/// A tombstone as it stands here.
+pub(super) struct Tombstone {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    /// When the last operation began that it remembers, or has forgotten.
     pub(super) newest: u64,
 }
 
@@ -145,6 +153,8 @@ impl<M: Machine> Partition<M> {
             parts: VecDeque::new(),
             pending: Pending::new(),
             tombstones,
+            ages: Ages::default(),
+            told_forgotten: None,
             queued: 0,
             ended: 0,
             changes: u64::from_le_bytes(crate::seal::random()),
@@ -152,6 +162,7 @@ impl<M: Machine> Partition<M> {
             meshed,
             holder,
             waiters: BTreeMap::new(),
+            last_ticket: 0,
             raisers: Vec::new(),
         })
     }
@@ -202,20 +213,32 @@ impl<M: Machine> Partition<M> {
         self.holder.is_collecting()
     }
 
-    /// Those of some rows that are tombstones here, and remember nothing that began later.
-    pub(super) fn tombstones_before(&self, keys: &[Key], before: u64) -> Result<Due, StoreError> {
+    /// Whether nobody tried again, for so long before this look, what may be forgotten: while somebody does, no more is.
+    pub(super) fn may_forget(&self, look: Look) -> bool {
+        let is_over = |told: Instant| look.at.duration_since(told) >= look.age;
+        self.told_forgotten.is_none_or(is_over)
+    }
+
+    /// Those of some rows that are tombstones here, and were when somebody looked so long before this look.
+    pub(super) fn ripe_tombstones(&mut self, keys: &[Key], look: Look) -> Result<Vec<Tombstone>, StoreError> {
         let view = self.newest();
-        let mut due = Due::default();
+        let mut tombstones = Vec::new();
         for key in keys {
             let row = view.row(key);
-            let newest = row.content.newest();
-            if row.content.value.is_none() && !row.stamp.is_zero() && newest <= before {
-                due.tombstones.push((key.clone(), row.stamp));
-                due.newest = due.newest.max(newest);
+            if row.content.value.is_none() && !row.stamp.is_zero() {
+                tombstones.push(Tombstone {
+                    key: key.clone(),
+                    stamp: row.stamp,
+                    newest: row.content.newest(),
+                });
             }
         }
         view.failure()?;
-        Ok(due)
+        if let Some(newest) = tombstones.iter().map(|tombstone| tombstone.stamp).max() {
+            let ripe = self.ages.note(newest, look);
+            tombstones.retain(|tombstone| tombstone.stamp <= ripe);
+        }
+        Ok(tombstones)
     }
 
     /// The fences that this member has, perhaps not durably.
@@ -237,8 +260,15 @@ impl<M: Machine> Partition<M> {
         waiter: Waiter<Done<M>>,
         room: Room,
     ) -> Result<Fed, StoreError> {
-        self.waiters.insert(operation.id, waiter);
-        self.feed([Event::Submit(operation)], room)
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.waiters.insert(ticket, waiter);
+        let fed = self.feed([Event::Submit(operation, ticket)], room);
+        if fed.is_err() {
+            // It may not even have reached the holder, which answers everybody when it has to stop.
+            self.waiters.remove(&ticket);
+        }
+        fed
     }
 
     /// Feeds the holder, and all that follows at once.
@@ -377,8 +407,11 @@ impl<M: Machine> Partition<M> {
                     next,
                 }))
             }
-            Effect::Answer { op, answer } => {
-                self.answer(op, answer);
+            Effect::Answer { ticket, answer, .. } => {
+                if matches!(answer, Answer::Forgotten { .. }) {
+                    self.told_forgotten = Some(Instant::now());
+                }
+                self.answer(ticket, answer);
                 Ok(None)
             }
             Effect::Raised(fences) => {
@@ -429,8 +462,8 @@ impl<M: Machine> Partition<M> {
         }
     }
 
-    fn answer(&mut self, op: OpId, answer: Answer<Done<M>>) {
-        if let Some(waiter) = self.waiters.remove(&op) {
+    fn answer(&mut self, ticket: Ticket, answer: Answer<Done<M>>) {
+        if let Some(waiter) = self.waiters.remove(&ticket) {
             // Whoever gave up waiting needs no answer.
             drop(waiter.send(answer));
         }
@@ -466,8 +499,8 @@ impl<M: Machine> Partition<M> {
 
     fn answer_all(&mut self, effects: Vec<Effect<Task<M::Command>, Done<M>>>) {
         for effect in effects {
-            if let Effect::Answer { op, answer } = effect {
-                self.answer(op, answer);
+            if let Effect::Answer { ticket, answer, .. } = effect {
+                self.answer(ticket, answer);
             }
         }
     }
@@ -518,24 +551,22 @@ impl<M: Machine> Partition<M> {
 
     fn put_row(&mut self, key: &Key, row: &Row, writes: &mut Vec<RowWrite>) {
         // A tombstone hides older values elsewhere, and remembers what was done to the row, for gateways that try again. A
-        // member that is alone in the world has neither.
+        // member that is alone in the world has neither. It may have had both once, and left tombstones.
         let is_alone = self.is_sole() && !self.meshed.load(Ordering::Relaxed);
-        match &row.content.value {
-            Some(_) => {
-                // A tombstone below a row hides nothing.
-                if !is_alone {
-                    let key = record::tombstone_key(key);
-                    writes.push(RowWrite::Drop { key });
-                }
-                writes.push(record::put(key, row));
+        if row.content.value.is_none() {
+            writes.push(RowWrite::Drop { key: key.to_vec() });
+            if !is_alone {
+                self.tombstones = Tombstones::Maybe;
+                return writes.push(record::put(key, row));
             }
-            None => {
-                writes.push(RowWrite::Drop { key: key.to_vec() });
-                if !is_alone {
-                    self.tombstones = Tombstones::Maybe;
-                    writes.push(record::put(key, row));
-                }
-            }
+        }
+        // Below a row an older one hides nothing, and would be told as if it were the row.
+        if self.tombstones == Tombstones::Maybe {
+            let key = record::tombstone_key(key);
+            writes.push(RowWrite::Drop { key });
+        }
+        if row.content.value.is_some() {
+            writes.push(record::put(key, row));
         }
     }
 

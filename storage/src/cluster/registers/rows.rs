@@ -154,7 +154,8 @@ impl<'a> View<'a> {
                     continue;
                 };
                 let key = Key::copy_from_slice(key);
-                rows.insert(key.clone(), of(&key, row.summary()));
+                // A tombstone below a row does not count.
+                rows.entry(key.clone()).or_insert_with(|| of(&key, row.summary()));
                 found += 1;
                 if found > most {
                     break;

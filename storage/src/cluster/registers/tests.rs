@@ -97,6 +97,8 @@ fn text_of(body: &[u8]) -> String {
 struct Switchboard {
     members: Arc<OnceLock<BTreeMap<MemberId, Weak<Inner<Words>>>>>,
     away: Arc<Mutex<Vec<MemberId>>>,
+    /// Who seems to be there and does not answer.
+    mute: Arc<Mutex<Vec<MemberId>>>,
 }
 
 struct Line {
@@ -110,7 +112,8 @@ impl Peers for Line {
         Box::pin(async move {
             let cut = |board: &Switchboard| {
                 let away = board.away.lock().unwrap();
-                away.contains(&to) || away.contains(&from)
+                let mute = board.mute.lock().unwrap();
+                away.contains(&to) || away.contains(&from) || mute.contains(&to)
             };
             let inner = board.members.get().and_then(|members| members[&to].upgrade());
             let Some(inner) = inner.filter(|_| !cut(&board)) else {
@@ -236,6 +239,41 @@ async fn a_box_that_is_alone_reads_what_it_wrote_also_after_a_restart() {
     let row = alone[0].0.disk.whole_row(&key("b")).unwrap().unwrap();
     assert_eq!(record::summary_of(&row.summary), Some(&b"about 4"[..]));
     alone[0].0.disk.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn attempts_of_one_operation_hear_each_what_came_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, three) = members(folder.path(), &[(1, 1), (2, 1), (3, 1)]).await;
+    ask(&three[0], "a", Command::Put("1".into())).await.unwrap();
+    let operation = Operation {
+        id: op_now(),
+        is_retry: false,
+        lane: key("a"),
+        keys: vec![key("a")],
+        ranges: Vec::new(),
+        command: Task::Command(Command::Put("2".into())),
+    };
+    // As if a gateway had lost patience with the first.
+    let attempts = [false, true].map(|is_retry| {
+        let (member, operation) = (&three[0], operation.clone());
+        let deadline = Instant::now() + DEADLINE;
+        async move {
+            member
+                .decide(
+                    7,
+                    Operation {
+                        is_retry,
+                        ..operation
+                    },
+                    deadline,
+                )
+                .await
+                .unwrap()
+        }
+    });
+    let told = |text: &str| Answer::Done(Some(text.to_owned()));
+    assert_eq!(join_all(attempts).await, [told("ok"), told("again")]);
 }
 
 #[tokio::test]

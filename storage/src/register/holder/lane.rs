@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Answer, Ballot, Change, Config, Decision, Effect, Holder, Key, KeyRange, LANE_MAX, Loaded, Mutant, Nonce,
-    OpId, Operation, Request, Row, Stamp, Turn,
+    OpId, Operation, Request, Row, Stamp, Ticket, Turn,
 };
 use crate::model::MemberId;
 use crate::register::Content;
@@ -15,13 +15,14 @@ use crate::register::Content;
 pub(super) struct Lane<C, O> {
     /// Boxed, so that a map of lanes is small: most hold one.
     running: Option<Box<Running<C, O>>>,
-    waiting: VecDeque<Operation<C>>,
+    waiting: VecDeque<(Operation<C>, Ticket)>,
 }
 
 /// The operation of a lane that is being decided and written.
 #[derive(Clone, Debug)]
 struct Running<C, O> {
     operation: Arc<Operation<C>>,
+    ticket: Ticket,
     /// Everything it asked for so far.
     keys: BTreeSet<Key>,
     ranges: Vec<KeyRange>,
@@ -32,14 +33,23 @@ struct Running<C, O> {
 }
 
 impl<C, O> Running<C, O> {
-    fn new(operation: Operation<C>) -> Self {
+    fn new((operation, ticket): (Operation<C>, Ticket)) -> Self {
         Self {
+            ticket,
             keys: operation.keys.iter().cloned().collect(),
             ranges: operation.ranges.clone(),
             operation: Arc::new(operation),
             phase: Phase::Covering,
             rows: Arc::default(),
             base: None,
+        }
+    }
+
+    fn answer(&self, answer: Answer<O>) -> Effect<C, O> {
+        Effect::Answer {
+            op: self.operation.id,
+            ticket: self.ticket,
+            answer,
         }
     }
 }
@@ -88,18 +98,22 @@ struct Proposal {
 }
 
 impl<C, O> Lane<C, O> {
-    fn new(operation: Operation<C>) -> Self {
+    fn new(submitted: (Operation<C>, Ticket)) -> Self {
         Self {
             running: None,
-            waiting: VecDeque::from([operation]),
+            waiting: VecDeque::from([submitted]),
         }
     }
 
     /// Gives up, and says what that means for each operation.
-    pub(super) fn abandon(self) -> Vec<(OpId, Answer<O>)> {
+    pub(super) fn abandon(self) -> Vec<Effect<C, O>> {
         let waiting = self.waiting.into_iter();
         let mut answers: Vec<_> = waiting
-            .map(|operation| (operation.id, Answer::NotHolder))
+            .map(|(operation, ticket)| Effect::Answer {
+                op: operation.id,
+                ticket,
+                answer: Answer::NotHolder,
+            })
             .collect();
         if let Some(running) = self.running {
             let written = matches!(
@@ -114,7 +128,7 @@ impl<C, O> Lane<C, O> {
             } else {
                 Answer::NotHolder
             };
-            answers.push((running.operation.id, answer));
+            answers.push(running.answer(answer));
         }
         answers
     }
@@ -148,18 +162,18 @@ impl<C, O> Lane<C, O> {
 }
 
 impl<C: Clone, O: Clone> Holder<C, O> {
-    pub(super) fn submit(&mut self, operation: Operation<C>) {
+    pub(super) fn submit(&mut self, operation: Operation<C>, ticket: Ticket) {
         let key = operation.lane.clone();
         // Who is outside would wait for its own promise for ever, and depose those inside meanwhile.
         let is_member = |config: Arc<Config>| config.members().contains(&self.me);
         if self.attempt.is_none() && !self.config().is_some_and(is_member) {
-            return self.turn_away(&operation);
+            return self.turn_away(&operation, ticket);
         }
         match self.lanes.get_mut(&key) {
-            Some(lane) if lane.waiting.len() >= LANE_MAX => return self.turn_away(&operation),
-            Some(lane) => lane.waiting.push_back(operation),
+            Some(lane) if lane.waiting.len() >= LANE_MAX => return self.turn_away(&operation, ticket),
+            Some(lane) => lane.waiting.push_back((operation, ticket)),
             None => {
-                self.lanes.insert(key.clone(), Lane::new(operation));
+                self.lanes.insert(key.clone(), Lane::new((operation, ticket)));
             }
         }
         if self.attempt.is_none() {
@@ -168,9 +182,9 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.start(&key);
     }
 
-    fn turn_away(&mut self, operation: &Operation<C>) {
+    fn turn_away(&mut self, operation: &Operation<C>, ticket: Ticket) {
         let (op, answer) = (operation.id, Answer::NotHolder);
-        self.effects.push(Effect::Answer { op, answer });
+        self.effects.push(Effect::Answer { op, ticket, answer });
     }
 
     /// Goes on with every lane that waited for a promise or for a range.
@@ -199,11 +213,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             Some(_) => return,
         };
         if next_may_begin {
-            let Some(operation) = lane.waiting.pop_front() else {
+            let Some(next) = lane.waiting.pop_front() else {
                 self.lanes.remove(key);
                 return;
             };
-            lane.running = Some(Box::new(Running::new(operation)));
+            lane.running = Some(Box::new(Running::new(next)));
         }
         self.load(key);
     }
@@ -216,12 +230,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         let Some(base) = lane.running.as_ref().and_then(|running| running.base.clone()) else {
             return;
         };
-        let (Some(running), Some(operation)) = (lane.running.take(), lane.waiting.pop_front()) else {
+        let (Some(running), Some(next)) = (lane.running.take(), lane.waiting.pop_front()) else {
             return;
         };
-        let (op, answer) = (running.operation.id, Answer::Unknown);
-        lane.running = Some(Box::new(Running::new(operation)));
-        self.effects.push(Effect::Answer { op, answer });
+        lane.running = Some(Box::new(Running::new(next)));
+        self.effects.push(running.answer(Answer::Unknown));
         self.decide(key, base);
     }
 
@@ -561,10 +574,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             });
             contents.collect()
         });
-        if let Some((_, outcome)) = told {
-            let answer = Answer::Done(outcome);
-            self.effects.push(Effect::Answer { op, answer });
-        }
+        let told = told.map(|(_, outcome)| running.answer(Answer::Done(outcome)));
+        self.effects.extend(told);
         if let Some(contents) = contents {
             return self.propose(key, contents);
         }
@@ -573,10 +584,8 @@ impl<C: Clone, O: Clone> Holder<C, O> {
 
     /// Ends the operation of a lane with an answer.
     fn end(&mut self, key: &Key, answer: Answer<O>) {
-        if let Some(running) = self.running(key) {
-            let op = running.operation.id;
-            self.effects.push(Effect::Answer { op, answer });
-        }
+        let told = self.running(key).map(|running| running.answer(answer));
+        self.effects.extend(told);
         self.go_on(key);
     }
 

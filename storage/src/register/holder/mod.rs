@@ -43,6 +43,10 @@ pub const LANE_MAX: usize = 1024;
 /// the next one's.
 pub type Turn = u64;
 
+/// Tells one attempt of an operation from all others that were ever submitted to the same holder: what came of one says nothing
+/// of another that waits behind it. Whoever submits it makes it.
+pub type Ticket = u64;
+
 /// What a client wants done to the rows of one lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation<C> {
@@ -142,7 +146,7 @@ pub enum Answer<O> {
 #[derive(Clone, Debug)]
 pub enum Event<C, O> {
     /// A client wants something.
-    Submit(Operation<C>),
+    Submit(Operation<C>, Ticket),
     /// Rows as they stand on this member now, in answer to [`Effect::Load`].
     Loaded {
         /// Whose.
@@ -242,8 +246,10 @@ pub enum Effect<C, O> {
     },
     /// Tell the client.
     Answer {
-        /// Which operation.
+        /// Of which operation.
         op: OpId,
+        /// Which attempt.
+        ticket: Ticket,
         /// What became of it.
         answer: Answer<O>,
     },
@@ -329,7 +335,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     /// What follows from an event.
     pub fn step(&mut self, event: Event<C, O>) -> Vec<Effect<C, O>> {
         match event {
-            Event::Submit(operation) => self.submit(operation),
+            Event::Submit(operation, ticket) => self.submit(operation, ticket),
             Event::Loaded { lane, turn, rows } => self.loaded(&lane, turn, rows),
             Event::Decided { lane, turn, decision } => self.decided(&lane, turn, decision),
             Event::Reply { from, reply } => self.reply(from, reply),
@@ -410,9 +416,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.touching.clear();
         self.proposing.clear();
         for (_, lane) in std::mem::take(&mut self.lanes) {
-            for (op, answer) in lane.abandon() {
-                self.effects.push(Effect::Answer { op, answer });
-            }
+            self.effects.extend(lane.abandon());
         }
     }
 
@@ -474,9 +478,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
     /// Tells that the fences are raised, once a quorum has them and nothing from below them is still being written.
     fn tell_raised(&mut self) {
         let Some(config) = self.config() else { return };
+        let drains = !self.broken.is(Mutant::FenceWithoutDraining);
         let Some(attempt) = &mut self.attempt else { return };
-        let is_raised =
-            |raising: &mut Raising| config.is_quorum(&raising.agreed) && raising.before.is_empty();
+        let is_raised = |raising: &mut Raising| {
+            config.is_quorum(&raising.agreed) && (raising.before.is_empty() || !drains)
+        };
         if let Some(raising) = attempt.raising.take_if(is_raised) {
             self.effects.push(Effect::Raised(raising.fences));
             self.fenced(raising.fences);

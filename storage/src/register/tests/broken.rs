@@ -65,3 +65,33 @@ fn old_acknowledgements_confirm_what_does_not_stand_any_more() {
     let broken = Broken::by(Mutant::ConfirmByOldAcks);
     assert_eq!(answer_of_a_deposed_holder(broken), Some(done("old")));
 }
+
+/// A fence is raised while a write that was decided below it is on its way. If it is told to stand before that has arrived: what
+/// does somebody read then, and what later?
+fn reads_behind_a_fence(broken: Broken) -> Option<[String; 2]> {
+    let mut world = World::breaking(3, broken);
+    world.ask(0, "a", Command::Put("before"));
+    world.submit(0, "a", Command::Put("below"));
+    let late = std::mem::take(&mut world.mail);
+    let fences = Fences {
+        sweeps: 5,
+        directory: 7,
+        forgotten: 0,
+    };
+    world.step(MemberId(0), Event::Raise(fences));
+    world.deliver();
+    let is_told = world.raised == [fences];
+    let first = text(&world.read(1, "a", Purpose::Answer).unwrap());
+    world.mail = late;
+    world.deliver();
+    let later = text(&world.read(1, "a", Purpose::Answer).unwrap());
+    is_told.then_some([first, later])
+}
+
+#[test]
+fn a_fence_that_stands_too_early_lets_through_what_it_is_to_keep_out() {
+    assert_eq!(reads_behind_a_fence(Broken::NOTHING), None);
+    let broken = Broken::by(Mutant::FenceWithoutDraining);
+    let read = reads_behind_a_fence(broken);
+    assert_eq!(read, Some(["before", "below"].map(String::from)));
+}

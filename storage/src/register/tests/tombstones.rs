@@ -36,7 +36,7 @@ fn an_operation_that_waits_for_a_range_ends_although_tombstones_are_collected_me
         ranges: vec![KeyRange::ALL],
         command: Command::Get,
     };
-    world.step(MemberId(0), Event::Submit(operation));
+    world.step(MemberId(0), Event::Submit(operation, 0));
     let pages = std::mem::take(&mut world.mail);
     world.step(MemberId(0), collect(&key, stamp));
     world.deliver();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use storage::model::MemberId;
 use storage::register::{
     Acceptor, Broken, Configs, Epoch, Holder, Key, KeyRange, Mutant, Nonce, OpId, Reader, Reply, Request,
-    Row, Turn,
+    Row, Ticket, Turn,
 };
 
 use super::disk::Disk;
@@ -58,8 +58,9 @@ pub(super) struct Member {
     /// Requests of its own holder and readers to its own acceptor, in order.
     pub(super) to_self: VecDeque<Request>,
     pub(super) loads: Vec<Load>,
-    /// Operations handed to the holder and not answered yet, with the attempts of each.
-    pub(super) submitted: BTreeMap<OpId, VecDeque<u32>>,
+    /// Which attempt of its operation was handed to the holder, and not answered yet, with which ticket.
+    pub(super) submitted: BTreeMap<Ticket, u32>,
+    last_ticket: Ticket,
 }
 
 impl Member {
@@ -76,6 +77,7 @@ impl Member {
             to_self: VecDeque::new(),
             loads: Vec::new(),
             submitted: BTreeMap::new(),
+            last_ticket: 0,
         }
     }
 
@@ -117,6 +119,13 @@ impl Member {
         self.to_self.clear();
         self.loads.clear();
         self.submitted.clear();
+    }
+
+    /// A ticket for an attempt of an operation.
+    pub(super) fn ticket(&mut self, attempt: u32) -> Ticket {
+        self.last_ticket += 1;
+        self.submitted.insert(self.last_ticket, attempt);
+        self.last_ticket
     }
 
     /// Keeps a read under way; the oldest has to go where there are too many.

@@ -178,11 +178,10 @@ impl World {
                 Mail::Request(request) => self.accept(to, from, &request),
                 Mail::Reply(reply) => self.take_reply(to, from, reply),
                 Mail::Forward(operation) => {
-                    if let Some(member) = self.member(to) {
-                        let attempts = member.submitted.entry(operation.id).or_default();
-                        attempts.push_back(operation.command.attempt);
+                    let attempt = operation.command.attempt;
+                    if let Some(ticket) = self.member(to).map(|member| member.ticket(attempt)) {
+                        self.holder(to, Event::Submit(operation, ticket));
                     }
-                    self.holder(to, Event::Submit(operation));
                 }
                 Mail::Answer { .. } => {}
             },
@@ -375,14 +374,8 @@ impl World {
                     next,
                 });
             }
-            Effect::Answer { op, answer } => {
-                let member = self.member(me)?;
-                // Attempts of one operation wait in one lane, and are answered in turn.
-                let attempts = member.submitted.get_mut(&op)?;
-                let attempt = attempts.pop_front()?;
-                if attempts.is_empty() {
-                    member.submitted.remove(&op);
-                }
+            Effect::Answer { op, ticket, answer } => {
+                let attempt = self.member(me)?.submitted.remove(&ticket)?;
                 self.trace(|| format!("{me:?} answers {op:?}, attempt {attempt}: {answer:?}"));
                 self.send(me, me, Mail::Answer { op, attempt, answer });
             }

@@ -1,0 +1,120 @@
+//! Promises of the names of operations: a retry of one submission has its name, and another decision has another.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Claims, CompleteUpload, CompletedPart, NewObject, ObjectBody};
+use crate::cluster::neighbour_tests::{Wire, body, content, delete, get, new_upload, object_key, put, three};
+use crate::model::{Cause, ChecksumAlgorithm, Lock, ObjectHeaders, PartNumber, StorageClass, WriteCondition};
+use crate::simulation;
+
+/// A body that comes when somebody says so.
+struct Late(Option<oneshot::Receiver<Bytes>>);
+
+impl ObjectBody for Late {
+    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
+        Some(Ok(self.0.take()?.await.ok()?))
+    }
+
+    fn size_hint(&self) -> Option<u64> {
+        None
+    }
+
+    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        None
+    }
+
+    fn claims_sha256(&self) -> bool {
+        false
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::default()
+    }
+}
+
+#[test]
+fn an_upload_may_take_longer_than_tombstones_are_kept_also_where_its_first_answer_is_lost() {
+    simulation::run(1, async {
+        let wire = Wire::default();
+        let [first, second, _third] = three(&wire).await;
+        let bucket = first.buckets().remove(0);
+        // From now on this box decides about the key.
+        put(&first, &bucket, "film", "before").await.unwrap();
+        let (come, coming) = oneshot::channel();
+        let new = NewObject {
+            headers: ObjectHeaders::default(),
+            class: StorageClass::Standard,
+            condition: WriteCondition::None,
+            lock: Lock::default(),
+            cause: Cause::default(),
+        };
+        let (store, of) = (second.clone(), bucket.clone());
+        let upload = async move {
+            store
+                .put_object(&of, &object_key("film"), new, Late(Some(coming)))
+                .await
+        };
+        let upload = tokio::spawn(upload);
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        delete(&first, &bucket, "film").await;
+        while first.has_tombstones().unwrap() {
+            first.forget_tombstones().await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        let (on_its_way, go_on) = wire.lose_answer_about("film");
+        go_on.send(()).unwrap();
+        come.send(content("f", 1).into()).unwrap();
+        upload.await.unwrap().unwrap();
+        on_its_way.await.unwrap();
+        assert_eq!(get(&first, &bucket, "film").await.unwrap(), content("f", 1));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_completion_that_chooses_anew_is_not_refused_by_its_own_first_choice() {
+    simulation::run(2, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let bucket = first.buckets().remove(0);
+        let key = object_key("film");
+        put(&first, &bucket, "film", "before").await.unwrap();
+        let upload = first.create_upload(&bucket, &key, new_upload()).await.unwrap();
+        let number = PartNumber::FIRST;
+        let text = content("f", 1);
+        let part = first.put_part(&bucket, &key, upload, number, body(&text));
+        let part = CompletedPart {
+            number,
+            etag: Some(part.await.unwrap().etag),
+            checksum: None,
+        };
+        let complete = CompleteUpload {
+            parts: vec![part],
+            condition: WriteCondition::None,
+            checksum: None,
+            size: None,
+            customer: None,
+            cause: Cause::default(),
+        };
+        let (on_its_way, go_on) = wire.lose_answer_about("film");
+        let (store, of) = (second.clone(), bucket.clone());
+        let completing = tokio::spawn(async move {
+            store
+                .complete_upload(&of, &object_key("film"), upload, complete)
+                .await
+        });
+        on_its_way.await.unwrap();
+        // The same part once more, by a client that did not hear either.
+        third
+            .put_part(&bucket, &key, upload, number, body(&text))
+            .await
+            .unwrap();
+        go_on.send(()).unwrap();
+        completing.await.unwrap().unwrap();
+        assert_eq!(get(&first, &bucket, "film").await.unwrap(), text);
+    })
+    .unwrap();
+}
