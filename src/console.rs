@@ -166,6 +166,10 @@ impl appliance::Node for Console {
         self.repair_shown().await
     }
 
+    async fn sweep(&self, until: Option<u32>) -> Result<api::SweepShown, NodeError> {
+        self.swept(until).await
+    }
+
     fn scrub(&self) -> api::ScrubShown {
         self.scrub_shown()
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::api::{
     AppTested, Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite,
     CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota,
-    RepairShown, ScrubShown, SetAlias, SetLimit, Setting,
+    RepairShown, ScrubShown, SetAlias, SetLimit, Setting, SweepShown,
 };
 use crate::{Facts, Measures};
 
@@ -241,6 +241,12 @@ pub trait Node: Objects {
     /// # Errors
     /// The store's own.
     fn repair(&self) -> impl Future<Output = Result<RepairShown, NodeError>> + Send;
+
+    /// Has all boxes free the blocks that nothing refers to, or goes on with that where an earlier answer said `until`.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn sweep(&self, until: Option<u32>) -> impl Future<Output = Result<SweepShown, NodeError>> + Send;
 
     /// How far verifying the blocks of this box has come.
     fn scrub(&self) -> ScrubShown;

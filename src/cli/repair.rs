@@ -1,5 +1,7 @@
 //! `warren repair` and `warren scrub`: what is being repaired and verified.
 
+mod sweep;
+
 use appliance::api::{RepairBox, RepairShown, Schema, ScrubShown, SetPaused};
 use appliance::{ByteSize, lasted};
 use clap::Subcommand;
@@ -7,13 +9,16 @@ use hyper::Method;
 
 use super::failure::{Exit, Failure};
 use super::output::{Output, row};
-use super::status;
+use super::status::behind;
 use crate::admin_client::AdminClient;
 
 #[derive(Subcommand)]
 pub(super) enum RepairVerb {
     /// Show what each box lacks and when it will have it, and how far it is compared, swept and verified
     Status,
+    /// Have all boxes free the blocks that nothing refers to: what power failures left behind. It waits until that is done, and
+    /// until writes have ended that are under way; without it each box does so every week
+    Sweep,
 }
 
 #[derive(Subcommand)]
@@ -27,7 +32,13 @@ pub(super) enum ScrubVerb {
 }
 
 pub(super) async fn run(verb: RepairVerb, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
-    let RepairVerb::Status = verb;
+    match verb {
+        RepairVerb::Status => status(client, out).await,
+        RepairVerb::Sweep => sweep::run(client, out).await,
+    }
+}
+
+async fn status(client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
     let repair: RepairShown = client.get(&["repair"]).await?;
     if out.json {
         out.document(&repair)?;
@@ -55,7 +66,7 @@ fn shown(one: &RepairBox) -> Vec<String> {
     row([
         &one.member.to_string(),
         &one.name,
-        &status::behind(&one.behind),
+        &behind(&one.behind),
         &seconds(one.behind.since_seconds),
         &seconds(one.behind.eta_seconds.filter(|_| is_behind)),
         &proven,

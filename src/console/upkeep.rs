@@ -3,11 +3,11 @@
 use appliance::NodeError;
 use appliance::api::{
     LayoutBox, LayoutEntry, LayoutPreviewShown, LayoutShown, LayoutWait, RepairBox, RepairShown, Schema,
-    ScrubShown,
+    ScrubShown, SweepBox, SweepShown, SweepWaits,
 };
 use storage::health::MemberHealth;
 use storage::model::{MemberId, Timestamp};
-use storage::{ScrubStatus, StoreError};
+use storage::{ScrubStatus, StoreError, Waits};
 
 use super::copies::behind;
 use super::{Console, refusal, time_shown};
@@ -96,6 +96,36 @@ impl Console {
             .map(|(member, health)| repaired(name(*member), *member, health, now));
         Ok(RepairShown {
             schema: Schema,
+            boxes: boxes.collect(),
+        })
+    }
+}
+
+impl Console {
+    pub(super) async fn swept(&self, until: Option<u32>) -> Result<SweepShown, NodeError> {
+        let swept = self.store.sweep_now(until).await;
+        let swept = swept.map_err(|error| refusal(error, "sweep"))?;
+        let members = self.store.members();
+        let name = |member: MemberId| {
+            let row = members.iter().find(|(known, _)| *known == member);
+            row.map_or_else(crate::mesh::box_name, |(_, row)| row.name.clone())
+        };
+        let boxes = swept.members.iter().map(|(member, share)| SweepBox {
+            name: name(*member),
+            member: member.0,
+            freed: share.freed,
+            held: share.held,
+            waits: share.waits.map(|waits| match waits {
+                Waits::Away => SweepWaits::Away,
+                Waits::RowsLost => SweepWaits::RowsLost,
+                Waits::Writing => SweepWaits::Writing,
+                Waits::Sweeping => SweepWaits::Sweeping,
+            }),
+        });
+        Ok(SweepShown {
+            schema: Schema,
+            until: swept.until,
+            done: swept.is_done(),
             boxes: boxes.collect(),
         })
     }

@@ -27,6 +27,7 @@ pub use error::{Digest, KeyTrouble, StoreError};
 pub use gift::{Gift, Seat};
 pub use objects::*;
 pub use repair::scrub::ScrubStatus;
+pub use repair::sweep::{Share, Swept, Waits};
 pub use seal::{CustomerKey, NodeSecret, RecoveryCopy};
 #[cfg(any(test, feature = "simulation"))]
 pub use store::WantedReference;

@@ -121,6 +121,10 @@ pub(crate) struct Inner {
     pub(crate) loss: Option<String>,
     /// When unreferenced blocks were last collected, in milliseconds since 1970.
     pub(crate) collected: AtomicU64,
+    /// References that sweeps have freed since this member started.
+    pub(crate) freed: AtomicU64,
+    /// References to blocks that were here when the last sweep since then began.
+    pub(crate) held: AtomicU64,
     /// What buckets hold, as it was counted lately.
     pub(crate) counts: Counts,
     /// Of what something is still to be told.
@@ -286,6 +290,8 @@ impl Store {
                     .map_or_else(Timestamp::now, |mark| mark.collected)
                     .as_millis(),
             ),
+            freed: AtomicU64::default(),
+            held: AtomicU64::default(),
             counts: Counts::default(),
             events: Events::default(),
             rules_changed: Arc::default(),
@@ -542,11 +548,11 @@ impl Store {
         sweep::count_one(&self.0).await.map(drop)
     }
 
-    /// Does this member's share of the last sweep that was begun; says how many references were released.
+    /// Does this member's share of the last sweep that was begun.
     ///
     /// # Errors
     /// `Unavailable`: some of it has to wait.
-    pub async fn sweep(&self) -> Result<u64, StoreError> {
+    pub async fn sweep(&self) -> Result<(), StoreError> {
         sweep::sweep(&self.0).await
     }
 

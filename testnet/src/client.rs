@@ -3,6 +3,7 @@
 mod content;
 mod reply;
 mod sign;
+mod upload;
 mod xml;
 
 use std::io;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 pub(crate) use content::{Content, scramble};
 pub(crate) use reply::{Reply, Take};
 pub(crate) use sign::{Payload, Signer};
+pub(crate) use upload::{NotUploaded, PART_BYTES_MIN};
 pub(crate) use xml::texts;
 
 use reply::Incoming;

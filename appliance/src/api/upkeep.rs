@@ -131,6 +131,63 @@ pub struct RepairBox {
     pub scrub: ScrubShown,
 }
 
+/// Asks that all boxes free the blocks that nothing refers to, or how far that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskSweep {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What to go on with, as an earlier answer said; absent to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
+}
+
+/// How far freeing the blocks that nothing refers to has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SweepShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// What to go on with: nothing happens further before that is asked again.
+    pub until: u32,
+    /// Whether nothing is left of what was unreferenced when this was begun.
+    pub done: bool,
+    /// Each box.
+    pub boxes: Vec<SweepBox>,
+}
+
+/// What a box has freed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SweepBox {
+    /// What people call it.
+    pub name: String,
+    /// Its number in the mesh.
+    pub member: u32,
+    /// Blocks that it has freed, here and at others, since it started, once for each write that left them; absent where it
+    /// does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freed: Option<u64>,
+    /// Blocks that it held when it last looked, once for each write that refers to them; absent where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<u64>,
+    /// What it waits for; absent where it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<SweepWaits>,
+}
+
+/// Why a box is not done freeing blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SweepWaits {
+    /// It is away.
+    Away,
+    /// It has lost rows, and frees nothing until a person decides about that.
+    RowsLost,
+    /// Somebody writes there who began before.
+    Writing,
+    /// It is at it.
+    Sweeping,
+}
+
 /// How far verifying all blocks of a box has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScrubShown {

@@ -166,6 +166,10 @@ impl Node for Nobody {
         match *self {}
     }
 
+    async fn sweep(&self, _: Option<u32>) -> Result<SweepShown, NodeError> {
+        match *self {}
+    }
+
     fn scrub(&self) -> ScrubShown {
         match *self {}
     }

@@ -7,9 +7,9 @@ use super::reply::{Described, Done, Events, Line, Made, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
-    BucketList, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList, KeyInfo, KeyList,
-    LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic, SetQuota, Settled,
-    TestApp, TokenList,
+    AskSweep, BucketList, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList, KeyInfo,
+    KeyList, LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic, SetQuota,
+    Settled, TestApp, TokenList,
 };
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
 use crate::{Node, NodeError, Problem, kit, live, metrics, verdict};
@@ -278,6 +278,17 @@ fn upkeep<N: Node>(to: &mut Routes<N>) {
         Read,
         "What is being repaired.",
         |desk, _, Nothing| async move { Ok(Shown(desk.node.repair().await?)) },
+    );
+    let says = "Has all boxes free the blocks that nothing refers to: to be asked again, with what was answered, until it is done.";
+    to.add(
+        POST,
+        "/api/v1/repair/sweep",
+        Operate,
+        says,
+        |desk, _, Ask(asked)| async move {
+            let asked: AskSweep = asked;
+            Ok(Shown(desk.node.sweep(asked.until).await?))
+        },
     );
     to.add(
         GET,

@@ -1,6 +1,7 @@
 //! What this member says of what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use super::report::{Amount, BlocksReport, Kept, Report, RowsKept, RowsReport};
 use crate::StoreError;
@@ -39,6 +40,9 @@ pub(super) async fn report(inner: &Inner) -> Result<Report, StoreError> {
         },
         scrub: scrub::status(inner),
         swept: sweep::swept(inner)?,
+        freed: inner.freed.load(Ordering::Relaxed),
+        held: inner.held.load(Ordering::Relaxed),
+        oldest_write: sweep::oldest_write(inner),
         clock: Some(Timestamp::now()),
     })
 }

@@ -91,6 +91,25 @@ pub(crate) async fn clocks(inner: &Arc<Inner>) -> Vec<Timestamp> {
         .collect()
 }
 
+impl Inner {
+    /// What all members say of themselves now; nothing of those that say nothing.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) async fn ask_how_all_are(
+        self: &Arc<Self>,
+    ) -> Result<BTreeMap<MemberId, Option<Report>>, StoreError> {
+        let (mut said, own) = futures_util::join!(ask_all(self), account::report(self));
+        said.retain(|_, said| said.now);
+        let others = self.others().into_iter();
+        let mut all: BTreeMap<_, _> = others
+            .map(|member| (member, said.remove(&member).map(|said| said.report)))
+            .collect();
+        all.insert(self.me, Some(own?));
+        Ok(all)
+    }
+}
+
 impl Store {
     /// How many copies there are of everything, and what is missing where, by what all members say now. Waits a moment for
     /// those that are here.

@@ -116,8 +116,22 @@ pub struct Report {
     pub scrub: ScrubStatus,
     /// The last sweep of unreferenced blocks that was done there.
     pub swept: u32,
+    /// References that sweeps have freed there since it started.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub freed: u64,
+    /// References to blocks that were there when its last sweep since then began.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u64,
+    /// How many sweeps the oldest write that is under way there knew of when it began, or the next will know of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oldest_write: u32,
     /// What its clock says while it answers; a member that says nothing of it has said that no time has passed.
     pub clock: Option<Timestamp>,
+}
+
+/// What is zero is left out: members of earlier versions say nothing of it.
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Whether a call is about health.

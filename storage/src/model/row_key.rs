@@ -115,6 +115,13 @@ pub(crate) fn released(owner: &[u8; 16], number: u32) -> Vec<u8> {
     join(join(vec![RELEASED], owner), &number.to_be_bytes())
 }
 
+/// All references of an owner that are to be removed.
+pub(crate) fn released_of(owner: &[u8; 16]) -> (Vec<u8>, Vec<u8>) {
+    let from = join(vec![RELEASED], owner);
+    let to = after_prefix(from.clone());
+    (from, to)
+}
+
 /// All references that are to be removed.
 pub(crate) fn all_released() -> (Vec<u8>, Vec<u8>) {
     (vec![RELEASED], vec![RELEASED + 1])

@@ -8,10 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::BUCKET;
 use super::ledger::{Ledger, Object};
 use crate::bench::Home;
-use crate::client::{Body, Connection, Content, Reply, Request, Take, texts};
+use crate::client::{Body, Connection, Content, NotUploaded, PART_BYTES_MIN, Reply, Request, Take, texts};
 use crate::dice::Dice;
 
-const PART_BYTES_MIN: u64 = 5 << 20;
 /// The tag of no content that anybody writes.
 const STALE_TAG: &str = "\"00000000000000000000000000000000\"";
 
@@ -210,43 +209,21 @@ impl Worker {
 
     async fn multipart(&mut self, connection: &mut Connection, key: &str) -> Result<(), Ended> {
         let path = path(key);
-        let created = connection
-            .send(&Request {
-                take: Take::Keep,
-                ..bare("POST", &path, "uploads=")
-            })
-            .await?;
-        let xml = String::from_utf8_lossy(&created.body).into_owned();
-        let Some(upload) = texts(&xml, "UploadId").next() else {
-            return Err(wrong(key, "create upload", &created));
-        };
-        // The parts are pieces of one content, so that the joined object can be recognised.
         let content = Content {
             seed: self.seed(),
             len: PART_BYTES_MIN + self.dice.within(1..200_000),
         };
-        let mut whole = vec![0; usize::try_from(content.len).context("a part fits memory")?];
-        content.fill(0, &mut whole);
-        let (first, last) = whole.split_at(usize::try_from(PART_BYTES_MIN).context("a part fits memory")?);
-        let mut listed = String::new();
-        for (number, part) in (1..).zip([first, last]) {
-            let query = format!("partNumber={number}&uploadId={upload}");
-            let request = Request {
-                body: Body::Bytes(part),
-                ..bare("PUT", &path, &query)
-            };
-            let reply = connection.send(&request).await?;
-            let Some(etag) = &reply.etag else {
-                return Err(wrong(key, "upload part", &reply));
-            };
-            listed += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
-        }
-        let body = format!("<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>");
-        let query = format!("uploadId={upload}");
+        let uploaded = connection
+            .upload(&path, content)
+            .await
+            .map_err(|error| match error {
+                NotUploaded::Cut(error) => error.into(),
+                NotUploaded::Answered(step, reply) => wrong(key, step, &reply),
+            })?;
         let request = Request {
-            body: Body::Bytes(body.as_bytes()),
+            body: Body::Bytes(uploaded.body.as_bytes()),
             take: Take::Keep,
-            ..bare("POST", &path, &query)
+            ..bare("POST", &path, &uploaded.query)
         };
         self.ledger.of(key).attempt(Some(content));
         let mut reply = connection.send(&request).await?;

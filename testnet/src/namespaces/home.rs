@@ -178,7 +178,7 @@ impl Home {
     /// It ends, or is never ready.
     pub(super) fn start(&mut self, extra: &[&str]) -> Result<()> {
         self.extra = extra.iter().map(|&word| word.to_owned()).collect();
-        let heard = fs::metadata(self.log()).map_or(0, |log| log.len());
+        let heard = self.logged_bytes();
         self.launch()?;
         let ready = within(READY_WITHIN, || {
             ensure!(
@@ -186,7 +186,7 @@ impl Home {
                 "the server ended, see {}",
                 self.log().display()
             );
-            Ok(self.logged_since(heard)?.contains("\"event\":\"ready\""))
+            self.is_ready_since(heard)
         })?;
         ready.map(drop).context("the server is not ready")
     }
@@ -208,6 +208,19 @@ impl Home {
             .context("start server")?;
         self.process = Some(child);
         Ok(())
+    }
+
+    /// How many bytes it has printed and logged.
+    pub(super) fn logged_bytes(&self) -> u64 {
+        fs::metadata(self.log()).map_or(0, |log| log.len())
+    }
+
+    /// Whether it has said from this byte of its log on that it is ready.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(super) fn is_ready_since(&self, byte: u64) -> Result<bool> {
+        Ok(self.logged_since(byte)?.contains("\"event\":\"ready\""))
     }
 
     /// What it printed and logged from this byte on; nothing where it never ran.

@@ -7,6 +7,7 @@ mod evidence;
 mod histories;
 mod home;
 mod homes;
+mod kill;
 mod lab;
 mod names;
 mod nat;
@@ -40,6 +41,8 @@ enum Scenario {
     Homes,
     /// The real program under load while everything goes wrong, judged for linearizability
     Histories(histories::Options),
+    /// The real program on three boxes that are killed under load, again and again
+    Kill(kill::Options),
 }
 
 /// Plays the scenarios and prints what took how long.
@@ -57,6 +60,7 @@ pub(crate) fn namespaces(options: &Options) -> Result<ExitCode> {
         Some(Scenario::Lan) => nat::lan()?,
         Some(Scenario::Homes) => homes::homes()?,
         Some(Scenario::Histories(options)) => histories::histories(options)?,
+        Some(Scenario::Kill(options)) => kill::kill(options)?,
     };
     if broken > 0 {
         println!("\nnamespaces: FAILED, {broken} promises broken");

@@ -20,7 +20,7 @@ use super::pace::{Pace, Pass};
 use super::wire::{Answer, Call, Held, PAIRS_MAX, Pair};
 use super::{Blocks, Displaced, Owner};
 use crate::StoreError;
-use crate::disk::{DiskError, RowWrite};
+use crate::disk::{Disk, DiskError, RowWrite};
 use crate::model::{BlockId, MemberId, row_key};
 use crate::seal::random;
 
@@ -110,6 +110,24 @@ impl Blocks {
     pub(crate) fn is_released(&self) -> Result<bool, StoreError> {
         let (from, to) = row_key::all_released();
         Ok(self.disk().first_key(Included(&from), Excluded(&to))?.is_none())
+    }
+
+    /// Those of some references on this disk of which nothing says yet that they are to be removed from it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) async fn not_yet_released(&self, pairs: Vec<Pair>) -> Result<Vec<Pair>, StoreError> {
+        let (me, disk) = (self.me(), self.disk().clone());
+        let find = move || {
+            let mut left = Vec::new();
+            for (owner, id) in pairs {
+                if !is_to_be_removed(&disk, me, &(owner, id))? {
+                    left.push((owner, id));
+                }
+            }
+            Ok::<_, DiskError>(left)
+        };
+        Ok(self.disk().run(find).await??)
     }
 
     /// Has references removed until stopped.
@@ -248,6 +266,20 @@ impl Blocks {
         };
         Ok(self.disk().run(find).await??)
     }
+}
+
+/// Whether a member has still to remove a reference that is to be removed everywhere.
+fn is_to_be_removed(disk: &Disk, me: MemberId, (owner, id): &Pair) -> Result<bool, DiskError> {
+    let (from, to) = row_key::released_of(owner);
+    let mut rows = disk.scan(Included(&from), Excluded(&to))?;
+    while let Some(row) = rows.next_row()? {
+        let removal = disk.row(row.key())?;
+        let removal = removal.and_then(|value| Removal::decode(*owner, &value));
+        if removal.is_some_and(|removal| removal.ids.contains(id) && !removal.told.contains(&me)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

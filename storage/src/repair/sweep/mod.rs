@@ -7,6 +7,7 @@
 //! | `answer` | tells another member which owners the rows here name |
 //! | `pass` | one sweep of this member's disk |
 //! | `prune` | removes rows of buckets that are gone |
+//! | `on_demand` | has the whole mesh sweep now, because a person asks |
 //!
 //! # Why nothing is freed that is needed
 //! A reference may be freed if no row names its owner and none ever will. No clock has a say in that:
@@ -29,20 +30,24 @@
 
 mod answer;
 pub(super) mod named;
+mod on_demand;
 mod pass;
 mod prune;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 pub(crate) use self::answer::answer;
+pub use self::on_demand::{Share, Swept, Waits};
 use crate::StoreError;
 use crate::cluster::mesh::feed::refresh;
 use crate::disk::RowWrite;
@@ -51,8 +56,12 @@ use crate::store::Inner;
 
 /// From one sweep to the next, in milliseconds.
 const EVERY_MS: u64 = 7 * 24 * 3600 * 1000;
-/// How often it is looked whether a sweep is due, and tried again what could not be done.
+/// How often it is looked whether a sweep is due, and tried again what could not be done, at the least.
 const LOOK: Duration = Duration::from_secs(1800);
+/// What could not be done is tried again after so long, then after twice as long, and so on.
+const RETRY: Duration = Duration::from_secs(1);
+/// A sweep that was under way when this member ended is gone on with after so long.
+const FIRST_AFTER: Duration = Duration::from_secs(20);
 /// Version byte of the row under `0x09`, in front of a u32, little-endian.
 const VERSION: u8 = 1;
 
@@ -61,25 +70,62 @@ pub(crate) fn is_about_sweeps(call: &[u8]) -> bool {
     wire::is_about_sweeps(call)
 }
 
-/// Sweeps until stopped.
+/// Sweeps until stopped: what is begun at once, and one that nobody begins when it is due.
 pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+    let Some(mut changes) = inner.upgrade().map(|inner| inner.mesh.changes()) else {
+        return;
+    };
+    let (mut retry, mut looked, mut wait) = (RETRY, Instant::now(), FIRST_AFTER);
+    let mut known = inner.upgrade().map_or(0, |inner| inner.mesh.sweeps());
+    loop {
+        let begun = async {
+            while changes.changed().await.is_ok() {
+                if inner.upgrade().is_none_or(|inner| inner.mesh.sweeps() != known) {
+                    return;
+                }
+            }
+            // Nothing changes any more.
+            std::future::pending().await
+        };
+        if stop.run_until_cancelled(timeout(wait, begun)).await.is_none() {
+            return;
+        }
         let Some(inner) = inner.upgrade() else { return };
-        if inner.is_meshed()
-            && let Some(Err(error)) = stop.run_until_cancelled(sweep_if_due(&inner)).await
-        {
-            debug!(%error, "not everything could be swept");
+        if inner.mesh.sweeps() != known {
+            (known, retry) = (inner.mesh.sweeps(), RETRY);
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            if let Some(Err(error)) = stop.run_until_cancelled(count_if_due(&inner)).await {
+                debug!(%error, "no sweep could be begun");
+            }
+        }
+        wait = LOOK;
+        match stop.run_until_cancelled(sweep_if_begun(&inner)).await {
+            Some(Ok(())) => retry = RETRY,
+            Some(Err(error)) => {
+                debug!(%error, "not everything could be swept");
+                wait = retry;
+                retry = (retry * 2).min(LOOK);
+            }
+            None => return,
         }
     }
 }
 
-async fn sweep_if_due(inner: &Arc<Inner>) -> Result<(), StoreError> {
+/// In a mesh one member begins a sweep every week. A box that is alone has its own way, see [`super::collect`], and sweeps only
+/// where a person asks.
+async fn count_if_due(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let last = inner.mesh.view().sweeps.value;
     let now = Timestamp::now().as_millis();
     let is_due = last.is_none_or(|last| now.abs_diff(last.as_millis()) >= EVERY_MS);
-    if inner.leads() && is_due {
+    if inner.is_meshed() && inner.leads() && is_due {
         count_one(inner).await?;
     }
+    Ok(())
+}
+
+async fn sweep_if_begun(inner: &Arc<Inner>) -> Result<(), StoreError> {
     if swept(inner)? < inner.mesh.sweeps() {
         sweep(inner).await?;
     }
@@ -103,26 +149,37 @@ pub(crate) async fn count_one(inner: &Arc<Inner>) -> Result<bool, StoreError> {
     Ok(is_first)
 }
 
-/// Frees what is to be freed on this disk by the last sweep that was begun; says how many references those were.
+/// Frees what is to be freed on this disk by the last sweep that was begun. Done is what finds nothing to be freed.
 ///
 /// # Errors
-/// `Unavailable`: some of it has to wait. The disk fails, or a row somewhere does not read.
-pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<u64, StoreError> {
+/// `Unavailable`: some of it has to wait, if only until what was freed is gone. The disk fails, or a row somewhere does not
+/// read.
+pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<(), StoreError> {
     if inner.loss.is_some() {
         // What lost rows refer to must wait for a person: the rows may come back from a copy of their segment.
-        return Ok(0);
+        return Ok(());
     }
     let sweeps = inner.mesh.sweeps();
     // One partition without a quorum does not keep the others from being swept.
     let tidied = prune::run(inner)
         .await
         .and(super::collect::forget_ended(inner).await);
-    let pass::Swept { released, left } = pass::run(inner, sweeps.saturating_sub(1)).await?;
+    let swept = pass::run(inner, sweeps.saturating_sub(1)).await?;
+    let pass::Swept {
+        released,
+        waiting,
+        left,
+        held,
+    } = swept;
+    inner.held.store(held, Ordering::Relaxed);
     if released > 0 {
+        inner.freed.fetch_add(released, Ordering::Relaxed);
         info!(released, "unreferenced blocks swept");
     }
     if left > 0 {
         debug!(partitions = left, "left for later: voters change, or are away");
+    }
+    if released + waiting > 0 || left > 0 {
         return Err(StoreError::Unavailable);
     }
     tidied?;
@@ -132,8 +189,7 @@ pub(crate) async fn sweep(inner: &Arc<Inner>) -> Result<u64, StoreError> {
         summary: Vec::new(),
         value: Bytes::from(value),
     };
-    inner.disk.commit(vec![row]).await?;
-    Ok(released)
+    Ok(inner.disk.commit(vec![row]).await?)
 }
 
 /// The last sweep that was done here.
@@ -147,4 +203,13 @@ pub(crate) fn swept(inner: &Inner) -> Result<u32, StoreError> {
         _ => None,
     });
     Ok(swept.unwrap_or(0))
+}
+
+/// How many sweeps the oldest write that is under way here knew of when it began; where there is none, how many the next
+/// knows of.
+pub(crate) fn oldest_write(inner: &Inner) -> u32 {
+    // Before the writes, as one that begins meanwhile knows of no fewer.
+    let next = inner.mesh.sweeps();
+    let pending = inner.releaser.pending();
+    pending.iter().map(pass::sweeps_of).fold(next, u32::min)
 }

@@ -28,10 +28,14 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What a sweep did.
 pub(super) struct Swept {
-    /// References freed.
+    /// References freed, which takes a moment.
     pub(super) released: u64,
+    /// References that were to be freed before, and are still here: somebody reads them.
+    pub(super) waiting: u64,
     /// Partitions left for later.
     pub(super) left: usize,
+    /// References that were here when it began.
+    pub(super) held: u64,
 }
 
 /// What rows name, of partitions of which everything is known.
@@ -54,14 +58,20 @@ enum Asked {
 /// # Errors
 /// The disk fails, or a row of it does not read.
 pub(super) async fn run(inner: &Arc<Inner>, fence: u32) -> Result<Swept, StoreError> {
-    let mut waiting = vec![old_partitions(inner, fence).await?];
-    let (mut released, mut left) = (0, 0);
+    let (old, held) = old_partitions(inner, fence).await?;
+    let mut waiting = vec![old];
+    let mut swept = Swept {
+        released: 0,
+        waiting: 0,
+        left: 0,
+        held,
+    };
     while let Some(mut wanted) = waiting.pop() {
         let ballots = close(inner, &wanted, fence).await;
         match ask_everybody(inner, ballots).await? {
             Asked::Named(named) => {
-                left += wanted.len() - named.partitions.len();
-                released += release(inner, fence, &named).await?;
+                swept.left += wanted.len() - named.partitions.len();
+                release(inner, fence, &named, &mut swept).await?;
             }
             Asked::TooMuch => {
                 let half = wanted.len() / 2;
@@ -70,18 +80,20 @@ pub(super) async fn run(inner: &Arc<Inner>, fence: u32) -> Result<Swept, StoreEr
             }
         }
     }
-    Ok(Swept { released, left })
+    Ok(swept)
 }
 
-/// The partitions of keys whose writes left references here that are old enough.
-async fn old_partitions(inner: &Arc<Inner>, fence: u32) -> Result<Vec<Partition>, StoreError> {
+/// The partitions of keys whose writes left references here that are old enough, and how many references are here at all.
+async fn old_partitions(inner: &Arc<Inner>, fence: u32) -> Result<(Vec<Partition>, u64), StoreError> {
+    let mut held = 0;
     let mut partitions = BTreeSet::new();
     let mut after = None;
     loop {
         let page = page_of_references(inner, after).await?;
         let Some(last) = page.last() else {
-            return Ok(partitions.into_iter().collect());
+            return Ok((partitions.into_iter().collect(), held));
         };
+        held += page.len() as u64;
         after = Some((last.id, last.owner));
         let old = page.iter().filter(|held| sweeps_of(&held.owner) < fence);
         partitions.extend(old.map(|held| partition_of(&held.owner)));
@@ -214,22 +226,28 @@ async fn ask(inner: &Arc<Inner>, member: MemberId, call: Call) -> Result<Option<
 }
 
 /// Frees what is old enough and not named.
-async fn release(inner: &Arc<Inner>, fence: u32, named: &Named) -> Result<u64, StoreError> {
-    let (mut released, mut after) = (0, None);
+async fn release(inner: &Arc<Inner>, fence: u32, named: &Named, swept: &mut Swept) -> Result<(), StoreError> {
+    let mut after = None;
     loop {
         let page = page_of_references(inner, after).await?;
         let Some(last) = page.last() else {
-            return Ok(released);
+            return Ok(());
         };
         after = Some((last.id, last.owner));
+        let is_unnamed = |held: &HeldReference| {
+            let is_known = named.partitions.contains(&partition_of(&held.owner));
+            is_known && sweeps_of(&held.owner) < fence && !named.owners.contains(&second_half(&held.owner))
+        };
+        let unnamed: Vec<_> = page.into_iter().filter(is_unnamed).collect();
+        let is_free = |held: &&HeldReference| !inner.releaser.is_pinned(&held.owner);
+        let pairs = unnamed.iter().filter(is_free);
+        let pairs = pairs.map(|held| (held.owner, BlockId(held.id))).collect();
+        let due = inner.blocks.not_yet_released(pairs).await?;
+        swept.released += due.len() as u64;
+        swept.waiting += (unnamed.len() - due.len()) as u64;
         let mut gone: BTreeMap<Owner, Vec<BlockId>> = BTreeMap::new();
-        for held in page {
-            let owner = held.owner;
-            let is_known = named.partitions.contains(&partition_of(&owner));
-            if is_known && sweeps_of(&owner) < fence && !named.owners.contains(&second_half(&owner)) {
-                gone.entry(owner).or_default().push(BlockId(held.id));
-                released += 1;
-            }
+        for (owner, id) in due {
+            gone.entry(owner).or_default().push(id);
         }
         let gone = gone
             .into_iter()
@@ -252,7 +270,8 @@ fn partition_of(owner: &Owner) -> Partition {
     Partition(owner[0])
 }
 
-fn sweeps_of(owner: &Owner) -> u32 {
+/// How many sweeps the gateway of a write knew of when it began.
+pub(super) fn sweeps_of(owner: &Owner) -> u32 {
     let [_, a, b, c, d, ..] = *owner;
     u32::from_be_bytes([a, b, c, d])
 }

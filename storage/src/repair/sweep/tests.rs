@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::answer::tell;
 use super::wire::Call;
+use super::{Swept, Waits};
 use crate::cluster::Owner;
 use crate::cluster::neighbour_tests::{Wire, content, get, object_key, put, three};
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
@@ -247,16 +248,94 @@ fn a_member_that_is_away_delays_a_sweep() {
         let stores = [&first, &second, &third];
         let bucket = first.buckets().remove(0);
         let (_, lost) = lost_write(&second, &bucket, "lost").await;
-        for _ in 0..2 {
-            begin(&first).await;
-        }
+        begin(&first).await;
         wire.cut(MemberId(3));
+        begin(&first).await;
         assert!(matches!(second.sweep().await, Err(StoreError::Unavailable)));
         assert!(owners(&[&second]).contains(&lost));
         wire.mend(MemberId(3));
         sleep(Duration::from_secs(15)).await;
         swept(&stores).await;
         assert!(!owners(&stores).contains(&lost));
+    })
+    .unwrap();
+}
+
+/// A person asks for a sweep at a member until it is done; what was freed for it.
+async fn swept_now(store: &Store) -> u64 {
+    let freed = |swept: &Swept| {
+        swept
+            .members
+            .values()
+            .filter_map(|share| share.freed)
+            .sum::<u64>()
+    };
+    let begun = store.sweep_now(None).await.unwrap();
+    let (before, mut last) = (freed(&begun), begun);
+    while !last.is_done() {
+        sleep(Duration::from_secs(1)).await;
+        last = store.sweep_now(Some(last.until)).await.unwrap();
+    }
+    freed(&last) - before
+}
+
+#[test]
+fn when_a_person_asks_all_is_gone_that_was_unreferenced_then_and_no_write_under_way_is_refused() {
+    simulation::run(8, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let stores = [&first, &second, &third];
+        let bucket = first.buckets().remove(0);
+        put(&second, &bucket, "film", &content("f", 9)).await.unwrap();
+        let film = owners(&stores);
+        assert_eq!(swept_now(&first).await, 0);
+        let (_, lost) = lost_write(&second, &bucket, "lost").await;
+        let (patient, patient_put) = slow_put(&third, &bucket, "patient");
+        sleep(Duration::from_secs(5)).await;
+        let begun = first.sweep_now(None).await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+        let swept = first.sweep_now(Some(begun.until)).await.unwrap();
+        assert_eq!(swept.members[&MemberId(3)].waits, Some(Waits::Writing));
+        assert!(owners(&stores).contains(&lost));
+        patient.send(content("2", 4).into()).unwrap();
+        patient_put.await.unwrap().unwrap();
+        while !first.sweep_now(Some(begun.until)).await.unwrap().is_done() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(!owners(&stores).contains(&lost));
+        let whole = content("1", 4) + &content("2", 4);
+        assert_eq!(get(&second, &bucket, "patient").await.unwrap(), whole);
+        let (_, late) = lost_write(&third, &bucket, "late").await;
+        assert!(swept_now(&second).await > 0);
+        assert!(!owners(&stores).contains(&late) && owners(&stores).is_superset(&film));
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_asks_for_a_sweep_is_told_who_is_away() {
+    simulation::run(9, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let bucket = first.buckets().remove(0);
+        let (_, lost) = lost_write(&second, &bucket, "lost").await;
+        wire.cut(MemberId(3));
+        sleep(Duration::from_secs(15)).await;
+        let begun = first.sweep_now(None).await.unwrap();
+        let mut last = begun;
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            last = first.sweep_now(Some(last.until)).await.unwrap();
+        }
+        let waits = |member| last.members[&MemberId(member)].waits;
+        assert_eq!(waits(3), Some(Waits::Away));
+        assert!(!last.is_done());
+        assert!(owners(&[&first, &second]).contains(&lost));
+        wire.mend(MemberId(3));
+        while !first.sweep_now(Some(last.until)).await.unwrap().is_done() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(!owners(&[&first, &second, &third]).contains(&lost));
     })
     .unwrap();
 }
