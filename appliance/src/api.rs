@@ -4,8 +4,11 @@
 //! would mislead a reader of the old form raises it. Sizes are bytes, times RFC 3339 in UTC.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
@@ -58,6 +61,29 @@ impl JsonSchema for Schema {
     fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
         json_schema!({ "const": Self::NUMBER, "description": "The version of this document." })
     }
+}
+
+/// Reads a document from a JSON object. By itself it would also be read from a list of its fields, which no description tells
+/// of: `[null, null]` would be a quota without bounds.
+///
+/// # Errors
+/// It is no object, or not that document.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T, M::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    from.deserialize_map(Object(PhantomData))
 }
 
 /// How safe the data is, in one word; the worst that applies.
@@ -183,6 +209,7 @@ pub struct SetAlias {
     /// Version of this document.
     pub schema: Schema,
     /// The name.
+    #[schemars(length(min = 3, max = 63))]
     pub alias: String,
     /// Id or name of the access key for which it is to be; for everybody if there is none.
     #[serde(default)]
@@ -212,10 +239,12 @@ pub struct Usage {
 
 /// Asks to bound what a bucket may hold, or all buckets that a key owns; a bound that is not named goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetQuota {
     /// Version of this document.
     pub schema: Schema,
     /// What may be held from now on.
+    #[serde(deserialize_with = "object")]
     pub quota: Quota,
 }
 
@@ -252,6 +281,7 @@ pub struct CreateBucket {
     /// Version of this document.
     pub schema: Schema,
     /// Its name.
+    #[schemars(length(min = 3, max = 63))]
     pub name: String,
     /// Id or name of the key that will own it; the oldest that may create buckets if not given.
     #[serde(default)]
@@ -362,6 +392,7 @@ pub struct CreateKey {
     /// Version of this document.
     pub schema: Schema,
     /// What people will call it.
+    #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// Whether it may create buckets.
     #[serde(default)]
@@ -442,6 +473,16 @@ mod tests {
     fn a_document_of_another_schema_is_refused() {
         let error = serde_json::from_str::<SetPublic>(r#"{"schema":2,"public":true}"#).unwrap_err();
         assert!(error.to_string().contains("schema 2 is not known here"));
+    }
+
+    #[test]
+    fn a_list_is_not_taken_for_what_has_names() {
+        let read = |text| serde_json::from_str::<SetQuota>(text).map_err(|error| error.to_string());
+        let error = read(r#"{"schema":1,"quota":[null,null]}"#).unwrap_err();
+        assert!(error.contains("expected an object"), "{error}");
+        let quota = read(r#"{"schema":1,"quota":{"max_bytes":7}}"#).unwrap().quota;
+        assert_eq!((quota.max_bytes, quota.max_objects), (Some(7), None));
+        assert!(read(r#"{"schema":1,"quota":{},"max_bytes":7}"#).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one table of what the admin API answers: it finds who answers a request, and is what the API's description is made of.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,6 +139,26 @@ impl<N: Node> Routes<N> {
     }
 }
 
+impl<N> Routes<N> {
+    /// The methods that a path answers, as the header `Allow` lists them.
+    fn allowed(&self, path: &str) -> Option<HeaderValue> {
+        let asked = segments(path).ok()?;
+        let lines = self
+            .0
+            .iter()
+            .filter(|route| matched(route.path, &asked).is_some());
+        let mut methods = BTreeSet::new();
+        for route in lines {
+            methods.insert(route.method.as_str());
+            if route.method == Method::GET {
+                methods.insert(Method::HEAD.as_str());
+            }
+        }
+        let methods: Vec<&str> = methods.into_iter().collect();
+        HeaderValue::try_from(methods.join(", ")).ok()
+    }
+}
+
 impl<N: Node> Route<N> {
     /// Answers a request that may be answered.
     async fn answer(&self, desk: Arc<Desk<N>>, at: String, head: Parts, body: Incoming) -> Response<Body> {
@@ -156,6 +177,16 @@ pub(crate) async fn answer<N: Node>(
     match found {
         Ok((route, _)) if right < route.right => refused(denied(right, route.right)),
         Ok((route, at)) => route.answer(Arc::clone(&desk), at, head, body).await,
+        Err(problem) if problem.status() == StatusCode::METHOD_NOT_ALLOWED => {
+            let mut response = refused(problem);
+            // Source: RFC 9110 section 15.5.6, which demands it.
+            response.headers_mut().extend(
+                desk.routes
+                    .allowed(head.uri.path())
+                    .map(|allowed| (header::ALLOW, allowed)),
+            );
+            response
+        }
         Err(problem) => refused(problem),
     }
 }

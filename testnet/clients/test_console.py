@@ -4,38 +4,25 @@ Writes screenshots to target/screenshots for people to look at.
 """
 
 import json
-import os
 import random
-import re
-import shutil
-import signal
-import socket
-import struct
-import subprocess
-import time
 import urllib.request
-import zlib
 from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY
+from browsing import (
+    DEVICES, LIGHT_AND_DARK, ONE_EACH, PASSWORD, SCREENSHOTS, FreshBox, SecondHome, axe, browser, photograph, picture,
+)
 from warren_process import Server
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the console was NOT tested")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: the console was NOT tested")
-
-SCREENSHOTS = REPOSITORY / "target/screenshots"
 PAGE_BYTES_MAX = 150_000
 # The page, its style, script and icon, and the stream of events.
 REQUESTS_MAX = 5
-PASSWORD = "four quiet words"
 PAGES = {
     "overview": "/", "homes": "/homes", "invites": "/invites", "buckets": "/buckets", "bucket": "/buckets/photos",
     "files": "/buckets/photos/objects", "file": "/buckets/photos/object?key=readme.txt",
     "keys": "/keys", "connect": "/connect", "upkeep": "/upkeep", "access": "/access",
 }
-DEVICES = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +34,6 @@ def box(request, tmp_path_factory):
     yield running
     assert running.stop() == 0, running.log.read_text()[-4000:]
     assert "panicked" not in running.log.read_text()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("chromium is not installed: the console was NOT tested")
-    with playwright.sync_playwright() as engine:
-        # The sandbox needs rights that a root shell in a container lacks; the only page it opens is ours.
-        browser = engine.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -98,41 +73,6 @@ def tab(session):
     assert complaints == []
 
 
-LIGHT_AND_DARK = {"desk": ("light", "dark"), "phone": ("light", "dark")}
-ONE_EACH = {"desk": ("light",), "phone": ("dark",)}
-
-
-def photograph(tab, name, schemes=LIGHT_AND_DARK):
-    """The page at both widths, light and dark."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    before = tab.viewport_size
-    for device, size in DEVICES.items():
-        for scheme in schemes[device]:
-            tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            tab.set_viewport_size(size)
-            tab.screenshot(path=SCREENSHOTS / f"{name}-{device}-{scheme}.png", full_page=True)
-            overflow = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert overflow <= 0, f"{name} is {overflow} px too wide on a {device}"
-    tab.emulate_media(color_scheme="light")
-    tab.set_viewport_size(before)
-
-
-def second_home(box, folder: Path, line: str):
-    """Joins with the line that the invite shows, and runs the server of the second home."""
-    words = line.split()
-    assert words[:2] == ["warren", "join"]
-    state = ["--state", folder / "state"]
-    alone = {**os.environ, "WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
-    command = [box.binary, "join", words[2], "--zone", "Ben's flat", "--data", folder / "data", *state]
-    joined = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=60)
-    assert joined.returncode == 0, joined.stderr
-    with open(folder / "server.log", "wb") as log:
-        return subprocess.Popen(
-            [box.binary, "server", *state, "--s3", "127.0.0.1:0", "--page", "off"],
-            env=alone, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )
-
-
 def test_a_bucket_and_a_key_are_made_and_work(box, tab, connect):
     tab.goto("/buckets")
     tab.get_by_label("Name").fill("photos")
@@ -163,20 +103,6 @@ def test_a_bucket_and_a_key_are_made_and_work(box, tab, connect):
     lines = tab.locator("#restic").inner_text()
     assert key in lines and f"s3:{box.endpoint}/photos" in lines
     photograph(tab, "connect-restic", ONE_EACH)
-
-
-def picture(path: Path) -> Path:
-    """A PNG that a browser really draws: a sunset, since people look at the screenshots."""
-    width, height = 480, 300
-    rows = b"".join(
-        b"\0" + bytes(part for x in range(width) for part in (
-            250 - y // 3, 170 - y // 2 + (40 if (x - 300) ** 2 + (y - 150) ** 2 < 1600 else 0), 90 + y // 3,
-        )) for y in range(height)
-    )
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-    return path
 
 
 def stored(s3, key: str) -> bytes:
@@ -287,33 +213,33 @@ def test_an_invited_home_appears_and_a_lost_one_is_told_without_a_reload(box, ta
     assert tab.get_by_role("img", name="The invite as a QR code").is_visible()
     photograph(tab, "invite-made")
     line = tab.locator("#invite").inner_text()
-    process = second_home(box, tmp_path_factory.mktemp("second"), line)
+    second = SecondHome(box.binary, tmp_path_factory.mktemp("second"), line)
     try:
+        second.start()
         # By events, without a reload.
         row = overview.get_by_role("row", name="Ben's flat")
         row.get_by_text("online").wait_for(timeout=20_000)
-        assert overview.locator(".map .site").count() == 2
+        assert overview.locator(".map .site:not(.ghost)").count() == 2
         photograph(overview, "overview-two")
-        process.kill()
-        process.wait()
+        second.kill()
         row.get_by_text("away").wait_for(timeout=20_000)
         assert "OK" not in overview.locator("h1 .word").inner_text()
         photograph(overview, "overview-away")
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        process.wait()
+        second.kill()
     overview.close()
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_is_small_fit_for_everybody_and_drawn_without_a_script(name, tab, session, address):
-    answers = []
+    asked, answers = [], []
+    # What is asked of others would fail on a box without the internet, and then has no answer.
+    tab.on("request", lambda request: asked.append(request.url))
     tab.on("response", lambda answer: answers.append(answer))
     tab.goto(PAGES[name])
     tab.wait_for_timeout(200)
-    assert len(answers) <= REQUESTS_MAX, [answer.url for answer in answers]
-    assert all(answer.url.startswith(address) and answer.status == 200 for answer in answers)
+    assert len(asked) <= REQUESTS_MAX and all(url.startswith(f"{address}/") for url in asked), asked
+    assert all(answer.status == 200 for answer in answers)
     weight = sum(len(answer.body()) for answer in answers if "events" not in answer.url)
     assert weight <= PAGE_BYTES_MAX, f"{name} weighs {weight} bytes"
     photograph(tab, name, LIGHT_AND_DARK if name == "overview" else ONE_EACH)
@@ -368,55 +294,6 @@ def test_a_recovery_kit_is_given_to_whoever_knows_the_password(box, tab, browser
     assert paper.locator(".words li").count() == 24 and paper.locator("svg").count() == 1
     paper.screenshot(path=SCREENSHOTS / "kit.png", full_page=True)
     paper.close()
-
-
-class FreshBox:
-    """A box that is nothing yet, and waits on its page for somebody to say what it is to be."""
-
-    def __init__(self, binary: Path, folder: Path):
-        self.binary, self.state, self.log = binary, folder / "state", folder / "server.log"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
-        self.env = {**os.environ, "WARREN_MESH": "127.0.0.1:0", "WARREN_MESH_MDNS": "off", "WARREN_MESH_UPNP": "off"}
-        page, s3 = self.address.removeprefix("http://"), "127.0.0.1:0"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [binary, "server", "--wizard", "--state", self.state, "--s3", s3, "--page", page],
-                env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )
-
-    def code(self) -> str:
-        """What the screen or the log of the box says."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if found := re.search(r"login code (\S+)", self.log.read_text()):
-                return found[1]
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
-
-    def enter(self, tab):
-        tab.goto(self.address)
-        tab.get_by_label("Login code").fill(self.code())
-        tab.get_by_label("New password").fill(PASSWORD)
-        tab.get_by_role("button", name="Open the console").click()
-
-    def start(self, tab):
-        """Has it start, and logs in to its console."""
-        tab.get_by_role("button", name="Start the box").click()
-        tab.get_by_role("heading", name="Log in").wait_for(timeout=30_000)
-        tab.get_by_label("Password").fill(PASSWORD)
-        tab.get_by_role("button", name="Log in").click()
-
-    def command(self, *arguments: str) -> str:
-        done = subprocess.run([self.binary, *arguments, "--state", self.state], env=self.env, capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(timeout=30) == 0, self.log.read_text()
-        assert "panicked" not in self.log.read_text()
 
 
 def test_a_box_without_a_keyboard_is_set_up_on_its_page_and_another_joins_it(box, browser, tmp_path):

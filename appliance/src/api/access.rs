@@ -52,10 +52,12 @@ pub struct CreateToken {
     /// Version of this document.
     pub schema: Schema,
     /// What people will call it.
+    #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// What its bearer may do.
     pub scope: Scope,
-    /// For how many seconds it works.
+    /// For how many seconds it works: a minute at least, two years at most.
+    #[schemars(range(min = 60, max = 63_244_800))]
     pub valid_seconds: u64,
 }
 

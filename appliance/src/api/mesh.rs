@@ -97,6 +97,7 @@ pub struct RenamePeer {
     /// Version of this document.
     pub schema: Schema,
     /// What it is to be called.
+    #[schemars(length(min = 1, max = 64))]
     pub name: String,
 }
 
@@ -120,6 +121,7 @@ pub struct SetLimit {
     pub way: FlowWay,
     /// At most so many bytes per second; absent for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub bytes_per_second: Option<u64>,
 }
 
@@ -200,7 +202,8 @@ pub struct CreateInvite {
     pub schema: Schema,
     /// What it makes of whoever joins.
     pub role: Role,
-    /// For how many seconds it works.
+    /// For how many seconds it works: 2,592,000 at most, which are 30 days.
+    #[schemars(range(min = 1, max = 2_592_000))]
     pub valid_seconds: u64,
 }
 

@@ -223,6 +223,7 @@ pub struct RestoreObject {
     /// Version of this document.
     pub schema: Schema,
     /// The object's name.
+    #[schemars(length(min = 1, max = 1024))]
     pub key: String,
     /// Which version; where none is named, the one that was deleted last.
     #[serde(default)]
@@ -236,11 +237,13 @@ pub struct ShareObject {
     /// Version of this document.
     pub schema: Schema,
     /// The object's name.
+    #[schemars(length(min = 1, max = 1024))]
     pub key: String,
     /// Which version; whichever is the newest if none.
     #[serde(default)]
     pub version: Option<String>,
     /// For how long, in seconds: 604,800 at most, which are seven days.
+    #[schemars(range(min = 1, max = 604_800))]
     pub seconds: u64,
 }
 
@@ -288,6 +291,7 @@ pub struct StartUpload {
     /// Version of this document.
     pub schema: Schema,
     /// The name of the object to be.
+    #[schemars(length(min = 1, max = 1024))]
     pub key: String,
     /// What it will be: a media type.
     #[serde(default)]
@@ -349,6 +353,7 @@ pub struct CompleteUpload {
     /// Version of this document.
     pub schema: Schema,
     /// The name of the object to be.
+    #[schemars(length(min = 1, max = 1024))]
     pub key: String,
     /// The id of the upload.
     pub upload: String,

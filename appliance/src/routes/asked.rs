@@ -1,14 +1,15 @@
 //! The shapes in which the admin API is asked.
 
 use bytes::Bytes;
-use http::header;
 use http::request::Parts;
+use http::{HeaderValue, header};
 use hyper::body::Incoming;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::SchemaOf;
 use crate::Problem;
+use crate::api::object;
 use crate::content::{Rest, Upload};
 use crate::page::Form;
 
@@ -143,6 +144,31 @@ impl Query {
     }
 }
 
+/// Reads what a request says beside its body.
+///
+/// # Errors
+/// A text is longer than it may be, or [`Parameters::read`] fails.
+pub(super) fn said<P: Parameters>(head: &Parts, list: &[Parameter]) -> Result<P, Problem> {
+    let query = Query::of(head);
+    for Parameter {
+        name, place, kind, ..
+    } in list
+    {
+        let bytes = match place {
+            Place::Query => query.0.exact(name).map(str::len),
+            Place::Header => head.headers.get(*name).map(HeaderValue::len),
+        };
+        match kind {
+            Kind::Text { bytes_max } if bytes.is_some_and(|bytes| bytes > *bytes_max as usize) => {
+                let why = format!("{name} is longer than {bytes_max} bytes");
+                return Err(Problem::malformed(why));
+            }
+            _ => {}
+        }
+    }
+    P::read(&query)
+}
+
 /// Nothing.
 pub(super) struct Nothing;
 
@@ -161,7 +187,8 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Asked for Ask<T> {
     async fn read(_: &Parts, body: Incoming) -> Result<Self, Problem> {
         let body: Bytes = super::read(body).await?;
         // The message may quote the body, which may hold a secret, but goes only to whoever sent it.
-        let read = serde_json::from_slice(&body).map(Self);
+        let mut json = serde_json::Deserializer::from_slice(&body);
+        let read = object(&mut json).and_then(|document| json.end().map(|()| Self(document)));
         read.map_err(|error| Problem::malformed(error.to_string()))
     }
 }
@@ -173,7 +200,7 @@ impl<P: Parameters> Asked for At<P> {
     const PARAMETERS: &'static [Parameter] = P::LIST;
 
     async fn read(head: &Parts, _: Incoming) -> Result<Self, Problem> {
-        Ok(Self(P::read(&Query::of(head))?))
+        Ok(Self(said(head, Self::PARAMETERS)?))
     }
 }
 
@@ -186,7 +213,7 @@ impl<P: Parameters> Asked for Taken<P> {
 
     async fn read(head: &Parts, body: Incoming) -> Result<Self, Problem> {
         let (upload, rest) = Upload::of(head, body);
-        Ok(Self(P::read(&Query::of(head))?, upload, rest))
+        Ok(Self(said(head, Self::PARAMETERS)?, upload, rest))
     }
 }
 

@@ -46,12 +46,13 @@ pub(crate) fn described<N: Node>(routes: &Routes<N>) -> Value {
 
 fn operation<N>(route: &Route<N>, generator: &mut schemars::SchemaGenerator, problem: &Value) -> Value {
     let mut answered = json!({ "description": route.says });
-    if let Some(media) = route.reply.media {
+    if !route.reply.media.is_empty() {
         let content = match route.reply.schema {
             Some(schema) => json!({ "schema": schema(generator).to_value() }),
             None => json!({ "schema": { "type": "string" } }),
         };
-        answered["content"] = json!({ media: content });
+        let media = route.reply.media.iter().map(|media| (*media, content.clone()));
+        answered["content"] = media.collect();
     }
     let refused =
         json!({ "description": "Why not.", "content": { Problem::CONTENT_TYPE: { "schema": problem } } });
@@ -63,8 +64,15 @@ fn operation<N>(route: &Route<N>, generator: &mut schemars::SchemaGenerator, pro
             Right::Anyone => json!([]),
             _ => json!([{ "token": [] }]),
         },
-        "responses": { route.reply.status.as_str(): answered, "default": refused },
+        "responses": {
+            // Said before anybody reads the request, so it has no document.
+            "431": { "description": "The address and the headers are too long." },
+            "default": refused,
+        },
     });
+    for status in route.reply.statuses {
+        operation["responses"][status.as_str()] = answered.clone();
+    }
     let of_path = route.path.split_once('{').map(|(_, rest)| {
         let name = rest.split('}').next().unwrap_or_default();
         json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
@@ -76,12 +84,15 @@ fn operation<N>(route: &Route<N>, generator: &mut schemars::SchemaGenerator, pro
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    let content = match route.sent {
+    operation["requestBody"] = match route.sent {
         Sent::Nothing => return operation,
-        Sent::Document(schema) => json!({ "application/json": { "schema": schema(generator).to_value() } }),
-        Sent::Content => json!({ "application/octet-stream": {} }),
+        Sent::Document(schema) => {
+            let schema = schema(generator).to_value();
+            json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+        }
+        // Content may be empty, and then there is no body.
+        Sent::Content => json!({ "required": false, "content": { "application/octet-stream": {} } }),
     };
-    operation["requestBody"] = json!({ "required": true, "content": content });
     operation
 }
 
@@ -91,7 +102,11 @@ fn parameter(parameter: &Parameter) -> Value {
         Place::Header => "header",
     };
     let schema = match parameter.kind {
-        Kind::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
+        Kind::Text { bytes_max } => json!({
+            "type": "string",
+            "minLength": u8::from(parameter.is_required),
+            "maxLength": bytes_max,
+        }),
         Kind::Number { most } => json!({ "type": "integer", "minimum": 1, "maximum": most }),
     };
     json!({

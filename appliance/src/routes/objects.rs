@@ -6,7 +6,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::Routes;
-use super::asked::{Ask, Asked, At, Parameter, Parameters, Query, RANGE, Taken, Wanted};
+use super::asked::{Ask, Asked, At, Parameter, Parameters, Query, RANGE, Taken, Wanted, said};
 use super::reply::{Done, Made, Shown};
 use crate::api::{
     CompleteUpload, ListObjects, ListVersions, ObjectAt, RestoreObject, SetVersioning, ShareObject,
@@ -142,9 +142,8 @@ struct Opened(ObjectAt, Wanted);
 impl Asked for Opened {
     const PARAMETERS: &'static [Parameter] = &[KEY, VERSION, RANGE];
 
-    async fn read(head: &Parts, body: Incoming) -> Result<Self, Problem> {
-        let At(at) = At::read(head, body).await?;
-        Ok(Self(at, Wanted::of(head)))
+    async fn read(head: &Parts, _: Incoming) -> Result<Self, Problem> {
+        Ok(Self(said(head, Self::PARAMETERS)?, Wanted::of(head)))
     }
 }
 

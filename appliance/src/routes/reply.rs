@@ -18,9 +18,10 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, ContentError>;
 /// What an answer is, for the description.
 #[derive(Clone, Copy)]
 pub(super) struct ReplyKind {
-    pub(super) status: StatusCode,
-    /// Media type; none where there is no body.
-    pub(super) media: Option<&'static str>,
+    /// What tells that it went well, the usual first.
+    pub(super) statuses: &'static [StatusCode],
+    /// Media types, the usual first; none where there is no body.
+    pub(super) media: &'static [&'static str],
     /// What a JSON body is.
     pub(super) schema: Option<SchemaOf>,
 }
@@ -36,7 +37,7 @@ pub(super) trait Reply {
 pub(super) struct Shown<T>(pub(super) T);
 
 impl<T: Serialize + JsonSchema> Reply for Shown<T> {
-    const KIND: ReplyKind = document::<T>(StatusCode::OK);
+    const KIND: ReplyKind = document::<T>(&[StatusCode::OK]);
 
     fn response(self) -> Response<Body> {
         json(StatusCode::OK, &self.0)
@@ -47,7 +48,7 @@ impl<T: Serialize + JsonSchema> Reply for Shown<T> {
 pub(super) struct Described(pub(super) Bytes);
 
 impl Reply for Described {
-    const KIND: ReplyKind = document::<serde_json::Value>(StatusCode::OK);
+    const KIND: ReplyKind = document::<serde_json::Value>(&[StatusCode::OK]);
 
     fn response(self) -> Response<Body> {
         full(StatusCode::OK, "application/json", self.0)
@@ -58,17 +59,17 @@ impl Reply for Described {
 pub(super) struct Made<T>(pub(super) T);
 
 impl<T: Serialize + JsonSchema> Reply for Made<T> {
-    const KIND: ReplyKind = document::<T>(StatusCode::CREATED);
+    const KIND: ReplyKind = document::<T>(&[StatusCode::CREATED]);
 
     fn response(self) -> Response<Body> {
         json(StatusCode::CREATED, &self.0)
     }
 }
 
-const fn document<T: JsonSchema>(status: StatusCode) -> ReplyKind {
+const fn document<T: JsonSchema>(statuses: &'static [StatusCode]) -> ReplyKind {
     ReplyKind {
-        status,
-        media: Some("application/json"),
+        statuses,
+        media: &["application/json"],
         schema: Some(|generator| generator.subschema_for::<T>()),
     }
 }
@@ -78,8 +79,8 @@ pub(super) struct Done;
 
 impl Reply for Done {
     const KIND: ReplyKind = ReplyKind {
-        status: StatusCode::NO_CONTENT,
-        media: None,
+        statuses: &[StatusCode::NO_CONTENT],
+        media: &[],
         schema: None,
     };
 
@@ -90,14 +91,20 @@ impl Reply for Done {
     }
 }
 
+/// The media type of a line of text.
+const LINE: &str = "text/plain; charset=utf-8";
+
 /// A line for programs that watch whether the box lives.
 pub(super) struct Line(pub(super) StatusCode, pub(super) &'static str);
 
 impl Reply for Line {
-    const KIND: ReplyKind = text("text/plain; charset=utf-8");
+    const KIND: ReplyKind = ReplyKind {
+        statuses: &[StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE],
+        ..text(&[LINE])
+    };
 
     fn response(self) -> Response<Body> {
-        full(self.0, "text/plain; charset=utf-8", self.1)
+        full(self.0, LINE, self.1)
     }
 }
 
@@ -105,7 +112,7 @@ impl Reply for Line {
 pub(super) struct Events(pub(super) Body);
 
 impl Reply for Events {
-    const KIND: ReplyKind = text("text/event-stream");
+    const KIND: ReplyKind = text(&["text/event-stream"]);
 
     fn response(self) -> Response<Body> {
         let mut response = Response::new(self.0);
@@ -128,17 +135,17 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) struct Numbers(pub(super) String);
 
 impl Reply for Numbers {
-    const KIND: ReplyKind = text(PROMETHEUS);
+    const KIND: ReplyKind = text(&[PROMETHEUS]);
 
     fn response(self) -> Response<Body> {
         full(StatusCode::OK, PROMETHEUS, self.0)
     }
 }
 
-const fn text(media: &'static str) -> ReplyKind {
+const fn text(media: &'static [&'static str]) -> ReplyKind {
     ReplyKind {
-        status: StatusCode::OK,
-        media: Some(media),
+        statuses: &[StatusCode::OK],
+        media,
         schema: None,
     }
 }
@@ -151,10 +158,13 @@ const OF_SOMEBODY: [(HeaderName, &str); 3] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
+/// The media type of content about which nothing is promised.
+const BYTES: &str = "application/octet-stream";
+
 impl Reply for Content {
     const KIND: ReplyKind = ReplyKind {
-        status: StatusCode::OK,
-        media: Some("application/octet-stream"),
+        statuses: &[StatusCode::OK, StatusCode::PARTIAL_CONTENT],
+        media: &[BYTES, "image/*"],
         schema: None,
     };
 
@@ -174,7 +184,7 @@ impl Reply for Content {
         for (name, value) in OF_SOMEBODY {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let media = object.picture().unwrap_or("application/octet-stream");
+        let media = object.picture().unwrap_or(BYTES);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
         let mut say = |name, value: String| {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::asked::{RANGE, said};
 use super::*;
 use crate::api::*;
 use crate::{Content, Facts, FormReader, Measures, NodeError, Objects, Upload};
@@ -293,6 +294,50 @@ fn what_the_description_refers_to_is_in_it() {
     }
 }
 
+/// The statuses below 400 or of a body in plain text, and the media types, that the description tells of an answer.
+#[track_caller]
+fn check_answers(method: &str, path: &str, statuses: &[&str], media: &[&str]) {
+    let described = description();
+    let responses = described["paths"][path][method]["responses"].as_object().unwrap();
+    let told: Vec<&str> = responses
+        .keys()
+        .map(String::as_str)
+        .filter(|status| !["431", "default"].contains(status))
+        .collect();
+    assert_eq!(told, statuses);
+    for status in statuses {
+        let content = responses[*status]["content"].as_object().unwrap();
+        assert_eq!(content.keys().collect::<Vec<_>>(), media, "{status}");
+    }
+}
+
+#[test]
+fn an_answer_that_comes_in_several_shapes_is_described_in_all() {
+    check_answers("get", "/readyz", &["200", "503"], &["text/plain; charset=utf-8"]);
+    let content = "/api/v1/buckets/{name}/objects/content";
+    check_answers(
+        "get",
+        content,
+        &["200", "206"],
+        &["application/octet-stream", "image/*"],
+    );
+    check_answers("get", "/api/v1/status", &["200"], &["application/json"]);
+}
+
+#[test]
+fn what_a_request_says_is_no_longer_than_the_description_tells() {
+    let read = |query: &str, range: &str| {
+        let asked = http::Request::get(format!("/?{query}")).header("range", range);
+        let (head, ()) = asked.body(()).unwrap().into_parts();
+        let list = &[Parameter::text("key", 3, "A name."), RANGE];
+        said::<ObjectAt>(&head, list).map_err(|problem| problem.code)
+    };
+    assert_eq!(read("key=abc", "bytes=0-1").unwrap().key, "abc");
+    assert_eq!(read("key=%C3%A4%C3%A4", "bytes=0-1").unwrap_err(), "malformed");
+    assert_eq!(read("key=abc", &"0".repeat(101)).unwrap_err(), "malformed");
+    assert_eq!(read("", "bytes=0-1").unwrap_err(), "malformed");
+}
+
 #[test]
 fn what_changes_something_needs_more_than_to_see() {
     let routes = Routes::<Nobody>::new();
@@ -310,6 +355,10 @@ fn a_path_is_found_by_its_method_and_the_missing_are_told_apart() {
     let code = |method, path| routes.find(&method, path).err().unwrap().code;
     assert_eq!(code(Method::POST, "/api/v1/status"), "no-such-method");
     assert_eq!(code(Method::GET, "/api/v1/nothing"), "no-such-resource");
+    let allowed = |path| routes.allowed(path).unwrap();
+    assert_eq!(allowed("/api/v1/status"), "GET, HEAD");
+    assert_eq!(allowed("/api/v1/buckets/a%2Fb"), "DELETE, GET, HEAD");
+    assert_eq!(allowed("/api/v1/leave"), "POST");
 }
 
 #[track_caller]
