@@ -113,9 +113,10 @@ impl Freed {
 fn is_someone_here(boxes: &[SweepBox]) -> bool {
     let waits = boxes.iter().filter_map(|one| one.waits);
     let mut able = waits.filter(|waits| !matches!(waits, SweepWaits::Away | SweepWaits::RowsLost));
-    let is_away = boxes.iter().any(|one| one.waits == Some(SweepWaits::Away));
-    // Nobody knows what the rows name of a box that is away: who holds what it would have to tell waits for it.
-    able.any(|waits| waits == SweepWaits::Writing || !is_away)
+    let is_mute = |one: &SweepBox| matches!(one.waits, Some(SweepWaits::Away | SweepWaits::RowsLost));
+    let is_somebody_mute = boxes.iter().any(is_mute);
+    // Nobody knows what the rows name of a box that is away, or has lost some: who holds what it would have to tell waits for it.
+    able.any(|waits| waits == SweepWaits::Writing || !is_somebody_mute)
 }
 
 /// Who is waited for, in words.
@@ -164,7 +165,9 @@ mod tests {
             one(2, 0, away)
         ]));
         assert!(!is_someone_here(&[one(1, 0, None), one(2, 0, away)]));
-        assert!(!is_someone_here(&[one(1, 0, at_it), one(2, 0, away)]));
+        for mute in [away, Some(SweepWaits::RowsLost)] {
+            assert!(!is_someone_here(&[one(1, 0, at_it), one(2, 0, mute)]));
+        }
         assert_eq!(
             waited_for(&[one(1, 0, at_it), one(2, 0, away), one(3, 0, None)]),
             "box1 is at it; box2 is away"

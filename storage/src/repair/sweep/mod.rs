@@ -25,8 +25,8 @@
 //! - A partition that is written to all the time is left for later, as one whose voters change or are away: that delays a
 //!   sweep, and breaks nothing.
 //!
-//! A write may take as long as it is from one sweep to the next but one, which is a week at least; one that takes longer is
-//! refused, and its client is told to try again.
+//! A write may take as long as it is from one sweep to the next but one: a week at least, and where a person has the mesh sweep,
+//! until the writes of all members that answer have ended. One that takes longer is refused, and its client is told to try again.
 
 mod answer;
 pub(super) mod named;

@@ -1,7 +1,7 @@
 //! Has the whole mesh sweep now, because a person asks.
 //!
-//! It takes two sweeps until all is gone that was unreferenced when they asked. The second is begun once all writes have ended
-//! that began before the first, so that none is refused because of it; those of members that are away are, and their clients
+//! It takes two sweeps until all is gone that was unreferenced when they asked. Each is begun once all writes have ended that
+//! began before the one before it, so that none is refused because of it; those of members that are away are, and their clients
 //! try again.
 
 use std::collections::BTreeMap;
@@ -60,21 +60,17 @@ impl Store {
     pub async fn sweep_now(&self, until: Option<u32>) -> Result<Swept, StoreError> {
         let inner = &self.0;
         refresh(inner).await?;
-        let until = match until {
-            Some(until) => until,
-            None => {
-                let until = inner.mesh.sweeps().saturating_add(2);
-                count_one(inner).await?;
-                until
-            }
-        };
+        // No more than the two that it takes, whatever the caller says.
+        let most = inner.mesh.sweeps().saturating_add(2);
+        let until = until.map_or(most, |until| until.min(most));
         let said = self.0.ask_how_all_are().await?;
         let sweeps = inner.mesh.sweeps();
-        let is_quiet = |report: &Option<Report>| match report {
+        let is_quiet = |(member, report): (&MemberId, &Option<Report>)| match report {
             Some(report) => report.oldest_write >= sweeps,
-            None => true,
+            // Whoever is merely slow may have writes under way.
+            None => inner.peers.nearest(&[*member]).is_empty(),
         };
-        if sweeps < until && said.values().all(is_quiet) {
+        if sweeps < until && said.iter().all(is_quiet) {
             count_one(inner).await?;
         }
         let share = |report: Option<Report>| share(until, sweeps, report);
