@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::mesh::{Membership, Welcome};
@@ -241,17 +242,21 @@ pub(crate) async fn create(store: &Store, name: &str, owner: &AccessKeyId) -> Ar
 }
 
 pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -> Result<(), StoreError> {
-    let new = NewObject {
+    store
+        .put_object(bucket, &object_key(key), new_object(), body(text))
+        .await
+        .map(drop)
+}
+
+/// An object of which nothing special is said.
+fn new_object() -> NewObject {
+    NewObject {
         headers: ObjectHeaders::default(),
         class: StorageClass::Standard,
         condition: WriteCondition::None,
         lock: Lock::default(),
         cause: crate::model::Cause::default(),
-    };
-    store
-        .put_object(bucket, &object_key(key), new, body(text))
-        .await
-        .map(drop)
+    }
 }
 
 /// An upload of which nothing special is said.
@@ -297,15 +302,43 @@ pub(crate) fn object_key(key: &str) -> ObjectKey {
 }
 
 /// A body in one piece.
-pub(crate) fn body(text: &str) -> impl ObjectBody {
-    Text(Some(Bytes::copy_from_slice(text.as_bytes())))
+pub(crate) fn body(text: &str) -> Halves {
+    Halves {
+        first: Some(Bytes::copy_from_slice(text.as_bytes())),
+        second: None,
+    }
 }
 
-struct Text(Option<Bytes>);
+/// A body of which one piece is here, and another comes when somebody says so.
+pub(crate) struct Halves {
+    pub(crate) first: Option<Bytes>,
+    pub(crate) second: Option<oneshot::Receiver<Bytes>>,
+}
 
-impl ObjectBody for Text {
+/// A write that begins now, with what is here of it, and ends when the sender is used.
+pub(crate) fn slow_put(
+    store: &Store,
+    bucket: &Bucket,
+    key: &str,
+    first: Option<String>,
+) -> (oneshot::Sender<Bytes>, JoinHandle<Result<(), StoreError>>) {
+    let (sender, second) = oneshot::channel();
+    let body = Halves {
+        first: first.map(Bytes::from),
+        second: Some(second),
+    };
+    let (store, bucket, key) = (store.clone(), bucket.clone(), object_key(key));
+    let put = async move { store.put_object(&bucket, &key, new_object(), body).await };
+    let putting = tokio::spawn(async move { put.await.map(drop) });
+    (sender, putting)
+}
+
+impl ObjectBody for Halves {
     async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
-        self.0.take().map(Ok)
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
+        Some(Ok(self.second.take()?.await.ok()?))
     }
 
     fn size_hint(&self) -> Option<u64> {

@@ -2,38 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
-
-use super::{Claims, CompleteUpload, CompletedPart, NewObject, ObjectBody};
-use crate::cluster::neighbour_tests::{Wire, body, content, delete, get, new_upload, object_key, put, three};
-use crate::model::{Cause, ChecksumAlgorithm, Lock, ObjectHeaders, PartNumber, StorageClass, WriteCondition};
+use super::{CompleteUpload, CompletedPart};
+use crate::cluster::neighbour_tests::{
+    Wire, body, content, delete, get, new_upload, object_key, put, slow_put, three,
+};
+use crate::model::{Cause, PartNumber, WriteCondition};
 use crate::simulation;
-
-/// A body that comes when somebody says so.
-struct Late(Option<oneshot::Receiver<Bytes>>);
-
-impl ObjectBody for Late {
-    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
-        Some(Ok(self.0.take()?.await.ok()?))
-    }
-
-    fn size_hint(&self) -> Option<u64> {
-        None
-    }
-
-    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
-        None
-    }
-
-    fn claims_sha256(&self) -> bool {
-        false
-    }
-
-    fn claims(&self) -> Claims {
-        Claims::default()
-    }
-}
 
 #[test]
 fn an_upload_may_take_longer_than_tombstones_are_kept_also_where_its_first_answer_is_lost() {
@@ -43,21 +17,7 @@ fn an_upload_may_take_longer_than_tombstones_are_kept_also_where_its_first_answe
         let bucket = first.buckets().remove(0);
         // From now on this box decides about the key.
         put(&first, &bucket, "film", "before").await.unwrap();
-        let (come, coming) = oneshot::channel();
-        let new = NewObject {
-            headers: ObjectHeaders::default(),
-            class: StorageClass::Standard,
-            condition: WriteCondition::None,
-            lock: Lock::default(),
-            cause: Cause::default(),
-        };
-        let (store, of) = (second.clone(), bucket.clone());
-        let upload = async move {
-            store
-                .put_object(&of, &object_key("film"), new, Late(Some(coming)))
-                .await
-        };
-        let upload = tokio::spawn(upload);
+        let (come, upload) = slow_put(&second, &bucket, "film", None);
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         delete(&first, &bucket, "film").await;
         while first.has_tombstones().unwrap() {

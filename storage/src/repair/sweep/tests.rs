@@ -6,20 +6,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::answer::tell;
 use super::wire::Call;
 use super::{Swept, Waits};
 use crate::cluster::Owner;
-use crate::cluster::neighbour_tests::{Wire, content, get, object_key, put, three};
+use crate::cluster::neighbour_tests::{Wire, body, content, get, object_key, put, slow_put, three};
 use crate::model::command::{Action, Command, ObjectCommand, Submission};
 use crate::model::{
-    Bucket, BucketId, ChecksumAlgorithm, Keeping, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber,
-    Partition, SealedVersion, StorageClass, Timestamp, VersionFacts, WriteCondition, WriteId, row_key,
+    Bucket, BucketId, Keeping, MemberId, ObjectHeaders, ObjectRow, OpId, PartNumber, Partition,
+    SealedVersion, StorageClass, Timestamp, VersionFacts, WriteCondition, WriteId, row_key,
 };
-use crate::objects::{Claims, NewObject, NewUpload, ObjectBody};
+use crate::objects::NewUpload;
 use crate::register::Fences;
 use crate::seal::seal_block;
 use crate::{Store, StoreError, simulation};
@@ -106,63 +105,6 @@ fn what_a_lost_write_left_is_freed_everywhere_by_the_next_sweep_but_one() {
     .unwrap();
 }
 
-/// A body of which the second half comes when somebody says so.
-struct Halves {
-    first: Option<Bytes>,
-    second: Option<oneshot::Receiver<Bytes>>,
-}
-
-impl ObjectBody for Halves {
-    async fn next(&mut self) -> Option<Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> {
-        if let Some(first) = self.first.take() {
-            return Some(Ok(first));
-        }
-        Some(Ok(self.second.take()?.await.ok()?))
-    }
-
-    fn size_hint(&self) -> Option<u64> {
-        None
-    }
-
-    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
-        None
-    }
-
-    fn claims_sha256(&self) -> bool {
-        false
-    }
-
-    fn claims(&self) -> Claims {
-        Claims::default()
-    }
-}
-
-/// A write that begins now and ends when the sender is used.
-fn slow_put(
-    store: &Store,
-    bucket: &Bucket,
-    key: &str,
-) -> (
-    oneshot::Sender<Bytes>,
-    tokio::task::JoinHandle<Result<(), StoreError>>,
-) {
-    let (sender, second) = oneshot::channel();
-    let body = Halves {
-        first: Some(content("1", 4).into()),
-        second: Some(second),
-    };
-    let new = NewObject {
-        lock: crate::model::Lock::default(),
-        headers: ObjectHeaders::default(),
-        class: StorageClass::Standard,
-        condition: WriteCondition::None,
-        cause: crate::model::Cause::default(),
-    };
-    let (store, bucket, key) = (store.clone(), bucket.clone(), object_key(key));
-    let putting = tokio::spawn(async move { store.put_object(&bucket, &key, new, body).await.map(drop) });
-    (sender, putting)
-}
-
 #[test]
 fn a_write_may_last_for_one_sweep_and_is_refused_after_two() {
     simulation::run(2, async {
@@ -170,13 +112,13 @@ fn a_write_may_last_for_one_sweep_and_is_refused_after_two() {
         let [first, second, third] = three(&wire).await;
         let stores = [&first, &second, &third];
         let bucket = first.buckets().remove(0);
-        let (patient, first_put) = slow_put(&second, &bucket, "patient");
+        let (patient, first_put) = slow_put(&second, &bucket, "patient", Some(content("1", 4)));
         sleep(Duration::from_secs(5)).await;
         begin(&first).await;
         swept(&stores).await;
         patient.send(content("2", 4).into()).unwrap();
         first_put.await.unwrap().unwrap();
-        let (endless, second_put) = slow_put(&second, &bucket, "endless");
+        let (endless, second_put) = slow_put(&second, &bucket, "endless", Some(content("1", 4)));
         sleep(Duration::from_secs(5)).await;
         for _ in 0..2 {
             begin(&first).await;
@@ -221,10 +163,7 @@ fn parts_of_open_uploads_stay_however_old_they_are() {
             initiator: None,
         };
         let upload = second.create_upload(&bucket, &key, new).await.unwrap();
-        let body = Halves {
-            first: Some(content("p", 9).into()),
-            second: None,
-        };
+        let body = body(&content("p", 9));
         let number = PartNumber::FIRST;
         second
             .put_part(&bucket, &key, upload, number, body)
@@ -290,7 +229,7 @@ fn when_a_person_asks_all_is_gone_that_was_unreferenced_then_and_no_write_under_
         let film = owners(&stores);
         assert_eq!(swept_now(&first).await, 0);
         let (_, lost) = lost_write(&second, &bucket, "lost").await;
-        let (patient, patient_put) = slow_put(&third, &bucket, "patient");
+        let (patient, patient_put) = slow_put(&third, &bucket, "patient", Some(content("1", 4)));
         sleep(Duration::from_secs(5)).await;
         let begun = first.sweep_now(None).await.unwrap();
         sleep(Duration::from_secs(60)).await;
