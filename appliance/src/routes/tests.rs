@@ -327,7 +327,7 @@ fn an_answer_that_comes_in_several_shapes_is_described_in_all() {
 #[test]
 fn what_a_request_says_is_no_longer_than_the_description_tells() {
     let read = |query: &str, range: &str| {
-        let asked = http::Request::get(format!("/?{query}")).header("range", range);
+        let asked = Request::get(format!("/?{query}")).header("range", range);
         let (head, ()) = asked.body(()).unwrap().into_parts();
         let list = &[Parameter::text("key", 3, "A name."), RANGE];
         said::<ObjectAt>(&head, list).map_err(|problem| problem.code)
