@@ -127,7 +127,7 @@ impl Node {
         };
 
         let stopping = CancellationToken::new();
-        let name = own_name(&store);
+        let name = mesh::name_of(&store, store.me());
         let announcer = announce(config, &name, s3, &page);
         let called = announcer.is_some().then(|| local_name(&name));
         let server = s3::Server::on(listeners, store.clone(), s3_options(config, called.as_deref()));
@@ -302,15 +302,6 @@ pub(crate) async fn page_listeners(config: &Config) -> Result<Vec<TcpListener>, 
         PageAddress::Off => Ok(Vec::new()),
         PageAddress::At(address) => listen::everywhere(address, Whose::Page).await,
     }
-}
-
-/// What people call this box.
-fn own_name(store: &Store) -> String {
-    let own = store
-        .members()
-        .into_iter()
-        .find(|(member, _)| *member == store.me());
-    own.map_or_else(mesh::box_name, |(_, row)| row.name)
 }
 
 /// Announces the box in its network, unless a person turned that off; being found is no condition for serving.

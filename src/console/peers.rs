@@ -14,7 +14,7 @@ use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Role, Timestamp};
 use storage::{Parting, StoreError};
 
 use super::{Console, refusal, time_shown};
-use crate::mesh::{Told, box_name};
+use crate::mesh::{Told, box_name, name_of};
 
 /// The longest that an invite may work: whoever finds it in an old mail is not to join with it.
 const VALID_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -183,11 +183,7 @@ impl Console {
             true => self.store.force_preview(&lost),
             false => self.store.force_epoch(&lost).await,
         };
-        let name = |member| {
-            let mut members = self.store.members().into_iter();
-            let found = members.find(|(number, _)| *number == member);
-            found.map_or_else(|| member.to_string(), |(_, row)| row.name)
-        };
+        let name = |member| name_of(&self.store, member);
         let forced = forced.map_err(|error| match error {
             StoreError::StillHere { member } => {
                 NodeError::NotLost(format!("{:?} is connected: it is not lost", name(member)))

@@ -11,6 +11,7 @@ use storage::{ScrubStatus, StoreError, Waits};
 
 use super::copies::behind;
 use super::{Console, refusal, time_shown};
+use crate::mesh::name_of;
 
 impl Console {
     pub(super) fn layout_shown(&self) -> LayoutShown {
@@ -85,15 +86,11 @@ impl Console {
             // It is shared with others who asked, so only its words can be passed on.
             other => NodeError::Failed(other.to_string().into()),
         })?;
-        let (members, now) = (self.store.members(), Timestamp::now());
-        let name = |member: MemberId| {
-            let row = members.iter().find(|(known, _)| *known == member);
-            row.map_or_else(crate::mesh::box_name, |(_, row)| row.name.clone())
-        };
+        let now = Timestamp::now();
         let boxes = copies
             .members
             .iter()
-            .map(|(member, health)| repaired(name(*member), *member, health, now));
+            .map(|(member, health)| repaired(name_of(&self.store, *member), *member, health, now));
         Ok(RepairShown {
             schema: Schema,
             boxes: boxes.collect(),
@@ -105,13 +102,8 @@ impl Console {
     pub(super) async fn swept(&self, until: Option<u32>) -> Result<SweepShown, NodeError> {
         let swept = self.store.sweep_now(until).await;
         let swept = swept.map_err(|error| refusal(error, "sweep"))?;
-        let members = self.store.members();
-        let name = |member: MemberId| {
-            let row = members.iter().find(|(known, _)| *known == member);
-            row.map_or_else(crate::mesh::box_name, |(_, row)| row.name.clone())
-        };
         let boxes = swept.members.iter().map(|(member, share)| SweepBox {
-            name: name(*member),
+            name: name_of(&self.store, *member),
             member: member.0,
             freed: share.freed,
             held: share.held,

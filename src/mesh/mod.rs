@@ -385,6 +385,16 @@ pub(crate) fn box_name() -> String {
     }
 }
 
+/// What people call a member; its number where this box has not heard of it.
+pub(crate) fn name_of(store: &Store, member: MemberId) -> String {
+    let mut members = store.members().into_iter();
+    match members.find(|(known, _)| *known == member) {
+        Some((_, row)) => row.name,
+        None if member == store.me() => box_name(),
+        None => member.to_string(),
+    }
+}
+
 /// The name of a place. The configuration promises that it is one.
 fn zone(name: &str) -> Zone {
     Zone::parse(name).unwrap_or_else(|_| Zone::home())
