@@ -60,7 +60,10 @@ fn shown(one: &RepairBox) -> Vec<String> {
         None => ("?".to_owned(), "?".to_owned()),
         Some(_) => (
             format!("{}%", one.proven_percent),
-            one.compared.clone().unwrap_or_else(nothing),
+            match one.uncompared {
+                0 => one.compared.clone().unwrap_or_else(nothing),
+                partitions => format!("{partitions} of 257 to do"),
+            },
         ),
     };
     row([

@@ -134,6 +134,7 @@ fn repaired(name: String, member: MemberId, health: &MemberHealth, now: Timestam
         told_seconds: told.map(since),
         proven_percent: report.blocks.proven_millionths / 10_000,
         compared: report.rows.compared.map(time_shown),
+        uncompared: health.uncompared,
         swept: report.swept,
         scrub: scrub(&report.scrub, false),
     }

@@ -163,6 +163,12 @@ fn status_counts_copies_and_says_what_is_in_one_home_only() {
     ];
     soon("anna knows of both copies", || says(&anna, 0, &well));
     soon("ben knows of both copies", || says(&ben, 0, &well));
+    // Anna heard of it from ben, perhaps; once he is away she can only go by what she found herself.
+    soon("anna compared all rows", || {
+        let repair = anna.place.run(&["repair", "status", "--json"]).exits(0).json();
+        let boxes = repair["boxes"].as_array().unwrap().iter();
+        boxes.map(|one| one["uncompared"].as_u64().unwrap()).sum::<u64>() == 0
+    });
     let layout = anna.place.run(&["layout", "show"]).exits(0);
     assert!(layout.stdout.matches("256/256").count() == 4, "{layout:?}");
     let history = anna.place.run(&["layout", "history"]).exits(0);

@@ -125,6 +125,9 @@ pub struct RepairBox {
     /// Since when it knows that it has every change that other voters have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<String>,
+    /// In so many partitions somebody who could has not compared its rows with this one's yet; of 257.
+    #[serde(default)]
+    pub uncompared: u16,
     /// The last sweep of unreferenced blocks that it has done.
     pub swept: u32,
     /// How far verifying its blocks has come.
