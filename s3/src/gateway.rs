@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::model::{Bucket, BucketName, Cause, How, ObjectKey, Timestamp, WriteCondition};
+use storage::model::{Bucket, BucketName, Cause, How, Invocation, ObjectKey, Timestamp, WriteCondition};
 use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -628,6 +628,17 @@ impl Call {
             from: Some(self.origin.from),
             request: self.id.to_string(),
         }
+    }
+
+    /// What its client calls what it does, where somebody signed and says so.
+    pub(crate) fn invocation(&self) -> Option<Invocation> {
+        let said = |name| self.headers.get(name)?.to_str().ok();
+        let key = key_of(&self.identity)?;
+        Invocation::of(
+            key.id.as_str(),
+            said("amz-sdk-invocation-id")?,
+            said("amz-sdk-request")?,
+        )
     }
 
     /// Whether somebody signed the request.

@@ -139,6 +139,7 @@ impl appliance::Objects for Console {
             condition: WriteCondition::None,
             // This box itself asks, for whoever is at its page.
             cause: Cause::default(),
+            invocation: None,
         };
         let stored = self
             .store
@@ -326,6 +327,7 @@ impl Console {
             customer: None,
             // This box itself asks, for whoever is at its page.
             cause: Cause::default(),
+            invocation: None,
         };
         let copied = self.store.copy_object(&source, bucket, key, copy).await;
         copied.map(drop).map_err(refused)

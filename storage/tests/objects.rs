@@ -94,6 +94,7 @@ async fn a_body_that_breaks_off_or_lies_stores_nothing() {
             condition: WriteCondition::None,
             lock: Lock::default(),
             cause: storage::model::Cause::default(),
+            invocation: None,
         };
         let put = |body| fixture.store.put_object(&fixture.bucket, &KEY, new(), body);
         let cut = put(Body {
@@ -213,6 +214,7 @@ async fn a_copy_shares_blocks_and_outlives_its_source() {
         condition: WriteCondition::None,
         lock: Lock::default(),
         cause: storage::model::Cause::default(),
+        invocation: None,
     };
     let copied = fixture
         .store

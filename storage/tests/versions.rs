@@ -4,7 +4,7 @@
 mod fixture;
 
 use fixture::{Body, Fixture, everything_is_freed, key, noise};
-use storage::model::{Lock, ObjectHeaders, StorageClass, VersionId, Versioning, WriteCondition};
+use storage::model::{Invocation, Lock, ObjectHeaders, StorageClass, VersionId, Versioning, WriteCondition};
 use storage::{CopyObject, DeleteOutcome, DeleteTarget, ListVersions, ListedVersion, NewObject, StoreError};
 
 impl Fixture {
@@ -74,6 +74,7 @@ fn plain() -> NewObject {
         lock: Lock::default(),
         condition: WriteCondition::None,
         cause: storage::model::Cause::default(),
+        invocation: None,
     }
 }
 
@@ -121,6 +122,46 @@ async fn what_was_overwritten_or_deleted_is_still_there_until_it_is_named() {
     assert!(everything_is_freed(&fixture).await);
     fixture.delete_version("k", Some(VersionId::Null)).await.unwrap();
     fixture.store.delete_bucket(&fixture.bucket).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_tries_again_makes_no_second_version_and_leaves_no_block() {
+    let fixture = Fixture::new().await;
+    fixture.versioning(Versioning::Enabled).await;
+    let (k, text) = (key("k"), noise(100_000, 1));
+    let attempt = async |number: u32, condition, content: &[u8]| {
+        let request = format!("attempt={number}; max=3");
+        let new = NewObject {
+            condition,
+            invocation: Invocation::of("GK1", "e5a1", &request),
+            ..plain()
+        };
+        let put = fixture
+            .store
+            .put_object(&fixture.bucket, &k, new, Body::new(content));
+        put.await.map(|put| put.version.unwrap())
+    };
+    let first = attempt(1, WriteCondition::Absent, &text).await.unwrap();
+    assert_eq!(attempt(2, WriteCondition::Absent, &text).await.unwrap(), first);
+    assert_eq!(attempt(3, WriteCondition::None, &text).await.unwrap(), first);
+    // What others did since stays the current one.
+    fixture.put_version("k", b"22").await;
+    assert_eq!(attempt(3, WriteCondition::Absent, &text).await.unwrap(), first);
+    assert_eq!(fixture.shown().await, "k=2* k=100000");
+    // The same name for the first attempt of something else, or for other content.
+    for (number, content) in [(1, &text[..]), (2, b"other")] {
+        let refused = attempt(number, WriteCondition::Absent, content).await;
+        assert!(
+            matches!(refused, Err(StoreError::PreconditionFailed)),
+            "{refused:?}"
+        );
+    }
+    attempt(1, WriteCondition::None, &text).await.unwrap();
+    assert_eq!(fixture.shown().await, "k=100000* k=2 k=100000");
+    for version in fixture.versions().await {
+        fixture.delete_version("k", Some(version.version)).await.unwrap();
+    }
+    assert!(everything_is_freed(&fixture).await);
 }
 
 #[tokio::test]
@@ -209,6 +250,7 @@ async fn a_version_is_restored_by_copying_it() {
         condition: WriteCondition::Absent,
         lock: Lock::default(),
         cause: storage::model::Cause::default(),
+        invocation: None,
     };
     let copied = fixture.store.copy_object(&source, &fixture.bucket, &k, copy);
     let copied = copied.await.unwrap();

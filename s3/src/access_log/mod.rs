@@ -97,6 +97,7 @@ async fn write(store: &Store, to: &BucketLogging, text: String) -> Result<(), St
         lock: Lock::default(),
         condition: WriteCondition::None,
         cause: Cause::default(),
+        invocation: None,
     };
     store.put_object(&bucket, &key, new, Text(Some(text))).await?;
     Ok(())

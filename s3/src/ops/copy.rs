@@ -117,6 +117,7 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
         condition,
         customer: customer_key(&call.headers)?,
         cause: call.cause(bucket, How::Copy),
+        invocation: call.invocation(),
     };
     let (source, object) = from.open(call).await?;
     let is_itself = from.bucket == bucket.name && from.key == *key;

@@ -74,7 +74,7 @@ pub(crate) async fn post_object(call: &Call, bucket: &Bucket, body: RequestBody)
     if call.headers.contains_key(TAGGING) {
         call.allow(bucket, Some(key), Rule::TAG_OBJECT)?;
     }
-    let outcome = store(&call, (bucket, key), file, How::Post).await?;
+    let outcome = Box::pin(store(&call, (bucket, key), file, How::Post)).await?;
     let mut reply = answer(&at, bucket, key.as_str(), &fields, &outcome);
     tell_customer_key(reply.headers_mut(), &call.headers);
     let facts = (outcome.size, outcome.modified);

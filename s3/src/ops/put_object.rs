@@ -59,13 +59,15 @@ pub(super) async fn store(
         lock: asked_lock(call, bucket, key)?,
         condition,
         cause: call.cause(bucket, how),
+        invocation: call.invocation(),
     };
-    call.gateway.store.check_early(bucket, key, &condition).await?;
+    let store = &call.gateway.store;
+    store.check_early(bucket, key, &new).await?;
     let body = SealedWith {
         key: customer_key(&call.headers)?,
         body,
     };
-    let stored = call.gateway.store.put_object(bucket, key, new, body).await;
+    let stored = store.put_object(bucket, key, new, body).await;
     stored.map_err(|error| conditional(condition, error))
 }
 

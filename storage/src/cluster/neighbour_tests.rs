@@ -249,13 +249,14 @@ pub(crate) async fn put(store: &Store, bucket: &Bucket, key: &str, text: &str) -
 }
 
 /// An object of which nothing special is said.
-fn new_object() -> NewObject {
+pub(crate) fn new_object() -> NewObject {
     NewObject {
         headers: ObjectHeaders::default(),
         class: StorageClass::Standard,
         condition: WriteCondition::None,
         lock: Lock::default(),
         cause: crate::model::Cause::default(),
+        invocation: None,
     }
 }
 

@@ -316,6 +316,7 @@ mod tests {
                 facts,
                 write: WriteId::from_bytes([tag; 16]),
                 extents: Vec::new(),
+                invocation: None,
                 details: Bytes::new(),
             }
         });

@@ -8,6 +8,7 @@ mod checksum;
 pub mod command;
 mod condition;
 mod etag;
+mod invocation;
 mod layout;
 mod lifecycle;
 mod lock;
@@ -35,6 +36,7 @@ pub use bucket_settings::{
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, ChecksumValue, InvalidChecksum};
 pub use condition::{ETagMatch, Likeness, ReadConditions, ReadRefusal, WriteCondition, WriteRefusal};
 pub use etag::{ETag, InvalidETag};
+pub use invocation::Invocation;
 pub use layout::{LayoutChange, LayoutHistory, LayoutPolicy};
 pub(crate) use lifecycle::{Due, day_of, due, may_be_due, upload_is_due};
 pub use lifecycle::{Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration, expiry};
@@ -42,8 +44,8 @@ pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionM
 pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use mesh::{GenerationRow, InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
 pub use names::{
-    BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, KeySerial,
-    ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
+    BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, InvocationId,
+    KeySerial, ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
 };
 pub use notification::{Cause, EventKind, EventPattern, How, NotificationRule, ObjectEvent, Telling};
 pub use object::{

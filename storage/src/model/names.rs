@@ -221,6 +221,10 @@ id! {
     /// random. See [`crate::register::OpId`] for what that is good for.
     OpId
 }
+id! {
+    /// Names one thing that a holder of one access key does, for all attempts of it; a digest of what the client calls it.
+    InvocationId
+}
 random_id! {
     /// Tells an access key from a later one of the same id.
     KeySerial

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::notification::EVENTS_MAX;
 use super::{
-    Acl, Checksum, ChecksumAlgorithm, Closing, ETag, EventKind, Lock, ObjectEvent, PartNumber, Telling,
-    Timestamp, UploadId, Usage, VersionId, WriteId,
+    Acl, Checksum, ChecksumAlgorithm, Closing, ETag, EventKind, Invocation, InvocationId, Lock, ObjectEvent,
+    PartNumber, Telling, Timestamp, UploadId, Usage, VersionId, WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -147,6 +147,9 @@ pub struct VersionFacts {
     pub lock: Lock,
 }
 
+/// For so long (milliseconds) a client may try again what it did not hear the answer to.
+const TRIED_FOR_MS: u64 = 3_600_000;
+
 /// One version in a row: facts in the clear, everything else sealed with the bucket's key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedVersion {
@@ -156,6 +159,9 @@ pub struct SealedVersion {
     pub write: WriteId,
     /// Writes whose blocks the version holds references to.
     pub extents: Vec<WriteId>,
+    /// What the client calls what made it, if it gives names: makes a request that is tried again recognise itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<InvocationId>,
     /// Sealed CBOR of [`VersionDetails`]; empty for a delete marker.
     pub details: Bytes,
 }
@@ -176,6 +182,15 @@ pub struct ObjectRow {
 }
 
 impl ObjectRow {
+    /// The version that an earlier attempt made of what a client tries again; an hour later nobody tries any more.
+    pub(crate) fn made_by(&self, invocation: Option<Invocation>) -> Option<&SealedVersion> {
+        let retry = invocation.filter(|invocation| invocation.is_retry)?;
+        let now = Timestamp::now().as_millis();
+        let is_recent = |made: Timestamp| now.abs_diff(made.as_millis()) < TRIED_FOR_MS;
+        let mut versions = self.versions.iter();
+        versions.find(|made| made.invocation == Some(retry.id) && is_recent(made.facts.modified))
+    }
+
     /// Notes what is to be told of a version, if somebody wants to know that.
     pub(crate) fn tell(
         &mut self,

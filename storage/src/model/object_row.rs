@@ -93,6 +93,7 @@ impl Marker {
             },
             write: self.write,
             extents: Vec::new(),
+            invocation: None,
             details: Bytes::new(),
         }
     }
@@ -306,6 +307,7 @@ mod tests {
             facts,
             write: WriteId::from_bytes([tag; 16]),
             extents: Vec::new(),
+            invocation: None,
             details: Bytes::new(),
         }
     }

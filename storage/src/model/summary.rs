@@ -133,6 +133,7 @@ mod tests {
                 facts,
                 write: WriteId::after(0),
                 extents: Vec::new(),
+                invocation: None,
                 details: bytes::Bytes::new(),
             };
             let summary = decode(&encode(&ObjectRow {

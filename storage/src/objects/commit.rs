@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::put::one_of;
 use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
-    BlockRef, Bucket, BucketId, Cause, Content, Extent, Keeping, Manifest, ObjectKey, ObjectRow, OpId,
-    SealedVersion, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId, WriteRefusal,
-    row_key,
+    BlockRef, Bucket, BucketId, Cause, Content, Extent, Invocation, Keeping, Manifest, ObjectKey, ObjectRow,
+    OpId, SealedVersion, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId,
+    WriteRefusal, row_key,
 };
 use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
@@ -26,6 +27,12 @@ pub(super) struct Ready {
     pub(super) leases: Vec<Arc<Lease>>,
 }
 
+/// What a client tries, to be recognised in what it tried before.
+struct Attempt {
+    invocation: Option<Invocation>,
+    facts: VersionFacts,
+}
+
 /// An operation of a client, from its beginning: what all its submissions have in common. Each has a name of its own: it is
 /// given when the submission is made, since what is named long before it is decided may be taken for forgotten, and since
 /// another decision must not be taken for another attempt of the one before.
@@ -33,6 +40,7 @@ pub(super) struct Ready {
 pub(super) struct Operation {
     sweeps: u32,
     cause: Option<Cause>,
+    invocation: Option<Invocation>,
 }
 
 impl Operation {
@@ -40,6 +48,11 @@ impl Operation {
     pub(super) fn because(self, cause: Cause) -> Self {
         let cause = Some(cause);
         Self { cause, ..self }
+    }
+
+    /// The same, of which the client says that it is an attempt of this.
+    pub(super) fn attempted(self, invocation: Option<Invocation>) -> Self {
+        Self { invocation, ..self }
     }
 }
 
@@ -58,6 +71,7 @@ impl Inner {
         Operation {
             sweeps: self.mesh.sweeps(),
             cause: None,
+            invocation: None,
         }
     }
 
@@ -84,6 +98,40 @@ impl Inner {
         self.partitions
             .current(&row_key::object(bucket.id, key.as_str()))
             .await
+    }
+
+    /// Whether there is what an earlier attempt of the client made, perhaps of other content.
+    pub(super) async fn tried_before(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        invocation: Option<Invocation>,
+    ) -> Result<bool, StoreError> {
+        if !invocation.is_some_and(|invocation| invocation.is_retry) {
+            return Ok(false);
+        }
+        let row = Box::pin(self.object_row(bucket, key)).await?;
+        Ok(row.is_some_and(|row| row.made_by(invocation).is_some()))
+    }
+
+    /// What an earlier attempt of the client made of the same content, if it stands: where versions are kept, what others put
+    /// over it since is not undone by a retry. An attempt that is decided after this has looked is done as well; a condition
+    /// keeps one of the two from happening.
+    async fn done_before(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        attempt: &Attempt,
+    ) -> Result<Option<(VersionFacts, Option<VersionId>)>, StoreError> {
+        let row = self.object_row(&entry.bucket, key).await?.unwrap_or_default();
+        let made = row.made_by(attempt.invocation).map(|made| made.facts.clone());
+        let same = made.filter(|made| (made.etag, made.size) == (attempt.facts.etag, attempt.facts.size));
+        let was_ever_on = entry.bucket.settings.versioning.was_ever_on();
+        Ok(same.map(|facts| {
+            // This gateway may not have heard yet that versions are kept.
+            let id = (was_ever_on || facts.id != VersionId::Null).then_some(facts.id);
+            (facts, id)
+        }))
     }
 
     /// Opens the sealed part of a version.
@@ -205,6 +253,7 @@ impl Store {
                 facts,
                 write,
                 extents,
+                invocation: None,
                 details: sealed,
             },
             leases,
@@ -244,8 +293,8 @@ impl Store {
         ))
     }
 
-    /// Makes a version the current one; says its id where versioning ever was on. Runs to its end even if the caller goes
-    /// away.
+    /// Makes a version the current one, unless an earlier attempt of the client did; says its id where versioning ever was on.
+    /// Runs to its end even if the caller goes away.
     ///
     /// # Errors
     /// The condition does not hold, the bucket is gone, or the disk fails.
@@ -257,17 +306,30 @@ impl Store {
         ready: Ready,
         condition: WriteCondition,
     ) -> Result<(VersionFacts, Option<VersionId>), StoreError> {
-        let action = Action::Put {
-            version: ready.version,
-            condition,
+        let Ready { mut version, leases } = ready;
+        version.invocation = operation.invocation.map(|invocation| invocation.id);
+        let attempt = Attempt {
+            invocation: operation.invocation,
+            facts: version.facts.clone(),
         };
+        let action = Action::Put { version, condition };
         let store = self.clone();
         self.finish(async move {
-            match store
-                .submit(operation, &entry, &key, action, ready.leases)
-                .await?
-            {
+            let is_retry = attempt.invocation.is_some_and(|invocation| invocation.is_retry);
+            // What is rare is boxed here, lest every write carries room for it.
+            if is_retry {
+                if let Some(done) = Box::pin(store.0.done_before(&entry, &key, &attempt)).await? {
+                    return Ok(done);
+                }
+                Box::pin(store.must_fit(&entry, &key, one_of(attempt.facts.size))).await?;
+            }
+            match store.submit(operation, &entry, &key, action, leases).await? {
                 Outcome::Stored { facts, version, .. } => Ok((facts, version)),
+                // The earlier attempt may have been decided meanwhile.
+                other if is_retry => {
+                    let done = Box::pin(store.0.done_before(&entry, &key, &attempt)).await?;
+                    done.ok_or_else(|| refusal_of(other))
+                }
                 other => Err(refusal_of(other)),
             }
         })
@@ -311,7 +373,7 @@ impl Store {
     /// not heard.
     async fn decided(
         &self,
-        Operation { sweeps, cause }: Operation,
+        Operation { sweeps, cause, .. }: Operation,
         bucket: BucketId,
         key: &ObjectKey,
         action: Action,

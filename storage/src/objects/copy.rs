@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::put::one_of;
 use super::{Claims, NewObject, ObjectBody, PUT_BYTES_MAX};
 use crate::model::{
-    Bucket, Cause, ChecksumAlgorithm, ChecksumKind, Content, Extent, How, Lock, Manifest, ObjectHeaders,
-    ObjectKey, StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition,
+    Bucket, Cause, ChecksumAlgorithm, ChecksumKind, Content, Extent, How, Invocation, Lock, Manifest,
+    ObjectHeaders, ObjectKey, StorageClass, Timestamp, VersionDetails, VersionFacts, VersionId,
+    WriteCondition,
 };
 use crate::{CustomerKey, KeyTrouble, Object, ObjectReader, PutOutcome, Store, StoreError};
 
@@ -31,6 +32,8 @@ pub struct CopyObject {
     pub customer: Option<CustomerKey>,
     /// Who asks for it, for those who are told.
     pub cause: Cause,
+    /// What the client calls what it does.
+    pub invocation: Option<Invocation>,
 }
 
 impl Store {
@@ -80,6 +83,7 @@ impl Store {
             lock: copy.lock,
             condition: copy.condition,
             cause: copy.cause.of(How::Copy),
+            invocation: copy.invocation,
         };
         let body = CopyBody {
             customer: copy.customer,
@@ -99,9 +103,15 @@ impl Store {
     ) -> Result<Option<PutOutcome>, StoreError> {
         let info = source.info();
         let entry = self.0.directory.entry(bucket.id)?;
-        self.check_early(bucket, key, &copy.condition).await?;
-        self.must_fit(&entry, key, one_of(info.size)).await?;
-        let operation = self.0.begin().because(copy.cause.clone().of(How::Copy));
+        let named = |invocation: Invocation| invocation.storing(headers, copy.class, &copy.lock);
+        let invocation = copy.invocation.map(named);
+        self.check_condition((bucket, key), &copy.condition, invocation)
+            .await?;
+        if !self.0.tried_before(bucket, key, invocation).await? {
+            self.must_fit(&entry, key, one_of(info.size)).await?;
+        }
+        let cause = copy.cause.clone().of(How::Copy);
+        let operation = self.0.begin().because(cause).attempted(invocation);
         let lease = self.0.lease(bucket, key);
         let content = match &source.opened.version.content {
             Content::Inline(bytes) => Content::Inline(bytes.clone()),

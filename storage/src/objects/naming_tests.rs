@@ -4,10 +4,10 @@
 
 use super::{CompleteUpload, CompletedPart};
 use crate::cluster::neighbour_tests::{
-    Wire, body, content, delete, get, new_upload, object_key, put, slow_put, three,
+    Wire, body, content, delete, get, new_object, new_upload, object_key, put, slow_put, three,
 };
-use crate::model::{Cause, PartNumber, WriteCondition};
-use crate::simulation;
+use crate::model::{Cause, ETag, Invocation, PartNumber, WriteCondition};
+use crate::{NewObject, StoreError, simulation};
 
 #[test]
 fn an_upload_may_take_longer_than_tombstones_are_kept_also_where_its_first_answer_is_lost() {
@@ -75,6 +75,36 @@ fn a_completion_that_chooses_anew_is_not_refused_by_its_own_first_choice() {
         go_on.send(()).unwrap();
         completing.await.unwrap().unwrap();
         assert_eq!(get(&first, &bucket, "film").await.unwrap(), text);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_client_that_tries_again_at_another_box_is_not_refused_by_what_it_did_itself() {
+    simulation::run(3, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let bucket = first.buckets().remove(0);
+        let attempt = async |at: &crate::Store, (name, number): (&str, u32), condition, text: &str| {
+            let new = NewObject {
+                condition,
+                invocation: Invocation::of("GK1", name, &format!("attempt={number}")),
+                ..new_object()
+            };
+            let key = object_key("film");
+            let put = at.put_object(&bucket, &key, new, body(text));
+            put.await.map(|put| put.etag)
+        };
+        let before = attempt(&first, ("begin", 1), WriteCondition::Absent, "before").await;
+        let (swap, text) = (WriteCondition::Tag(Some(before.unwrap())), content("f", 1));
+        let done = attempt(&second, ("swap", 1), swap, &text).await.unwrap();
+        assert_eq!(attempt(&third, ("swap", 2), swap, &text).await.unwrap(), done);
+        let refused = |tried: Result<ETag, StoreError>| matches!(tried, Err(StoreError::PreconditionFailed));
+        assert!(refused(attempt(&third, ("another", 2), swap, &text).await));
+        assert!(refused(attempt(&third, ("swap", 1), swap, &text).await));
+        put(&third, &bucket, "film", "by somebody else").await.unwrap();
+        assert!(refused(attempt(&first, ("swap", 3), swap, &text).await));
+        assert_eq!(get(&second, &bucket, "film").await.unwrap(), "by somebody else");
     })
     .unwrap();
 }

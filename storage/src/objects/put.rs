@@ -3,8 +3,8 @@
 use super::ObjectBody;
 use super::ingest::{Inline, ingest};
 use crate::model::{
-    Bucket, Cause, Checksum, ChecksumKind, Completed, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass,
-    Timestamp, Usage, VersionDetails, VersionFacts, VersionId, WriteCondition,
+    Bucket, Cause, Checksum, ChecksumKind, Completed, ETag, Invocation, Lock, ObjectHeaders, ObjectKey,
+    StorageClass, Timestamp, Usage, VersionDetails, VersionFacts, VersionId, WriteCondition,
 };
 use crate::{CustomerKey, Store, StoreError};
 
@@ -21,6 +21,8 @@ pub struct NewObject {
     pub condition: WriteCondition,
     /// Who asks for it, for those who are told.
     pub cause: Cause,
+    /// What the client calls what it does.
+    pub invocation: Option<Invocation>,
 }
 
 /// What was stored.
@@ -36,6 +38,14 @@ pub struct PutOutcome {
     pub size: u64,
     /// When it committed.
     pub modified: Timestamp,
+}
+
+impl NewObject {
+    /// What the client calls storing this.
+    fn named(&self) -> Option<Invocation> {
+        let invocation = self.invocation?;
+        Some(invocation.storing(&self.headers, self.class, &self.lock))
+    }
 }
 
 impl Store {
@@ -56,18 +66,20 @@ impl Store {
     ) -> Result<PutOutcome, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         self.0.writable()?;
-        self.check_early(bucket, key, &new.condition).await?;
+        self.check_early(bucket, key, &new).await?;
+        let invocation = new.named();
+        let tried = self.0.tried_before(bucket, key, invocation).await?;
         let announced = body.size_hint();
-        if let Some(size) = announced {
+        if let Some(size) = announced.filter(|_| !tried) {
             self.must_fit(&entry, key, one_of(size)).await?;
         }
         let customer = body.customer_key().cloned();
-        let operation = self.0.begin().because(new.cause);
+        let operation = self.0.begin().because(new.cause).attempted(invocation);
         let lease = self.0.lease(bucket, key);
         let write = lease.write();
         let inline = Inline::of(entry.bucket.settings.versioning);
         let taken = ingest(self, &lease, body, inline).await?;
-        if announced.is_none() {
+        if announced.is_none() && !tried {
             self.must_fit(&entry, key, one_of(taken.size)).await?;
         }
         let checksum = taken.digested.checksum.map(|value| Checksum {
@@ -101,7 +113,8 @@ impl Store {
         Ok(PutOutcome::new(&facts, version, checksum))
     }
 
-    /// Refuses a write whose condition cannot hold before its body is read. The commit decides again.
+    /// Refuses a write whose condition cannot hold before its body is read, unless an earlier attempt of it may be why. The
+    /// commit decides again.
     ///
     /// # Errors
     /// `PreconditionFailed`, `NoSuchKey`.
@@ -109,12 +122,26 @@ impl Store {
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
+        new: &NewObject,
+    ) -> Result<(), StoreError> {
+        self.check_condition((bucket, key), &new.condition, new.named())
+            .await
+    }
+
+    /// As [`Self::check_early`].
+    pub(super) async fn check_condition(
+        &self,
+        (bucket, key): (&Bucket, &ObjectKey),
         condition: &WriteCondition,
+        invocation: Option<Invocation>,
     ) -> Result<(), StoreError> {
         if *condition == WriteCondition::None {
             return Ok(());
         }
         let row = self.0.object_row(bucket, key).await?;
+        if row.as_ref().is_some_and(|row| row.made_by(invocation).is_some()) {
+            return Ok(());
+        }
         Ok(condition.check(
             row.as_ref()
                 .and_then(|row| row.current())

@@ -427,6 +427,7 @@ mod tests {
             condition,
             lock: crate::model::Lock::default(),
             cause: crate::model::Cause::default(),
+            invocation: None,
         };
         store
             .put_object(&bucket, &key, new, Body(Some(vec![1; 10_000].into())))

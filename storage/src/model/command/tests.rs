@@ -162,6 +162,7 @@ fn version(write: WriteId, extents: Vec<WriteId>, clock: u64) -> SealedVersion {
         facts,
         write,
         extents,
+        invocation: None,
         details: Bytes::new(),
     }
 }

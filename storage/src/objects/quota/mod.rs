@@ -285,10 +285,10 @@ mod tests {
 
     use super::*;
     use crate::cluster::neighbour_tests::{
-        Wire, create, delete, founder, get, new_upload, object_key, owner, put, three,
+        Wire, body, create, delete, founder, get, new_object, new_upload, object_key, owner, put, three,
     };
-    use crate::model::{BucketName, Quota};
-    use crate::simulation;
+    use crate::model::{BucketName, Invocation, Quota};
+    use crate::{NewObject, simulation};
 
     async fn set(store: &Store, bucket: &Bucket, bytes: Option<u64>, objects: Option<u64>) -> Arc<Bucket> {
         let quota = Quota { bytes, objects };
@@ -330,6 +330,38 @@ mod tests {
             };
             sleep(Duration::from_secs(2)).await;
             assert_eq!(store.usage(&bucket).await.unwrap(), held);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_a_client_tries_again_needs_no_room_beside_what_it_did() {
+        simulation::run(3, async {
+            let store = founder(&Wire::default(), "anna").await;
+            let key = owner(&store).await;
+            let bucket = create(&store, "photos", &key).await;
+            store.set_versioning(&bucket, Versioning::Enabled).await.unwrap();
+            let bucket = set(&store, &bucket, Some(5), Some(1)).await;
+            let attempt = async |request: &str, text: &str| {
+                let new = NewObject {
+                    invocation: Invocation::of("GK1", "e5a1", request),
+                    ..new_object()
+                };
+                let key = object_key("a");
+                store.put_object(&bucket, &key, new, body(text)).await
+            };
+            let first = attempt("attempt=1", "12345").await.unwrap();
+            assert_eq!(
+                attempt("attempt=2", "12345").await.unwrap().version,
+                first.version
+            );
+            for (request, text) in [("attempt=1", "12345"), ("attempt=2", "54321")] {
+                let refused = attempt(request, text).await;
+                assert!(
+                    matches!(refused, Err(StoreError::QuotaExceeded { .. })),
+                    "{refused:?}"
+                );
+            }
         })
         .unwrap();
     }

@@ -50,6 +50,7 @@ fn row_of(write: WriteId) -> ObjectRow {
         facts,
         write,
         extents: vec![write],
+        invocation: None,
         details: Bytes::new(),
     };
     ObjectRow {

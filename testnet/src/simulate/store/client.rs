@@ -173,6 +173,7 @@ impl Client {
             condition,
             lock: Lock::default(),
             cause: storage::model::Cause::default(),
+            invocation: None,
         };
         let body = Body::new(content, 1 + self.dice.below(1500));
         let put = self.store.put_object(bucket, &object_key(&key), new, body).await;
@@ -245,6 +246,7 @@ impl Client {
             condition,
             lock: Lock::default(),
             cause: storage::model::Cause::default(),
+            invocation: None,
         };
         let open = self.ask(key.clone(), Ask::Put(tag, condition));
         let copied = self
