@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
-use tracing::{debug, error};
+use tracing::{debug, warn};
 
 use super::fetch::Whole;
 use super::holders::Holders;
@@ -264,7 +264,8 @@ impl Blocks {
             Whole::Here(sealed) => sealed,
             Whole::Unreached => return (Handed::Later, Vec::new()),
             Whole::Nowhere => {
-                error!(block = ?pair.1, "nobody has this block any more");
+                // Mostly what referred to it is gone, and so it should be; a reader of what still does hears of the loss.
+                warn!(block = ?pair.1, "nobody has this block any more: it was removed meanwhile, or is lost");
                 return (Handed::Gone, Vec::new());
             }
         };
