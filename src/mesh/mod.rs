@@ -36,7 +36,7 @@ use futures_util::future::join_all;
 use p2p::{Address, Class, Identity, Invite, InviteId, Limits, NodeId, PeerStatus, Reach};
 use storage::model::{MemberId, MemberRow, Role, Timestamp, Zone};
 use storage::{Membership, NodeSecret, Seat, Store};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
@@ -57,6 +57,12 @@ const FACTS_WAIT: Duration = Duration::from_secs(2);
 
 /// How long the others are looked for, for a person who invites.
 const FIND_WAIT: Duration = Duration::from_secs(5);
+
+/// How long new keys are waited for, for a person who invites right after a box was removed; they take moments where enough
+/// boxes answer.
+const KEYS_WAIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether they are there.
+const KEYS_LOOK: Duration = Duration::from_millis(100);
 
 /// A node on its mesh.
 pub(crate) struct Mesh {
@@ -271,6 +277,18 @@ impl Mesh {
         public.filter_map(|text| text.parse().ok()).collect()
     }
 
+    /// The key that signs for the mesh; where it is being replaced, once there is another.
+    async fn next_signer(&self) -> p2p::MeshId {
+        loop {
+            // The rows may know already that somebody went, and whoever lets guests in not yet.
+            let by_rows = signer(&self.store).map(|key| key.id());
+            if let Some(signer) = by_rows.filter(|by_rows| self.node.signer().as_ref() == Some(by_rows)) {
+                return signer;
+            }
+            sleep(KEYS_LOOK).await;
+        }
+    }
+
     /// Makes an invite that says where to knock: at this node where that is open to the internet, at others that are, and on
     /// the LAN.
     ///
@@ -278,9 +296,8 @@ impl Mesh {
     /// The root rows cannot be changed, or the system gives no random bytes.
     pub(crate) async fn invite(&self, expires: Timestamp) -> anyhow::Result<Invite> {
         let addresses = doors(&self.node.reach(), &self.public_of_others().await);
-        let signer = self
-            .node
-            .signer()
+        let signer = timeout(KEYS_WAIT, self.next_signer())
+            .await
             .context("the mesh is getting new keys after a box was removed; try again in a moment")?;
         let invite = Invite::new(signer, p2p::Role::Trusted, expires.as_secs(), addresses);
         let invite = invite.map_err(|error| anyhow::anyhow!("no random bytes from the system: {error}"))?;
