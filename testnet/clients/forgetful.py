@@ -43,6 +43,10 @@ class Forgetful:
         except OSError:
             pass
         finally:
+            # Wakes whoever waits for its answer.
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            back.join(timeout=10)
             server.close()
 
     def _answer(self, server: socket.socket, client: socket.socket):
