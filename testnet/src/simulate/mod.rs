@@ -64,12 +64,24 @@ const MESH: store::What = store::What {
 /// # Errors
 /// The options make no sense.
 pub(crate) fn simulate(simulate: &Simulate) -> Result<ExitCode> {
+    listen();
     match &simulate.what {
         None => everything(&simulate.all),
         Some(Simulation::Registers(options)) => registers::registers(options),
         Some(Simulation::Mutants(options)) => registers::mutants(options),
         Some(Simulation::Store(options)) => store::simulate(store::STORE, options),
         Some(Simulation::Mesh(options)) => store::simulate(MESH, options),
+    }
+}
+
+/// Prints what the simulated say in their logs, where `RUST_LOG` asks for it: with it a seed that fails tells why.
+fn listen() {
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
     }
 }
 

@@ -366,12 +366,7 @@ impl World {
         let began = Instant::now();
         while !self.is_settled() {
             if began.elapsed() > SETTLES_WITHIN {
-                let seats = self.seats.iter();
-                let voters = seats.filter_map(|(member, seat)| Some((member, seat.store.as_ref()?.voters())));
-                let voters: Vec<_> = voters
-                    .map(|(member, voters)| format!("{member:?}: {voters}"))
-                    .collect();
-                return Err(format!("voters do not settle: {}", voters.join("; ")));
+                return Err(format!("voters do not settle: {}", self.standing()));
             }
             sleep(Duration::from_millis(500)).await;
         }
