@@ -243,6 +243,19 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// The epoch that whoever answers has adopted, where it tells that: it may be newer than that of the request.
+    pub fn epoch(&self) -> Option<super::Epoch> {
+        match self {
+            Self::Found { promised, .. } | Self::Refused { promised, .. } => Some(promised.epoch),
+            Self::Promise { .. }
+            | Self::Heads { .. }
+            | Self::Accepted { .. }
+            | Self::Learned { .. }
+            | Self::Confirmed { .. }
+            | Self::Raised { .. } => None,
+        }
+    }
+
     /// The nonce of the request it answers.
     pub fn nonce(&self) -> Nonce {
         match self {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +26,6 @@ const EVERY: Duration = Duration::from_secs(10);
 const ASKED_EVERY: Duration = Duration::from_millis(100);
 /// How long somebody who misses something waits for them.
 const ASKED_FOR: Duration = Duration::from_secs(3);
-/// Partitions whose epochs are adopted at a time.
-const ADOPTIONS_AT_ONCE: usize = 32;
 
 /// The root rows this member heard of last.
 pub(crate) struct Feed {
@@ -181,7 +178,7 @@ impl Inner {
 /// Adopts the newest epoch of every partition that root rows tell.
 async fn adopt_all(inner: &Arc<Inner>) {
     let view = inner.mesh.view();
-    let newer: Vec<(u16, Configs)> = view
+    let newer: BTreeMap<u16, Configs> = view
         .voters
         .iter()
         .filter(|(partition, voters)| {
@@ -189,11 +186,7 @@ async fn adopt_all(inner: &Arc<Inner>) {
         })
         .map(|(partition, voters)| (*partition, voters.value.clone()))
         .collect();
-    stream::iter(newer)
-        .for_each_concurrent(ADOPTIONS_AT_ONCE, |(partition, configs)| async move {
-            if let Err(error) = inner.partitions.registers().adopt(partition, &configs).await {
-                warn!(partition, %error, "a new epoch is not adopted");
-            }
-        })
-        .await;
+    if let Err(error) = inner.partitions.registers().adopt_all(newer).await {
+        warn!(%error, "a new epoch is not adopted");
+    }
 }

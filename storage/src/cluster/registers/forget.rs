@@ -93,6 +93,7 @@ impl<M: Machine> Registers<M> {
         let members = config.members();
         let holder = partition
             .believed_holder()
+            .map(|(holder, _)| holder)
             .filter(|holder| members.contains(holder));
         if holder.or_else(|| members.first().copied()) != Some(self.0.me) {
             return false;

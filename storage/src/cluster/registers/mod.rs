@@ -33,8 +33,8 @@ use rows::Tombstones;
 pub(crate) use scan::{Scanned, ScannedKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use silence::Silence;
-use tokio::sync::oneshot;
+use silence::{GivenUp, Silence};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use wire::{Call, Reaction};
 
@@ -44,7 +44,7 @@ use crate::StoreError;
 use crate::disk::Disk;
 use crate::model::{MemberId, Timestamp};
 use crate::register::{
-    Answer, Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request,
+    Answer, Ballot, Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Operation, Reply, Request,
 };
 use crate::tasks::Tasks;
 
@@ -125,6 +125,8 @@ struct Inner<M: Machine> {
     missed: Mutex<Misses>,
     /// Who did not answer lately.
     silence: Silence,
+    /// Held by whoever asks somebody for newer epochs.
+    hearing: Semaphore,
     /// Whether there is anybody else who may submit operations: asked by every request.
     meshed: Arc<AtomicBool>,
     /// What begins here is named as if it began later than this.
@@ -164,6 +166,7 @@ impl<M: Machine> Registers<M> {
             synced: Mutex::default(),
             missed: Mutex::default(),
             silence: Silence::default(),
+            hearing: Semaphore::new(1),
             meshed,
             newest: AtomicU64::default(),
             tasks,
@@ -321,11 +324,11 @@ impl<M: Machine> Registers<M> {
         }
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
-        let mut silent = BTreeSet::new();
+        let mut given_up = GivenUp::default();
         loop {
-            let holder = self.holder_elsewhere(partition, &silent);
+            let (holder, asked) = (self.holder_elsewhere(partition, &given_up), Instant::now());
             let answer = match holder {
-                Some(holder) => self.forward(partition, holder, operation.clone()).await,
+                Some((holder, _)) => self.forward(partition, holder, operation.clone()).await,
                 None => match self.decide(partition, operation.clone(), deadline).await {
                     Ok(answer) => Some(answer),
                     // Whatever stops this attempt, an earlier one may have happened.
@@ -349,7 +352,7 @@ impl<M: Machine> Registers<M> {
                 None => {
                     // It may have arrived.
                     operation.is_retry = true;
-                    silent.extend(holder);
+                    self.note_given_up(&mut given_up, holder, asked);
                 }
             }
             tries += 1;
@@ -361,26 +364,42 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Who else is to be asked: whoever is believed to hold the partition. This member takes over only where that one is
-    /// silent: two that depose each other get nothing done.
-    fn holder_elsewhere(&self, partition: u16, silent: &BTreeSet<MemberId>) -> Option<MemberId> {
+    /// Who else is to be asked: whoever is believed to hold the partition, and under which ballot. This member takes over
+    /// only where that one was given up: two that depose each other get nothing done.
+    fn holder_elsewhere(&self, partition: u16, given_up: &GivenUp) -> Option<(MemberId, Option<Ballot>)> {
         let (config, believed) = {
             let partition = self.partition(partition);
             (partition.config()?, partition.believed_holder())
         };
         let members = config.members();
-        let believed = believed.filter(|holder| members.contains(holder) && !silent.contains(holder));
+        let believed = believed
+            .filter(|(holder, ballot)| members.contains(holder) && !given_up.has_holder(*holder, *ballot));
+        let believed = believed.map(|(holder, ballot)| (holder, Some(ballot)));
         if members.contains(&self.0.me) {
-            return believed.filter(|holder| *holder != self.0.me);
+            return believed.filter(|(holder, _)| *holder != self.0.me);
         }
         let others: Vec<_> = members
             .iter()
             .copied()
-            .filter(|member| !silent.contains(member))
+            .filter(|member| !given_up.has(*member))
             .collect();
-        believed
-            .or_else(|| self.0.peers.nearest(&others).first().copied())
-            .or_else(|| members.first().copied())
+        let somebody = || self.0.peers.nearest(&others).first().copied();
+        believed.or_else(|| {
+            let other = somebody().or_else(|| members.first().copied());
+            other.map(|member| (member, None))
+        })
+    }
+
+    /// Notes that a holder did not answer what it was asked then.
+    fn note_given_up(
+        &self,
+        given_up: &mut GivenUp,
+        holder: Option<(MemberId, Option<Ballot>)>,
+        asked: Instant,
+    ) {
+        if let Some((holder, ballot)) = holder {
+            given_up.note((holder, ballot), self.0.silence.has_answered_since(holder, asked));
+        }
     }
 
     /// Has another member decide an operation; `None` when it does not answer.
@@ -461,7 +480,16 @@ impl<M: Machine> Registers<M> {
     ) -> Result<Reaction<Done<M>>, StoreError> {
         self.0.memories.check().await?;
         match call {
-            Call::Requests(requests) => Ok(Reaction::Replies(self.requests(requests).await?)),
+            Call::Requests(requests) => {
+                let is_ahead = |(partition, request): &(u16, Request)| {
+                    *partition < PARTITIONS && self.is_older(*partition, request.epoch())
+                };
+                if requests.iter().any(is_ahead) {
+                    let this = self.clone();
+                    self.0.tasks.spawn(async move { this.hear_epochs_of(from).await });
+                }
+                Ok(Reaction::Replies(self.requests(requests).await?))
+            }
             Call::Tell { from, to, most } => {
                 let (this, most) = (self.clone(), usize::try_from(most).unwrap_or(usize::MAX));
                 let told = self.0.disk.run(move || this.0.tell(&from, &to, most)).await??;
@@ -589,11 +617,16 @@ impl<M: Machine> Registers<M> {
         let Some(Reaction::Replies(replies)) = self.exchange(to, &Call::Requests(requests)).await else {
             return missed::note(&mut self.0.misses(), to, &changing, Timestamp::now());
         };
+        let mut is_ahead = false;
         for (partition, reply) in asked.into_iter().zip(replies) {
             let Some(reply) = reply else { continue };
+            is_ahead |= self.is_older(partition, reply.epoch());
             if let Err(error) = self.feed(partition, Event::Reply { from: to, reply }).await {
                 tracing::warn!(%error, "what a member answered was not taken up");
             }
+        }
+        if is_ahead {
+            self.hear_epochs_of(to).await;
         }
     }
 

@@ -247,10 +247,10 @@ impl<M: Machine> Partition<M> {
         self.part.fences
     }
 
-    /// Who holds the partition, as far as this member knows: whoever it promised last.
-    pub(super) fn believed_holder(&self) -> Option<MemberId> {
+    /// Who holds the partition, as far as this member knows: whoever it promised last, and what.
+    pub(super) fn believed_holder(&self) -> Option<(MemberId, Ballot)> {
         let promised = self.part.promised;
-        promised.holder()
+        Some((promised.holder()?, promised))
     }
 
     /// Submits an operation; its answer goes to `waiter`.

@@ -71,14 +71,16 @@ impl<M: Machine> Registers<M> {
             Reader::begin((key.clone(), epoch, purpose), members, nonce, Broken::NOTHING);
         let mut calls = FuturesUnordered::new();
         let give_up = Instant::now() + DEADLINE / 4;
-        let mut found = None;
+        let (mut found, mut answered) = (None, None);
         loop {
             for effect in effects {
                 match effect {
                     ReadEffect::Send { to, request } => calls.push(self.ask(partition, to, request)),
                     ReadEffect::Found(row) => found = Some(row),
                     ReadEffect::NewerEpoch(_) => {
-                        self.0.feed.ring();
+                        if let Some(answered) = answered {
+                            self.hear_epochs_of(answered).await;
+                        }
                         return Ok(Read::Again);
                     }
                     ReadEffect::AskHolder(_) => {
@@ -94,7 +96,10 @@ impl<M: Machine> Registers<M> {
                 _ => {}
             }
             effects = match timeout(HURRY, calls.next()).await {
-                Ok(Some((from, Some(reply)))) => reader.reply(&configs, from, reply),
+                Ok(Some((from, Some(reply)))) => {
+                    answered = Some(from);
+                    reader.reply(&configs, from, reply)
+                }
                 Ok(Some((_, None))) => Vec::new(),
                 Ok(None) | Err(_) if Instant::now() >= give_up => {
                     return Ok(found.map_or(Read::Again, Read::Found));

@@ -9,12 +9,15 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::partition::Adopted;
+use super::silence::GivenUp;
 use super::wire::{Call, Reaction};
 use super::{Bell, DEADLINE, Machine, PARTITIONS, RESEND, ROOM, ROOT_PARTITION, Registers, back_off};
 use crate::StoreError;
 use crate::model::MemberId;
 use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose};
 
+/// Partitions whose epochs are adopted at a time.
+const ADOPTIONS_AT_ONCE: usize = 32;
 /// Rows that a new voter reads at a time.
 const READS_AT_ONCE: usize = 128;
 /// Voters of the root partition that are asked at a time for epochs that this member has not heard of.
@@ -79,12 +82,43 @@ impl<M: Machine> Registers<M> {
         for member in members {
             let told = self.exchange(*member, &Call::Configs(self.epochs())).await;
             if let Some(Reaction::Configs(newer)) = told {
-                for (partition, known) in newer {
-                    self.adopt(partition % PARTITIONS, &known).await?;
-                }
+                self.adopt_all(newer).await?;
             }
         }
         Ok(())
+    }
+
+    /// Learns of newer epochs from a member that turned out to have adopted some, unless that is under way: under older ones
+    /// nothing gets done here, not even reading the root rows that tell of the newer. Rings for whoever reads those.
+    pub(super) async fn hear_epochs_of(&self, member: MemberId) {
+        let Ok(_turn) = self.0.hearing.try_acquire() else {
+            return;
+        };
+        let heard = async {
+            self.0.memories.check().await?;
+            self.hear_epochs(&[member]).await
+        };
+        if let Err(error) = heard.await {
+            tracing::warn!(?member, %error, "newer epochs are not adopted");
+        }
+        self.0.feed.ring();
+    }
+
+    /// Whether a partition here is in an older epoch than this.
+    pub(super) fn is_older(&self, partition: u16, epoch: Option<Epoch>) -> bool {
+        epoch.is_some_and(|epoch| self.partition(partition).epoch() < epoch)
+    }
+
+    /// Adopts the newest of the epochs of each partition.
+    ///
+    /// # Errors
+    /// As [`Self::adopt`], of the first that fails; the others are adopted or not.
+    pub(crate) async fn adopt_all(&self, known: BTreeMap<u16, Configs>) -> Result<(), StoreError> {
+        stream::iter(known.into_iter().map(Ok))
+            .try_for_each_concurrent(ADOPTIONS_AT_ONCE, |(partition, known)| async move {
+                self.adopt(partition % PARTITIONS, &known).await
+            })
+            .await
     }
 
     /// The nearest voters of the root partition, as far as this member knows, and anybody else: voters it knows may all be
@@ -231,11 +265,11 @@ impl<M: Machine> Registers<M> {
         self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
-        let mut silent = BTreeSet::new();
+        let mut given_up = GivenUp::default();
         loop {
-            let holder = self.holder_elsewhere(partition, &silent);
+            let (holder, asked) = (self.holder_elsewhere(partition, &given_up), Instant::now());
             let raised = match holder {
-                Some(holder) => self.ask_to_raise(partition, holder, fences).await,
+                Some((holder, _)) => self.ask_to_raise(partition, holder, fences).await,
                 None => {
                     let this = self.clone();
                     let raised = async move { this.raise_here(partition, fences, deadline).await };
@@ -245,7 +279,7 @@ impl<M: Machine> Registers<M> {
             match raised {
                 Some(Some(ballot)) => return Ok(ballot),
                 Some(None) => {}
-                None => silent.extend(holder),
+                None => self.note_given_up(&mut given_up, holder, asked),
             }
             tries += 1;
             let wait = back_off(tries);

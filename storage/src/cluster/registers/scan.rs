@@ -234,8 +234,8 @@ impl<M: Machine> Registers<M> {
                 .iter()
                 .any(|(number, (mine, _))| told.epoch_of(*number) > Some(*mine))
         };
-        if told.values().any(newer) {
-            self.0.feed.ring();
+        if let Some((member, _)) = told.iter().find(|(_, told)| newer(told)) {
+            self.hear_epochs_of(*member).await;
             return Ok(None);
         }
         Ok(Some(told))

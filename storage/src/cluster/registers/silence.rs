@@ -1,4 +1,5 @@
-//! Who did not answer lately: nothing that needs everybody is begun before they are heard of again.
+//! Who did not answer lately: nothing that needs everybody is begun before they are heard of again, and an operation whose
+//! holder is silent goes on without it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,38 +8,110 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::MemberId;
+use crate::register::Ballot;
 
 /// After so long whoever did not answer is asked again, though nothing was heard of it: perhaps nobody asked.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(25 * 60);
+/// So many answers may fail to come from a holder of whom other things are heard: they may be lost. One that never answers
+/// an operation may be cut off from the quorum itself.
+const LOST_MAX: u32 = 2;
 
-/// Members that did not answer when they were called last, and since when; at most as many as there are members.
+/// What was heard of members; at most as many as there are members.
 #[derive(Default)]
-pub(super) struct Silence(Mutex<BTreeMap<MemberId, Instant>>);
+pub(super) struct Silence(Mutex<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    /// Members that did not answer when they were called last, and since when.
+    silent: BTreeMap<MemberId, Instant>,
+    /// When each answered last.
+    answered: BTreeMap<MemberId, Instant>,
+}
 
 impl Silence {
     /// Notes what came of a call.
     pub(super) fn note(&self, member: MemberId, has_answered: bool) {
+        let mut heard = self.heard();
         match has_answered {
-            true => drop(self.members().remove(&member)),
-            false => drop(self.members().entry(member).or_insert_with(Instant::now)),
+            true => {
+                heard.silent.remove(&member);
+                heard.answered.insert(member, Instant::now());
+            }
+            false => drop(heard.silent.entry(member).or_insert_with(Instant::now)),
         }
     }
 
     /// Whether one of these did not answer lately.
     pub(super) fn is_among(&self, members: &[MemberId]) -> bool {
-        let mut silent = self.members();
-        silent.retain(|_, since| since.elapsed() < FORGIVEN_AFTER);
-        members.iter().any(|member| silent.contains_key(member))
+        let mut heard = self.heard();
+        heard.silent.retain(|_, since| since.elapsed() < FORGIVEN_AFTER);
+        members.iter().any(|member| heard.silent.contains_key(member))
     }
 
-    fn members(&self) -> MutexGuard<'_, BTreeMap<MemberId, Instant>> {
+    /// Whether a member has answered anything since.
+    pub(super) fn has_answered_since(&self, member: MemberId, since: Instant) -> bool {
+        self.heard().answered.get(&member) >= Some(&since)
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom one operation waited for in vain.
+///
+/// A voter that gives a holder up takes over itself, and deposes it. Done for every answer that is lost, by several voters
+/// with many operations each, that goes on for ever: so a holder that is heard of is asked once more, and one that has won
+/// a ballot since is not the one that was given up.
+#[derive(Default)]
+pub(super) struct GivenUp(BTreeMap<(MemberId, Option<Ballot>), u32>);
+
+impl GivenUp {
+    /// Notes that a member, thought to hold this ballot, did not answer, though perhaps others.
+    pub(super) fn note(&mut self, (member, ballot): (MemberId, Option<Ballot>), is_heard: bool) {
+        let lost = self.0.entry((member, ballot)).or_default();
+        *lost += if is_heard { 1 } else { LOST_MAX };
+    }
+
+    /// Whether to go on without this holder of a ballot.
+    pub(super) fn has_holder(&self, member: MemberId, ballot: Ballot) -> bool {
+        self.0.get(&(member, Some(ballot))) >= Some(&LOST_MAX)
+    }
+
+    /// Whether to ask others than this member, whatever it holds.
+    pub(super) fn has(&self, member: MemberId) -> bool {
+        let mut lost = self.0.iter().filter(|((other, _), _)| *other == member);
+        lost.any(|(_, lost)| *lost >= LOST_MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_holder_is_given_up_that_is_silent_to_all_or_twice_to_an_operation_and_never_for_good() {
+        let (holder, [first, second]) = (MemberId(1), [1, 2].map(Ballot::barrier));
+        let mut given_up = GivenUp::default();
+        given_up.note((holder, Some(first)), true);
+        assert!(!given_up.has_holder(holder, first) && !given_up.has(holder));
+        given_up.note((holder, Some(first)), true);
+        assert!(given_up.has_holder(holder, first) && given_up.has(holder));
+        assert!(!given_up.has_holder(holder, second));
+        given_up.note((holder, Some(second)), false);
+        assert!(given_up.has_holder(holder, second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_answered_something_since_is_there() {
+        let (silence, member, start) = (Silence::default(), MemberId(1), Instant::now());
+        assert!(!silence.has_answered_since(member, start));
+        silence.note(member, true);
+        assert!(silence.has_answered_since(member, start));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        silence.note(member, false);
+        assert!(!silence.has_answered_since(member, Instant::now()));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_silent_is_left_alone_until_it_is_heard_of_or_long_after() {

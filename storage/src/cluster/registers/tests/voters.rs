@@ -179,3 +179,70 @@ async fn fences_are_raised_through_any_member() {
         .filter(|member| member.partition(7).fences() == fences);
     assert!(raised.count() >= 2);
 }
+
+#[tokio::test]
+async fn who_missed_an_epoch_learns_of_it_from_whoever_answers_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 4, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
+    root.change(&boxes, &[1, 2], votes(&[(1, 1), (2, 1)])).await;
+    // Nobody here reads root rows: what a call meets is all there is to learn from.
+    assert_eq!(boxes[2].epoch(7), 0);
+    assert_eq!(
+        timeout(DEADLINE / 4, read(&boxes[2], "a"))
+            .await
+            .unwrap()
+            .as_deref(),
+        Some("1")
+    );
+    assert_eq!(boxes[2].epoch(7), 2);
+    assert_eq!(boxes[3].epoch(7), 0);
+    let [from, to] = [&[0x10], &[0x11]].map(|key| Key::from_static(key));
+    let listed = timeout(DEADLINE / 4, boxes[3].scan(7..8, (&from, &to), 2))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((listed.rows.len(), boxes[3].epoch(7)), (1, 2));
+}
+
+#[tokio::test]
+async fn a_holder_that_missed_an_epoch_learns_of_it_from_who_refuses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    root.change(&boxes, &[1, 2, 3], votes(&[(1, 1), (2, 1), (3, 1)]))
+        .await;
+    ask(&boxes[2], "a", Command::Put("1".into())).await.unwrap();
+    assert!(boxes[2].partition(7).ballot().is_some());
+    board.away.lock().unwrap().push(MemberId(3));
+    root.change(&boxes, &[1, 2], votes(&[(1, 2), (2, 1)])).await;
+    board.away.lock().unwrap().clear();
+    assert_eq!(boxes[2].epoch(7), 2);
+    let written = ask(&boxes[2], "a", Command::Put("2".into()));
+    assert!(timeout(DEADLINE / 4, written).await.unwrap().is_ok());
+    assert_eq!(boxes[2].epoch(7), 4);
+    assert_eq!(read(&boxes[1], "a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_voter_that_missed_an_epoch_learns_of_it_from_who_asks_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    let three = votes(&[(1, 1), (2, 1), (3, 1)]);
+    root.change(&boxes, &[1, 2, 3], three.clone()).await;
+    let (epoch, joint, _) = Transition::begin(2, three, votes(&[(1, 1), (2, 1)]), Broken::NOTHING);
+    root.configs.learn(epoch, joint);
+    for member in &boxes[..2] {
+        member.adopt(7, &root.configs).await.unwrap();
+    }
+    assert_eq!((boxes[2].epoch(7), epoch), (2, 3));
+    ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
+    let learned = async {
+        while boxes[2].epoch(7) < epoch {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE / 4, learned).await.unwrap();
+}
