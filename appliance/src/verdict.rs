@@ -2,6 +2,7 @@
 
 use crate::api::{Behind, CopiesShown, Home, Reason, Schema, Status, Verdict};
 use crate::copies::{self, CopiesFacts, NotKnown, Short};
+use crate::span::lasted;
 
 /// What a node knows of itself.
 #[derive(Clone, Debug)]
@@ -61,6 +62,10 @@ pub enum Trouble {
     NotKnown(NotKnown),
     /// Another box has lost something, or cannot read it: so many blocks are damaged there, so many directories do not work.
     Ailing(String, u64, u32),
+    /// The clock of a box is so many seconds ahead of the others, or behind.
+    ClockOff(String, i64),
+    /// The clocks of these boxes are so many seconds apart, and nobody knows which is right.
+    ClocksApart(Vec<String>, u64),
     /// This file, which says who may use the page, is damaged.
     AccessDamaged(String),
     /// This file, which says who may use the page, could not be read when the box started, and why.
@@ -82,6 +87,8 @@ impl Trouble {
             | Self::Behind(..)
             | Self::NotKnown(_)
             | Self::Ailing(..)
+            | Self::ClockOff(..)
+            | Self::ClocksApart(..)
             | Self::AccessDamaged(_)
             | Self::AccessUnreadable(..)
             | Self::NoPage(_) => Verdict::Degraded,
@@ -117,6 +124,13 @@ impl Trouble {
             Self::NotKnown(unknown) => unknown.sentence(),
             Self::Ailing(name, blocks, directories) => {
                 format!("{name} has {blocks} damaged blocks and {directories} data directories that do not work")
+            }
+            Self::ClockOff(name, ahead) => {
+                let way = if *ahead < 0 { "behind" } else { "ahead of" };
+                format!("the clock of {name} is {} {way} the others", lasted(ahead.unsigned_abs()))
+            }
+            Self::ClocksApart(names, seconds) => {
+                format!("the clocks of {} are {} apart", names.join(" and "), lasted(*seconds))
             }
             Self::AccessDamaged(file) => {
                 format!("{file} is damaged: the password of the page and all tokens are gone")
@@ -161,6 +175,9 @@ impl Trouble {
             }
             Self::NotKnown(unknown) => unknown.advice(),
             Self::Ailing(..) => "look at warren status on that box",
+            Self::ClockOff(..) | Self::ClocksApart(..) => {
+                "set the clock that is wrong: until then apps are refused there, with RequestTimeTooSkewed"
+            }
             Self::AccessDamaged(_) => "log in with a code, warren login-code, and make new tokens",
             Self::AccessUnreadable(..) => "check the device and who may read the file, then restart the box",
             Self::NoPage(_) => "free the port or choose another, then restart the box",
@@ -441,6 +458,27 @@ mod tests {
     #[test]
     fn a_single_box_never_hides_that_it_is_single() {
         check_alone(&[], Verdict::Ok, "OK: 1 of 1 homes");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named_with_how_far() {
+        let says = |trouble: Trouble| (trouble.verdict(), trouble.sentence());
+        let year = 365 * 86_400;
+        assert_eq!(
+            says(Trouble::ClockOff("ben".into(), year)),
+            (
+                Verdict::Degraded,
+                "the clock of ben is 365 d ahead of the others".into()
+            )
+        );
+        assert_eq!(
+            says(Trouble::ClockOff("ben".into(), -7200)).1,
+            "the clock of ben is 2 h behind the others"
+        );
+        assert_eq!(
+            says(Trouble::ClocksApart(vec!["anna".into(), "ben".into()], 600)).1,
+            "the clocks of anna and ben are 10 min apart"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use appliance::api::{Behind, Burned, Home};
 use appliance::{CopiesFacts, NotKnown, Short, Trouble};
 use storage::StoreError;
-use storage::health::{Amount, Copies, Kept, MemberHealth, Unknown};
+use storage::health::{Amount, Clocks, Copies, Kept, MemberHealth, Unknown};
 use storage::model::{MemberId, Timestamp, Zone};
 use tracing::warn;
 
@@ -63,9 +63,8 @@ impl Console {
             .members
             .iter()
             .filter(|(member, _)| **member != self.store.me());
-        let ailing = ailing
-            .filter_map(|(member, health)| ailing_of(name(*member), health))
-            .collect();
+        let ailing = ailing.filter_map(|(member, health)| ailing_of(name(*member), health));
+        let ailing = ailing.chain(clocks_off(&copies.clocks, name)).collect();
         (homes, facts, ailing)
     }
 }
@@ -80,6 +79,21 @@ fn ailing_of(name: String, health: &MemberHealth) -> Option<Trouble> {
     let (damaged, failed) = (report.blocks.damaged, report.blocks.directories_failed);
     let failed = failed.saturating_add(u32::from(report.rows.lost));
     (damaged > 0 || failed > 0).then_some(Trouble::Ailing(name, damaged, failed))
+}
+
+fn clocks_off(clocks: &Clocks, name: impl Fn(MemberId) -> String) -> Vec<Trouble> {
+    match clocks {
+        Clocks::Agree => Vec::new(),
+        Clocks::Off(ahead) => ahead
+            .iter()
+            .map(|(member, millis)| Trouble::ClockOff(name(*member), millis / 1000))
+            .collect(),
+        Clocks::Apart(ahead) => {
+            let names = ahead.keys().map(|member| name(*member)).collect();
+            let most = ahead.values().max().copied().unwrap_or(0);
+            vec![Trouble::ClocksApart(names, most.unsigned_abs() / 1000)]
+        }
+    }
 }
 
 /// What a box may lack, by what all say of it.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::clocks::{self, Clocks};
 use super::report::{Amount, Kept, Report};
 use crate::cluster::ROOT_PARTITION;
 use crate::model::{MemberId, MemberRow, Partition, Role, Timestamp, Zone};
@@ -50,6 +51,8 @@ pub struct Copies {
     pub members: BTreeMap<MemberId, MemberHealth>,
     /// All voters were compared since then; `None` where some were not.
     pub compared: Option<Timestamp>,
+    /// Whether the clocks of those agree that say something now.
+    pub clocks: Clocks,
     /// Bytes of blocks by the zones that should have them, about.
     placed: BTreeMap<BTreeSet<Zone>, u64>,
     /// Partitions of rows by the zones that are known to have every row.
@@ -193,6 +196,7 @@ pub(super) fn copies(world: &World<'_>) -> Copies {
     let zones = copies.placed.keys().chain(copies.rows.keys());
     copies.least = zones.map(BTreeSet::len).min().unwrap_or(0);
     copies.compared = world.compared();
+    copies.clocks = clocks::judge(&world.clocks_ahead());
     copies
 }
 
@@ -212,6 +216,17 @@ impl World<'_> {
         let holds = |row: &&MemberRow| row.role != Role::Witness && !row.draining;
         let rows = self.members.values().filter(holds);
         rows.map(|row| row.zone.clone()).collect()
+    }
+
+    /// By how many milliseconds each clock is ahead of the one here.
+    fn clocks_ahead(&self) -> BTreeMap<MemberId, i64> {
+        let millis = |time: Timestamp| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let now = self.said.iter().filter(|(_, said)| said.now);
+        now.filter_map(|(member, said)| {
+            let clock = said.report.clock?;
+            Some((*member, millis(clock).saturating_sub(millis(said.at))))
+        })
+        .collect()
     }
 
     fn zones_of(&self, members: &[MemberId]) -> BTreeSet<Zone> {

@@ -8,15 +8,18 @@
 //! | `report` | what a member says of what it holds, to the byte |
 //! | `account` | what this member says |
 //! | `heard` | asks the others, and remembers what they said last |
+//! | `clocks` | which clocks are off; pure |
 //! | `copies` | what follows from all of that for the mesh; pure |
 
 mod account;
+mod clocks;
 mod copies;
 mod heard;
 mod report;
 #[cfg(test)]
 mod tests;
 
+pub use self::clocks::Clocks;
 pub use self::copies::{Copies, Loss, MemberHealth, Unknown};
 pub(crate) use self::heard::{Memory, answer, clocks, run};
 pub(crate) use self::report::is_about_health;
