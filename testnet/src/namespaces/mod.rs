@@ -14,6 +14,7 @@ mod nat;
 mod street;
 mod tamper;
 mod town;
+mod troubles;
 mod wire;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Scenario {
     Histories(histories::Options),
     /// The real program on three boxes that are killed under load, again and again
     Kill(kill::Options),
+    /// The real program on boxes that are wiped, damaged, full, of another year, or alone
+    Troubles(troubles::Options),
 }
 
 /// Plays the scenarios and prints what took how long.
@@ -61,6 +64,7 @@ pub(crate) fn namespaces(options: &Options) -> Result<ExitCode> {
         Some(Scenario::Homes) => homes::homes()?,
         Some(Scenario::Histories(options)) => histories::histories(options)?,
         Some(Scenario::Kill(options)) => kill::kill(options)?,
+        Some(Scenario::Troubles(options)) => troubles::troubles(options)?,
     };
     if broken > 0 {
         println!("\nnamespaces: FAILED, {broken} promises broken");

@@ -233,13 +233,11 @@ impl Town {
         }
         seat.home.launch()?;
         (seat.standing, seat.is_on) = (Standing::Member, true);
-        // It has its share at the latest in ten minutes; people would wait.
+        // It has its share at the latest in ten minutes; people would wait. Before they are connected it would get none.
+        let (name, through) = (seat.name.clone(), &self.seats[through].home);
         let settled = within(Duration::from_secs(u64::from(COMMAND_S)), || {
-            Ok(self.seats[through]
-                .home
-                .tell(&["layout", "settle"], COMMAND_S)?
-                .code
-                == 0)
+            let status = through.tell(&["status"], COMMAND_S)?.document;
+            Ok(is_online(&status, &name) && through.tell(&["layout", "settle"], COMMAND_S)?.code == 0)
         })?;
         if settled.is_none() {
             println!("  box {number} has no share yet");
@@ -280,6 +278,14 @@ impl Town {
         let homes = said.document["homes"].as_array();
         Ok(homes.is_some_and(|homes| !homes.iter().any(|home| home["name"] == name.as_str())))
     }
+}
+
+/// Whether a box is online, by what another says.
+fn is_online(status: &Value, name: &str) -> bool {
+    let homes = status["homes"].as_array().map_or(&[][..], Vec::as_slice);
+    homes
+        .iter()
+        .any(|home| home["name"] == name && home["online"] == true)
 }
 
 /// How many boxes are online, by what one says.
