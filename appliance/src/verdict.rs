@@ -176,7 +176,7 @@ impl Trouble {
             Self::NotKnown(unknown) => unknown.advice(),
             Self::Ailing(..) => "look at warren status on that box",
             Self::ClockOff(..) | Self::ClocksApart(..) => {
-                "set the clock that is wrong: until then apps are refused there, with RequestTimeTooSkewed"
+                "set the clock that is wrong; from a quarter of an hour on apps are refused there, RequestTimeTooSkewed"
             }
             Self::AccessDamaged(_) => "log in with a code, warren login-code, and make new tokens",
             Self::AccessUnreadable(..) => "check the device and who may read the file, then restart the box",

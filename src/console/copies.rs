@@ -37,7 +37,7 @@ impl Console {
         self.copies.0.get(|| async move { store.copies().await }).await
     }
 
-    /// All boxes with what each may lack, what is known of copies, and what ails other boxes.
+    /// All boxes with what each may lack, what is known of copies, what ails other boxes, and whose clock is off.
     pub(super) async fn copies_shown(&self) -> (Vec<Home>, CopiesFacts, Vec<Trouble>) {
         let (mut homes, counted) = futures_util::join!(self.homes(), self.copies_counted());
         let copies = match &*counted {

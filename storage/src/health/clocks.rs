@@ -1,7 +1,8 @@
 //! Which clocks of a mesh are off, by what members say while they answer. Pure.
 //!
-//! Nothing that is stored depends on it but ages: when an object expires, and how old it looks. Clients do: a box whose clock
-//! is a quarter of an hour off refuses every signed request.
+//! What is stored depends on them where it has an age: how old an object looks, when it expires, until when a bucket's default
+//! retention keeps what is written through that box. Clients do at once: a box whose clock is a quarter of an hour off refuses
+//! every signed request.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub enum Clocks {
     Agree,
     /// More than half agree. These do not: by so many milliseconds each is ahead of the others.
     Off(BTreeMap<MemberId, i64>),
-    /// No half of them agrees: by so many milliseconds each is ahead of the one that is furthest behind.
+    /// No more than half agree: by so many milliseconds each is ahead of the one that is furthest behind.
     Apart(BTreeMap<MemberId, i64>),
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::closings;
 use super::members::FOUNDER;
@@ -186,7 +186,6 @@ async fn adopt_all(inner: &Arc<Inner>) {
         })
         .map(|(partition, voters)| (*partition, voters.value.clone()))
         .collect();
-    if let Err(error) = inner.partitions.registers().adopt_all(newer).await {
-        warn!(%error, "a new epoch is not adopted");
-    }
+    // It says itself what failed, and that is tried again before long.
+    drop(inner.partitions.registers().adopt_all(newer).await);
 }

@@ -126,7 +126,10 @@ struct Inner<M: Machine> {
     /// Who did not answer lately.
     silence: Silence,
     /// Held by whoever asks somebody for newer epochs.
-    hearing: Semaphore,
+    hearing: Arc<Semaphore>,
+    /// Held, of each partition, by whoever adopts an epoch: who came between two turns of that would take rows that are about
+    /// to be forgotten for rows that are.
+    adopting: Vec<Semaphore>,
     /// Whether there is anybody else who may submit operations: asked by every request.
     meshed: Arc<AtomicBool>,
     /// What begins here is named as if it began later than this.
@@ -166,7 +169,8 @@ impl<M: Machine> Registers<M> {
             synced: Mutex::default(),
             missed: Mutex::default(),
             silence: Silence::default(),
-            hearing: Semaphore::new(1),
+            hearing: Arc::new(Semaphore::new(1)),
+            adopting: (0..PARTITIONS).map(|_| Semaphore::new(1)).collect(),
             meshed,
             newest: AtomicU64::default(),
             tasks,
@@ -324,7 +328,7 @@ impl<M: Machine> Registers<M> {
         }
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
-        let mut given_up = GivenUp::default();
+        let (mut given_up, mut turned_away) = (GivenUp::default(), 0);
         loop {
             let (holder, asked) = (self.holder_elsewhere(partition, &given_up), Instant::now());
             let answer = match holder {
@@ -347,7 +351,7 @@ impl<M: Machine> Registers<M> {
                     // This was the only attempt.
                     operation.id = operation.id.later_than(newest);
                 }
-                Some(Answer::NotHolder) => {}
+                Some(Answer::NotHolder) => self.note_turned_away(&mut turned_away, holder),
                 Some(Answer::Unknown) => operation.is_retry = true,
                 None => {
                     // It may have arrived.
@@ -398,7 +402,16 @@ impl<M: Machine> Registers<M> {
         asked: Instant,
     ) {
         if let Some((holder, ballot)) = holder {
-            given_up.note((holder, ballot), self.0.silence.has_answered_since(holder, asked));
+            given_up.note((holder, ballot), self.0.silence.is_there_since(holder, asked));
+        }
+    }
+
+    /// Notes that whoever was asked holds nothing: where it does so again and again, it may be in an epoch in which it does
+    /// not even vote.
+    fn note_turned_away(&self, times: &mut u32, holder: Option<(MemberId, Option<Ballot>)>) {
+        *times += 1;
+        if let Some((holder, _)) = holder.filter(|_| *times > 1) {
+            self.hear_epochs_of(holder);
         }
     }
 
@@ -485,8 +498,7 @@ impl<M: Machine> Registers<M> {
                     *partition < PARTITIONS && self.is_older(*partition, request.epoch())
                 };
                 if requests.iter().any(is_ahead) {
-                    let this = self.clone();
-                    self.0.tasks.spawn(async move { this.hear_epochs_of(from).await });
+                    self.hear_epochs_of(from);
                 }
                 Ok(Reaction::Replies(self.requests(requests).await?))
             }
@@ -564,8 +576,9 @@ impl<M: Machine> Registers<M> {
             self.0.memories.meet().await;
         }
         let call = wire::encode(&self.0.memories.marks_for(to), call);
+        let began = Instant::now();
         let answer = self.0.peers.call(to, Class::Metadata, call).await;
-        self.0.silence.note(to, answer.is_ok());
+        self.0.silence.note(to, began, answer.is_ok());
         let bytes = answer.ok()?;
         match wire::decode(&bytes) {
             Ok((marks, reaction)) => Some((self.0.memories.heard(to, &marks), reaction)),
@@ -626,7 +639,7 @@ impl<M: Machine> Registers<M> {
             }
         }
         if is_ahead {
-            self.hear_epochs_of(to).await;
+            self.hear_epochs_of(to);
         }
     }
 

@@ -79,7 +79,7 @@ impl<M: Machine> Registers<M> {
                     ReadEffect::Found(row) => found = Some(row),
                     ReadEffect::NewerEpoch(_) => {
                         if let Some(answered) = answered {
-                            self.hear_epochs_of(answered).await;
+                            self.hear_epochs_of(answered);
                         }
                         return Ok(Read::Again);
                     }

@@ -2,11 +2,12 @@
 //! holder. What has to be done next is for [`Transition`](crate::register::Transition) to say, and for whoever drives it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::partition::Adopted;
 use super::silence::GivenUp;
@@ -18,6 +19,10 @@ use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose};
 
 /// Partitions whose epochs are adopted at a time.
 const ADOPTIONS_AT_ONCE: usize = 32;
+/// How long a member that is met in newer epochs is given to tell them, and they are waited for.
+const HEARING: Duration = Duration::from_secs(5);
+/// How long nobody is asked after one told nothing new.
+const FRUITLESS: Duration = Duration::from_secs(1);
 /// Rows that a new voter reads at a time.
 const READS_AT_ONCE: usize = 128;
 /// Voters of the root partition that are asked at a time for epochs that this member has not heard of.
@@ -44,6 +49,9 @@ impl<M: Machine> Registers<M> {
     }
 
     async fn adopt_here(&self, partition: u16, known: &Configs) -> Result<(), StoreError> {
+        let turn = self.0.adopting.get(usize::from(partition));
+        let turn = turn.ok_or_else(|| StoreError::Damaged(format!("there is no partition {partition}")))?;
+        let _alone = turn.acquire().await.map_err(|_| StoreError::Closed)?;
         loop {
             let room = self.0.disk.room(ROOM).await?;
             let adopted = self.partition(partition).adopt(known, room)?;
@@ -88,20 +96,35 @@ impl<M: Machine> Registers<M> {
         Ok(())
     }
 
-    /// Learns of newer epochs from a member that turned out to have adopted some, unless that is under way: under older ones
-    /// nothing gets done here, not even reading the root rows that tell of the newer. Rings for whoever reads those.
-    pub(super) async fn hear_epochs_of(&self, member: MemberId) {
-        let Ok(_turn) = self.0.hearing.try_acquire() else {
+    /// Learns of newer epochs from a member that turned out to have adopted some, unless that is under way, and waits for
+    /// nothing: under older ones nothing gets done here, not even reading the root rows that tell of the newer.
+    pub(super) fn hear_epochs_of(&self, member: MemberId) {
+        if member == self.0.me {
+            return;
+        }
+        let Ok(turn) = self.0.hearing.clone().try_acquire_owned() else {
             return;
         };
-        let heard = async {
-            self.0.memories.check().await?;
-            self.hear_epochs(&[member]).await
-        };
-        if let Err(error) = heard.await {
-            tracing::warn!(?member, %error, "newer epochs are not adopted");
-        }
-        self.0.feed.ring();
+        let this = self.clone();
+        self.0.tasks.spawn(async move {
+            let before = this.epochs();
+            let heard = async {
+                this.0.memories.check().await?;
+                this.hear_epochs(&[member]).await
+            };
+            match timeout(HEARING, heard).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(?member, %error, "newer epochs are not adopted"),
+                // What was begun goes on by itself.
+                Err(_) => tracing::debug!(?member, "newer epochs are not told in time"),
+            }
+            match before == this.epochs() {
+                // Whoever met it will again.
+                true => sleep(FRUITLESS).await,
+                false => this.0.feed.ring(),
+            }
+            drop(turn);
+        });
     }
 
     /// Whether a partition here is in an older epoch than this.
@@ -109,16 +132,20 @@ impl<M: Machine> Registers<M> {
         epoch.is_some_and(|epoch| self.partition(partition).epoch() < epoch)
     }
 
-    /// Adopts the newest of the epochs of each partition.
+    /// Adopts the newest of the epochs of each partition, the root partition first: what happens to one stops no other.
     ///
     /// # Errors
-    /// As [`Self::adopt`], of the first that fails; the others are adopted or not.
+    /// As [`Self::adopt`], of the first that failed.
     pub(crate) async fn adopt_all(&self, known: BTreeMap<u16, Configs>) -> Result<(), StoreError> {
-        stream::iter(known.into_iter().map(Ok))
-            .try_for_each_concurrent(ADOPTIONS_AT_ONCE, |(partition, known)| async move {
-                self.adopt(partition % PARTITIONS, &known).await
+        let adopted: Vec<Result<(), StoreError>> = stream::iter(known.into_iter().rev())
+            .map(|(partition, known)| async move {
+                let adopted = self.adopt(partition % PARTITIONS, &known).await;
+                adopted.inspect_err(|error| tracing::warn!(partition, %error, "a new epoch is not adopted"))
             })
-            .await
+            .buffer_unordered(ADOPTIONS_AT_ONCE)
+            .collect()
+            .await;
+        adopted.into_iter().collect()
     }
 
     /// The nearest voters of the root partition, as far as this member knows, and anybody else: voters it knows may all be
@@ -265,7 +292,7 @@ impl<M: Machine> Registers<M> {
         self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let mut tries = 0;
-        let mut given_up = GivenUp::default();
+        let (mut given_up, mut turned_away) = (GivenUp::default(), 0);
         loop {
             let (holder, asked) = (self.holder_elsewhere(partition, &given_up), Instant::now());
             let raised = match holder {
@@ -278,7 +305,7 @@ impl<M: Machine> Registers<M> {
             };
             match raised {
                 Some(Some(ballot)) => return Ok(ballot),
-                Some(None) => {}
+                Some(None) => self.note_turned_away(&mut turned_away, holder),
                 None => self.note_given_up(&mut given_up, holder, asked),
             }
             tries += 1;

@@ -213,6 +213,15 @@ impl<M: Machine> Registers<M> {
         if members.contains(&self.0.me) {
             told.insert(self.0.me, self.0.tell(from, to, most)?);
         }
+        let is_newer = |told: &Told| {
+            views
+                .iter()
+                .any(|(number, (mine, _))| told.epoch_of(*number) > Some(*mine))
+        };
+        if told.values().any(is_newer) {
+            // This member has adopted some itself meanwhile.
+            return Ok(None);
+        }
         let mut calls = FuturesUnordered::new();
         let mut asked: BTreeSet<MemberId> = told.keys().copied().collect();
         while !word.covers(views, &told) {
@@ -224,19 +233,14 @@ impl<M: Machine> Registers<M> {
                 calls.push(self.ask_to_tell(next, from.clone(), to.clone(), most));
             }
             match calls.next().await {
+                Some((member, Some(answer))) if is_newer(&answer) => {
+                    self.hear_epochs_of(member);
+                    return Ok(None);
+                }
                 Some((member, Some(answer))) => drop(told.insert(member, answer)),
                 Some((member, None)) => drop(asked.remove(&member)),
                 None => return Ok(None),
             }
-        }
-        let newer = |told: &Told| {
-            views
-                .iter()
-                .any(|(number, (mine, _))| told.epoch_of(*number) > Some(*mine))
-        };
-        if let Some((member, _)) = told.iter().find(|(_, told)| newer(told)) {
-            self.hear_epochs_of(*member).await;
-            return Ok(None);
         }
         Ok(Some(told))
     }

@@ -246,3 +246,48 @@ async fn a_voter_that_missed_an_epoch_learns_of_it_from_who_asks_in_it() {
     };
     timeout(DEADLINE / 4, learned).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_was_outside_forgets_every_row_also_where_two_have_it_adopt() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 2, &Config::sole(MemberId(1))).await;
+    // More than are forgotten in one turn.
+    let names: Vec<String> = (0..4200).map(|number| format!("{number:04}")).collect();
+    let written = names
+        .iter()
+        .map(|name| ask(&boxes[0], name, Command::Put("1".into())));
+    assert!(join_all(written).await.iter().all(Result::is_ok));
+    assert!(names.iter().all(|name| own(&boxes[0], name).is_some()));
+    let [alone, other, both] = [&[(1, 1)][..], &[(2, 1)], &[(1, 1), (2, 1)]].map(votes);
+    let mut configs = Configs::first(Config::stable(alone.clone()));
+    for (old, new) in [(alone, other.clone()), (other, both)] {
+        let (epoch, joint, _) =
+            Transition::begin(configs.newest().unwrap(), old, new.clone(), Broken::NOTHING);
+        configs.learn(epoch, joint);
+        configs.learn(epoch + 1, Config::stable(new));
+    }
+    let twice = tokio::join!(boxes[0].adopt(7, &configs), boxes[0].adopt(7, &configs));
+    assert!(twice.0.is_ok() && twice.1.is_ok());
+    assert_eq!(boxes[0].standing().adopted[7], 4);
+    let left = names.iter().filter(|name| own(&boxes[0], name).is_some());
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test]
+async fn who_is_turned_away_by_whom_it_took_for_the_holder_learns_of_its_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (board, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    let three = votes(&[(1, 1), (2, 1), (3, 1)]);
+    root.change(&boxes, &[1, 2, 3], three).await;
+    ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
+    assert_eq!(boxes[2].partition(7).believed_holder().unwrap().0, MemberId(1));
+    // The holder leaves the voters while the third hears of nothing.
+    board.away.lock().unwrap().push(MemberId(3));
+    root.change(&boxes, &[1, 2], votes(&[(2, 1)])).await;
+    board.away.lock().unwrap().clear();
+    let written = ask(&boxes[2], "a", Command::Put("2".into()));
+    assert!(timeout(DEADLINE / 4, written).await.unwrap().is_ok());
+    assert_eq!(boxes[2].epoch(7), 4);
+    assert_eq!(read(&boxes[1], "a").await.as_deref(), Some("2"));
+}
