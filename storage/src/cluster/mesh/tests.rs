@@ -225,7 +225,7 @@ fn a_bucket_is_deleted_here_or_written_to_elsewhere_and_never_both() {
             while second.bucket(&bucket.name).is_err() {
                 sleep(Duration::from_millis(10)).await;
             }
-            let later = sleep(Duration::from_millis(12 * seed));
+            let later = sleep(Duration::from_millis(40 * seed));
             let put = async {
                 later.await;
                 put(&second, &bucket, "late", "there").await
