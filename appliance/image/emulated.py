@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs a command as root of namespaces of its own, in which programs for arm64 run under QEMU's user emulation.
+"""Runs a command as root of namespaces of its own, in which programs of another architecture run under QEMU's user emulation.
 
-    emulated.py COMMAND ARGUMENT...
+    emulated.py arm64|amd64 COMMAND ARGUMENT...
 
 The table of foreign binary formats (binfmt_misc) belongs to a user namespace since Linux 6.7: this fills the one of a
 namespace that ends with the command, so that the machine's own table stays as it is, and works where that may not be
 written. Ids 0 to 65535 are mapped to themselves: the files that the command makes have the owners it gives them.
-Needs root and qemu-user-static. On an arm64 machine it adds nothing and runs the command as it is.
+Needs root, and qemu-user-static where the architecture is not this machine's.
 """
 
 import ctypes
@@ -18,8 +18,10 @@ import sys
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 IDS = "0 0 65536\n"
-# The header of an ELF file for aarch64, and which of its bits count.
-MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+# Each architecture by its names in the kernel and in QEMU, and how the header of its ELF files names it.
+ARCHITECTURES = {"arm64": ("aarch64", r"\xb7"), "amd64": ("x86_64", r"\x3e")}
+# The header of an ELF file, and which of its bits count.
+MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00{machine}\x00"
 MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 # F: the interpreter is opened now, so that it is found inside a chroot; P: the program learns its own name.
 FLAGS = "FP"
@@ -37,20 +39,28 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0) -> None:
     check(libc.mount(source.encode(), target.encode(), kind_bytes, flags, None), f"mount {target}")
 
 
-def inside(emulator: str, command: list[str]) -> None:
+def inside(foreign: str | None, command: list[str]) -> None:
     """The first process of the new process namespace; becomes the command."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("proc", "/proc", "proc")
-    mount("binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
-    with open("/proc/sys/fs/binfmt_misc/register", "w") as register:
-        register.write(f":qemu-aarch64:M::{MAGIC}:{MASK}:{emulator}:{FLAGS}")
+    if foreign:
+        mount("binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
+        with open("/proc/sys/fs/binfmt_misc/register", "w") as register:
+            register.write(foreign)
     os.execvp(command[0], command)
 
 
-def main(command: list[str]) -> int:
-    if platform.machine() == "aarch64":
-        os.execvp(command[0], command)
-    emulator = shutil.which("qemu-aarch64-static") or sys.exit("needs: apt install qemu-user-static")
+def format_of(architecture: str) -> str | None:
+    """How the kernel is told of a foreign architecture; None of this machine's own."""
+    name, machine = ARCHITECTURES[architecture]
+    if platform.machine() == name:
+        return None
+    emulator = shutil.which(f"qemu-{name}-static") or sys.exit("needs: apt install qemu-user-static")
+    return f":qemu-{name}:M::{MAGIC.format(machine=machine)}:{MASK}:{emulator}:{FLAGS}"
+
+
+def main(architecture: str, command: list[str]) -> int:
+    foreign = format_of(architecture)
     entered, mapped = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -63,7 +73,7 @@ def main(command: list[str]) -> int:
         os.setuid(0)
         first = os.fork()
         if first == 0:
-            inside(emulator, command)
+            inside(foreign, command)
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]))
     os.close(entered[1])
     if os.read(entered[0], 1):
@@ -75,6 +85,6 @@ def main(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 3 or sys.argv[1] not in ARCHITECTURES:
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
