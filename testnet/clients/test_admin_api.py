@@ -80,7 +80,7 @@ def fuzz(api, there, seed: int, *options: str) -> str:
     program = shutil.which("schemathesis", path=Path(sys.executable).parent)
     if program is None:
         pytest.skip("schemathesis is not installed: the admin API was NOT fuzzed")
-    command = [program, "--no-color", "run", f"{api.address}/api/v1/openapi.json", "--seed", str(seed), "--exclude-path", ENDLESS]
+    command = [program, "--config-file", str(HERE / "schemathesis.toml"), "--no-color", "run", f"{api.address}/api/v1/openapi.json", "--seed", str(seed), "--exclude-path", ENDLESS]
     command += ["--checks", CHECKS, "--continue-on-failure", "--no-shrink", "--header", f"Authorization: Bearer {api.token}"]
     hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE), "WARREN_FUZZED": json.dumps(there)}
     done = subprocess.run(
