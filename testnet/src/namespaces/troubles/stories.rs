@@ -40,27 +40,27 @@ const UNAVAILABLE: u16 = 503;
 /// And of one to a request whose clock differs.
 const REFUSED: u16 = 403;
 
-/// A part of a disk goes bad. Whoever reads gets the right bytes all the same, and reading everything once mends it.
+/// A part of a disk goes bad. Reading everything once finds it, says so and mends it, and whoever reads gets the right bytes.
 pub(super) fn damaged_block(town: &mut Town, things: &mut Belongings, _: Duration) -> Result<Verdict> {
-    let seat = &town.seats[1];
-    let logged = seat.home.logged_bytes();
-    let file = largest_below(&seat.home.disk().join("state/blocks"))?;
-    let file = file.context("box 1 has no blocks")?;
-    damage(&file)?;
-    things.are_all_there(town, &[1])?;
+    let file = largest_below(&town.seats[1].home.disk().join("state/blocks"))?;
+    damage(&file.context("box 1 has no blocks")?)?;
     // In whole seconds it would look as if the last pass had been this one.
     std::thread::sleep(Duration::from_secs(1));
     let before = say(town, 1, &["scrub", "status"])?["finished"].clone();
     say(town, 1, &["scrub", "start"])?;
-    let mended = within(WELL_WITHIN, || {
-        let scrub = say(town, 1, &["scrub", "status"])?;
-        let is_over = scrub["began"].is_null() && scrub["finished"] != before;
-        Ok(is_over && status(town, 1)?.0 == 0)
+    let mut scrub = Value::Null;
+    let verified = within(WELL_WITHIN, || {
+        scrub = say(town, 1, &["scrub", "status"])?;
+        Ok(scrub["began"].is_null() && scrub["finished"] != before)
     })?;
-    let mended = mended.context("what was damaged is not mended")?;
-    let log = town.seats[1].home.logged_since(logged)?;
-    ensure!(log.contains("damaged"), "nobody is told that a block was damaged");
-    println!("    mended after {:.1} s", mended.as_secs_f64());
+    verified.context("the blocks are not all verified")?;
+    ensure!(
+        scrub["damaged"].as_u64() > Some(0),
+        "nobody is told that a block is damaged: {scrub}"
+    );
+    println!("    {} blocks or frames found damaged", scrub["damaged"]);
+    things.are_all_there(town, &[1])?;
+    is_well(town)?;
     Ok(Verdict::Kept)
 }
 
@@ -85,13 +85,11 @@ pub(super) fn wiped_box(town: &mut Town, things: &mut Belongings, _: Duration) -
     Ok(Verdict::Kept)
 }
 
-/// A disk fills up. Its box says so and takes in nothing large; everything can be read and the other boxes store on.
+/// A disk fills up. Its box says so; what it acknowledges nevertheless is there, everything can be read, and the others store on.
 pub(super) fn full_disk(town: &mut Town, things: &mut Belongings, _: Duration) -> Result<Verdict> {
     town.seats[1].disk.fill()?;
-    let refused = within(TOLD_WITHIN, || {
-        Ok(things.store_one(town, 1, LARGE_BYTES, 0)? != 200 || status(town, 1)?.0 != 0)
-    })?;
-    refused.context("a full disk takes everything")?;
+    let answered = things.store_one(town, 1, LARGE_BYTES, 0)?;
+    println!("    the full box answers {answered} to something large");
     tells(town, 1, "the disk is full")?;
     things.are_all_there(town, &[0, 1, 2])?;
     let stored = within(TOLD_WITHIN, || {
