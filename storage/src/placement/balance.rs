@@ -2,7 +2,7 @@
 
 use super::field::{Candidate, Field};
 use super::holders::Holders;
-use super::mend::{UNFAIR, bounds, keep_fixed, nothing, price_of_move, tiers_up_to, zone_tiers};
+use super::mend::{UNFAIR, bounds, keep_fixed, nothing, price_of_move, tiers_up_to, usual_limit, zone_tiers};
 use super::spread::{Place, Wish, spread};
 use crate::model::Partition;
 
@@ -146,7 +146,11 @@ fn wish(field: &Field, partition: Partition) -> Wish {
     };
     Wish {
         copies: field.current.of(partition).len(),
-        zones: zone_tiers(field, partition, true),
+        // Where a home holds more because others are lost, that may stay; no further one shall for balance's sake.
+        zones: zone_tiers(field, partition, |zone, used| {
+            let without_lost = usual_limit(zone, &field.shape_without_lost);
+            usual_limit(zone, &field.shape).max(without_lost.min(used))
+        }),
         options: field.candidates.iter().enumerate().filter_map(option).collect(),
     }
 }

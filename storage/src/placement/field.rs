@@ -108,12 +108,15 @@ fn standing(presence: Presence, holds: bool, first: bool, now: Timestamp) -> Opt
             (first || elapsed(since, now) >= SETTLED_AFTER).then_some(Standing::Newcomer)
         }
         Presence::Away { .. } if !holds => None,
-        Presence::Away { since } => Some(match elapsed(since, now) {
-            away if away < RESTING_AFTER => Standing::Settled,
-            away if away < LOST_AFTER => Standing::Resting,
-            _ => Standing::Lost { since },
-        }),
+        Presence::Away { since } if is_lost(presence, now) => Some(Standing::Lost { since }),
+        Presence::Away { since } if elapsed(since, now) < RESTING_AFTER => Some(Standing::Settled),
+        Presence::Away { .. } => Some(Standing::Resting),
     }
+}
+
+/// Whether a member was away so long that it may be replaced.
+pub(super) fn is_lost(presence: Presence, now: Timestamp) -> bool {
+    matches!(presence, Presence::Away { since } if elapsed(since, now) >= LOST_AFTER)
 }
 
 /// Nothing has elapsed since a time to come: clocks differ, and waiting is the careful answer.
@@ -157,6 +160,11 @@ impl Field {
         self.candidates.iter().map(target).collect()
     }
 
+    /// The share of all partitions that can change.
+    pub(super) fn open(&self) -> f64 {
+        1.0 - self.fixed.len() as f64 / Partition::COUNT as f64
+    }
+
     /// How many partitions each candidate holds that can change.
     pub(super) fn loads(&self) -> Vec<usize> {
         let load = |candidate: &Candidate| {
@@ -175,12 +183,14 @@ impl Field {
 
     /// Copies of a partition that are missing because their holders are lost.
     pub(super) fn missing(&self, partition: Partition) -> usize {
-        let counted = self
-            .holding(partition)
-            .filter(|(_, candidate)| candidate.counts())
-            .count();
-        let lost = self.lost(partition).count();
-        self.shape_without_lost.copies.saturating_sub(counted).min(lost)
+        self.short(partition).min(self.lost(partition).count())
+    }
+
+    /// Copies of a partition that those who are not lost could hold, and do not.
+    pub(super) fn short(&self, partition: Partition) -> usize {
+        let holding = self.holding(partition);
+        let counted = holding.filter(|(_, candidate)| candidate.counts()).count();
+        self.shape_without_lost.copies.saturating_sub(counted)
     }
 
     /// The lost candidates that hold a partition, by their number.

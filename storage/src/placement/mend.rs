@@ -3,6 +3,7 @@
 use super::field::{Candidate, Field, Standing};
 use super::holders::Holders;
 use super::spread::{Place, Tier, Wish, spread};
+use super::targets::Shape;
 use crate::model::{MemberId, Partition};
 
 // Prices, each so much higher than the one before that all cheaper ones together do not outweigh it: there are
@@ -43,7 +44,9 @@ pub(super) fn mend(field: &Field, replacing: Option<usize>) -> Holders {
         .map(|(candidate, (target, load))| Place {
             member: candidate.member,
             zone: candidate.zone,
-            tiers: tiers(candidate, target, load),
+            // Each partition has its part of what is due. Asked for all of it, those that can change would all go
+            // to one newcomer, and back from it to whom it left with nothing.
+            tiers: tiers(candidate, target * field.open(), load),
         })
         .collect();
     let mended = spread(&places, |partition| wish(field, partition, replacing));
@@ -130,9 +133,24 @@ fn wish(field: &Field, partition: Partition, replacing: Option<usize>) -> Wish {
         };
         Some((place, cost))
     };
+    // What the replaced one made possible is not asked of those who are left.
+    let kept = field.lost(partition).count() - replaced.len();
+    let copies = if replaced.is_empty() {
+        field.shape.copies
+    } else {
+        field.shape.copies.min(field.shape_without_lost.copies + kept)
+    };
+    let short = field.short(partition) > 0;
     Wish {
-        copies: field.shape.copies,
-        zones: zone_tiers(field, partition, !replaced.is_empty()),
+        copies,
+        zones: zone_tiers(field, partition, |zone, _| {
+            let usual = usual_limit(zone, &field.shape);
+            if short {
+                usual.max(usual_limit(zone, &field.shape_without_lost))
+            } else {
+                usual
+            }
+        }),
         options: field.candidates.iter().enumerate().filter_map(option).collect(),
     }
 }
@@ -146,15 +164,20 @@ pub(super) fn nothing() -> Wish {
     }
 }
 
-/// Each zone as often as its limit; more often only where it is so already and cannot be helped.
-pub(super) fn zone_tiers(field: &Field, partition: Partition, without_lost: bool) -> Vec<Vec<Tier>> {
-    let limit = |zone| {
-        let usual = field.shape.zone_limits.get(zone).copied();
-        let now = without_lost.then(|| field.shape_without_lost.zone_limits.get(zone).copied());
-        usual.max(now.flatten()).unwrap_or(0)
-    };
+/// How often a partition may use a zone.
+pub(super) fn usual_limit(zone: usize, shape: &Shape) -> usize {
+    shape.zone_limits.get(zone).copied().unwrap_or(0)
+}
+
+/// Each zone as often as its limit; more often only where it is so already and cannot be helped. `limit` is asked
+/// with the number of a zone and how often the partition uses it.
+pub(super) fn zone_tiers(
+    field: &Field,
+    partition: Partition,
+    limit: impl Fn(usize, usize) -> usize,
+) -> Vec<Vec<Tier>> {
     let tiers = |(zone, used)| {
-        let limit: usize = limit(zone);
+        let limit = limit(zone, used);
         let more = used - limit.min(used);
         [(limit, 0), (more, CROWDED)]
             .map(|(copies, cost)| Tier { copies, cost })

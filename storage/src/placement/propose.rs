@@ -21,7 +21,7 @@ use super::assignment::{Assignment, History};
 use super::balance::balance;
 use super::blocks::{self, BlockMap};
 use super::field::{
-    Candidate, Field, LOST_AFTER, SETTLED_AFTER, Scale, Standing, candidates, elapsed, vessels,
+    Candidate, Field, LOST_AFTER, SETTLED_AFTER, Scale, Standing, candidates, elapsed, is_lost, vessels,
 };
 use super::holders::Holders;
 use super::mend::mend;
@@ -321,15 +321,22 @@ fn rows_tie_break(mesh: &Mesh<'_>) -> Result<Option<Zone>, PlacementError> {
     {
         return Err(PlacementError::NoSuchZone(named.clone()));
     }
+    let may_vote =
+        |member: &&Member| holds_rows(&member.node) && member.node.capacity > 0 && !member.draining;
     // Votes given to a home that is away would stop the one that is here.
-    let votes = |member: &&Member| {
-        let here = matches!(member.presence, Presence::Here { .. });
-        here && holds_rows(&member.node) && member.node.capacity > 0 && !member.draining
-    };
+    let homes: BTreeSet<_> = mesh
+        .members
+        .iter()
+        .filter(may_vote)
+        .filter(|member| matches!(member.presence, Presence::Here { .. }))
+        .map(|member| &member.node.zone)
+        .collect();
+    // Within a home that is here, an absence that changes nothing else does not change whose votes are most either.
     let voting: Vec<_> = mesh
         .members
         .iter()
-        .filter(votes)
+        .filter(may_vote)
+        .filter(|member| homes.contains(&member.node.zone) && !is_lost(member.presence, mesh.now))
         .map(|member| &member.node)
         .collect();
     let now = mesh.current.map(|current| &current.rows);

@@ -285,3 +285,83 @@ fn what_cannot_be_placed_says_why() {
         PlacementError::NobodyReady,
     );
 }
+
+#[test]
+fn a_moment_s_absence_in_the_tie_break_home_moves_no_votes() {
+    let mut world = World::placed(&[(0, 2), (0, 1), (1, 1), (1, 1)]);
+    world.policy.tie_break = Some(zone_named(0));
+    world.act();
+    world.policy.tie_break = None;
+    assert_eq!(votes(&world).len(), 3);
+    world.goes_away(1);
+    for hours in [1, 24, 46] {
+        world.pass(hours * HOUR);
+        assert_eq!(world.act(), [], "after {hours} hours more");
+    }
+    world.pass(HOUR);
+    assert_eq!(world.act(), [Reason::Lost(MemberId(1))]);
+    assert_eq!(world.rows(), [256, 0, 256, 256]);
+}
+
+#[test]
+fn who_votes_for_a_home_whose_other_box_is_lost_is_settled_in_one_step() {
+    let mut world = World::placed(&[(0, 1), (0, 2)]);
+    world.goes_away(0);
+    for _ in 0..2 {
+        world.join(3, 15);
+    }
+    world.pass(75 * HOUR);
+    world.act();
+    // The home that could go on alone still can.
+    assert_eq!(world.rows()[..2], [0, 256]);
+    assert!(Partition::all().all(|partition| {
+        let voters = world.assignment().rows.voters(partition);
+        voters
+            .iter()
+            .any(|vote| vote.member == MemberId(1) && vote.votes == 2)
+    }));
+}
+
+#[test]
+fn two_newcomers_in_a_home_share_the_rows_that_can_change_hands() {
+    let mut world = World::placed(&[(0, 1), (0, 1), (0, 1), (0, 1)]);
+    world.goes_away(1);
+    world.goes_away(2);
+    world.join(4, 1);
+    world.pass(HOUR);
+    world.act();
+    assert_eq!(
+        world.rows()[4],
+        128,
+        "half of all partitions have their quorum away"
+    );
+    world.join(4, 1);
+    world.pass(HOUR);
+    assert_eq!(world.act(), [Reason::Joined(MemberId(5))]);
+    assert_eq!(world.rows()[4..], [64, 64]);
+}
+
+#[test]
+fn while_homes_are_lost_the_others_hold_what_they_can_and_share_it_without_crowding() {
+    let mut world = World::placed(&[(2, 1), (0, 1), (1, 1), (3, 1), (1, 1)]);
+    world.goes_away(2);
+    world.goes_away(3);
+    world.pass(75 * HOUR);
+    world.act();
+    world.remove(4);
+    world.act();
+    let voters_of = |world: &World, partition| -> Vec<u32> {
+        let voters = world.assignment().rows.voters(partition);
+        voters.iter().map(|vote| vote.member.0).collect()
+    };
+    let pairs: Vec<_> = Partition::all()
+        .filter(|partition| voters_of(&world, *partition) == [0, 1])
+        .collect();
+    assert!(!pairs.is_empty(), "what the removed one held has no third voter");
+    let newcomer = world.join(0, 1).0;
+    world.pass(25 * HOUR);
+    world.act();
+    for partition in pairs {
+        assert_eq!(voters_of(&world, partition), [0, 1, newcomer]);
+    }
+}

@@ -117,10 +117,11 @@ impl World {
             assert!(!proposal.reasons.is_empty());
             self.current = Some(next);
             let again = self.propose().unwrap();
-            assert_eq!(
-                (again.next, again.reasons),
-                (None, Vec::new()),
-                "after {:?}",
+            // The assignments themselves would fill pages.
+            assert!(
+                again.next.is_none(),
+                "{:?} after {:?}",
+                again.reasons,
                 proposal.reasons
             );
         }
