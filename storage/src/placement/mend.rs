@@ -133,16 +133,13 @@ fn wish(field: &Field, partition: Partition, replacing: Option<usize>) -> Wish {
         };
         Some((place, cost))
     };
-    // What the replaced one made possible is not asked of those who are left.
+    // What those who are lost made possible is not asked anew of those who are left.
     let kept = field.lost(partition).count() - replaced.len();
-    let copies = if replaced.is_empty() {
-        field.shape.copies
-    } else {
-        field.shape.copies.min(field.shape_without_lost.copies + kept)
-    };
+    let now = field.holding(partition).count();
+    let copies = (field.shape_without_lost.copies + kept).max(now);
     let short = field.short(partition) > 0;
     Wish {
-        copies,
+        copies: field.shape.copies.min(copies),
         zones: zone_tiers(field, partition, |zone, _| {
             let usual = usual_limit(zone, &field.shape);
             if short {

@@ -365,3 +365,14 @@ fn while_homes_are_lost_the_others_hold_what_they_can_and_share_it_without_crowd
         assert_eq!(voters_of(&world, partition), [0, 1, newcomer]);
     }
 }
+
+#[test]
+fn a_box_drains_though_others_are_full_and_one_is_lost() {
+    let mut world = World::placed(&[(1, 1), (0, 1), (3, 1), (2, 1)]);
+    world.stored = 29 * TB;
+    world.goes_away(3);
+    world.pass(100 * HOUR);
+    world.act();
+    world.member(0).draining = true;
+    world.act();
+}
