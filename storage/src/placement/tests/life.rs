@@ -367,12 +367,18 @@ fn while_homes_are_lost_the_others_hold_what_they_can_and_share_it_without_crowd
 }
 
 #[test]
-fn a_box_drains_though_others_are_full_and_one_is_lost() {
+fn what_a_draining_box_cannot_hand_over_stays_and_its_votes_go_while_another_is_lost() {
     let mut world = World::placed(&[(1, 1), (0, 1), (3, 1), (2, 1)]);
     world.stored = 29 * TB;
     world.goes_away(3);
     world.pass(100 * HOUR);
     world.act();
     world.member(0).draining = true;
-    world.act();
+    assert!(world.act().contains(&Reason::Left(MemberId(0))));
+    assert_eq!(world.rows(), [0, 256, 256, 0]);
+    assert_eq!(
+        world.copies().0,
+        3,
+        "nobody gives up a copy that has no other place"
+    );
 }
