@@ -33,6 +33,8 @@ struct Ends {
     stores: BTreeMap<MemberId, Store>,
     away: BTreeSet<MemberId>,
     trap: Option<Trap>,
+    /// How often a member was asked for a row.
+    reads: usize,
 }
 
 /// A call that somebody waits for, and of which no answer will come back.
@@ -57,10 +59,14 @@ impl Line {
 
     /// Takes the trap if it is for this call.
     fn trapped(&self, request: &[u8]) -> Option<Trap> {
-        let has = |word: &&str| request.windows(word.len()).any(|there| there == word.as_bytes());
         let mut ends = self.wire.0.lock().unwrap();
-        ends.trap.take_if(|trap| trap.words.iter().all(has))
+        ends.trap
+            .take_if(|trap| trap.words.iter().all(|word| holds(request, word)))
     }
+}
+
+fn holds(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|there| there == word.as_bytes())
 }
 
 impl Wire {
@@ -72,6 +78,11 @@ impl Wire {
     /// Everybody reaches it again.
     pub(crate) fn mend(&self, member: MemberId) {
         self.0.lock().unwrap().away.remove(&member);
+    }
+
+    /// How often a member was asked for a row so far.
+    pub(crate) fn reads(&self) -> usize {
+        self.0.lock().unwrap().reads
     }
 
     /// Holds up the next operation about a key that is submitted to another member: says when it is on its way, and lets it
@@ -99,6 +110,7 @@ impl Peers for Line {
                 sleep(Duration::from_millis(200)).await;
                 return Err(PeerError::NoAnswer(to));
             };
+            line.wire.0.lock().unwrap().reads += usize::from(holds(&request, "Read"));
             let trap = line.trapped(&request);
             let is_lost = trap.is_some();
             if let Some(Trap { met, go_on, .. }) = trap {

@@ -157,6 +157,13 @@ pub(crate) struct Pins {
     owners: Vec<Owner>,
 }
 
+impl Pins {
+    /// Whether the blocks of all these owners are kept.
+    pub(crate) fn hold(&self, owners: &[Owner]) -> bool {
+        owners.iter().all(|owner| self.owners.contains(owner))
+    }
+}
+
 impl Drop for Pins {
     fn drop(&mut self) {
         if self.owners.is_empty() {

@@ -185,6 +185,8 @@ impl Store {
     ) -> Result<Object, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         let row_key = row_key::object(bucket.id, key.as_str());
+        // What stands on this disk is most often what everybody has: pinned before that is known, it is known in one go.
+        let mut pins = self.0.releaser.pin(self.owners_here(&entry, key, version));
         loop {
             let opened = match version {
                 None => self.current(&entry, key, &row_key).await?,
@@ -194,14 +196,15 @@ impl Store {
                     Arc::new(self.open_version(&entry, key, row, version)?)
                 }
             };
-            let pins = self
-                .0
-                .releaser
-                .pin(opened.owners.iter().map(|(_, owner)| *owner).collect());
-            // Blocks may have been freed between reading the row and pinning them: only if the version is still there
-            // did the pin come in time.
-            if !opened.owners.is_empty() && !self.still_there(&row_key, opened.write).await? {
-                continue;
+            let owners: Vec<Owner> = opened.owners.iter().map(|(_, owner)| *owner).collect();
+            if !pins.hold(&owners) {
+                pins = self.0.releaser.pin(owners);
+                // Blocks may have been freed between reading the row and pinning them: only if the version is still there
+                // did the pin come in time.
+                let is_alone = self.0.partitions.decides_alone_about(&row_key);
+                if !is_alone || !self.still_there(&row_key, opened.write)? {
+                    continue;
+                }
             }
             let opened = OpenedContent {
                 store: self.clone(),
@@ -214,6 +217,22 @@ impl Store {
                 opened: Arc::new(opened),
             });
         }
+    }
+
+    /// Who refers to the blocks of a version, by what stands on this disk; nobody where this disk is the truth, and is
+    /// looked at anyway.
+    fn owners_here(&self, entry: &BucketEntry, key: &ObjectKey, version: Option<VersionId>) -> Vec<Owner> {
+        let row_key = row_key::object(entry.bucket.id, key.as_str());
+        if self.0.partitions.decides_alone_about(&row_key) {
+            return Vec::new();
+        }
+        // What does not read here may read elsewhere.
+        let row = self.0.partitions.read::<ObjectRow>(&row_key).ok().flatten();
+        let chosen = row.and_then(|row| row.chosen(version).ok());
+        let writes = chosen.into_iter().flat_map(|chosen| chosen.extents);
+        writes
+            .map(|write| owner_of(&self.0.keyring, entry.bucket.id, key, write))
+            .collect()
     }
 
     /// The current version, from memory if it was read lately.
@@ -244,13 +263,8 @@ impl Store {
         }
     }
 
-    async fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
-        let stands = |row: Option<ObjectRow>| {
-            row.is_some_and(|row| row.versions.iter().any(|there| there.write == write))
-        };
-        if !self.0.partitions.decides_alone_about(row_key) {
-            return Ok(stands(self.0.partitions.current(row_key).await?));
-        }
+    /// Whether a version still stands on this disk, which is the truth about it.
+    fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
         match self
             .0
             .partitions
@@ -259,8 +273,8 @@ impl Store {
             None => Ok(false),
             Some((_, Found::Known(opened))) if opened.write == write => Ok(true),
             Some(_) => {
-                let row = self.0.partitions.read(row_key)?;
-                Ok(stands(row))
+                let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
+                Ok(row.is_some_and(|row| row.versions.iter().any(|there| there.write == write)))
             }
         }
     }

@@ -360,3 +360,27 @@ fn whoever_is_away_nothing_is_lost_and_nothing_is_left() {
         simulation::run(seed, schedule(seed)).unwrap();
     }
 }
+
+#[test]
+fn an_object_whose_row_is_here_is_opened_by_one_question() {
+    simulation::run(4, async {
+        let wire = Wire::default();
+        let stores = three(&wire).await;
+        let bucket = stores[0].buckets().remove(0);
+        let text = content("a", 2);
+        put(&stores[0], &bucket, "a", &text).await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+        for store in &stores {
+            let before = wire.reads();
+            let object = store.object(&bucket, &object_key("a"), None).await.unwrap();
+            assert_eq!(wire.reads() - before, 1);
+            drop(object);
+            assert_eq!(read(store, &bucket, "a").await, Some(text.clone()));
+        }
+        // What is written elsewhere meanwhile is found all the same.
+        let text = content("b", 2);
+        put(&stores[1], &bucket, "a", &text).await.unwrap();
+        assert_eq!(read(&stores[0], &bucket, "a").await, Some(text));
+    })
+    .unwrap();
+}
