@@ -12,8 +12,9 @@ use crate::model::row_key;
 /// Rows of a group that are stepped over before the rest is skipped by a new scan: starting one costs about as much.
 const STEPS_BEFORE_SKIP: usize = 24;
 
-/// Rows of other members that are asked for at a time.
-const ROWS_ASKED: usize = 1000;
+/// Rows of other members that are asked for at a time. More than make a page: whether there are more behind it has to be
+/// known too, and of some rows nothing is left but that they were deleted.
+const ROWS_ASKED: usize = 1100;
 
 /// A row that was met.
 #[derive(Clone, Copy)]

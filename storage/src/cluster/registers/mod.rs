@@ -12,6 +12,7 @@ pub(crate) mod record;
 mod rows;
 mod scan;
 mod silence;
+mod stretches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -502,10 +503,15 @@ impl<M: Machine> Registers<M> {
                 }
                 Ok(Reaction::Replies(self.requests(requests).await?))
             }
-            Call::Tell { from, to, most } => {
+            Call::Tell {
+                from,
+                to,
+                most,
+                known,
+            } => {
                 let (this, most) = (self.clone(), usize::try_from(most).unwrap_or(usize::MAX));
-                let told = self.0.disk.run(move || this.0.tell(&from, &to, most)).await??;
-                Ok(Reaction::Told(told))
+                let tell = move || Ok::<_, StoreError>(this.0.tell(&from, &to, most)?.without_same(&known));
+                Ok(Reaction::Told(self.0.disk.run(tell).await??))
             }
             Call::Submit(partition, operation) => {
                 if partition >= PARTITIONS {

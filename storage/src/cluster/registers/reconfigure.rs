@@ -242,7 +242,7 @@ impl<M: Machine> Registers<M> {
             .collect();
         let mut from = Some(Key::new());
         while let Some(next) = from {
-            let (keys, end) = self.keys(&next, partitions).await?;
+            let (keys, end) = self.keys_to_sync(&next, partitions).await?;
             stream::iter(keys)
                 .map(|key| self.sync_row(key))
                 .buffer_unordered(READS_AT_ONCE)

@@ -1,12 +1,14 @@
 //! Linearizable listings: each row as a quorum of its partition has it at some moment during the call.
 //!
 //! Members are asked until every partition is covered by a quorum of its own. Per key the newest stamp counts; where it is
-//! not certain to be chosen, the row is read by itself. So one round trip lists a range of a mesh at rest. It is no
-//! snapshot: two keys may be seen at different moments.
+//! not certain to be chosen, the row is read by itself. So one round trip lists a range of a mesh at rest: a member that has
+//! what the asker has sends no rows, which would take a far home several. It is no snapshot: two keys may be seen at
+//! different moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered};
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::wire::{Call, Reaction};
-use super::{DEADLINE, Inner, Machine, PARTITIONS, Registers, back_off, record};
+use super::{DEADLINE, Inner, Machine, PARTITIONS, Registers, back_off, record, stretches};
 use crate::StoreError;
 use crate::model::MemberId;
 use crate::register::{Configs, Epoch, Key, Stamp};
@@ -47,20 +49,23 @@ pub(crate) struct ScannedKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
     /// In the order of their keys.
-    rows: Vec<ToldRow>,
+    pub(super) rows: Vec<ToldRow>,
     /// Nothing is told from this key on; `None` when the range is told to its end.
-    end: Option<Key>,
+    pub(super) end: Option<Key>,
     /// The epoch of each partition there.
-    epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<Epoch>,
+    /// Stretches of which the asker has the same rows, so that they are left out, by their places in what it sent.
+    #[serde(default)]
+    pub(super) same: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ToldRow {
-    key: Key,
-    stamp: Stamp,
-    chosen: bool,
+pub(super) struct ToldRow {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    pub(super) chosen: bool,
     /// `None` for a tombstone.
-    summary: Option<Bytes>,
+    pub(super) summary: Option<Bytes>,
 }
 
 /// The epoch of each partition that is looked at, and its configurations.
@@ -99,6 +104,15 @@ impl Told {
     fn epoch_of(&self, partition: u16) -> Option<Epoch> {
         self.epochs.get(usize::from(partition)).copied()
     }
+}
+
+/// What others are asked for.
+struct Asking {
+    from: Key,
+    to: Key,
+    most: usize,
+    /// What this member has there.
+    mine: Vec<ToldRow>,
 }
 
 /// What is known of one key.
@@ -153,16 +167,18 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Every key of some partitions under which anybody has a row or a tombstone, from `from` on, and where to go on. Told
-    /// by a covering set of members that have adopted the epoch this one has: whatever was decided before is among it.
+    /// Every key of some partitions under which somebody may have something newer than this member has, or something that may
+    /// not be chosen yet, from `from` on, and where to go on. Told by a covering set of members that have adopted the epoch
+    /// this one has: whatever was decided before is among it.
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub(super) async fn keys(
+    pub(super) async fn keys_to_sync(
         &self,
         from: &Key,
         partitions: &BTreeSet<u16>,
-    ) -> Result<(BTreeSet<Key>, Option<Key>), StoreError> {
+    ) -> Result<(Vec<Key>, Option<Key>), StoreError> {
+        self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let to = Key::from_static(record::END_OF_ROWS);
         let mut tries = 0;
@@ -172,14 +188,16 @@ impl<M: Machine> Registers<M> {
                 .covering(&views, Word::OfAdopted, (from, &to, ROWS_MAX))
                 .await?
             {
-                let end = told.values().filter_map(|told| told.end.clone()).min();
-                let rows = told.into_values().flat_map(|told| told.rows);
-                let keys = rows.map(|row| row.key).filter(|key| {
+                // What was learned meanwhile counts against what this member told itself.
+                self.0.memories.check().await?;
+                let (newest, end) = newest_of(told, &to);
+                let is_lacking = |(key, newest): &(Key, Newest)| {
                     let partition = M::partition_of(key);
-                    partition.is_some_and(|number| partitions.contains(&number))
-                        && end.as_ref().is_none_or(|end| key < end)
-                });
-                return Ok((keys.collect(), end));
+                    let is_here = newest.holders.contains(&self.0.me) && is_chosen(&views, partition, newest);
+                    partition.is_some_and(|number| partitions.contains(&number)) && !is_here
+                };
+                let lacking = newest.into_iter().filter(is_lacking);
+                return Ok((lacking.map(|(key, _)| key).collect(), end));
             }
             tries += 1;
             let wait = back_off(tries);
@@ -210,9 +228,22 @@ impl<M: Machine> Registers<M> {
         let mut waiting: Vec<_> = self.0.peers.nearest(&others);
         waiting.reverse();
         let mut told: BTreeMap<MemberId, Told> = BTreeMap::new();
+        let mut asking = Asking {
+            from: from.clone(),
+            to: to.clone(),
+            most,
+            mine: Vec::new(),
+        };
         if members.contains(&self.0.me) {
-            told.insert(self.0.me, self.0.tell(from, to, most)?);
+            let own = self.0.tell(from, to, most)?;
+            // Nobody else is needed behind the end of one's own.
+            if let Some(end) = &own.end {
+                (asking.to, asking.most) = (end.clone(), ROWS_MAX);
+            }
+            asking.mine = own.rows.clone();
+            told.insert(self.0.me, own);
         }
+        let asking = Arc::new(asking);
         let is_newer = |told: &Told| {
             views
                 .iter()
@@ -230,7 +261,7 @@ impl<M: Machine> Registers<M> {
                 && let Some(next) = waiting.pop()
             {
                 asked.insert(next);
-                calls.push(self.ask_to_tell(next, from.clone(), to.clone(), most));
+                calls.push(self.ask_to_tell(next, asking.clone()));
             }
             match calls.next().await {
                 Some((member, Some(answer))) if is_newer(&answer) => {
@@ -252,16 +283,7 @@ impl<M: Machine> Registers<M> {
         told: BTreeMap<MemberId, Told>,
         to: &Key,
     ) -> Result<Scanned, StoreError> {
-        // Nobody says anything of what lies behind the first end.
-        let end = told.values().filter_map(|told| told.end.clone()).min();
-        let mut newest: BTreeMap<Key, Newest> = BTreeMap::new();
-        for (member, told) in told {
-            for row in told.rows {
-                if end.as_ref().is_none_or(|end| row.key < *end) && row.key < *to {
-                    note(&mut newest, member, row);
-                }
-            }
-        }
+        let (newest, end) = newest_of(told, to);
         let rows = stream::iter(newest)
             .map(|(key, newest)| async {
                 let (stamp, summary) = match is_chosen(views, M::partition_of(&key), &newest) {
@@ -293,16 +315,16 @@ impl<M: Machine> Registers<M> {
         numbers.map(view).collect()
     }
 
-    async fn ask_to_tell(
-        &self,
-        member: MemberId,
-        from: Key,
-        to: Key,
-        most: usize,
-    ) -> (MemberId, Option<Told>) {
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
-        match self.exchange(member, &Call::Tell { from, to, most }).await {
-            Some(Reaction::Told(told)) => (member, Some(told)),
+    async fn ask_to_tell(&self, member: MemberId, asking: Arc<Asking>) -> (MemberId, Option<Told>) {
+        let known = stretches::of(&asking.from, &asking.mine);
+        let call = Call::Tell {
+            from: asking.from.clone(),
+            to: asking.to.clone(),
+            most: u32::try_from(asking.most).unwrap_or(u32::MAX),
+            known: known.clone(),
+        };
+        match self.exchange(member, &call).await {
+            Some(Reaction::Told(told)) => (member, told.with_same(&known, &asking.mine)),
             Some(_) | None => (member, None),
         }
     }
@@ -361,8 +383,23 @@ impl<M: Machine> Inner<M> {
             rows: rows.into_values().collect(),
             end,
             epochs,
+            same: Vec::new(),
         })
     }
+}
+
+/// The newest row of each key that anybody tells, up to where one of them tells no more.
+fn newest_of(told: BTreeMap<MemberId, Told>, to: &Key) -> (BTreeMap<Key, Newest>, Option<Key>) {
+    let end = told.values().filter_map(|told| told.end.clone()).min();
+    let mut newest = BTreeMap::new();
+    for (member, told) in told {
+        for row in told.rows {
+            if end.as_ref().is_none_or(|end| row.key < *end) && row.key < *to {
+                note(&mut newest, member, row);
+            }
+        }
+    }
+    (newest, end)
 }
 
 fn note(newest: &mut BTreeMap<Key, Newest>, member: MemberId, row: ToldRow) {

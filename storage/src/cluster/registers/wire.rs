@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reconfigure::Standing;
 use super::scan::Told;
+use super::stretches::Stretch;
 use crate::StoreError;
 use crate::cluster::memories::Marks;
 use crate::model::MemberId;
@@ -42,8 +43,15 @@ const IS_UNRECORDED: u8 = 8;
 pub(super) enum Call<C> {
     /// Requests to acceptors, each with its partition.
     Requests(Vec<(u16, Request)>),
-    /// What stands in a range, from one key on, up to but without another.
-    Tell { from: Key, to: Key, most: u32 },
+    /// What stands in a range, from one key on, up to but without another. Stretches in which the sender has the same are
+    /// left out.
+    Tell {
+        from: Key,
+        to: Key,
+        most: u32,
+        #[serde(default)]
+        known: Vec<Stretch>,
+    },
     /// An operation for whoever is believed to hold the partition.
     Submit(u16, Operation<C>),
     /// Fences that whoever is believed to hold the partition is to raise.
@@ -218,6 +226,32 @@ mod tests {
             }
         }
         round_trip(Some(mark(9)), Some(many), true);
+    }
+
+    #[test]
+    fn a_member_that_knows_of_no_stretches_is_answered_all() {
+        /// As it was before there were any.
+        #[derive(Serialize)]
+        enum Older {
+            Tell { from: Key, to: Key, most: u32 },
+        }
+        let (from, to) = (Key::from_static(b"a"), Key::from_static(b"b"));
+        let older = crate::seal::cbor(&Older::Tell {
+            from: from.clone(),
+            to: to.clone(),
+            most: 7,
+        });
+        let known = Vec::new();
+        let expected = Call::<u8>::Tell {
+            from,
+            to,
+            most: 7,
+            known,
+        };
+        assert_eq!(
+            ciborium::from_reader::<Call<u8>, _>(older.as_slice()).unwrap(),
+            expected
+        );
     }
 
     fn round_trip(yours: Option<DiskMark>, runs: Option<Runs>, is_recorded: bool) -> Bytes {
