@@ -18,7 +18,7 @@ pub(crate) use directory::{BucketEntry, Directory, access_key_row, new_bucket};
 pub(crate) use hot::{Hot, StepId, Weigh};
 pub use memories::Forgotten;
 pub(crate) use memories::Memories;
-pub(crate) use partitions::{HeardRow, Partitions, decode, summary_of};
+pub(crate) use partitions::{HeardRow, Partitions, decode, partition_of, summary_of};
 pub(crate) use registers::{Look, ROOT_PARTITION};
 pub(crate) use releaser::{Displaced, Lease, Owner, Pins, Releaser};
 pub(crate) use unsettled::Unsettled;

@@ -470,7 +470,7 @@ fn lane_of(row: &Key) -> Key {
 }
 
 /// Which partition a row belongs to: one by its object key, or the root partition.
-fn partition_of(key: &[u8]) -> Option<u16> {
+pub(crate) fn partition_of(key: &[u8]) -> Option<u16> {
     match row_key::is_root(key) {
         true => Some(ROOT_PARTITION),
         false => row_key::partition_of(key).map(u16::from),

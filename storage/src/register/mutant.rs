@@ -43,6 +43,9 @@ pub enum Mutant {
     ForgetRefusals,
     /// A row is decided by whoever answered the touch first, not by a quorum (rule 1).
     TouchWithoutQuorum,
+    /// What a member has counts as told to a holder although it had not promised that one's ballot before it looked (rule 1).
+    /// Broken by the simulated world.
+    TellBeforePromise,
     /// Fences told in promises are forgotten by a new holder (rule 7).
     ForgetFences,
     /// A fence is told to be raised while something from below it is still being written (rule 7).
@@ -67,7 +70,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AcceptIgnoresPromise,
         Self::LearnIgnoresPromise,
         Self::OutsiderAnswers,
@@ -87,6 +90,7 @@ impl Mutant {
         Self::ForgetOperations,
         Self::ForgetRefusals,
         Self::TouchWithoutQuorum,
+        Self::TellBeforePromise,
         Self::ForgetFences,
         Self::FenceWithoutDraining,
         Self::WithoutJoint,

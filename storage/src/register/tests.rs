@@ -12,6 +12,7 @@ use crate::model::MemberId;
 mod attempts;
 mod broken;
 mod fences;
+mod told;
 mod tombstones;
 
 /// What a client of these tests wants.

@@ -2,6 +2,7 @@
 
 mod ages;
 mod bell;
+mod cover;
 mod forget;
 mod heads;
 mod missed;

@@ -193,6 +193,16 @@ impl<M: Machine> Partition<M> {
         self.durable.promised.epoch
     }
 
+    /// The highest ballot it has promised durably: whatever it accepted below that is durable too.
+    pub(super) fn durable_promise(&self) -> Ballot {
+        self.durable.promised
+    }
+
+    /// See [`Holder::uncovered`].
+    pub(super) fn uncovered(&self) -> Option<Ballot> {
+        self.holder.uncovered()
+    }
+
     /// How often a row changed here, if this member is one of those who vote in the epoch of a ballot, while none are
     /// changing, and has promised this ballot and no other: it takes nothing from below it any more, nothing has come from
     /// above it, and all it ever took is durable.

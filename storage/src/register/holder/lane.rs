@@ -295,6 +295,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         if let Some(running) = self.running_mut(key) {
             running.rows = rows;
         }
+        self.knowledge.note_touch();
         let Some(nonce) = self.ask_for_promises(wanted.clone()) else {
             return;
         };

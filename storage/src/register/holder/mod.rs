@@ -8,7 +8,8 @@
 //! 1. **Load**: the rows it names, as they stand on this member.
 //! 2. **Touch**: a row that this member may have missed is asked of everybody again; of the answers of a quorum the newest
 //!    counts. A row written under this very ballot needs no touch, nor does one in a range that was *covered*: whose stamps
-//!    a quorum has told, and of which none was newer than here.
+//!    a quorum has told after it promised this ballot, and of which none was newer than here. What an operation needs a range
+//!    of is covered page by page; everything is, once a quorum has told all it has (DESIGN.md section 4, `Prepare *`).
 //! 3. **Decide**: what the operation means is not known here; whoever drives the holder decides it, purely.
 //! 4. **Confirm**: rows that the result relies on without writing them are accepted by a quorum once more, so that no older
 //!    attempt that reached but a few members can become the newest afterwards.
@@ -183,6 +184,15 @@ pub enum Event<C, O> {
         /// As in the effect.
         next: Option<KeyRange>,
     },
+    /// A member that had promised this ballot told the stamps of everything it has, afterwards.
+    ToldAll {
+        /// Who.
+        from: MemberId,
+        /// What it had promised before it looked, and nothing higher.
+        ballot: Ballot,
+        /// Keys of which this member has an older row than was told.
+        behind: Vec<Key>,
+    },
     /// Answers are overdue: ask again.
     Resend,
     /// This member has adopted an epoch, in this very turn: a holder that goes on under an older one than its acceptor would,
@@ -317,6 +327,12 @@ impl<C: Clone, O: Clone> Holder<C, O> {
             .map(|attempt| attempt.ballot)
     }
 
+    /// The ballot under which this member holds the partition, if it has had to ask others about rows under it, and would
+    /// have to ask about the next: each time, a round trip. [`Event::ToldAll`] ends that.
+    pub fn uncovered(&self) -> Option<Ballot> {
+        self.ballot().filter(|_| self.knowledge.is_wanting())
+    }
+
     /// Whether tombstones are on their way out.
     pub fn is_collecting(&self) -> bool {
         self.collection.is_some()
@@ -345,6 +361,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                 behind,
                 next,
             } => self.compared(from, nonce, behind, next),
+            Event::ToldAll { from, ballot, behind } => self.told_all(from, ballot, behind),
             Event::Resend => self.resend(),
             Event::Adopted(epoch) => self.adopted(epoch),
             Event::Collect { tombstones, newest } => self.collect(tombstones, newest),

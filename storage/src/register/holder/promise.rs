@@ -7,6 +7,8 @@ use crate::model::MemberId;
 
 /// Ranges remembered as covered.
 const COVERED_MAX: usize = 64;
+/// Of a member that has missed more rows than these everything is not covered: remembering them would take too much memory.
+const BEHIND_MAX: usize = 4096;
 
 /// One ballot of this member.
 #[derive(Clone, Debug)]
@@ -43,6 +45,10 @@ pub(super) struct Knowledge {
     pub(super) newer: BTreeMap<Key, Newer>,
     /// Pages under way, by the nonce of the first question about their range.
     paging: BTreeMap<Nonce, Paging>,
+    /// Who has told all it has.
+    told_all: BTreeSet<MemberId>,
+    /// Whether others had to be asked about rows.
+    touched: bool,
 }
 
 /// The newest content of a row, which this member proposed.
@@ -103,7 +109,22 @@ impl Knowledge {
         self.newer.insert(key.clone(), newer);
     }
 
+    /// Whether others were asked about rows, and would be about others.
+    pub(super) fn is_wanting(&self) -> bool {
+        self.touched && !self.covers(&KeyRange::ALL)
+    }
+
+    /// Notes that others are asked about rows.
+    pub(super) fn note_touch(&mut self) {
+        self.touched = true;
+    }
+
     fn cover(&mut self, range: KeyRange) {
+        if range == KeyRange::ALL {
+            self.covered.clear();
+        } else if self.covers(&range) {
+            return;
+        }
         if self.covered.len() >= COVERED_MAX {
             self.covered.remove(0);
         }
@@ -266,6 +287,26 @@ impl<C: Clone, O: Clone> Holder<C, O> {
                     self.start_lanes();
                 }
             }
+        }
+    }
+
+    /// What a member has told of everything counts as what it has told of a range.
+    pub(super) fn told_all(&mut self, from: MemberId, ballot: Ballot, behind: Vec<Key>) {
+        let Some(config) = self.config().filter(|_| self.ballot() == Some(ballot)) else {
+            return;
+        };
+        let knowledge = &mut self.knowledge;
+        if knowledge.behind.len() + behind.len() > BEHIND_MAX {
+            return;
+        }
+        knowledge.behind.extend(behind);
+        knowledge.told_all.insert(from);
+        let mut told = knowledge.told_all.clone();
+        // One's own rows are what the others' are compared with.
+        told.insert(self.me);
+        if config.is_quorum(&told) {
+            knowledge.cover(KeyRange::ALL);
+            self.start_lanes();
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Comparison {
     pub(crate) epochs: BTreeMap<u16, Epoch>,
     /// Rows that one of the two had to be brought.
     pub(crate) differed: u64,
+    /// Partitions of which this member, their holder, knows now what the other had.
+    pub(crate) covered: usize,
 }
 
 /// The last comparison with each member since this one started.
@@ -168,6 +170,7 @@ mod tests {
             at: Timestamp::from_millis(9),
             epochs: [(7, epoch)].into(),
             differed: 0,
+            covered: 0,
         };
         let comparisons = compared
             .iter()

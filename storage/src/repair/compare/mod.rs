@@ -3,6 +3,7 @@
 //! A write is acknowledged by a quorum; a voter that was away has missed it, and nobody sends it again. So voters compare
 //! what they have: after a start, whenever one comes back, after voters changed, and now and then. They compare sums of keys
 //! and stamps first, so that two that agree exchange 32 KiB, and then only the keys of those slots whose sums differ.
+//! Whoever holds a partition compares as well to know what others have: see `cluster/registers/cover.rs`.
 //!
 //! | file | its job |
 //! |---|---|
@@ -45,10 +46,17 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// How long a write may be unacknowledged by somebody who is here before both are compared, in milliseconds.
 const MISSED_MS: u64 = 5000;
 
+/// Where new rows cost a holder a second round trip, it compares for a twentieth of its time, and less often where nothing
+/// comes of it.
+const COVER_FACTOR: u32 = 20;
+const COVER_AGAIN: Duration = Duration::from_secs(30);
+
 /// When one member is to be compared next.
 #[derive(Clone, Copy)]
 struct Due {
     at: Instant,
+    /// And when for what its rows tell a holder.
+    to_cover: Instant,
     failures: u32,
 }
 
@@ -72,6 +80,16 @@ fn is_wanted(inner: &Inner, member: MemberId) -> bool {
     !inner.comparisons.covers(inner, member) || missed.range(of_member).any(|(_, miss)| is_overdue(miss))
 }
 
+/// Whether this member holds partitions in which the other votes, and has to ask others about new rows.
+fn would_cover(inner: &Inner, member: MemberId) -> bool {
+    let registers = inner.partitions.registers();
+    let uncovered = registers.uncovered();
+    uncovered.iter().any(|(partition, ballot)| {
+        let voters = registers.steady_voters(*partition, ballot.epoch);
+        voters.is_some_and(|voters| voters.contains(&member))
+    })
+}
+
 /// When whoever is here is to be compared; at once where nothing is said.
 #[derive(Default)]
 struct Plan(BTreeMap<MemberId, Due>);
@@ -86,7 +104,9 @@ impl Plan {
             let is_due = match due {
                 None => true,
                 Some(due) if due.at <= Instant::now() => true,
-                Some(due) => due.failures == 0 && is_wanted(inner, member),
+                Some(due) if due.failures > 0 => false,
+                Some(due) if due.to_cover <= Instant::now() && would_cover(inner, member) => true,
+                Some(_) => is_wanted(inner, member),
             };
             if is_due {
                 self.compare(inner, member, due.map_or(0, |due| due.failures))
@@ -96,15 +116,20 @@ impl Plan {
     }
 
     async fn compare(&mut self, inner: &Arc<Inner>, member: MemberId, failures: u32) {
-        let began = Instant::now();
+        let (began, is_to_cover) = (Instant::now(), would_cover(inner, member));
         let due = match pass::compare(inner, member).await {
             Ok(comparison) => {
                 if comparison.differed > 0 {
                     info!(%member, rows = comparison.differed, "rows that one of us had missed are at both");
                 }
+                let rest = match comparison.covered {
+                    0 if is_to_cover => COVER_AGAIN,
+                    _ => began.elapsed() * COVER_FACTOR,
+                };
                 inner.comparisons.note(member, comparison);
                 Due {
                     at: Instant::now() + EVERY.max(began.elapsed() * REST_FACTOR),
+                    to_cover: Instant::now() + rest,
                     failures: 0,
                 }
             }
@@ -112,8 +137,10 @@ impl Plan {
                 debug!(%member, %error, "rows are not compared");
                 let failures = failures.saturating_add(1);
                 let again = AGAIN.0 * 2_u32.saturating_pow(failures.min(16));
+                let at = Instant::now() + again.min(AGAIN.1);
                 Due {
-                    at: Instant::now() + again.min(AGAIN.1),
+                    at,
+                    to_cover: at,
                     failures,
                 }
             }

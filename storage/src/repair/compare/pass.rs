@@ -12,10 +12,10 @@ use super::Comparison;
 use super::sums::{self, SLOTS, Sums};
 use super::wire::{self, Answer, Call, Views};
 use crate::StoreError;
-use crate::cluster::ROOT_PARTITION;
 use crate::cluster::peers::Class;
+use crate::cluster::{ROOT_PARTITION, partition_of};
 use crate::model::{MemberId, Timestamp};
-use crate::register::{Epoch, Key, Stamp};
+use crate::register::{Ballot, Epoch, Key, Stamp};
 use crate::store::Inner;
 
 /// How long a member is given to look through its rows.
@@ -43,10 +43,16 @@ pub(crate) async fn answer(inner: &Arc<Inner>, call: &Bytes) -> Result<Bytes, St
     let partitions = shared(inner, &views, inner.me);
     let rows = inner.clone();
     let look = move || match slots {
-        None => Ok(Answer::Sums {
-            sums: sums::sums(&rows.partitions, &partitions)?.encode(),
-            partitions: partitions.into_iter().collect(),
-        }),
+        None => {
+            // First: what is told then is all that lower ballots can have left here.
+            let registers = rows.partitions.registers();
+            let promised = partitions.iter().map(|partition| registers.promised(*partition));
+            Ok(Answer::Sums {
+                promised: promised.collect(),
+                sums: sums::sums(&rows.partitions, &partitions)?.encode(),
+                partitions: partitions.into_iter().collect(),
+            })
+        }
         Some(slots) => {
             let slots = slots.into_iter().take(SLOTS_AT_ONCE).collect();
             let heads = sums::heads(&rows.partitions, &partitions, &slots)?;
@@ -93,9 +99,11 @@ pub(super) async fn compare(inner: &Arc<Inner>, with: MemberId) -> Result<Compar
         .into_iter()
         .filter(|(partition, _)| partitions.contains(partition))
         .collect();
-    let mut first = Differing::new();
+    let (mut first, mut covered) = (Differing::new(), 0);
     if !partitions.is_empty() {
-        first = differing(inner, with, &asked, &mut partitions).await?;
+        let promised;
+        (first, promised) = differing(inner, with, &asked, &mut partitions).await?;
+        covered = cover(inner, with, &first, &promised).await?;
     }
     let mut left: Vec<Key> = first.keys().cloned().collect();
     for _ in 0..ROUNDS_MAX {
@@ -103,7 +111,8 @@ pub(super) async fn compare(inner: &Arc<Inner>, with: MemberId) -> Result<Compar
             break;
         }
         bring(inner, left).await?;
-        left = unresolved(&first, &differing(inner, with, &asked, &mut partitions).await?);
+        let (now, _) = differing(inner, with, &asked, &mut partitions).await?;
+        left = unresolved(&first, &now);
     }
     if !left.is_empty() {
         return Err(StoreError::Unavailable);
@@ -116,7 +125,35 @@ pub(super) async fn compare(inner: &Arc<Inner>, with: MemberId) -> Result<Compar
         at: began,
         epochs: compared.collect(),
         differed: first.len() as u64,
+        covered,
     })
+}
+
+/// Notes what follows for partitions that this member holds: what the other has of them that this one has not is known now.
+/// Of how many.
+async fn cover(
+    inner: &Arc<Inner>,
+    with: MemberId,
+    first: &Differing,
+    promised: &BTreeMap<u16, Ballot>,
+) -> Result<usize, StoreError> {
+    let registers = inner.partitions.registers();
+    let mut held = registers.uncovered();
+    held.retain(|partition, ballot| promised.get(partition) == Some(ballot));
+    let mut behind: BTreeMap<u16, Vec<Key>> = BTreeMap::new();
+    for (key, (mine, theirs)) in first {
+        if mine < theirs
+            && let Some(partition) = partition_of(key)
+        {
+            behind.entry(partition).or_default().push(key.clone());
+        }
+    }
+    let covered = held.len();
+    for (partition, ballot) in held {
+        let behind = behind.remove(&partition).unwrap_or_default();
+        registers.note_told_all(with, (partition, ballot), behind).await?;
+    }
+    Ok(covered)
 }
 
 /// Those keys under which one of the two still lacks what the other had at first.
@@ -137,21 +174,23 @@ async fn bring(inner: &Arc<Inner>, keys: Vec<Key>) -> Result<(), StoreError> {
         .await
 }
 
-/// Where the two differ. Only partitions stay of which the other tells.
+/// Where the two differ, and what the other had promised before it looked. Only partitions stay of which it tells.
 async fn differing(
     inner: &Arc<Inner>,
     with: MemberId,
     asked: &Views,
     partitions: &mut BTreeSet<u16>,
-) -> Result<Differing, StoreError> {
+) -> Result<(Differing, BTreeMap<u16, Ballot>), StoreError> {
     let Answer::Sums {
         partitions: told,
         sums,
+        promised,
     } = ask(inner, with, Call::Sums(asked.clone())).await?
     else {
         return Err(StoreError::Unavailable);
     };
     let theirs = Sums::decode(&sums).ok_or(StoreError::Unavailable)?;
+    let promised = told.iter().copied().zip(promised).collect();
     let told: BTreeSet<u16> = told.into_iter().collect();
     partitions.retain(|partition| told.contains(partition));
     let (rows, counted) = (inner.clone(), told.clone());
@@ -163,7 +202,7 @@ async fn differing(
     for slots in mine.differing(&theirs).chunks(SLOTS_AT_ONCE) {
         differing.extend(differing_in(inner, with, asked, &told, slots).await?);
     }
-    Ok(differing)
+    Ok((differing, promised))
 }
 
 /// Where the two differ in some slots.

@@ -86,3 +86,23 @@ fn a_row_that_one_home_alone_has_is_known_until_the_other_has_it() {
     })
     .unwrap();
 }
+
+#[test]
+fn whoever_holds_partitions_soon_need_not_ask_others_about_new_rows() {
+    simulation::run(3, async {
+        let wire = Wire::default();
+        let stores = three(&wire).await;
+        let bucket = stores[0].buckets().remove(0);
+        for key in ["a", "b", "c", "d"] {
+            put(&stores[1], &bucket, key, "small").await.unwrap();
+        }
+        let uncovered = || -> usize {
+            let each = stores.iter().map(|store| store.0.partitions.registers());
+            each.map(|registers| registers.uncovered().len()).sum()
+        };
+        assert!(uncovered() > 0);
+        sleep(Duration::from_secs(90)).await;
+        assert_eq!(uncovered(), 0);
+    })
+    .unwrap();
+}

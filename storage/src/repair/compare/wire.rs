@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::register::{Epoch, Key, Stamp};
+use crate::register::{Ballot, Epoch, Key, Stamp};
 
 /// Calls and answers about comparing rows begin with it.
 const ABOUT_ROWS: u8 = 0xC4;
@@ -31,6 +31,9 @@ pub(super) enum Answer {
         partitions: Vec<u16>,
         /// The sum of each slot, 8 bytes, little-endian.
         sums: Bytes,
+        /// What the member had promised in each of these partitions before it looked; nothing is said by older members.
+        #[serde(default)]
+        promised: Vec<Ballot>,
     },
     /// The keys and their stamps.
     Heads(Vec<(Key, Stamp)>),
@@ -70,11 +73,16 @@ mod tests {
         let fixture = "c4a165486561647382818207038201190fff";
         assert_eq!(hex::encode(encode(&call)), fixture);
         assert_eq!(decode::<Call>(&hex::decode(fixture).unwrap()).unwrap(), call);
-        let answer = Answer::Sums {
+        let answer = |promised| Answer::Sums {
             partitions: vec![7],
             sums: Bytes::from_static(&[1, 2]),
+            promised,
         };
-        let fixture = "c4a16453756d73a26a706172746974696f6e7381076473756d73420102";
+        let of_older = "c4a16453756d73a26a706172746974696f6e7381076473756d73420102";
+        let read: Answer = decode(&hex::decode(of_older).unwrap()).unwrap();
+        assert_eq!(read, answer(Vec::new()));
+        let answer = answer(vec![Ballot::barrier(3)]);
+        let fixture = "c4a16453756d73a36a706172746974696f6e7381076473756d734201026870726f6d6973656481a36565706f63680365726f756e6400666d656d62657200";
         assert_eq!(hex::encode(encode(&answer)), fixture);
         assert_eq!(decode::<Answer>(&hex::decode(fixture).unwrap()).unwrap(), answer);
     }

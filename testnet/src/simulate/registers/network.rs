@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use storage::model::MemberId;
-use storage::register::{Answer, Broken, Mutant, OpId, Operation, Reply, Request};
+use storage::register::{Answer, Ballot, Broken, Key, Mutant, OpId, Operation, Reply, Request, Stamp};
 
 use super::lane::{Outcome, Task};
 use crate::dice::Dice;
@@ -13,6 +13,8 @@ use crate::dice::Dice;
 pub(super) enum Mail {
     Request(Request),
     Reply(Reply),
+    /// All that a member has, to whom it has promised this ballot.
+    Told(Ballot, Vec<(Key, Stamp)>),
     /// A client's operation, to whom it takes for the holder.
     Forward(Operation<Task>),
     /// To a client, which of its attempts came to what.
@@ -24,7 +26,7 @@ pub(super) enum Mail {
 }
 
 impl Mail {
-    /// Which kind it is; clients' mail has none.
+    /// Which kind it is, of those that may be late for long.
     fn kind(&self) -> Option<usize> {
         Some(match self {
             Self::Request(Request::Prepare { .. }) => 0,
@@ -37,7 +39,7 @@ impl Mail {
             Self::Reply(Reply::Promise { .. }) => 7,
             Self::Reply(Reply::Accepted { .. }) => 8,
             Self::Forward(_) => 9,
-            Self::Request(_) | Self::Reply(_) | Self::Answer { .. } => return None,
+            Self::Request(_) | Self::Reply(_) | Self::Told(..) | Self::Answer { .. } => return None,
         })
     }
 }

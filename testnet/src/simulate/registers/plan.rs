@@ -56,6 +56,8 @@ pub(super) struct Plan {
     pub(super) outdated: f64,
     /// A member's own requests and rows reach it at once.
     pub(super) is_prompt: bool,
+    /// Members tell holders all they have.
+    pub(super) tells: bool,
 }
 
 /// Plans that are drawn until one suits a broken rule.
@@ -144,6 +146,7 @@ impl Plan {
             uploads: [0.0, 0.3, 0.8][dice.below(3)],
             outdated: 0.3,
             is_prompt: dice.chance(0.5),
+            tells: false,
         }
     }
 

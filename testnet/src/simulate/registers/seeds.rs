@@ -4,8 +4,9 @@ use storage::register::Mutant;
 
 /// Mutants that random schedules hardly ever meet, since each takes messages that are late in one certain order, or never: who
 /// reads behind a fence without asking a holder is not judged there. Schedules made by hand in
-/// `storage/src/register/tests/broken.rs` show what happens without their rules.
-pub(super) const CAUGHT_BY_HAND: [Mutant; 3] = [
+/// `storage/src/register/tests/broken.rs` and `told.rs` show what happens without their rules.
+pub(super) const CAUGHT_BY_HAND: [Mutant; 4] = [
+    Mutant::TellBeforePromise,
     Mutant::DropWithoutPromise,
     Mutant::ConfirmByOldAcks,
     Mutant::FenceWithoutDraining,
@@ -40,6 +41,9 @@ pub(super) fn catching_seed(mutant: Mutant) -> u64 {
         Mutant::UnknownAsFailed => 7,
         Mutant::DropWithoutFence => 1565,
         Mutant::TrustFirstAttempts => 1963,
-        Mutant::DropWithoutPromise | Mutant::ConfirmByOldAcks | Mutant::FenceWithoutDraining => 1,
+        Mutant::TellBeforePromise
+        | Mutant::DropWithoutPromise
+        | Mutant::ConfirmByOldAcks
+        | Mutant::FenceWithoutDraining => 1,
     }
 }

@@ -9,6 +9,8 @@ pub(super) struct Tally {
     pub(super) schedules: u64,
     pub(super) operations: u64,
     pub(super) takeovers: u64,
+    /// How often a holder was told all that somebody has.
+    pub(super) tellings: u64,
     pub(super) fast_reads: u64,
     pub(super) relays: u64,
     pub(super) learns: u64,
@@ -28,6 +30,7 @@ impl AddAssign for Tally {
         self.schedules += more.schedules;
         self.operations += more.operations;
         self.takeovers += more.takeovers;
+        self.tellings += more.tellings;
         self.fast_reads += more.fast_reads;
         self.relays += more.relays;
         self.learns += more.learns;
@@ -46,10 +49,11 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} operations checked, {} takeovers, {} fast reads, {} relays, {} learns, {} collections, {} drops, \
+            "{} operations checked, {} takeovers, {} tellings of all, {} fast reads, {} relays, {} learns, {} collections, {} drops, \
              {} fences raised, {} crashes, {} disks that forgot, {} reconfigurations completed, {} faults injected",
             self.operations,
             self.takeovers,
+            self.tellings,
             self.fast_reads,
             self.relays,
             self.learns,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use storage::model::MemberId;
 use storage::register::{
-    Broken, Config, Configs, Effect, Event, Fences, Key, Mutant, Nonce, Purpose, ReadEffect, Reader, Reply,
-    Request, Row, Rows,
+    Ballot, Broken, Config, Configs, Effect, Event, Fences, Key, Mutant, Nonce, Purpose, ReadEffect, Reader,
+    Reply, Request, Row, Rows, Stamp,
 };
 
 use super::clients::{Client, Seen};
@@ -22,6 +22,9 @@ use crate::dice::Dice;
 
 /// Nonces that a reader uses; those of holders are below.
 const READERS: Nonce = 1 << 62;
+
+/// Of so many schedules members tell holders all they have in one.
+const SEEDS_PER_TELLING: u64 = 8;
 
 /// One partition and everybody who has to do with it.
 pub(super) struct World {
@@ -52,7 +55,10 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, broken: Broken, is_traced: bool) -> Self {
         let mut dice = Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 77);
-        let plan = Plan::random(&mut dice, broken);
+        let plan = Plan {
+            tells: seed.is_multiple_of(SEEDS_PER_TELLING) || broken.is(Mutant::TellBeforePromise),
+            ..Plan::random(&mut dice, broken)
+        };
         let weather = Weather::random(&mut dice, plan.pool, broken);
         let configs = Configs::first(Config::stable(plan.first.clone()));
         let ids = (0_u32..).map(MemberId).take(plan.pool);
@@ -92,6 +98,9 @@ impl World {
     fn step(&mut self) {
         self.now += 1;
         let any = self.any_member();
+        if self.plan.tells && self.dice.chance(0.02) {
+            self.tell_all(any);
+        }
         match self.dice.below(1000) {
             0..520 => drop(self.deliver()),
             520..690 => self.sync(any),
@@ -177,6 +186,7 @@ impl World {
             mail if self.member(to).is_some() => match mail {
                 Mail::Request(request) => self.accept(to, from, &request),
                 Mail::Reply(reply) => self.take_reply(to, from, reply),
+                Mail::Told(ballot, heads) => self.take_told(to, from, ballot, &heads),
                 Mail::Forward(operation) => {
                     let attempt = operation.command.attempt;
                     if let Some(ticket) = self.member(to).map(|member| member.ticket(attempt)) {
@@ -289,6 +299,37 @@ impl World {
     }
 
     // The holder.
+
+    /// Has a member tell all that it has, durably, to whom it promised last.
+    fn tell_all(&mut self, from: MemberId) {
+        let holds = |member: &&Member| member.is_alive && member.id != from;
+        let held = self.members.iter().filter(holds);
+        let held: Vec<_> = held
+            .filter_map(|member| Some((member.id, member.holder.ballot()?)))
+            .collect();
+        if held.is_empty() {
+            return;
+        }
+        let (to, ballot) = held[self.dice.below(held.len())];
+        let is_broken = self.broken.is(Mutant::TellBeforePromise);
+        let Some(member) = self.member(from) else { return };
+        let state = &member.disk.durable;
+        if state.part.promised == ballot || is_broken {
+            let heads = state.rows.iter().map(|(key, row)| (key.clone(), row.stamp));
+            let heads = heads.collect();
+            self.send(from, to, Mail::Told(ballot, heads));
+        }
+    }
+
+    /// Compares what was told with what is durable here.
+    fn take_told(&mut self, me: MemberId, from: MemberId, ballot: Ballot, heads: &[(Key, Stamp)]) {
+        let Some(member) = self.member(me) else { return };
+        let rows = &member.disk.durable;
+        let behind = heads.iter().filter(|(key, stamp)| rows.row(key).stamp < *stamp);
+        let behind = behind.map(|(key, _)| key.clone()).collect();
+        self.tally.tellings += 1;
+        self.holder(me, Event::ToldAll { from, ballot, behind });
+    }
 
     /// Hands an event to a member's holder, and does what follows.
     pub(super) fn holder(&mut self, me: MemberId, event: Event<Task, Outcome>) {
