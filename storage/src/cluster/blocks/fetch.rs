@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::open::{Front, Opened, bound, fetch_here, front_of, missing, open_front, open_rest};
 use super::wire::{Answer, Call};
-use super::{BLOCK_PATIENCE, Blocks};
+use super::{BLOCK_PATIENCE, Blocks, MOVING_UNITS};
 use crate::StoreError;
 use crate::cluster::Owner;
 use crate::model::{BlockId, BlockRef, MemberId};
@@ -56,6 +56,13 @@ struct Asked<T> {
     lacking: Vec<MemberId>,
     /// Whether everybody who may have it said that it does not.
     all_absent: bool,
+}
+
+/// How many of the places for blocks that are moved one takes; half of them where its length is not known.
+fn units_of(bytes: Option<u32>) -> u32 {
+    const BYTES: u32 = 256 << 10;
+    let most = u32::try_from(MOVING_UNITS / 2).unwrap_or(1);
+    bytes.map_or(most, |bytes| bytes.div_ceil(BYTES).clamp(1, most))
 }
 
 impl Blocks {
@@ -101,7 +108,10 @@ impl Blocks {
 
     /// The sealed bytes of a block, proven, with one of the few places for blocks that are moved; `None` if there is none.
     pub(super) async fn whole(&self, id: BlockId) -> Option<(Whole, OwnedSemaphorePermit)> {
-        let place = self.0.moving.clone().acquire_owned();
+        let disk = self.disk().clone();
+        let bytes = self.disk().run(move || disk.sealed_bytes(id.0)).await;
+        let units = units_of(bytes.ok().and_then(Result::ok).flatten());
+        let place = self.0.moving.clone().acquire_many_owned(units);
         let place = timeout(MOVING_PATIENCE, place).await.ok()?.ok()?;
         let disk = self.disk().clone();
         let read = move || disk.read_block(id.0, 0..u32::MAX);

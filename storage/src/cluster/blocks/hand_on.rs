@@ -12,9 +12,12 @@ use tracing::{debug, warn};
 use super::fetch::Whole;
 use super::holders::Holders;
 use super::wire::{self, Answer, Call, Held, PAIRS_MAX, Pair};
-use super::{BLOCK_PATIENCE, Blocks, MOVING_MAX, by_owner, raw};
+use super::{BLOCK_PATIENCE, Blocks, MOVING_UNITS, by_owner, raw};
 use crate::StoreError;
-use crate::model::MemberId;
+use crate::model::{BlockId, MemberId};
+
+/// Blocks that are supplied before it is asked anew who lacks the next.
+const BATCH: usize = 32;
 
 /// What became of a reference that was to be handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +44,26 @@ impl HandedOn {
         self.have.entry(pair).or_default().insert(member);
     }
 
+    /// Takes what was asked again, of some of the references.
+    fn take(&mut self, again: Self) {
+        self.each.extend(again.each);
+        for (pair, have) in again.have {
+            self.have.entry(pair).or_default().extend(have);
+        }
+    }
+
     /// Whether some is left to be handed on later.
     pub(super) fn is_left(&self) -> bool {
         self.each.values().any(|handed| *handed == Handed::Later)
     }
+}
+
+/// Who of those that have a block is to supply it first: another one for each block.
+fn supplier(id: &BlockId, have: &BTreeSet<MemberId>) -> Option<MemberId> {
+    let count = u64::try_from(have.len()).ok().filter(|count| *count > 0)?;
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    let place = u64::from_le_bytes([a, b, c, d, e, f, g, h]) % count;
+    have.iter().nth(usize::try_from(place).ok()?).copied()
 }
 
 /// Which references this disk is about to drop, and who has been told that they are here.
@@ -116,21 +135,20 @@ impl Blocks {
         let unwanted = |pair: &&Pair| !holders.wanted(&pair.1).contains(&me);
         let to_drop: Vec<Pair> = pairs.iter().filter(unwanted).copied().collect();
         let ticket = self.0.handover.begin(&to_drop);
-        let (lacking, mut handed) = self.who_lacks(&holders, pairs).await;
-        let supplied: Vec<(Pair, Handed, Vec<MemberId>)> = stream::iter(lacking)
-            .map(|(pair, members)| async move {
-                let (outcome, taken) = self.supply(pair, members).await;
-                (pair, outcome, taken)
-            })
-            .buffer_unordered(MOVING_MAX)
-            .collect()
-            .await;
-        for (pair, outcome, taken) in supplied {
-            taken.into_iter().for_each(|member| handed.has(member, pair));
-            let is_first = handed.each.get(&pair) == Some(&Handed::Everywhere);
-            if is_first || outcome == Handed::Gone {
-                handed.each.insert(pair, outcome);
+        let (mut lacking, mut handed) = self.who_lacks(&holders, pairs).await;
+        let (mine, others) = self.shared_out(&lacking, &handed);
+        let batches = mine.chunks(BATCH).chain(others.chunks(BATCH));
+        for (number, batch) in batches.enumerate() {
+            if number > 0 {
+                // Others may have supplied some meanwhile.
+                let again;
+                (lacking, again) = self.who_lacks(&holders, batch).await;
+                handed.take(again);
             }
+            let batch = batch
+                .iter()
+                .filter_map(|pair| Some((*pair, lacking.remove(pair)?)));
+            self.supply_all(batch.collect(), &mut handed).await;
         }
         if let Err(error) = self.drop_unwanted(&holders, ticket, &to_drop, &handed.each).await {
             debug!(%error, "blocks that are held elsewhere were not dropped");
@@ -144,6 +162,40 @@ impl Blocks {
         }
         self.note_stand_ins(&to_drop, &mut handed).await;
         handed
+    }
+
+    /// Which of the lacking blocks this member supplies first, and which only if those do not who are to: or all that have
+    /// them would send the same at once to somebody who lacks everything.
+    fn shared_out(
+        &self,
+        lacking: &BTreeMap<Pair, Vec<MemberId>>,
+        handed: &HandedOn,
+    ) -> (Vec<Pair>, Vec<Pair>) {
+        let is_mine = |pair: &Pair| {
+            let have = handed.have.get(pair);
+            have.and_then(|have| supplier(&pair.1, have))
+                .is_none_or(|first| first == self.me())
+        };
+        lacking.keys().copied().partition(is_mine)
+    }
+
+    /// Sends blocks to those that lack them, and notes what came of it.
+    async fn supply_all(&self, lacking: Vec<(Pair, Vec<MemberId>)>, handed: &mut HandedOn) {
+        let supplied: Vec<(Pair, Handed, Vec<MemberId>)> = stream::iter(lacking)
+            .map(|(pair, members)| async move {
+                let (outcome, taken) = self.supply(pair, members).await;
+                (pair, outcome, taken)
+            })
+            .buffer_unordered(MOVING_UNITS)
+            .collect()
+            .await;
+        for (pair, outcome, taken) in supplied {
+            taken.into_iter().for_each(|member| handed.has(member, pair));
+            let is_first = handed.each.get(&pair) == Some(&Handed::Everywhere);
+            if is_first || outcome == Handed::Gone {
+                handed.each.insert(pair, outcome);
+            }
+        }
     }
 
     /// Counts this member among those that have what it is not wanted to hold, and keeps until others have it.
@@ -316,7 +368,6 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::BlockId;
 
     const A: Pair = ([1; 16], BlockId([1; 32]));
     const B: Pair = ([2; 16], BlockId([2; 32]));
@@ -327,6 +378,15 @@ mod tests {
         let ticket = handover.begin(&[A, B]);
         drop(handover.tell([A]).await);
         assert_eq!(handover.end(ticket, &[A, B]), [B]);
+    }
+
+    #[test]
+    fn of_two_that_have_all_blocks_each_supplies_about_half() {
+        let have: BTreeSet<MemberId> = [3, 9].map(MemberId).into();
+        let ids = (0..1000_u32).map(|number| BlockId(blake3::hash(&number.to_le_bytes()).into()));
+        let of_first = ids.filter(|id| supplier(id, &have) == Some(MemberId(3))).count();
+        assert!((400..600).contains(&of_first), "{of_first}");
+        assert_eq!(supplier(&A.1, &BTreeSet::new()), None);
     }
 
     #[tokio::test]

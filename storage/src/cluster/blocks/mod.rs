@@ -81,8 +81,8 @@ use crate::tasks::Tasks;
 
 /// How long a member is given to make up to 8 MiB durable, and how long to send as many.
 const BLOCK_PATIENCE: Duration = Duration::from_secs(60);
-/// Blocks that are moved at a time.
-const MOVING_MAX: usize = 2;
+/// Blocks that are moved at a time: two of the longest, or so many short ones, of which each would wait for a far home's answer.
+const MOVING_UNITS: usize = 32;
 /// How long a member is given for anything small.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -138,7 +138,7 @@ impl Blocks {
             hedge: Mutex::default(),
             buried: Mutex::default(),
             handover: Handover::default(),
-            moving: Arc::new(Semaphore::new(MOVING_MAX)),
+            moving: Arc::new(Semaphore::new(MOVING_UNITS)),
             under_way: Mutex::default(),
             walking: Mutex::default(),
             rates: Mutex::default(),
