@@ -27,13 +27,15 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::client::Payload;
+use crate::namespaces::distance::{self, Far};
 use group_sync::Layout;
 use machine::Machine;
 use report::{Fact, Report, Settings};
 use run::Run;
-use table::Style;
 
 pub(crate) use bare::{BareOptions, serve};
+pub(crate) use measured::{float, median};
+pub(crate) use table::{Style, amount, table};
 pub(crate) use warren::{End, Home, Warren, find_or_build};
 
 const SECONDS: f64 = 3.0;
@@ -63,6 +65,15 @@ pub(crate) struct Options {
     /// Measure the mesh beside bare libp2p instead of the server
     #[arg(long)]
     p2p: bool,
+    /// Measure the real program in so many homes that are far from each other, in network namespaces
+    #[arg(long, value_name = "HOMES", conflicts_with = "p2p")]
+    mesh: Option<usize>,
+    /// The round trip between two homes, in milliseconds, more or less a fifth of it
+    #[arg(long, value_name = "MS", default_value_t = 100.0, requires = "mesh")]
+    rtt: f64,
+    /// What the link of each home carries in each direction, in megabits per second
+    #[arg(long, value_name = "MBIT", default_value_t = 100.0, requires = "mesh")]
+    rate: f64,
     /// Measure only what has one of these words in its name, as in "GET 1 KiB" or "ready"
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -90,10 +101,21 @@ pub(crate) struct Options {
 pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
     let settings = settings(options)?;
     if options.p2p {
-        let turn = Duration::from_secs_f64(settings.seconds / measured::float(settings.rounds));
+        let turn = Duration::from_secs_f64(settings.seconds / float(settings.rounds));
         return mesh::bench(turn, settings.rounds, options.check);
     }
     fs::create_dir_all(&options.dir).context("create folder to measure in")?;
+    if let Some(homes) = options.mesh {
+        return distance::bench(&Far {
+            homes,
+            rtt_ms: options.rtt,
+            rate_mbit: options.rate,
+            quick: options.quick,
+            dir: &options.dir,
+            json: options.json.as_deref(),
+            check: options.check,
+        });
+    }
     let folder = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(&options.dir)
@@ -107,7 +129,7 @@ pub(crate) fn bench(options: &Options) -> Result<ExitCode> {
         } else {
             Payload::Unsigned
         },
-        turn: Duration::from_secs_f64(settings.seconds / measured::float(settings.rounds)),
+        turn: Duration::from_secs_f64(settings.seconds / float(settings.rounds)),
         only: options.only.iter().map(|part| part.to_lowercase()).collect(),
         settings,
         cells: Vec::new(),

@@ -2,6 +2,7 @@
 
 mod boxes;
 mod disk;
+pub(crate) mod distance;
 mod driver;
 mod evidence;
 mod histories;
