@@ -57,6 +57,11 @@ pub(crate) struct OpenedVersion {
 }
 
 impl OpenedVersion {
+    /// Who refers to its blocks.
+    fn owners(&self) -> Vec<Owner> {
+        self.owners.iter().map(|(_, owner)| *owner).collect()
+    }
+
     /// Who refers to the blocks that a write stored.
     ///
     /// # Errors
@@ -185,47 +190,82 @@ impl Store {
     ) -> Result<Object, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         let row_key = row_key::object(bucket.id, key.as_str());
-        // What stands on this disk is most often what everybody has: pinned before that is known, it is known in one go.
-        let mut pins = self.0.releaser.pin(self.owners_here(&entry, key, version));
+        let (version, pins) = match self.0.partitions.decides_alone_about(&row_key) {
+            true => self.open_here(&entry, key, &row_key, version).await?,
+            false => self.open_anywhere(&entry, key, &row_key, version).await?,
+        };
+        let opened = OpenedContent {
+            store: self.clone(),
+            version,
+            manifest: OnceCell::new(),
+            customer: OnceLock::new(),
+            _pins: pins,
+        };
+        Ok(Object {
+            opened: Arc::new(opened),
+        })
+    }
+
+    /// Opens a version by this disk, which is the truth about it, and pins its blocks.
+    async fn open_here(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        row_key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<(Arc<OpenedVersion>, Pins), StoreError> {
         loop {
             let opened = match version {
-                None => self.current(&entry, key, &row_key).await?,
+                None => self.current(entry, key, row_key)?,
                 Some(_) => {
-                    let row = self.0.partitions.current(&row_key).await?;
+                    let row = self.0.partitions.current(row_key).await?;
                     let row = row.ok_or(StoreError::NoSuchVersion)?;
-                    Arc::new(self.open_version(&entry, key, row, version)?)
+                    Arc::new(self.open_version(entry, key, row, version)?)
                 }
             };
-            let owners: Vec<Owner> = opened.owners.iter().map(|(_, owner)| *owner).collect();
-            if !pins.hold(&owners) {
-                pins = self.0.releaser.pin(owners);
-                // Blocks may have been freed between reading the row and pinning them: only if the version is still there
-                // did the pin come in time.
-                let is_alone = self.0.partitions.decides_alone_about(&row_key);
-                if !is_alone || !self.still_there(&row_key, opened.write)? {
-                    continue;
-                }
+            let pins = self.0.releaser.pin(opened.owners());
+            // Blocks may have been freed between reading the row and pinning them: only if the version is still there
+            // did the pin come in time.
+            if opened.owners.is_empty() || self.still_there(row_key, opened.write)? {
+                return Ok((opened, pins));
             }
-            let opened = OpenedContent {
-                store: self.clone(),
-                version: opened,
-                manifest: OnceCell::new(),
-                customer: OnceLock::new(),
-                _pins: pins,
-            };
-            return Ok(Object {
-                opened: Arc::new(opened),
-            });
         }
     }
 
-    /// Who refers to the blocks of a version, by what stands on this disk; nobody where this disk is the truth, and is
-    /// looked at anyway.
+    /// Opens a version by what a quorum has, and pins its blocks. What stands on this disk is most often what a quorum has:
+    /// pinned before that is known, it is known in one go.
+    async fn open_anywhere(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        row_key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<(Arc<OpenedVersion>, Pins), StoreError> {
+        let mut pins = self.0.releaser.pin(self.owners_here(entry, key, version));
+        let mut before: Option<Arc<OpenedVersion>> = None;
+        loop {
+            let row: Option<ObjectRow> = self.0.partitions.current(row_key).await?;
+            let row = row.ok_or(match version {
+                None => StoreError::NoSuchKey,
+                Some(_) => StoreError::NoSuchVersion,
+            })?;
+            // It was current a moment ago, and its blocks were pinned before it was seen to be there.
+            if let Some(opened) = before.take().filter(|opened| lists(&row, opened.write)) {
+                return Ok((opened, pins));
+            }
+            let opened = Arc::new(self.open_version(entry, key, row, version)?);
+            let owners = opened.owners();
+            if pins.hold(&owners) {
+                return Ok((opened, pins));
+            }
+            pins = self.0.releaser.pin(owners);
+            before = Some(opened);
+        }
+    }
+
+    /// Who refers to the blocks of a version, by what stands on this disk.
     fn owners_here(&self, entry: &BucketEntry, key: &ObjectKey, version: Option<VersionId>) -> Vec<Owner> {
         let row_key = row_key::object(entry.bucket.id, key.as_str());
-        if self.0.partitions.decides_alone_about(&row_key) {
-            return Vec::new();
-        }
         // What does not read here may read elsewhere.
         let row = self.0.partitions.read::<ObjectRow>(&row_key).ok().flatten();
         let chosen = row.and_then(|row| row.chosen(version).ok());
@@ -235,18 +275,13 @@ impl Store {
             .collect()
     }
 
-    /// The current version, from memory if it was read lately.
-    async fn current(
+    /// The current version on this disk, from memory if it was read lately.
+    fn current(
         &self,
         entry: &BucketEntry,
         key: &ObjectKey,
         row_key: &[u8],
     ) -> Result<Arc<OpenedVersion>, StoreError> {
-        if !self.0.partitions.decides_alone_about(row_key) {
-            let row = self.0.partitions.current(row_key).await?;
-            let row = row.ok_or(StoreError::NoSuchKey)?;
-            return Ok(Arc::new(self.open_version(entry, key, row, None)?));
-        }
         let hot = &self.0.hot;
         match self
             .0
@@ -274,7 +309,7 @@ impl Store {
             Some((_, Found::Known(opened))) if opened.write == write => Ok(true),
             Some(_) => {
                 let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
-                Ok(row.is_some_and(|row| row.versions.iter().any(|there| there.write == write)))
+                Ok(row.is_some_and(|row| lists(&row, write)))
             }
         }
     }
@@ -317,6 +352,11 @@ impl Store {
             row: row_key::object(entry.bucket.id, key.as_str()),
         })
     }
+}
+
+/// Whether a row has the version that a write made.
+fn lists(row: &ObjectRow, write: WriteId) -> bool {
+    row.versions.iter().any(|there| there.write == write)
 }
 
 impl Inner {

@@ -18,6 +18,16 @@ impl<M: Machine> Registers<M> {
         (0..PARTITIONS).filter_map(held).collect()
     }
 
+    /// Whether a member has something to tell about partitions that this one holds.
+    pub(crate) fn would_learn_from(&self, member: MemberId) -> bool {
+        let mut held = self.uncovered().into_iter();
+        held.any(|(number, ballot)| {
+            let voters = self.steady_voters(number, ballot.epoch);
+            voters.is_some_and(|voters| voters.contains(&member))
+                && !self.partition(number).was_told_all_by(member)
+        })
+    }
+
     /// What this member has promised in a partition: all it took below that can be read from its disk.
     pub(crate) fn promised(&self, partition: u16) -> Ballot {
         self.partition(partition).durable_promise()

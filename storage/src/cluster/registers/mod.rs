@@ -1,6 +1,7 @@
 //! Runs the registers of all partitions over this disk and the peers: writes through the holder, reads from a quorum.
 
 mod ages;
+mod alike;
 mod bell;
 mod cover;
 mod forget;
@@ -13,7 +14,6 @@ pub(crate) mod record;
 mod rows;
 mod scan;
 mod silence;
-mod stretches;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -511,7 +511,13 @@ impl<M: Machine> Registers<M> {
                 known,
             } => {
                 let (this, most) = (self.clone(), usize::try_from(most).unwrap_or(usize::MAX));
-                let tell = move || Ok::<_, StoreError>(this.0.tell(&from, &to, most)?.without_same(&known));
+                let tell = move || {
+                    Ok::<_, StoreError>(
+                        this.0
+                            .tell(&from, &to, most)?
+                            .without_same(&known, M::partition_of),
+                    )
+                };
                 Ok(Reaction::Told(self.0.disk.run(tell).await??))
             }
             Call::Submit(partition, operation) => {
@@ -604,9 +610,13 @@ impl<M: Machine> Registers<M> {
 
     /// Sends what is to be sent, waits for what becomes durable, and goes on with what that leads to.
     async fn follow(&self, partition: u16, mut fed: Fed) -> Result<(), StoreError> {
+        let mut failure = None;
         loop {
+            failure = failure.or(fed.failure);
             self.send(std::mem::take(&mut fed.outgoing));
-            let Some(commit) = fed.commit else { return Ok(()) };
+            let Some(commit) = fed.commit else {
+                return failure.map_or(Ok(()), |error| Err(*error));
+            };
             let ended = commit.durable().await;
             let room = self.0.disk.room(ROOM).await?;
             fed = self.partition(partition).ended(ended, room)?;

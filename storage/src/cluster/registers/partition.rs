@@ -116,6 +116,8 @@ pub(super) struct Ended {
 pub(super) struct Fed {
     pub(super) commit: Option<Commit>,
     pub(super) outgoing: Vec<Outgoing>,
+    /// What could not be done. What was decided before is to become durable all the same, and its end to be noted.
+    pub(super) failure: Option<Box<StoreError>>,
 }
 
 impl<M: Machine> Partition<M> {
@@ -198,9 +200,16 @@ impl<M: Machine> Partition<M> {
         self.durable.promised
     }
 
-    /// See [`Holder::uncovered`].
+    /// See [`Holder::uncovered`]. Who has promised another ballot meanwhile holds nothing, though nobody may have told it.
     pub(super) fn uncovered(&self) -> Option<Ballot> {
-        self.holder.uncovered()
+        self.holder
+            .uncovered()
+            .filter(|ballot| *ballot == self.part.promised)
+    }
+
+    /// Whether a member has told all it has, in vain so far: others have to.
+    pub(super) fn was_told_all_by(&self, member: MemberId) -> bool {
+        self.holder.was_told_all_by(member)
     }
 
     /// How often a row changed here, if this member is one of those who vote in the epoch of a ballot, while none are
@@ -302,14 +311,21 @@ impl<M: Machine> Partition<M> {
                         // What is decided so far still becomes durable; the rest waits for a retry.
                         let stopped = self.holder.step(Event::StepDown);
                         self.answer_all(stopped);
-                        self.commit(decided, room)?;
-                        return Err(error);
+                        return Ok(Fed {
+                            commit: self.commit(decided, room)?,
+                            outgoing: Vec::new(),
+                            failure: Some(Box::new(error)),
+                        });
                     }
                 }
             }
         }
         let commit = self.commit(decided, room)?;
-        Ok(Fed { commit, outgoing })
+        Ok(Fed {
+            commit,
+            outgoing,
+            failure: None,
+        })
     }
 
     /// Goes on after a commit: its answers reach the holder.
@@ -499,12 +515,17 @@ impl<M: Machine> Partition<M> {
         }
     }
 
+    /// The row as it is durable here.
+    pub(super) fn durable_row(&self, key: &Key) -> Result<Row, StoreError> {
+        let view = self.view(None);
+        let row = view.row(key);
+        view.failure()?;
+        Ok(row)
+    }
+
     /// The stamp of a row as it is durable here; zero where there is none.
     pub(super) fn durable_stamp(&self, key: &Key) -> Result<Stamp, StoreError> {
-        let view = self.view(None);
-        let stamp = view.row(key).stamp;
-        view.failure()?;
-        Ok(stamp)
+        Ok(self.durable_row(key)?.stamp)
     }
 
     fn answer_all(&mut self, effects: Vec<Effect<Task<M::Command>, Done<M>>>) {

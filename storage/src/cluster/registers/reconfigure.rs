@@ -15,7 +15,7 @@ use super::wire::{Call, Reaction};
 use super::{Bell, DEADLINE, Machine, PARTITIONS, RESEND, ROOM, ROOT_PARTITION, Registers, back_off};
 use crate::StoreError;
 use crate::model::MemberId;
-use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose};
+use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose, Request, Row, Stamp};
 
 /// Partitions whose epochs are adopted at a time.
 const ADOPTIONS_AT_ONCE: usize = 32;
@@ -242,13 +242,14 @@ impl<M: Machine> Registers<M> {
             .collect();
         let mut from = Some(Key::new());
         while let Some(next) = from {
-            let (keys, end) = self.keys_to_sync(&next, partitions).await?;
-            stream::iter(keys)
+            let to_sync = self.keys_to_sync(&next, partitions).await?;
+            self.mark(to_sync.unmarked).await?;
+            stream::iter(to_sync.lacking)
                 .map(|key| self.sync_row(key))
                 .buffer_unordered(READS_AT_ONCE)
                 .try_collect::<()>()
                 .await?;
-            from = end;
+            from = to_sync.next;
         }
         let is_same = |(number, epoch): (&u16, &Epoch)| self.partition(*number).durable_epoch() == *epoch;
         if !epochs.iter().all(is_same) {
@@ -256,6 +257,39 @@ impl<M: Machine> Registers<M> {
         }
         self.0.synced().extend(epochs);
         Ok(())
+    }
+
+    /// Has this member remember that these rows are chosen, where they still stand here.
+    async fn mark(&self, rows: Vec<(Key, Stamp)>) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let this = self.clone();
+        let read = move || {
+            let mut requests = Vec::with_capacity(rows.len());
+            for (key, stamp) in rows {
+                let Some(number) = M::partition_of(&key) else {
+                    continue;
+                };
+                let partition = this.partition(number);
+                let row = partition.durable_row(&key)?;
+                if row.stamp == stamp {
+                    let learn = Request::Learn {
+                        floor: partition.durable_promise(),
+                        key,
+                        row: Row { chosen: true, ..row },
+                        nonce: 0,
+                    };
+                    requests.push((number, learn));
+                }
+            }
+            Ok::<_, StoreError>(requests)
+        };
+        let requests = self.0.disk.run(read).await??;
+        let this = self.clone();
+        self.finish(async move { this.requests(requests).await })
+            .await
+            .map(drop)
     }
 
     /// Sees to it that this member has a row as a linearizable read finds it, and teaches it to whoever answers at once.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::wire::{Call, Reaction};
-use super::{DEADLINE, Inner, Machine, PARTITIONS, Registers, back_off, record, stretches};
+use super::{DEADLINE, Inner, Machine, PARTITIONS, Registers, alike, back_off, record};
 use crate::StoreError;
 use crate::model::MemberId;
 use crate::register::{Configs, Epoch, Key, Stamp};
@@ -54,9 +54,9 @@ pub(super) struct Told {
     pub(super) end: Option<Key>,
     /// The epoch of each partition there.
     pub(super) epochs: Vec<Epoch>,
-    /// Stretches of which the asker has the same rows, so that they are left out, by their places in what it sent.
+    /// Partitions of which the asker has the same rows in the range, so that they are left out.
     #[serde(default)]
-    pub(super) same: Vec<u32>,
+    pub(super) same: Vec<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +104,17 @@ impl Told {
     fn epoch_of(&self, partition: u16) -> Option<Epoch> {
         self.epochs.get(usize::from(partition)).copied()
     }
+}
+
+/// What a new voter is to do about part of its rows.
+#[derive(Default)]
+pub(super) struct ToSync {
+    /// Somebody may have something newer under these keys, or something that may not be chosen yet.
+    pub(super) lacking: Vec<Key>,
+    /// These rows are here and chosen, and do not say so: later voters may not be able to tell.
+    pub(super) unmarked: Vec<(Key, Stamp)>,
+    /// Where to go on; `None` at the end.
+    pub(super) next: Option<Key>,
 }
 
 /// What others are asked for.
@@ -167,9 +178,8 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Every key of some partitions under which somebody may have something newer than this member has, or something that may
-    /// not be chosen yet, from `from` on, and where to go on. Told by a covering set of members that have adopted the epoch
-    /// this one has: whatever was decided before is among it.
+    /// What this member is to do about some partitions before it has every row of them, from `from` on. Told by a covering set
+    /// of members that have adopted the epoch this one has: whatever was decided before is among it.
     ///
     /// # Errors
     /// As [`Self::scan`].
@@ -177,7 +187,7 @@ impl<M: Machine> Registers<M> {
         &self,
         from: &Key,
         partitions: &BTreeSet<u16>,
-    ) -> Result<(Vec<Key>, Option<Key>), StoreError> {
+    ) -> Result<ToSync, StoreError> {
         self.0.memories.check().await?;
         let deadline = Instant::now() + DEADLINE;
         let to = Key::from_static(record::END_OF_ROWS);
@@ -190,14 +200,27 @@ impl<M: Machine> Registers<M> {
             {
                 // What was learned meanwhile counts against what this member told itself.
                 self.0.memories.check().await?;
-                let (newest, end) = newest_of(told, &to);
-                let is_lacking = |(key, newest): &(Key, Newest)| {
-                    let partition = M::partition_of(key);
-                    let is_here = newest.holders.contains(&self.0.me) && is_chosen(&views, partition, newest);
-                    partition.is_some_and(|number| partitions.contains(&number)) && !is_here
+                let own = told.get(&self.0.me).map_or(&[][..], |own| &own.rows);
+                let marked = own.iter().filter(|row| row.chosen).map(|row| row.key.clone());
+                let marked: BTreeSet<Key> = marked.collect();
+                let (newest, next) = newest_of(told, &to);
+                let mut to_sync = ToSync {
+                    next,
+                    ..ToSync::default()
                 };
-                let lacking = newest.into_iter().filter(is_lacking);
-                return Ok((lacking.map(|(key, _)| key).collect(), end));
+                for (key, newest) in newest {
+                    let partition = M::partition_of(&key);
+                    if !partition.is_some_and(|number| partitions.contains(&number)) {
+                        continue;
+                    }
+                    let is_here = newest.holders.contains(&self.0.me);
+                    match is_here && is_chosen(&views, partition, &newest) {
+                        false => to_sync.lacking.push(key),
+                        true if marked.contains(&key) => {}
+                        true => to_sync.unmarked.push((key, newest.row.stamp)),
+                    }
+                }
+                return Ok(to_sync);
             }
             tries += 1;
             let wait = back_off(tries);
@@ -316,7 +339,7 @@ impl<M: Machine> Registers<M> {
     }
 
     async fn ask_to_tell(&self, member: MemberId, asking: Arc<Asking>) -> (MemberId, Option<Told>) {
-        let known = stretches::of(&asking.from, &asking.mine);
+        let known = alike::sums_of(&asking.mine, M::partition_of);
         let call = Call::Tell {
             from: asking.from.clone(),
             to: asking.to.clone(),
@@ -324,7 +347,7 @@ impl<M: Machine> Registers<M> {
             known: known.clone(),
         };
         match self.exchange(member, &call).await {
-            Some(Reaction::Told(told)) => (member, told.with_same(&known, &asking.mine)),
+            Some(Reaction::Told(told)) => (member, told.with_same(&known, &asking.mine, M::partition_of)),
             Some(_) | None => (member, None),
         }
     }

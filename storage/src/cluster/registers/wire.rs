@@ -18,9 +18,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::alike::PartitionSum;
 use super::reconfigure::Standing;
 use super::scan::Told;
-use super::stretches::Stretch;
 use crate::StoreError;
 use crate::cluster::memories::Marks;
 use crate::model::MemberId;
@@ -43,14 +43,14 @@ const IS_UNRECORDED: u8 = 8;
 pub(super) enum Call<C> {
     /// Requests to acceptors, each with its partition.
     Requests(Vec<(u16, Request)>),
-    /// What stands in a range, from one key on, up to but without another. Stretches in which the sender has the same are
-    /// left out.
+    /// What stands in a range, from one key on, up to but without another. Partitions of which the sender has the same there
+    /// are left out.
     Tell {
         from: Key,
         to: Key,
         most: u32,
         #[serde(default)]
-        known: Vec<Stretch>,
+        known: Vec<PartitionSum>,
     },
     /// An operation for whoever is believed to hold the partition.
     Submit(u16, Operation<C>),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_knows_of_no_stretches_is_answered_all() {
+    fn a_member_that_knows_of_no_sums_is_answered_all() {
         /// As it was before there were any.
         #[derive(Serialize)]
         enum Older {

@@ -333,6 +333,11 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         self.ballot().filter(|_| self.knowledge.is_wanting())
     }
 
+    /// Whether a member has told all it has under the present ballot.
+    pub fn was_told_all_by(&self, member: MemberId) -> bool {
+        self.knowledge.was_told_all_by(member)
+    }
+
     /// Whether tombstones are on their way out.
     pub fn is_collecting(&self) -> bool {
         self.collection.is_some()

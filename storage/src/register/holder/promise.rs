@@ -49,6 +49,8 @@ pub(super) struct Knowledge {
     told_all: BTreeSet<MemberId>,
     /// Whether others had to be asked about rows.
     touched: bool,
+    /// Whether this member has missed too much to remember it.
+    misses_much: bool,
 }
 
 /// The newest content of a row, which this member proposed.
@@ -111,7 +113,11 @@ impl Knowledge {
 
     /// Whether others were asked about rows, and would be about others.
     pub(super) fn is_wanting(&self) -> bool {
-        self.touched && !self.covers(&KeyRange::ALL)
+        self.touched && !self.misses_much && !self.covers(&KeyRange::ALL)
+    }
+
+    pub(super) fn was_told_all_by(&self, member: MemberId) -> bool {
+        self.told_all.contains(&member)
     }
 
     /// Notes that others are asked about rows.
@@ -297,6 +303,7 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         };
         let knowledge = &mut self.knowledge;
         if knowledge.behind.len() + behind.len() > BEHIND_MAX {
+            knowledge.misses_much = true;
             return;
         }
         knowledge.behind.extend(behind);

@@ -55,8 +55,6 @@ const COVER_AGAIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy)]
 struct Due {
     at: Instant,
-    /// And when for what its rows tell a holder.
-    to_cover: Instant,
     failures: u32,
 }
 
@@ -80,32 +78,27 @@ fn is_wanted(inner: &Inner, member: MemberId) -> bool {
     !inner.comparisons.covers(inner, member) || missed.range(of_member).any(|(_, miss)| is_overdue(miss))
 }
 
-/// Whether this member holds partitions in which the other votes, and has to ask others about new rows.
-fn would_cover(inner: &Inner, member: MemberId) -> bool {
-    let registers = inner.partitions.registers();
-    let uncovered = registers.uncovered();
-    uncovered.iter().any(|(partition, ballot)| {
-        let voters = registers.steady_voters(*partition, ballot.epoch);
-        voters.is_some_and(|voters| voters.contains(&member))
-    })
-}
-
 /// When whoever is here is to be compared; at once where nothing is said.
 #[derive(Default)]
-struct Plan(BTreeMap<MemberId, Due>);
+struct Plan {
+    due: BTreeMap<MemberId, Due>,
+    /// Until then nobody is compared only for what its rows tell a holder.
+    rests_until: Option<Instant>,
+}
 
 impl Plan {
     /// Compares whoever is due, one after another.
     async fn work(&mut self, inner: &Arc<Inner>) {
         let here: BTreeSet<MemberId> = inner.peers.nearest(&inner.others()).into_iter().collect();
-        self.0.retain(|member, _| here.contains(member));
+        self.due.retain(|member, _| here.contains(member));
         for member in here {
-            let due = self.0.get(&member).copied();
+            let due = self.due.get(&member).copied();
+            let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
             let is_due = match due {
                 None => true,
                 Some(due) if due.at <= Instant::now() => true,
                 Some(due) if due.failures > 0 => false,
-                Some(due) if due.to_cover <= Instant::now() && would_cover(inner, member) => true,
+                Some(_) if !rests && inner.partitions.registers().would_learn_from(member) => true,
                 Some(_) => is_wanted(inner, member),
             };
             if is_due {
@@ -116,20 +109,23 @@ impl Plan {
     }
 
     async fn compare(&mut self, inner: &Arc<Inner>, member: MemberId, failures: u32) {
-        let (began, is_to_cover) = (Instant::now(), would_cover(inner, member));
+        let began = Instant::now();
+        let is_to_cover = inner.partitions.registers().would_learn_from(member);
         let due = match pass::compare(inner, member).await {
             Ok(comparison) => {
                 if comparison.differed > 0 {
                     info!(%member, rows = comparison.differed, "rows that one of us had missed are at both");
                 }
-                let rest = match comparison.covered {
-                    0 if is_to_cover => COVER_AGAIN,
-                    _ => began.elapsed() * COVER_FACTOR,
-                };
+                if is_to_cover {
+                    let least = match comparison.covered {
+                        0 => COVER_AGAIN,
+                        _ => Duration::ZERO,
+                    };
+                    self.rests_until = Some(Instant::now() + least.max(began.elapsed() * COVER_FACTOR));
+                }
                 inner.comparisons.note(member, comparison);
                 Due {
                     at: Instant::now() + EVERY.max(began.elapsed() * REST_FACTOR),
-                    to_cover: Instant::now() + rest,
                     failures: 0,
                 }
             }
@@ -137,14 +133,12 @@ impl Plan {
                 debug!(%member, %error, "rows are not compared");
                 let failures = failures.saturating_add(1);
                 let again = AGAIN.0 * 2_u32.saturating_pow(failures.min(16));
-                let at = Instant::now() + again.min(AGAIN.1);
                 Due {
-                    at,
-                    to_cover: at,
+                    at: Instant::now() + again.min(AGAIN.1),
                     failures,
                 }
             }
         };
-        self.0.insert(member, due);
+        self.due.insert(member, due);
     }
 }

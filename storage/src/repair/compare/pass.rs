@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::Comparison;
 use super::sums::{self, SLOTS, Sums};
@@ -41,6 +42,10 @@ pub(crate) async fn answer(inner: &Arc<Inner>, call: &Bytes) -> Result<Bytes, St
         Call::Heads(views, slots) => (views, Some(slots)),
     };
     let partitions = shared(inner, &views, inner.me);
+    // Whoever asks for keys takes what is not told for what is not here.
+    if slots.is_some() && partitions.len() != views.len() {
+        return Err(StoreError::Conflict);
+    }
     let rows = inner.clone();
     let look = move || match slots {
         None => {
@@ -103,7 +108,7 @@ pub(super) async fn compare(inner: &Arc<Inner>, with: MemberId) -> Result<Compar
     if !partitions.is_empty() {
         let promised;
         (first, promised) = differing(inner, with, &asked, &mut partitions).await?;
-        covered = cover(inner, with, &first, &promised).await?;
+        covered = cover(inner, with, (&asked, &promised), &first).await;
     }
     let mut left: Vec<Key> = first.keys().cloned().collect();
     for _ in 0..ROUNDS_MAX {
@@ -129,17 +134,19 @@ pub(super) async fn compare(inner: &Arc<Inner>, with: MemberId) -> Result<Compar
     })
 }
 
-/// Notes what follows for partitions that this member holds: what the other has of them that this one has not is known now.
-/// Of how many.
+/// Notes what follows for partitions that this member holds under the epochs that were asked about: what the other has of
+/// them that this one has not is known now. Of how many that is enough.
 async fn cover(
     inner: &Arc<Inner>,
     with: MemberId,
+    (asked, promised): (&Views, &BTreeMap<u16, Ballot>),
     first: &Differing,
-    promised: &BTreeMap<u16, Ballot>,
-) -> Result<usize, StoreError> {
+) -> usize {
     let registers = inner.partitions.registers();
     let mut held = registers.uncovered();
-    held.retain(|partition, ballot| promised.get(partition) == Some(ballot));
+    held.retain(|partition, ballot| {
+        asked.contains(&(*partition, ballot.epoch)) && promised.get(partition) == Some(ballot)
+    });
     let mut behind: BTreeMap<u16, Vec<Key>> = BTreeMap::new();
     for (key, (mine, theirs)) in first {
         if mine < theirs
@@ -148,12 +155,18 @@ async fn cover(
             behind.entry(partition).or_default().push(key.clone());
         }
     }
-    let covered = held.len();
-    for (partition, ballot) in held {
-        let behind = behind.remove(&partition).unwrap_or_default();
-        registers.note_told_all(with, (partition, ballot), behind).await?;
+    for (partition, ballot) in &held {
+        let behind = behind.remove(partition).unwrap_or_default();
+        let noting = registers.note_told_all(with, (*partition, *ballot), behind);
+        if let Err(error) = noting.await {
+            // New rows cost more for a while; what was missed is brought all the same.
+            debug!(partition, %error, "a holder does not know what others have");
+        }
     }
-    Ok(covered)
+    let left = registers.uncovered();
+    held.keys()
+        .filter(|partition| !left.contains_key(partition))
+        .count()
 }
 
 /// Those keys under which one of the two still lacks what the other had at first.
@@ -199,8 +212,10 @@ async fn differing(
         .run(move || sums::sums(&rows.partitions, &counted))
         .await??;
     let mut differing = Differing::new();
+    let mut asked = asked.clone();
+    asked.retain(|(partition, _)| told.contains(partition));
     for slots in mine.differing(&theirs).chunks(SLOTS_AT_ONCE) {
-        differing.extend(differing_in(inner, with, asked, &told, slots).await?);
+        differing.extend(differing_in(inner, with, &asked, &told, slots).await?);
     }
     Ok((differing, promised))
 }

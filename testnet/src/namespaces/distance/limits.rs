@@ -1,6 +1,6 @@
 //! What the links give without Warren: round trips and copies over bare TCP between two namespaces.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::super::street::Street;
 use super::super::wire;
-use crate::bench::median;
+use crate::bench::{float, median};
 
 /// Where the far end listens.
 const PORT: u16 = 4777;
@@ -26,6 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct RoundTrips(Vec<f64>);
 
 impl RoundTrips {
+    /// How many homes there are.
+    pub(super) const fn homes(&self) -> usize {
+        self.0.len() + 1
+    }
+
     /// To the nearest other home, which makes a majority of three.
     pub(super) fn nearest_ms(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
@@ -80,14 +85,14 @@ fn echo(stream: &mut TcpStream) -> Result<()> {
 /// A connection fails.
 pub(super) fn copy(street: &Street, from: usize, to: usize) -> Result<f64> {
     let receiving = |mut stream: TcpStream| {
-        let (began, mut chunk, mut counted) = (Instant::now(), vec![0; CHUNK_BYTES], 0_u32);
+        let (began, mut chunk, mut counted) = (Instant::now(), vec![0; CHUNK_BYTES], 0);
         while began.elapsed() < WARM_UP + COUNTED {
             let read = stream.read(&mut chunk)?;
             if began.elapsed() > WARM_UP {
-                counted += u32::try_from(read)?;
+                counted += read as u64;
             }
         }
-        Ok(f64::from(counted) / (began.elapsed() - WARM_UP).as_secs_f64())
+        Ok(float(counted) / (began.elapsed() - WARM_UP).as_secs_f64())
     };
     let sending = |mut stream: TcpStream| {
         let chunk = vec![7; CHUNK_BYTES];
@@ -124,7 +129,7 @@ fn between<A: Send, B: Send>(
     };
     thread::scope(|scope| {
         let there = scope.spawn(|| {
-            let (stream, _) = listener.accept()?;
+            let stream = accept(&listener)?;
             ready(&stream)?;
             there(stream)
         });
@@ -138,4 +143,22 @@ fn between<A: Send, B: Send>(
         let there = there.join().map_err(|_| anyhow!("the thread died"))??;
         Ok((there, here))
     })
+}
+
+/// Waits for the other end, which may have failed.
+fn accept(listener: &TcpListener) -> Result<TcpStream> {
+    listener.set_nonblocking(true)?;
+    let began = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error).context("wait for a connection"),
+        }
+    }
 }

@@ -94,13 +94,15 @@ fn measure(town: &mut Town, far: &Far<'_>) -> Result<Report> {
     town.is_well(WELL_WITHIN).context("far from each other")?;
     let mut report = Report::new((far.homes, far.rtt_ms, far.rate_mbit), control);
     let counts = operations::Counts::of(far.quick);
+    let gateway = |number| Gateway {
+        number,
+        namespace: town.street.namespace(number),
+        signer: &town.signer,
+    };
+    operations::settle(&gateway(0), counts)?;
     for home in 0..far.homes {
         let round_trips = limits::round_trips(&town.street, home, far.homes)?;
-        let gateway = Gateway {
-            number: home,
-            namespace: town.street.namespace(home),
-            signer: &town.signer,
-        };
+        let gateway = gateway(home);
         println!(
             "  home {home}: its nearest is {:.1} ms away",
             round_trips.nearest_ms()

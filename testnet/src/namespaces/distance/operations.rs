@@ -21,6 +21,8 @@ const SMALL_BYTES: u64 = 1024;
 const BLOCK_BYTES: u64 = 64 * 1024;
 const LARGE_BYTES: u64 = 64 << 20;
 const FILLERS: u64 = 8;
+/// How long whoever took partitions over may take to learn of them.
+const SETTLING: Duration = Duration::from_secs(35);
 /// How long a client in the foreground rests between two requests.
 const REST: Duration = Duration::from_millis(25);
 
@@ -89,6 +91,11 @@ impl Operation {
         !matches!(self, Self::PutBlock)
     }
 
+    /// Whether it changes nothing.
+    pub(super) const fn is_read(self) -> bool {
+        matches!(self, Self::Head | Self::Get | Self::List | Self::GetBlock)
+    }
+
     const fn method(self) -> &'static str {
         match self {
             Self::Put | Self::Overwrite | Self::PutBlock => "PUT",
@@ -126,6 +133,22 @@ impl Gateway<'_> {
                 .collect()
         })
     }
+}
+
+/// Has a box become the holder of every partition, and learn what others have of them, so that what is measured is how it
+/// goes on.
+///
+/// # Errors
+/// An answer is not what it should be.
+pub(super) fn settle(gateway: &Gateway<'_>, counts: Counts) -> Result<()> {
+    on_a_thread(|| {
+        let mut client = Client::enter(&gateway.namespace, gateway.signer)?;
+        for number in 0..counts.small {
+            client.put(&format!("/{BUCKET}/settling/{number}"), (number, SMALL_BYTES))?;
+        }
+        thread::sleep(SETTLING);
+        Ok(())
+    })
 }
 
 /// Fills the bucket from a home that nothing slows down yet.
@@ -181,14 +204,15 @@ pub(super) fn upload(
     })
 }
 
-/// How long small reads and writes take a client beside a box, in turns, until it is over; in milliseconds.
+/// How long small reads and writes take a client beside a box, in turns, until it is over, in milliseconds. It writes new
+/// objects, which have numbers from this one on.
 ///
 /// # Errors
 /// An answer is not what it should be.
-pub(super) fn foreground(gateway: &Gateway<'_>, is_over: &AtomicBool) -> Result<Vec<f64>> {
+pub(super) fn foreground(gateway: &Gateway<'_>, from: u64, is_over: &AtomicBool) -> Result<Vec<f64>> {
     let mut client = Client::enter(&gateway.namespace, gateway.signer)?;
     let mut took = Vec::new();
-    for number in 0.. {
+    for number in from.. {
         if is_over.load(Ordering::Relaxed) {
             break;
         }

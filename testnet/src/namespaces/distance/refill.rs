@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The beginning and the end of a refill are not its rate: nobody sends yet, or the last block is under way.
 const COUNTED: std::ops::Range<f64> = 0.1..0.9;
 const COMMAND_S: u32 = 30;
+/// Objects written meanwhile are numbered from here on: those before were written by who was measured at rest.
+const BUSY_FROM: u64 = 1 << 19;
 
 /// Seconds since the box began to join, and bytes that had come in.
 type Sample = (f64, f64);
@@ -39,23 +41,23 @@ pub(super) fn refill(town: &mut Town, link: f64, quick: bool) -> Result<[Found; 
         namespace: home,
         signer: &signer,
     };
-    let beside = |work: &mut dyn FnMut() -> Result<Vec<Sample>>| {
+    let beside = |from: u64, work: &mut dyn FnMut() -> Result<Vec<Sample>>| {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let asking = scope.spawn(|| foreground(&gateway, &is_over));
+            let asking = scope.spawn(|| foreground(&gateway, from, &is_over));
             let done = work();
             is_over.store(true, Ordering::Relaxed);
             let took = asking.join().map_err(|_| anyhow!("the client died"))?;
             Ok::<_, anyhow::Error>((done?, took?))
         })
     };
-    let (_, idle) = beside(&mut || {
+    let (_, idle) = beside(0, &mut || {
         thread::sleep(if quick { IDLE_QUICK } else { IDLE });
         Ok(Vec::new())
     })?;
     lose(town, last)?;
     println!("  a box has lost its disk, and was removed");
-    let (samples, busy) = beside(&mut || come_back(town, last))?;
+    let (samples, busy) = beside(BUSY_FROM, &mut || come_back(town, last))?;
     let (from, to) = most_of(&samples).context("nothing was sent to the box that came back")?;
     println!("  most of it came from {:.1} to {:.1} s", from.0, to.0);
     let rate = (to.1 - from.1) / (to.0 - from.0);

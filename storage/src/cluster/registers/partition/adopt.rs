@@ -58,6 +58,7 @@ impl<M: Machine> Partition<M> {
         Ok(Adopted::Newest(Fed {
             commit,
             outgoing: Vec::new(),
+            failure: None,
         }))
     }
 
