@@ -190,10 +190,7 @@ impl Store {
     ) -> Result<Object, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         let row_key = row_key::object(bucket.id, key.as_str());
-        let (version, pins) = match self.0.partitions.decides_alone_about(&row_key) {
-            true => self.open_here(&entry, key, &row_key, version).await?,
-            false => self.open_anywhere(&entry, key, &row_key, version).await?,
-        };
+        let (version, pins) = self.open_pinned(&entry, key, &row_key, version).await?;
         let opened = OpenedContent {
             store: self.clone(),
             version,
@@ -206,15 +203,15 @@ impl Store {
         })
     }
 
-    /// Opens a version by this disk, which is the truth about it, and pins its blocks.
-    async fn open_here(
+    /// Opens a version and pins its blocks: by this disk as long as it is the truth about it.
+    async fn open_pinned(
         &self,
         entry: &BucketEntry,
         key: &ObjectKey,
         row_key: &[u8],
         version: Option<VersionId>,
     ) -> Result<(Arc<OpenedVersion>, Pins), StoreError> {
-        loop {
+        while self.0.partitions.decides_alone_about(row_key) {
             let opened = match version {
                 None => self.current(entry, key, row_key)?,
                 Some(_) => {
@@ -230,6 +227,7 @@ impl Store {
                 return Ok((opened, pins));
             }
         }
+        self.open_anywhere(entry, key, row_key, version).await
     }
 
     /// Opens a version by what a quorum has, and pins its blocks. What stands on this disk is most often what a quorum has:

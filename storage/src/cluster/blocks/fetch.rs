@@ -60,7 +60,7 @@ struct Asked<T> {
 
 /// How many of the places for blocks that are moved one takes; half of them where its length is not known.
 fn units_of(bytes: Option<u32>) -> u32 {
-    const BYTES: u32 = 256 << 10;
+    const BYTES: u32 = 3 << 19;
     let most = u32::try_from(MOVING_UNITS / 2).unwrap_or(1);
     bytes.map_or(most, |bytes| bytes.div_ceil(BYTES).clamp(1, most))
 }

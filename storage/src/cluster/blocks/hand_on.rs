@@ -16,8 +16,9 @@ use super::{BLOCK_PATIENCE, Blocks, MOVING_UNITS, by_owner, raw};
 use crate::StoreError;
 use crate::model::{BlockId, MemberId};
 
-/// Blocks that are supplied before it is asked anew who lacks the next.
+/// Blocks that are supplied before it is asked anew who lacks the next; and of those that somebody else is to supply.
 const BATCH: usize = 32;
+const BATCH_OF_OTHERS: usize = 4;
 
 /// What became of a reference that was to be handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +137,14 @@ impl Blocks {
         let to_drop: Vec<Pair> = pairs.iter().filter(unwanted).copied().collect();
         let ticket = self.0.handover.begin(&to_drop);
         let (mut lacking, mut handed) = self.who_lacks(&holders, pairs).await;
-        let (mine, others) = self.shared_out(&lacking, &handed);
-        let batches = mine.chunks(BATCH).chain(others.chunks(BATCH));
-        for (number, batch) in batches.enumerate() {
-            if number > 0 {
+        let (mine, mut others) = self.shared_out(&lacking, &handed);
+        // From the other end: whoever is to supply these begins at this one.
+        others.reverse();
+        let mine = mine.chunks(BATCH).enumerate();
+        let mine = mine.map(|(number, batch)| (batch, number > 0));
+        let others = others.chunks(BATCH_OF_OTHERS).map(|batch| (batch, true));
+        for (batch, asks_again) in mine.chain(others) {
+            if asks_again {
                 // Others may have supplied some meanwhile.
                 let again;
                 (lacking, again) = self.who_lacks(&holders, batch).await;

@@ -81,8 +81,9 @@ use crate::tasks::Tasks;
 
 /// How long a member is given to make up to 8 MiB durable, and how long to send as many.
 const BLOCK_PATIENCE: Duration = Duration::from_secs(60);
-/// Blocks that are moved at a time: two of the longest, or so many short ones, of which each would wait for a far home's answer.
-const MOVING_UNITS: usize = 32;
+/// Blocks that are moved at a time: two of the longest, or so many short ones, of which each waits for a far home's answer. A
+/// connection carries eight calls about blocks at a time, of which some are for clients.
+const MOVING_UNITS: usize = 6;
 /// How long a member is given for anything small.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -225,12 +225,16 @@ fn a_bucket_is_deleted_here_or_written_to_elsewhere_and_never_both() {
             while second.bucket(&bucket.name).is_err() {
                 sleep(Duration::from_millis(10)).await;
             }
-            let later = sleep(Duration::from_millis(40 * seed));
+            // From a deletion that comes too late to an object that does, with those between that meet.
             let put = async {
-                later.await;
+                sleep(Duration::from_millis(40 * seed)).await;
                 put(&second, &bucket, "late", "there").await
             };
-            let (gone, put) = futures_util::join!(first.delete_bucket(&bucket), put);
+            let delete = async {
+                sleep(Duration::from_millis(20 * (5 - seed))).await;
+                first.delete_bucket(&bucket).await
+            };
+            let (gone, put) = futures_util::join!(delete, put);
             match (&gone, &put) {
                 (Ok(()), Err(StoreError::NoSuchBucket)) => {}
                 (Err(StoreError::BucketNotEmpty), Ok(())) => {

@@ -243,7 +243,9 @@ impl<M: Machine> Registers<M> {
         let mut from = Some(Key::new());
         while let Some(next) = from {
             let to_sync = self.keys_to_sync(&next, partitions).await?;
-            self.mark(to_sync.unmarked).await?;
+            for rows in to_sync.unmarked.chunks(READS_AT_ONCE) {
+                self.mark(rows.to_vec()).await?;
+            }
             stream::iter(to_sync.lacking)
                 .map(|key| self.sync_row(key))
                 .buffer_unordered(READS_AT_ONCE)
