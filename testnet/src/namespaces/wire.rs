@@ -133,6 +133,14 @@ pub(crate) fn enter(namespace: &str) -> Result<()> {
     move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), network).context("enter namespace")
 }
 
+/// Runs something on a thread of its own, which may enter another namespace for good.
+///
+/// # Errors
+/// Those of what is run.
+pub(crate) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow::anyhow!("a thread died"))?
+}
+
 /// Makes an interface in a namespace. A thread of its own enters the namespace, so that nothing else does.
 fn tap(end: &End) -> Result<File> {
     let end = end.clone();

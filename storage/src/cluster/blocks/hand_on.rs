@@ -45,9 +45,11 @@ impl HandedOn {
         self.have.entry(pair).or_default().insert(member);
     }
 
-    /// Takes what was asked again, of some of the references.
+    /// Takes what some were asked again. Who was not asked again may still lack what these have by now.
     fn take(&mut self, again: Self) {
-        self.each.extend(again.each);
+        let later = again.each.into_iter();
+        self.each
+            .extend(later.filter(|(_, handed)| *handed == Handed::Later));
         for (pair, have) in again.have {
             self.have.entry(pair).or_default().extend(have);
         }
@@ -136,7 +138,13 @@ impl Blocks {
         let unwanted = |pair: &&Pair| !holders.wanted(&pair.1).contains(&me);
         let to_drop: Vec<Pair> = pairs.iter().filter(unwanted).copied().collect();
         let ticket = self.0.handover.begin(&to_drop);
-        let (mut lacking, mut handed) = self.who_lacks(&holders, pairs).await;
+        let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
+        for pair in pairs {
+            for member in holders.wanted(&pair.1) {
+                asked.entry(member).or_default().push(*pair);
+            }
+        }
+        let (mut lacking, mut handed) = self.who_lacks(&holders, asked).await;
         let (mine, mut others) = self.shared_out(&lacking, &handed);
         // From the other end: whoever is to supply these begins at this one.
         others.reverse();
@@ -145,9 +153,16 @@ impl Blocks {
         let others = others.chunks(BATCH_OF_OTHERS).map(|batch| (batch, true));
         for (batch, asks_again) in mine.chain(others) {
             if asks_again {
-                // Others may have supplied some meanwhile.
-                let again;
-                (lacking, again) = self.who_lacks(&holders, batch).await;
+                // Others may have supplied some meanwhile. Only those that lacked them are asked: who is silent is waited for
+                // once.
+                let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
+                for pair in batch {
+                    for member in lacking.remove(pair).unwrap_or_default() {
+                        asked.entry(member).or_default().push(*pair);
+                    }
+                }
+                let (still, again) = self.who_lacks(&holders, asked).await;
+                lacking.extend(still);
                 handed.take(again);
             }
             let batch = batch
@@ -220,23 +235,17 @@ impl Blocks {
         }
     }
 
-    /// Asks everybody who is wanted to hold these to take the references; gives who lacks which block, and what is known
-    /// so far.
+    /// Asks members to take references that they are wanted to hold; gives who lacks which block, and what is known so far.
     async fn who_lacks(
         &self,
         holders: &Holders,
-        pairs: &[Pair],
+        asked: BTreeMap<MemberId, Vec<Pair>>,
     ) -> (BTreeMap<Pair, Vec<MemberId>>, HandedOn) {
+        let pairs = asked.values().flatten();
         let mut handed = HandedOn {
-            each: pairs.iter().map(|pair| (*pair, Handed::Everywhere)).collect(),
+            each: pairs.map(|pair| (*pair, Handed::Everywhere)).collect(),
             have: BTreeMap::new(),
         };
-        let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
-        for pair in handed.each.keys() {
-            for member in holders.wanted(&pair.1) {
-                asked.entry(member).or_default().push(*pair);
-            }
-        }
         let others: Vec<MemberId> = asked
             .keys()
             .copied()

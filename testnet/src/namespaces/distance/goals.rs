@@ -68,24 +68,24 @@ impl Found {
         Self::new(what, (copied / MBIT, rate_mbit), None, String::new())
     }
 
-    /// How full the uplink was during large uploads.
+    /// How full the uplink was during large uploads, with whatever was sent more than once.
     pub(super) fn uplink_filled(sent: f64, uplink: f64) -> Self {
         let what = ("PUT 64 MiB, sent by the gateway".to_owned(), "Mbit/s");
-        let goal = Some(Goal::AtLeast(UPLINK_SHARE));
-        Self::new(what, (sent / MBIT, uplink / MBIT), goal, String::new())
+        Self::new(what, (sent / MBIT, uplink / MBIT), None, String::new())
     }
 
     /// How fast the client saw them stored; the copies share the uplink.
     pub(super) fn uplink_stored(stored: f64, uplink: f64) -> Self {
         let what = ("PUT 64 MiB, as its client sees it".to_owned(), "Mbit/s");
-        Self::new(what, (stored / MBIT, uplink / MBIT), None, String::new())
+        let goal = Some(Goal::AtLeast(UPLINK_SHARE));
+        Self::new(what, (stored / MBIT, uplink / MBIT), goal, String::new())
     }
 
     /// How fast a box that lost its disk was filled.
-    pub(super) fn refill(received: f64, link: f64) -> Self {
+    pub(super) fn refill(filled: f64, link: f64, note: String) -> Self {
         let what = ("refill of a box that lost its disk".to_owned(), "Mbit/s");
         let goal = Some(Goal::AtLeast(REFILL_SHARE));
-        Self::new(what, (received / MBIT, link / MBIT), goal, String::new())
+        Self::new(what, (filled / MBIT, link / MBIT), goal, note)
     }
 
     /// What others notice of it.

@@ -117,7 +117,8 @@ fn measure(town: &mut Town, far: &Far<'_>) -> Result<Report> {
         report.add(found);
     }
     town.is_well(WELL_WITHIN).context("after large uploads")?;
-    for found in refill::refill(town, uplink, far.quick)? {
+    let stored = operations::bytes_stored(far.homes, counts);
+    for found in refill::refill(town, (uplink, stored), far.quick)? {
         report.add(found);
     }
     Ok(report)

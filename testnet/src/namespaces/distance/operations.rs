@@ -51,6 +51,12 @@ impl Counts {
     }
 }
 
+/// Bytes of all objects that are there once every home has been asked, and large ones were stored.
+pub(super) fn bytes_stored(homes: usize, counts: Counts) -> f64 {
+    let blocks = homes as u64 * (counts.small / 2) * BLOCK_BYTES;
+    crate::bench::float(OBJECTS * SMALL_BYTES + blocks + counts.large * LARGE_BYTES)
+}
+
 /// A box, and a client beside it.
 pub(super) struct Gateway<'a> {
     pub(super) number: usize,
@@ -112,7 +118,7 @@ impl Gateway<'_> {
     /// # Errors
     /// An answer is not what it should be.
     pub(super) fn ask_one_after_the_other(&self, counts: Counts) -> Result<Vec<(Operation, Vec<f64>)>> {
-        on_a_thread(|| {
+        wire::on_a_thread(|| {
             let mut client = Client::enter(&self.namespace, self.signer)?;
             let rounds = [
                 (Operation::Put, counts.small),
@@ -141,7 +147,7 @@ impl Gateway<'_> {
 /// # Errors
 /// An answer is not what it should be.
 pub(super) fn settle(gateway: &Gateway<'_>, counts: Counts) -> Result<()> {
-    on_a_thread(|| {
+    wire::on_a_thread(|| {
         let mut client = Client::enter(&gateway.namespace, gateway.signer)?;
         for number in 0..counts.small {
             client.put(&format!("/{BUCKET}/settling/{number}"), (number, SMALL_BYTES))?;
@@ -184,7 +190,7 @@ pub(super) fn upload(
     counts: Counts,
 ) -> Result<[Found; 2]> {
     let namespace = street.namespace(0);
-    on_a_thread(|| {
+    wire::on_a_thread(|| {
         let mut client = Client::enter(&namespace, signer)?;
         let (mut took, mut sent) = (0.0, 0.0);
         for number in 0..counts.large {
@@ -239,11 +245,6 @@ pub(super) fn bytes_over(namespace: &str, counter: &str) -> Result<f64> {
     said.trim()
         .parse()
         .with_context(|| format!("{counter} of {namespace}: {said}"))
-}
-
-/// Runs something on a thread of its own, which enters another namespace for good.
-pub(super) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow!("a thread died"))?
 }
 
 struct Client {

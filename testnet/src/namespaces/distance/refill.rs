@@ -29,11 +29,11 @@ const BUSY_FROM: u64 = 1 << 19;
 /// Seconds since the box began to join, and bytes that had come in.
 type Sample = (f64, f64);
 
-/// Measures it; the link carries so many bytes per second.
+/// Measures it; the link carries so many bytes per second, and so many are stored.
 ///
 /// # Errors
 /// The box does not come back, or a client is answered wrongly.
-pub(super) fn refill(town: &mut Town, link: f64, quick: bool) -> Result<[Found; 2]> {
+pub(super) fn refill(town: &mut Town, (link, stored): (f64, f64), quick: bool) -> Result<[Found; 2]> {
     let last = town.seats.len() - 1;
     let (home, signer) = (town.street.namespace(0), town.signer.clone());
     let gateway = Gateway {
@@ -61,7 +61,15 @@ pub(super) fn refill(town: &mut Town, link: f64, quick: bool) -> Result<[Found; 
     let (from, to) = most_of(&samples).context("nothing was sent to the box that came back")?;
     println!("  most of it came from {:.1} to {:.1} s", from.0, to.0);
     let rate = (to.1 - from.1) / (to.0 - from.0);
-    Ok([Found::refill(rate, link), Found::foreground(&idle, &busy)])
+    let received = samples.last().zip(samples.first());
+    let received = received.map_or(f64::NAN, |(last, first)| last.1 - first.1);
+    // What came more than once fills the link, and not the box.
+    let useful = (stored / received).min(1.0);
+    let note = format!("{:.0} MB came for {:.0} MB", received / 1e6, stored / 1e6);
+    Ok([
+        Found::refill(rate * useful, link, note),
+        Found::foreground(&idle, &busy),
+    ])
 }
 
 fn lose(town: &mut Town, number: usize) -> Result<()> {

@@ -64,7 +64,7 @@ type Found = BTreeMap<String, Content>;
 /// # Errors
 /// It refuses, or does not answer.
 pub(super) fn delete(namespace: &str, signer: &Signer, keys: Vec<String>) -> Result<()> {
-    on_a_thread(|| {
+    wire::on_a_thread(|| {
         let mut asker = Asker::enter(namespace, signer)?;
         for key in &keys {
             let reply = asker.ask("DELETE", &path(key), "")?;
@@ -79,7 +79,7 @@ pub(super) fn delete(namespace: &str, signer: &Signer, keys: Vec<String>) -> Res
 /// # Errors
 /// The box refuses, or does not answer.
 pub(super) fn abort_uploads(namespace: &str, signer: &Signer) -> Result<usize> {
-    on_a_thread(|| {
+    wire::on_a_thread(|| {
         let mut asker = Asker::enter(namespace, signer)?;
         let mut aborted = 0;
         loop {
@@ -101,11 +101,6 @@ pub(super) fn abort_uploads(namespace: &str, signer: &Signer) -> Result<usize> {
             }
         }
     })
-}
-
-/// Runs something on a thread of its own, which enters another namespace for good.
-fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow!("a thread died"))?
 }
 
 /// Asks one box, patiently.
