@@ -454,6 +454,10 @@ impl Machine for Commands {
         partition_of(key)
     }
 
+    fn is_shared(key: &[u8]) -> bool {
+        row_key::is_shared(key)
+    }
+
     fn lane_of(key: &Key) -> Key {
         lane_of(key)
     }

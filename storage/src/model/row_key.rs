@@ -252,6 +252,11 @@ pub(crate) fn is_root(row: &[u8]) -> bool {
     row.first() == Some(&ROOT)
 }
 
+/// Whether a row is one of the directory, or is about an object, and not one that only this node knows.
+pub(crate) fn is_shared(row: &[u8]) -> bool {
+    matches!(row.first(), Some(&(ROOT | OBJECT | UPLOAD | PART)))
+}
+
 /// Everything of a bucket in one table: the first key, and the first key behind it.
 pub(crate) fn objects_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
     let from = table(OBJECT, bucket);
@@ -370,12 +375,14 @@ mod tests {
             let partition = blake3::hash(&[bucket.as_bytes(), key.as_str().as_bytes()].concat()).as_bytes()[0];
             for row in [object(bucket, key.as_str()), upload(bucket, &key, upload_id), part] {
                 prop_assert_eq!(partition_of(&row), Some(partition));
+                prop_assert!(is_shared(&row));
             }
         }
 
         #[test]
         fn hostile_rows_never_panic(row: Vec<u8>) {
             let _ = (parse_upload(&row), parse_part(&row), bucket_id(&row), partition_of(&row));
+            prop_assert!(is_shared(&row) || partition_of(&row).is_none() && !is_root(&row));
         }
     }
 
@@ -384,6 +391,10 @@ mod tests {
         let name = BucketName::parse(&"b".repeat(60)).unwrap();
         for row in [bucket(&name), clean_mark(), clock(), scrub(), Vec::new()] {
             assert_eq!(partition_of(&row), None);
+        }
+        assert!(is_shared(&bucket(&name)));
+        for own in [clean_mark(), scrub(), wanted(&[0x10; 16], &BlockId([0x10; 32]))] {
+            assert!(!is_shared(&own));
         }
     }
 

@@ -78,6 +78,11 @@ pub(crate) trait Machine: Send + Sync + 'static {
     /// Which partition the row of a key belongs to; `None` for rows that are this member's alone.
     fn partition_of(key: &[u8]) -> Option<u16>;
 
+    /// Whether a row belongs to a partition at all: as [`Self::partition_of`] tells, sooner.
+    fn is_shared(key: &[u8]) -> bool {
+        Self::partition_of(key).is_some()
+    }
+
     /// The lane in which operations on the row of a key are decided.
     fn lane_of(key: &Key) -> Key;
 }

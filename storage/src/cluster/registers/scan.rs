@@ -376,14 +376,14 @@ impl<M: Machine> Inner<M> {
                     true => record::hidden_key(row.key()).unwrap_or_default(),
                     false => row.key(),
                 };
+                if !M::is_shared(key) {
+                    // This member's alone, as the state of a partition or what it has to hand on.
+                    continue;
+                }
                 let key = Key::copy_from_slice(key);
                 if count == most {
                     end = end.into_iter().chain([key]).min();
                     break;
-                }
-                if row.summary().is_empty() {
-                    // The state of a partition, which is this member's alone.
-                    continue;
                 }
                 let (stamp, chosen) = record::head_of(row.summary())
                     .ok_or_else(|| StoreError::Damaged("summary of a register".into()))?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::disk::RowWrite;
+use crate::model::{BlockId, row_key};
 use crate::register::{Configs, Fences, Next, Transition};
 
 /// Brings a partition from one set of voters to another, as the root partition would; every member adopts what it is told.
@@ -100,6 +102,23 @@ async fn one_box_becomes_two_and_three_and_each_has_every_row() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn rows_of_one_member_alone_keep_nobody_from_becoming_a_voter() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 2, &Config::sole(MemberId(1))).await;
+    ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
+    // As while a block is missing somewhere.
+    let own_row = RowWrite::Put {
+        key: row_key::wanted(&[1; 16], &BlockId([2; 32])),
+        summary: vec![2; 9],
+        value: Bytes::new(),
+    };
+    boxes[0].0.disk.commit(vec![own_row]).await.unwrap();
+    let mut root = Root::new(1);
+    root.change(&boxes, &[1, 2], votes(&[(1, 2), (2, 1)])).await;
+    assert_eq!(own(&boxes[1], "a").as_deref(), Some("1"));
 }
 
 #[tokio::test]
