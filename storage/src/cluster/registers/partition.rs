@@ -272,6 +272,11 @@ impl<M: Machine> Partition<M> {
         Some((promised.holder()?, promised))
     }
 
+    /// Whether this member holds the partition, as far as it knows, or is about to.
+    pub(super) fn is_held(&self) -> bool {
+        self.part.promised.holder() == Some(self.me)
+    }
+
     /// Submits an operation; its answer goes to `waiter`.
     pub(super) fn submit(
         &mut self,

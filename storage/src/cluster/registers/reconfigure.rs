@@ -23,6 +23,8 @@ const ADOPTIONS_AT_ONCE: usize = 32;
 const HEARING: Duration = Duration::from_secs(5);
 /// How long nobody is asked after one told nothing new.
 const FRUITLESS: Duration = Duration::from_secs(1);
+/// How long a holder tries to go on as one in a new epoch, which all others are to adopt meanwhile.
+const HOLDING: Duration = Duration::from_secs(5);
 /// Rows that a new voter reads at a time.
 const READS_AT_ONCE: usize = 128;
 /// Voters of the root partition that are asked at a time for epochs that this member has not heard of.
@@ -54,7 +56,10 @@ impl<M: Machine> Registers<M> {
         let _alone = turn.acquire().await.map_err(|_| StoreError::Closed)?;
         loop {
             let room = self.0.disk.room(ROOM).await?;
-            let adopted = self.partition(partition).adopt(known, room)?;
+            let (was_held, adopted) = {
+                let mut partition = self.partition(partition);
+                (partition.is_held(), partition.adopt(known, room)?)
+            };
             match adopted {
                 Adopted::Nothing => return Ok(()),
                 Adopted::More(Some(commit)) => {
@@ -62,9 +67,28 @@ impl<M: Machine> Registers<M> {
                     self.partition(partition).note_ended(ended)?;
                 }
                 Adopted::More(None) => {}
-                Adopted::Newest(fed) => return self.follow(partition, fed).await,
+                Adopted::Newest(fed) => {
+                    self.follow(partition, fed).await?;
+                    if was_held {
+                        self.hold_again(partition);
+                    }
+                    return Ok(());
+                }
             }
         }
+    }
+
+    /// Takes a partition over again that this member held in an older epoch, so that no client waits for that; and it stays
+    /// where it was, not with whoever needs it first in between.
+    fn hold_again(&self, partition: u16) {
+        let this = self.clone();
+        self.0.tasks.spawn(async move {
+            let deadline = Instant::now() + HOLDING;
+            // Nothing is to be raised. Where too few have adopted the epoch so soon, the next operation takes it over.
+            if let Err(error) = this.raise_here(partition, Fences::default(), deadline).await {
+                tracing::debug!(partition, %error, "a partition is not held again");
+            }
+        });
     }
 
     /// The configurations of a partition that this member knows.

@@ -105,6 +105,26 @@ async fn one_box_becomes_two_and_three_and_each_has_every_row() {
 }
 
 #[tokio::test]
+async fn whoever_held_a_partition_holds_it_again_before_anybody_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let mut root = Root::new(1);
+    ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
+    root.change(&boxes, &[1, 2, 3], votes(&[(1, 1), (2, 1), (3, 1)]))
+        .await;
+    let holds = async {
+        while boxes[0].partition(7).ballot().is_none_or(|held| held.epoch < 2) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE / 4, holds).await.unwrap();
+    let held = boxes[0].partition(7).ballot();
+    // Whoever else is asked does not take it over.
+    ask(&boxes[2], "a", Command::Put("2".into())).await.unwrap();
+    assert_eq!(boxes[0].partition(7).ballot(), held);
+}
+
+#[tokio::test]
 async fn rows_of_one_member_alone_keep_nobody_from_becoming_a_voter() {
     let folder = tempfile::tempdir().unwrap();
     let (_, boxes) = members_under(folder.path(), 2, &Config::sole(MemberId(1))).await;
@@ -232,9 +252,10 @@ async fn a_holder_that_missed_an_epoch_learns_of_it_from_who_refuses_it() {
     let mut root = Root::new(1);
     root.change(&boxes, &[1, 2, 3], votes(&[(1, 1), (2, 1), (3, 1)]))
         .await;
+    board.away.lock().unwrap().push(MemberId(1));
     ask(&boxes[2], "a", Command::Put("1".into())).await.unwrap();
     assert!(boxes[2].partition(7).ballot().is_some());
-    board.away.lock().unwrap().push(MemberId(3));
+    *board.away.lock().unwrap() = vec![MemberId(3)];
     root.change(&boxes, &[1, 2], votes(&[(1, 2), (2, 1)])).await;
     board.away.lock().unwrap().clear();
     assert_eq!(boxes[2].epoch(7), 2);
@@ -247,16 +268,18 @@ async fn a_holder_that_missed_an_epoch_learns_of_it_from_who_refuses_it() {
 #[tokio::test]
 async fn a_voter_that_missed_an_epoch_learns_of_it_from_who_asks_in_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
+    let (board, boxes) = members_under(folder.path(), 3, &Config::sole(MemberId(1))).await;
     let mut root = Root::new(1);
     let three = votes(&[(1, 1), (2, 1), (3, 1)]);
     root.change(&boxes, &[1, 2, 3], three.clone()).await;
     let (epoch, joint, _) = Transition::begin(2, three, votes(&[(1, 1), (2, 1)]), Broken::NOTHING);
     root.configs.learn(epoch, joint);
+    board.away.lock().unwrap().push(MemberId(3));
     for member in &boxes[..2] {
         member.adopt(7, &root.configs).await.unwrap();
     }
     assert_eq!((boxes[2].epoch(7), epoch), (2, 3));
+    board.away.lock().unwrap().clear();
     ask(&boxes[0], "a", Command::Put("1".into())).await.unwrap();
     let learned = async {
         while boxes[2].epoch(7) < epoch {
