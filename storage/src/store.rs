@@ -271,6 +271,7 @@ impl Store {
             stop: background.stop.clone(),
             memory: memory.clone(),
             memory_units,
+            relayed_min: limits.block_bytes / 4,
         });
         let store = Self(Arc::new(Inner {
             me,

@@ -33,8 +33,12 @@ struct Ends {
     stores: BTreeMap<MemberId, Store>,
     away: BTreeSet<MemberId>,
     trap: Option<Trap>,
+    /// Those that take calls, and do nothing with them.
+    mute: BTreeSet<MemberId>,
     /// How often a member was asked for a row.
     reads: usize,
+    /// Bytes of the calls of each member.
+    sent: BTreeMap<MemberId, usize>,
 }
 
 /// A call that somebody waits for, and of which no answer will come back.
@@ -80,6 +84,21 @@ impl Wire {
         self.0.lock().unwrap().away.remove(&member);
     }
 
+    /// A member takes calls and answers none.
+    pub(crate) fn mute(&self, member: MemberId) {
+        self.0.lock().unwrap().mute.insert(member);
+    }
+
+    /// It answers again.
+    pub(crate) fn unmute(&self, member: MemberId) {
+        self.0.lock().unwrap().mute.remove(&member);
+    }
+
+    /// Bytes of the calls that a member has sent so far.
+    pub(crate) fn sent(&self, member: MemberId) -> usize {
+        self.0.lock().unwrap().sent.get(&member).copied().unwrap_or(0)
+    }
+
     /// How often a member was asked for a row so far.
     pub(crate) fn reads(&self) -> usize {
         self.0.lock().unwrap().reads
@@ -110,7 +129,15 @@ impl Peers for Line {
                 sleep(Duration::from_millis(200)).await;
                 return Err(PeerError::NoAnswer(to));
             };
-            line.wire.0.lock().unwrap().reads += usize::from(holds(&request, "Read"));
+            let is_mute = {
+                let mut ends = line.wire.0.lock().unwrap();
+                ends.reads += usize::from(holds(&request, "Read"));
+                *ends.sent.entry(line.me).or_default() += request.len();
+                ends.mute.contains(&to)
+            };
+            if is_mute {
+                std::future::pending::<()>().await;
+            }
             let trap = line.trapped(&request);
             let is_lost = trap.is_some();
             if let Some(Trap { met, go_on, .. }) = trap {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::noted::Noted;
@@ -54,7 +55,21 @@ impl Blocks {
                 pair,
                 sealed,
             } => self.take_in(version, pair, sealed).await?,
+            Call::Relay {
+                version,
+                pair,
+                via,
+                to,
+                sealed,
+            } => {
+                let answer = self.take_in(version, pair, sealed).await?;
+                if answer == Answer::Done && via == self.me() {
+                    self.pass_on(call, &pair.1, &to);
+                }
+                answer
+            }
             Call::Share { version, pairs } => self.share_here(version, &pairs).await?,
+            Call::Offer { version, pairs } => self.offered_here(version, &pairs).await?,
             Call::Release { pairs } => {
                 self.release_here(&pairs).await?;
                 Answer::Done
@@ -97,7 +112,9 @@ impl Blocks {
             // As if it could not be reached: others stand in.
             return Ok(Answer::Absent);
         }
-        match self.disk().put_block(pair.1.0, pair.0, sealed).await {
+        let put = self.disk().put_block(pair.1.0, pair.0, sealed).await;
+        self.expected().came(&pair.1);
+        match put {
             Ok(()) => {}
             Err(DiskError::Full { .. }) => return Ok(Answer::Full),
             Err(error) => return Err(error.into()),
@@ -153,6 +170,22 @@ impl Blocks {
             version: self.holders().version(),
             each: each.collect(),
         })
+    }
+
+    /// As [`Self::share_here`]; of what is not here, says of each block once that it is to be sent.
+    pub(super) async fn offered_here(&self, version: u64, pairs: &[Pair]) -> Result<Answer, StoreError> {
+        let answer = self.share_here(version, pairs).await?;
+        let Answer::Each { version, each } = answer else {
+            return Ok(answer);
+        };
+        let now = Instant::now();
+        let mut expected = self.expected();
+        let expect = |(pair, held): (&Pair, Held)| match held {
+            Held::No if !expected.is_free(pair.1, now) => Held::Coming,
+            held => held,
+        };
+        let each = pairs.iter().zip(each).map(expect).collect();
+        Ok(Answer::Each { version, each })
     }
 
     /// Removes again those references that were removed for good, be it while they were added.

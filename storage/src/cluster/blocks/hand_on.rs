@@ -61,6 +61,44 @@ impl HandedOn {
     }
 }
 
+/// Why members are asked who lacks what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To see what is to be done.
+    Share,
+    /// To send at once what they lack.
+    Offer,
+}
+
+/// What asking members to take references came to.
+#[derive(Default)]
+struct Found {
+    /// Who is to be sent which block.
+    lacking: BTreeMap<Pair, Vec<MemberId>>,
+    /// Who is being sent which block by somebody else.
+    coming: BTreeMap<Pair, Vec<MemberId>>,
+    handed: HandedOn,
+}
+
+/// The answer for each of so many that were asked about, and by which assignment.
+fn each_of(answer: Answer, asked: usize) -> Option<(u64, Vec<Held>)> {
+    match answer {
+        Answer::Each { version, each } if each.len() == asked => Some((version, each)),
+        _ => None,
+    }
+}
+
+/// Takes out some references: which member is to be asked about which.
+fn taken(lacking: &mut BTreeMap<Pair, Vec<MemberId>>, pairs: &[Pair]) -> BTreeMap<MemberId, Vec<Pair>> {
+    let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
+    for pair in pairs {
+        for member in lacking.remove(pair).unwrap_or_default() {
+            asked.entry(member).or_default().push(*pair);
+        }
+    }
+    asked
+}
+
 /// Who of those that have a block is to supply it first: another one for each block.
 fn supplier(id: &BlockId, have: &BTreeSet<MemberId>) -> Option<MemberId> {
     let count = u64::try_from(have.len()).ok().filter(|count| *count > 0)?;
@@ -144,31 +182,30 @@ impl Blocks {
                 asked.entry(member).or_default().push(*pair);
             }
         }
-        let (mut lacking, mut handed) = self.who_lacks(&holders, asked).await;
+        let found = self.who_lacks(&holders, asked, Purpose::Share).await;
+        let (mut lacking, mut handed) = (found.lacking, found.handed);
         let (mine, mut others) = self.shared_out(&lacking, &handed);
         // From the other end: whoever is to supply these begins at this one.
         others.reverse();
-        let mine = mine.chunks(BATCH).enumerate();
-        let mine = mine.map(|(number, batch)| (batch, number > 0));
-        let others = others.chunks(BATCH_OF_OTHERS).map(|batch| (batch, true));
-        for (batch, asks_again) in mine.chain(others) {
-            if asks_again {
-                // Others may have supplied some meanwhile. Only those that lacked them are asked: who is silent is waited for
-                // once.
-                let mut asked: BTreeMap<MemberId, Vec<Pair>> = BTreeMap::new();
-                for pair in batch {
-                    for member in lacking.remove(pair).unwrap_or_default() {
-                        asked.entry(member).or_default().push(*pair);
-                    }
-                }
-                let (still, again) = self.who_lacks(&holders, asked).await;
-                lacking.extend(still);
-                handed.take(again);
+        let mut coming = BTreeMap::new();
+        for batch in mine.chunks(BATCH).chain(others.chunks(BATCH_OF_OTHERS)) {
+            // Only those that lacked them are asked: who is silent is waited for once.
+            let asked = taken(&mut lacking, batch);
+            let mut offered = self.who_lacks(&holders, asked, Purpose::Offer).await;
+            handed.take(offered.handed);
+            coming.append(&mut offered.coming);
+            self.supply_all(offered.lacking.into_iter().collect(), &mut handed)
+                .await;
+        }
+        if !coming.is_empty() {
+            let pairs: Vec<Pair> = coming.keys().copied().collect();
+            let came = self
+                .who_lacks(&holders, taken(&mut coming, &pairs), Purpose::Share)
+                .await;
+            handed.take(came.handed);
+            for pair in came.lacking.into_keys() {
+                handed.each.insert(pair, Handed::Later);
             }
-            let batch = batch
-                .iter()
-                .filter_map(|pair| Some((*pair, lacking.remove(pair)?)));
-            self.supply_all(batch.collect(), &mut handed).await;
         }
         if let Err(error) = self.drop_unwanted(&holders, ticket, &to_drop, &handed.each).await {
             debug!(%error, "blocks that are held elsewhere were not dropped");
@@ -240,7 +277,8 @@ impl Blocks {
         &self,
         holders: &Holders,
         asked: BTreeMap<MemberId, Vec<Pair>>,
-    ) -> (BTreeMap<Pair, Vec<MemberId>>, HandedOn) {
+        purpose: Purpose,
+    ) -> Found {
         let pairs = asked.values().flatten();
         let mut handed = HandedOn {
             each: pairs.map(|pair| (*pair, Handed::Everywhere)).collect(),
@@ -259,6 +297,9 @@ impl Blocks {
                 let mut answers = Vec::new();
                 for pairs in pairs.chunks(PAIRS_MAX) {
                     let each = match is_here {
+                        true if purpose == Purpose::Offer => {
+                            self.offer_at(member, holders.version(), pairs).await
+                        }
                         true => self.share_at(member, holders.version(), pairs).await,
                         false => None,
                     };
@@ -267,7 +308,8 @@ impl Blocks {
                 (member, answers)
             }
         });
-        let (mut lacking, mut released) = (BTreeMap::<Pair, Vec<MemberId>>::new(), Vec::new());
+        let (mut lacking, mut coming) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        let mut released = Vec::new();
         for (member, answers) in join_all(asking).await {
             for (pairs, each) in answers {
                 let Some((version, each)) = each else {
@@ -287,6 +329,7 @@ impl Blocks {
                     match held {
                         Held::Yes => handed.has(member, pair),
                         Held::No => lacking.entry(pair).or_default().push(member),
+                        Held::Coming => coming.entry(pair).or_default().push(member),
                         Held::Released => released.push(pair),
                     }
                 }
@@ -294,11 +337,16 @@ impl Blocks {
         }
         for pair in &released {
             lacking.remove(pair);
+            coming.remove(pair);
         }
         if let Err(error) = self.release_here(&released).await {
             debug!(%error, "references that were removed elsewhere are still here");
         }
-        (lacking, handed)
+        Found {
+            lacking,
+            coming,
+            handed,
+        }
     }
 
     /// Has a member add references to what it holds; its version of the assignment, and what is true of each.
@@ -315,10 +363,19 @@ impl Blocks {
                 self.ask_briefly(member, &Call::Share { version, pairs }).await?
             }
         };
-        match answer {
-            Answer::Each { version, each } if each.len() == pairs.len() => Some((version, each)),
-            _ => None,
-        }
+        each_of(answer, pairs.len())
+    }
+
+    /// As [`Self::share_at`], of blocks that are sent there at once where they are missing.
+    async fn offer_at(&self, member: MemberId, version: u64, pairs: &[Pair]) -> Option<(u64, Vec<Held>)> {
+        let answer = match member == self.me() {
+            true => self.offered_here(version, pairs).await.ok()?,
+            false => {
+                let pairs = pairs.to_vec();
+                self.ask_briefly(member, &Call::Offer { version, pairs }).await?
+            }
+        };
+        each_of(answer, pairs.len())
     }
 
     /// Sends a block to members that lack it; says who took it.

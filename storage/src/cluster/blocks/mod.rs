@@ -9,8 +9,10 @@
 //! | `answer` | answers them from this disk |
 //! | `holders` | who is wanted to hold a block, and who may |
 //! | `place` | stores and shares blocks where they are wanted; `tally` counts the zones |
+//! | `route` | by which way a block goes there; `relay` has it passed on, and passes on |
 //! | `fetch` | reads blocks, from here or from the nearest that has them; `open` opens ranges, `hedge` says when to ask a second |
 //! | `hand_on` | brings references where they are wanted, and drops them where they are not |
+//! | `offered` | which blocks are about to come here, so that they come once |
 //! | `noted` | the row of a reference that may be missing somewhere: since when, and who has it |
 //! | `wanted` | the references that may be missing somewhere, and the worker that hands them on |
 //! | `walk` | hands on everything here whenever the assignment has changed |
@@ -36,11 +38,14 @@ mod hand_on;
 mod hedge;
 mod holders;
 mod noted;
+mod offered;
 mod open;
 mod pace;
 mod place;
 mod rates;
+mod relay;
 mod release;
+mod route;
 mod shortage;
 mod tally;
 #[cfg(test)]
@@ -60,8 +65,10 @@ pub(crate) use depart::Departure;
 use hand_on::Handover;
 use hedge::Hedge;
 use holders::Holders;
+use offered::Expected;
 pub(crate) use open::Opened;
 use rates::Rates;
+use route::Answering;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -94,11 +101,13 @@ pub(crate) struct Blocks(Arc<Shared>);
 struct Shared {
     around: Around,
     hedge: Mutex<Hedge>,
+    answering: Mutex<Answering>,
+    expected: Mutex<Expected>,
     buried: Mutex<Buried>,
     handover: Handover,
     /// Places for blocks that are moved from one member to others: each takes up to 17 MiB, as it came and as it is sent on.
     moving: Arc<Semaphore>,
-    /// References whose block is still being sent by whoever took it in.
+    /// References whose block is still being sent by whoever took it in, or passed on by another.
     under_way: Mutex<BTreeSet<Pair>>,
     walking: Mutex<Walking>,
     rates: Mutex<Rates>,
@@ -130,6 +139,8 @@ pub(crate) struct Around {
     /// As in [`crate::store::Inner::memory`].
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) memory_units: usize,
+    /// Blocks that leave this home once, whatever homes are to hold them, are at least so long, sealed.
+    pub(crate) relayed_min: usize,
 }
 
 impl Blocks {
@@ -137,6 +148,8 @@ impl Blocks {
         Self(Arc::new(Shared {
             around,
             hedge: Mutex::default(),
+            answering: Mutex::default(),
+            expected: Mutex::default(),
             buried: Mutex::default(),
             handover: Handover::default(),
             moving: Arc::new(Semaphore::new(MOVING_UNITS)),
@@ -253,6 +266,14 @@ impl Blocks {
 
     fn rates(&self) -> MutexGuard<'_, Rates> {
         self.0.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answering(&self) -> MutexGuard<'_, Answering> {
+        self.0.answering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expected(&self) -> MutexGuard<'_, Expected> {
+        self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn buried(&self) -> MutexGuard<'_, Buried> {

@@ -1,27 +1,40 @@
 //! Stores and shares blocks where they are wanted: everywhere at once, acknowledged as soon as two zones have them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::fetch::Whole;
 use super::holders::Holders;
 use super::noted::Noted;
 use super::tally::{Kept, Tally, Verdict};
-use super::wire::{self, Answer, Call, Held, PAIRS_MAX, Pair};
+use super::wire::{Answer, Call, Held, PAIRS_MAX, Pair};
 use super::{Around, BLOCK_PATIENCE, Blocks};
 use crate::StoreError;
 use crate::cluster::Owner;
 use crate::model::{BlockId, MemberId};
 use crate::store::MEMORY_UNIT;
 
+/// References whose block is on its way somewhere, of which nobody else sees to; more are noted at once for whoever hands on.
+const UNDER_WAY_MAX: usize = 1024;
+
 /// Blocks that are sent under way, each with the member it goes to.
 type Sends = FuturesUnordered<BoxFuture<'static, (MemberId, Kept)>>;
+
+/// What an acknowledged block still goes to.
+struct Rest {
+    sends: Sends,
+    /// Those it is to be passed on to, and how long sending it to whoever passes it on took.
+    passed: Vec<MemberId>,
+    took: Duration,
+}
 
 /// Where a reference was shared.
 #[derive(Default)]
@@ -31,26 +44,37 @@ struct Shared {
 }
 
 impl Blocks {
-    /// Sends a block to everybody who is wanted to hold it.
+    /// Sends a block to everybody who is wanted to hold it, or has it passed on to some.
     ///
     /// # Errors
     /// `DiskFull`: a zone that could be reached has no room. `Unavailable`: nobody has it. The disk fails.
     pub(super) async fn store_in_mesh(&self, pair: Pair, sealed: Bytes) -> Result<(), StoreError> {
         let holders = self.holders();
-        let call = wire::put(holders.version(), pair, &sealed);
+        let route = self.route(&holders, &pair.1, sealed.len());
+        let call = route.call(holders.version(), pair, &sealed);
         let (bytes, mut have) = (sealed.len(), BTreeSet::new());
         drop(sealed);
-        let mut sends: Sends = holders
-            .wanted(&pair.1)
-            .into_iter()
-            .map(|member| self.clone().send(member, call.clone()).boxed())
-            .collect();
+        let send = |member: MemberId| self.clone().send(member, call.clone()).boxed();
+        let mut sends: Sends = route.direct.iter().copied().map(send).collect();
+        let (began, mut passed) = (Instant::now(), route.passed);
+        let mut relay = route.via.map(|via| (via, began + self.answering().wait(via)));
         let mut tally = Tally::default();
-        while !tally.is_enough()
-            && let Some((member, kept)) = sends.next().await
-        {
-            have.extend((kept == Kept::Yes).then_some(member));
-            tally.note(holders.zone(member), kept);
+        while !tally.is_enough() {
+            let until = relay.filter(|_| !passed.is_empty()).map(|(_, until)| until);
+            let sent = next_until(&mut sends, until).await;
+            let is_relay = |(via, _): &mut (MemberId, Instant)| sent.is_none_or(|(member, _)| member == *via);
+            if let Some((via, _)) = relay.take_if(is_relay) {
+                self.answering().note(via, began.elapsed());
+            }
+            match sent {
+                Some((member, kept)) => {
+                    have.extend((kept == Kept::Yes).then_some(member));
+                    tally.note(holders.zone(member), kept);
+                }
+                None if passed.is_empty() => break,
+                // Whoever is to pass it on is slow, or has not taken it.
+                None => sends.extend(std::mem::take(&mut passed).into_iter().map(send)),
+            }
         }
         let here = holders.zone(self.me());
         if tally.wants_stand_in(&here) {
@@ -64,26 +88,34 @@ impl Blocks {
             Verdict::Nowhere => return Err(StoreError::Unavailable),
         }
         let is_complete = !tally.has_failures() && self.holders().version() == holders.version();
-        if is_complete && sends.is_empty() {
+        let rest = Rest {
+            sends,
+            passed,
+            took: began.elapsed(),
+        };
+        if is_complete && rest.sends.is_empty() && rest.passed.is_empty() {
             return Ok(());
         }
         let version = is_complete.then(|| holders.version());
-        self.leave_the_rest(Noted::now(pair, bytes, have), version, sends)
+        self.leave_the_rest(Noted::now(pair, bytes, have), version, rest)
             .await
     }
 
     /// Has what is missing brought later. Where nothing but time is missing to what an assignment wants, the block goes on
-    /// being sent if there is memory for it.
+    /// being sent if there is memory for it, and being passed on.
     async fn leave_the_rest(
         &self,
         noted: Noted,
         complete_by: Option<u64>,
-        sends: Sends,
+        rest: Rest,
     ) -> Result<(), StoreError> {
         let pair = noted.pair;
-        let bytes = usize::try_from(noted.bytes).unwrap_or(usize::MAX);
+        let bytes = match rest.sends.is_empty() {
+            true => 0,
+            false => usize::try_from(noted.bytes).unwrap_or(usize::MAX),
+        };
         let going_on = complete_by.and_then(|version| Some((version, self.room_now(bytes)?)));
-        let Some((version, room)) = going_on else {
+        let Some((version, room)) = going_on.filter(|_| self.under_way().len() < UNDER_WAY_MAX) else {
             return self.want(vec![noted]).await;
         };
         self.under_way().insert(pair);
@@ -91,12 +123,17 @@ impl Blocks {
             self.under_way().remove(&pair);
             return Err(error);
         }
-        let finishing = self.clone().finish(pair, version, sends, room);
+        let finishing = self.clone().finish(pair, version, rest, room);
         self.0.around.tasks.spawn(finishing);
         Ok(())
     }
 
-    async fn finish(self, pair: Pair, version: u64, mut sends: Sends, room: OwnedSemaphorePermit) {
+    async fn finish(self, pair: Pair, version: u64, rest: Rest, room: OwnedSemaphorePermit) {
+        let Rest {
+            mut sends,
+            passed,
+            took,
+        } = rest;
         let stop = &self.0.around.stop;
         let mut complete = true;
         while !sends.is_empty() {
@@ -107,6 +144,7 @@ impl Blocks {
             }
         }
         drop((sends, room));
+        complete &= self.is_passed_on(pair, passed, took).await;
         complete &= self.holders().version() == version;
         if complete && let Err(error) = self.forget(&[pair]).await {
             warn!(%error, "a reference that is everywhere is not forgotten yet");
@@ -118,7 +156,7 @@ impl Blocks {
     }
 
     /// Memory for so many bytes, if that leaves half of it to new writes.
-    fn room_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn room_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let Around {
             memory, memory_units, ..
         } = &self.0.around;
@@ -147,13 +185,21 @@ impl Blocks {
     }
 
     async fn send_here(&self, call: &Bytes) -> Option<Answer> {
-        let Ok(Call::Put {
-            version,
-            pair,
-            sealed,
-        }) = Call::decode(call)
-        else {
-            return None;
+        let (version, pair, sealed) = match Call::decode(call) {
+            Ok(
+                Call::Put {
+                    version,
+                    pair,
+                    sealed,
+                }
+                | Call::Relay {
+                    version,
+                    pair,
+                    sealed,
+                    ..
+                },
+            ) => (version, pair, sealed),
+            _ => return None,
         };
         match self.put_here(version, pair, sealed).await {
             Ok(answer) => Some(answer),
@@ -223,12 +269,20 @@ impl Blocks {
                 let of = shared.entry(pair).or_default();
                 let kept = match held {
                     Held::Yes => Kept::Yes,
-                    Held::No | Held::Released => Kept::Unknown,
+                    Held::No | Held::Coming | Held::Released => Kept::Unknown,
                 };
                 of.have.extend((kept == Kept::Yes).then_some(member));
                 of.tally.note(holders.zone(member), kept);
             }
         }
         shared
+    }
+}
+
+/// The next that was sent; `None` when all were, or at that time.
+async fn next_until(sends: &mut Sends, until: Option<Instant>) -> Option<(MemberId, Kept)> {
+    match until {
+        Some(until) => timeout_at(until, sends.next()).await.ok().flatten(),
+        None => sends.next().await,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::wire::{Answer, Call, Pair};
 use crate::cluster::neighbour_tests::{
@@ -88,6 +88,61 @@ fn one_box_becomes_three_and_everybody_has_every_block() {
         // Any two of them may go where only reads of blocks count.
         wire.cut(MemberId(1));
         assert_eq!(get(&third, &bucket, "large").await.unwrap(), large);
+    })
+    .unwrap();
+}
+
+/// Text that does not become shorter than half.
+fn noise(of: u64, blocks: usize) -> String {
+    let words = (0..blocks * 16).map(|word| blake3::hash(&[of, word as u64].map(u64::to_le_bytes).concat()));
+    words.map(|word| word.to_string()).collect()
+}
+
+#[test]
+fn a_large_object_leaves_home_once_and_reaches_every_home() {
+    simulation::run(21, async {
+        let wire = Wire::default();
+        let stores = three(&wire).await;
+        let [first, second, third] = &stores;
+        let stores = [first, second, third];
+        let bucket = first.buckets().remove(0);
+        in_place(&stores).await;
+        let film = noise(1, 40);
+        let before = [1, 2, 3].map(|member| wire.sent(MemberId(member)));
+        put(first, &bucket, "film", &film).await.unwrap();
+        in_place(&stores).await;
+        let after = [1, 2, 3].map(|member| wire.sent(MemberId(member)));
+        let sent: Vec<usize> = after
+            .iter()
+            .zip(before)
+            .map(|(after, before)| after - before)
+            .collect();
+        let of = |(_, id): &Pair| first.0.disk.sealed_bytes(id.0).unwrap().unwrap() as usize;
+        let sealed: usize = held(&[first]).keys().map(of).sum();
+        assert!(sent[0] < sealed + sealed / 2, "{sent:?} of {sealed}");
+        assert!(
+            sent[1] + sent[2] > sealed && sent[1] + sent[2] < sealed * 2,
+            "{sent:?} of {sealed}"
+        );
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_home_that_takes_blocks_and_says_nothing_holds_up_no_upload_for_long() {
+    simulation::run(22, async {
+        let wire = Wire::default();
+        let [first, second, third] = three(&wire).await;
+        let bucket = first.buckets().remove(0);
+        in_place(&[&first, &second, &third]).await;
+        for (silent, key) in [(2, "film"), (3, "song")] {
+            wire.mute(MemberId(silent));
+            let text = noise(silent.into(), 9);
+            let stored = timeout(Duration::from_secs(40), put(&first, &bucket, key, &text));
+            stored.await.unwrap().unwrap();
+            wire.unmute(MemberId(silent));
+            in_place(&[&first, &second, &third]).await;
+        }
     })
     .unwrap();
 }

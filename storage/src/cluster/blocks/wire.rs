@@ -16,6 +16,13 @@
 //! | | 4, 4 | first byte, and the first behind |
 //! | 5 `Reading`: whether anybody reads what these refer to | 16 each | owners, at most 1,024 |
 //! | 6 `Depart`: take in nothing more, if nothing is left to hand over | | |
+//! | 7 `Offer`: as `Share`; and whatever is said not to be there is about to be sent | | as there |
+//! | 8 `Relay`: as `Put`; and one of those it is sent to passes it on | 8 | version of the sender's assignment |
+//! | | 48 | pair |
+//! | | 4 | number of the member that passes it on |
+//! | | 1 | how many it passes it on to, at most 32 |
+//! | | 4 each | their numbers |
+//! | | rest | sealed bytes |
 //!
 //! | answer | bytes | field |
 //! |---|---|---|
@@ -23,7 +30,7 @@
 //! | | 1 | kind |
 //! | 1 `Done`: it is durable | | |
 //! | 2 `Each`: for each that was asked about, in order | 8 | version of the answering member's assignment |
-//! | | 1 each | 0 no, 1 yes, 2 released for good |
+//! | | 1 each | 0 no, 1 yes, 2 released for good, 3 (to `Offer`) no, but somebody else is sending it |
 //! | 3 `Bytes` | rest | the range of the block |
 //! | 4 `Absent`: the block is not here whole; to `Put`: this member goes and takes nothing in; to `Depart`: no word of that yet | | |
 //! | 5 `Full`: there is no room | | |
@@ -36,12 +43,15 @@ use bytes::Bytes;
 
 use crate::StoreError;
 use crate::cluster::Owner;
-use crate::model::BlockId;
+use crate::model::{BlockId, MemberId};
 
 /// Calls and answers about blocks begin with it.
 pub(super) const ABOUT_BLOCKS: u8 = 0xB1;
 /// Most pairs and owners in a call.
 pub(super) const PAIRS_MAX: usize = 1024;
+
+/// Most members that one passes a block on to.
+pub(super) const RELAYED_MAX: usize = 32;
 
 const HEAD: usize = 2;
 const PAIR: usize = 16 + 32;
@@ -64,6 +74,16 @@ pub(super) enum Call {
     Reading { owners: Vec<Owner> },
     /// Take in nothing more, if nothing is left to hand over.
     Depart,
+    /// Add references to blocks that are there; whatever is said not to be is about to be sent.
+    Offer { version: u64, pairs: Vec<Pair> },
+    /// As `Put`; and `via`, if it is that one, passes it on.
+    Relay {
+        version: u64,
+        pair: Pair,
+        via: MemberId,
+        to: Vec<MemberId>,
+        sealed: Bytes,
+    },
 }
 
 /// The answer to a call.
@@ -92,6 +112,8 @@ pub(super) enum Held {
     Yes = 1,
     /// It was removed for good.
     Released = 2,
+    /// Not yet: somebody else is sending it.
+    Coming = 3,
 }
 
 impl Call {
@@ -103,12 +125,15 @@ impl Call {
                 pair,
                 sealed,
             } => put(*version, *pair, sealed),
-            Self::Share { version, pairs } => {
-                let mut bytes = head(2, 8 + pairs.len() * PAIR);
-                bytes.extend_from_slice(&version.to_le_bytes());
-                pairs.iter().for_each(|pair| push_pair(&mut bytes, *pair));
-                bytes.into()
-            }
+            Self::Share { version, pairs } => versioned(2, *version, pairs),
+            Self::Offer { version, pairs } => versioned(7, *version, pairs),
+            Self::Relay {
+                version,
+                pair,
+                via,
+                to,
+                sealed,
+            } => relay(*version, *pair, (*via, to), sealed),
             Self::Release { pairs } => {
                 let mut bytes = head(3, pairs.len() * PAIR);
                 pairs.iter().for_each(|pair| push_pair(&mut bytes, *pair));
@@ -151,6 +176,11 @@ impl Call {
                 })
             }
             6 => body.is_empty().then_some(Self::Depart),
+            7 => version_of(body).and_then(|(version, rest)| {
+                let pairs = pairs_of(rest)?;
+                Some(Self::Offer { version, pairs })
+            }),
+            8 => decode_relay(bytes, body),
             _ => None,
         };
         call.ok_or_else(unreadable)
@@ -162,6 +192,22 @@ pub(super) fn put(version: u64, pair: Pair, sealed: &[u8]) -> Bytes {
     let mut bytes = head(1, 8 + PAIR + sealed.len());
     bytes.extend_from_slice(&version.to_le_bytes());
     push_pair(&mut bytes, pair);
+    bytes.extend_from_slice(sealed);
+    bytes.into()
+}
+
+/// A call that stores a block, and has `via`, if it is that one, pass it on to others, of whom the first 32 count: the only
+/// copy of its sealed bytes that is made.
+pub(super) fn relay(version: u64, pair: Pair, (via, to): (MemberId, &[MemberId]), sealed: &[u8]) -> Bytes {
+    let count = to.len().min(RELAYED_MAX);
+    let mut bytes = head(8, 8 + PAIR + 4 + 1 + count * 4 + sealed.len());
+    bytes.extend_from_slice(&version.to_le_bytes());
+    push_pair(&mut bytes, pair);
+    bytes.extend_from_slice(&via.0.to_le_bytes());
+    bytes.push(u8::try_from(count).unwrap_or(0));
+    for member in to.iter().take(count) {
+        bytes.extend_from_slice(&member.0.to_le_bytes());
+    }
     bytes.extend_from_slice(sealed);
     bytes.into()
 }
@@ -225,6 +271,7 @@ impl Held {
             0 => Some(Self::No),
             1 => Some(Self::Yes),
             2 => Some(Self::Released),
+            3 => Some(Self::Coming),
             _ => None,
         }
     }
@@ -234,6 +281,13 @@ fn head(kind: u8, body: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + body);
     bytes.extend_from_slice(&[ABOUT_BLOCKS, kind]);
     bytes
+}
+
+fn versioned(kind: u8, version: u64, pairs: &[Pair]) -> Bytes {
+    let mut bytes = head(kind, 8 + pairs.len() * PAIR);
+    bytes.extend_from_slice(&version.to_le_bytes());
+    pairs.iter().for_each(|pair| push_pair(&mut bytes, *pair));
+    bytes.into()
 }
 
 fn push_pair(bytes: &mut Vec<u8>, (owner, id): Pair) {
@@ -284,6 +338,28 @@ fn decode_put(bytes: &Bytes, body: &[u8]) -> Option<Call> {
         version,
         pair,
         sealed,
+    })
+}
+
+fn decode_relay(bytes: &Bytes, body: &[u8]) -> Option<Call> {
+    let (version, rest) = version_of(body)?;
+    let (pair, rest) = pair_of(rest)?;
+    let (via, rest) = rest.split_first_chunk()?;
+    let ([count], rest) = rest.split_first_chunk()?;
+    let count = usize::from(*count);
+    let (to, sealed) = rest
+        .split_at_checked(count * 4)
+        .filter(|_| count <= RELAYED_MAX)?;
+    let (to, _) = to.as_chunks();
+    Some(Call::Relay {
+        version,
+        pair,
+        via: MemberId(u32::from_le_bytes(*via)),
+        to: to
+            .iter()
+            .map(|member| MemberId(u32::from_le_bytes(*member)))
+            .collect(),
+        sealed: bytes.slice(bytes.len() - sealed.len()..),
     })
 }
 
@@ -346,13 +422,24 @@ mod tests {
         let owners = vec![PAIR.0; 2];
         check_call(&Call::Reading { owners }, "b105OWNEROWNER");
         check_call(&Call::Depart, "b106");
+        let pairs = vec![PAIR];
+        check_call(&Call::Offer { version, pairs }, "b1070700000000000000OWNERBLOCK");
+        let relay = Call::Relay {
+            version,
+            pair: PAIR,
+            via: MemberId(3),
+            to: vec![MemberId(4), MemberId(261)],
+            sealed: Bytes::from_static(b"sealed"),
+        };
+        let fixture = "b1080700000000000000OWNERBLOCK030000000204000000050100007365616c6564";
+        check_call(&relay, fixture);
     }
 
     #[test]
     fn answers_of_version_1_are_read_as_written() {
-        let each = vec![Held::No, Held::Yes, Held::Released];
+        let each = vec![Held::No, Held::Yes, Held::Released, Held::Coming];
         check_answer(&Answer::Done, "b101");
-        check_answer(&Answer::Each { version: 9, each }, "b1020900000000000000000102");
+        check_answer(&Answer::Each { version: 9, each }, "b102090000000000000000010203");
         check_answer(&Answer::Bytes(Bytes::from_static(b"range")), "b10372616e6765");
         check_answer(&Answer::Absent, "b104");
         check_answer(&Answer::Full, "b105");
@@ -362,7 +449,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_messages_never_panic(kind in 0_u8..9, body: Vec<u8>) {
+        fn hostile_messages_never_panic(kind in 0_u8..10, body: Vec<u8>) {
             let bytes = Bytes::from([&[ABOUT_BLOCKS, kind][..], &body].concat());
             let _ = (Call::decode(&bytes), Answer::decode(&bytes), Call::decode(&body.into()));
         }
