@@ -46,7 +46,14 @@ impl Pace {
     /// How long to rest after a piece of a store with `used` bytes that took `worked`.
     fn rest(&self, used: u64, worked: Duration) -> Duration {
         let pieces = u32::try_from(used / PIECE).unwrap_or(u32::MAX).max(1);
-        (self.pass / pieces).min(self.rest_max).max(worked * REST_FACTOR)
+        (self.pass / pieces)
+            .min(self.rest_max)
+            .max(self.rest_in_a_hurry(worked))
+    }
+
+    /// How long to rest after a piece that took `worked`, while a person waits for the end of the pass.
+    fn rest_in_a_hurry(&self, worked: Duration) -> Duration {
+        worked * REST_FACTOR
     }
 }
 
@@ -56,6 +63,8 @@ pub(crate) struct Wish {
     paused: AtomicBool,
     /// A pass is to begin although none is due.
     now: AtomicBool,
+    /// Somebody waits for the pass under way.
+    hurried: AtomicBool,
     /// Rung when any of that changes.
     bell: Bell,
 }
@@ -182,7 +191,15 @@ async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
             {
                 info!(blocks, damaged, "all blocks verified");
             }
-            pace.rest(inner.disk.status().used, began.elapsed())
+            let hurried = &wish.hurried;
+            if status.began.is_none() {
+                hurried.store(false, Ordering::Relaxed);
+            }
+            let worked = began.elapsed();
+            match hurried.load(Ordering::Relaxed) {
+                true => pace.rest_in_a_hurry(worked),
+                false => pace.rest(inner.disk.status().used, worked),
+            }
         }
         Err(error) => {
             warn!(%error, "blocks not verified");
@@ -195,10 +212,12 @@ async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
 }
 
 impl Store {
-    /// Begins to verify all blocks now if that is not under way; goes on where it was paused.
+    /// Begins to verify all blocks now if that is not under way; goes on where it was paused. Until the end of the pass it
+    /// rests no longer than clients need.
     pub fn start_scrub(&self) {
         let wish = &self.0.scrub_wish;
         wish.paused.store(false, Ordering::Relaxed);
+        wish.hurried.store(true, Ordering::Relaxed);
         wish.now.store(true, Ordering::Relaxed);
         wish.bell.ring();
     }
@@ -206,6 +225,7 @@ impl Store {
     /// Stops verifying blocks until [`Store::start_scrub`], or until the store is opened anew.
     pub fn pause_scrub(&self) {
         self.0.scrub_wish.paused.store(true, Ordering::Relaxed);
+        self.0.scrub_wish.hurried.store(false, Ordering::Relaxed);
     }
 
     /// Whether a person paused it.
@@ -246,6 +266,7 @@ async fn keep(inner: &Inner, kept: &mut ScrubStatus) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::Options;
@@ -258,6 +279,21 @@ mod tests {
         every: Duration::ZERO,
         look: Duration::from_millis(1),
     };
+
+    fn options(folder: &Path) -> Options {
+        Options {
+            state: folder.join("state"),
+            blocks: vec![BlockDirectory {
+                path: folder.join("blocks"),
+                capacity: None,
+            }],
+            accept_loss: false,
+            recovery_phrase: None,
+            memory: 0,
+            hot: 0,
+            membership: crate::Membership::alone(),
+        }
+    }
 
     async fn passed(store: &Store, holds: impl Fn(&ScrubStatus) -> bool) -> ScrubStatus {
         for _ in 0..1000 {
@@ -273,19 +309,8 @@ mod tests {
     #[tokio::test]
     async fn damage_is_found_without_a_reader_and_the_place_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("blocks");
-        let options = Options {
-            state: folder.path().join("state"),
-            blocks: vec![BlockDirectory {
-                path: path.clone(),
-                capacity: None,
-            }],
-            accept_loss: false,
-            recovery_phrase: None,
-            memory: 0,
-            hot: 0,
-            membership: crate::Membership::alone(),
-        };
+        let options = options(folder.path());
+        let path = options.blocks[0].path.clone();
         let (store, _) = Store::open(options.clone()).await.unwrap();
         let inner = &store.0;
         for content in 0..3 {
@@ -317,6 +342,34 @@ mod tests {
         drop(store);
         let (store, _) = Store::open(options).await.unwrap();
         assert_eq!(super::status(&store.0), kept);
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_pass_does_not_wait_for_a_week() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(options(folder.path())).await.unwrap();
+        let inner = &store.0;
+        for content in 0..3 {
+            let block = seal_block(inner.keyring.dedup_key(), &vec![content; 4 << 20]);
+            inner.blocks.store([content; 16], block).await.unwrap();
+            let noise: Vec<u8> = (0..90_000_u32)
+                .flat_map(|word| {
+                    *blake3::hash(&[u32::from(content), word].map(u32::to_le_bytes).concat()).as_bytes()
+                })
+                .collect();
+            let block = seal_block(inner.keyring.dedup_key(), &noise);
+            inner.blocks.store([content; 16], block).await.unwrap();
+        }
+        let stop = CancellationToken::new();
+        let scrub = tokio::spawn(run(Arc::downgrade(inner), Pace::CALM, stop.clone()));
+        store.start_scrub();
+        // Several pieces, between which nobody would wait a minute.
+        let status = passed(&store, |status| status.finished.is_some()).await;
+        assert_eq!((status.blocks, status.damaged), (6, 0));
+        assert!(status.bytes > 2 * PIECE);
+        stop.cancel();
+        scrub.await.unwrap();
         store.close().await.unwrap();
     }
 
