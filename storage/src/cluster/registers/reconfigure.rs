@@ -2,6 +2,7 @@
 //! holder. What has to be done next is for [`Transition`](crate::register::Transition) to say, and for whoever drives it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -15,7 +16,7 @@ use super::wire::{Call, Reaction};
 use super::{Bell, DEADLINE, Machine, PARTITIONS, RESEND, ROOM, ROOT_PARTITION, Registers, back_off};
 use crate::StoreError;
 use crate::model::MemberId;
-use crate::register::{Ballot, Configs, Epoch, Event, Fences, Key, Purpose, Request, Row, Stamp};
+use crate::register::{Ballot, Config, Configs, Epoch, Event, Fences, Key, Purpose, Request, Row, Stamp};
 
 /// Partitions whose epochs are adopted at a time.
 const ADOPTIONS_AT_ONCE: usize = 32;
@@ -56,9 +57,10 @@ impl<M: Machine> Registers<M> {
         let _alone = turn.acquire().await.map_err(|_| StoreError::Closed)?;
         loop {
             let room = self.0.disk.room(ROOM).await?;
-            let (was_held, adopted) = {
+            let (held, adopted) = {
                 let mut partition = self.partition(partition);
-                (partition.is_held(), partition.adopt(known, room)?)
+                let held = partition.is_held().then(|| partition.epoch());
+                (held, partition.adopt(known, room)?)
             };
             match adopted {
                 Adopted::Nothing => return Ok(()),
@@ -69,8 +71,10 @@ impl<M: Machine> Registers<M> {
                 Adopted::More(None) => {}
                 Adopted::Newest(fed) => {
                     self.follow(partition, fed).await?;
-                    if was_held {
-                        self.hold_again(partition);
+                    let epoch = self.epoch(partition);
+                    // Whoever missed one has been replaced meanwhile.
+                    if held.is_some_and(|held| held + 1 == epoch) {
+                        self.hold_again(partition, epoch);
                     }
                     return Ok(());
                 }
@@ -78,17 +82,35 @@ impl<M: Machine> Registers<M> {
         }
     }
 
-    /// Takes a partition over again that this member held in an older epoch, so that no client waits for that; and it stays
+    /// Takes a partition over again that this member held in the epoch before, so that no client waits for that; and it stays
     /// where it was, not with whoever needs it first in between.
-    fn hold_again(&self, partition: u16) {
+    fn hold_again(&self, partition: u16, epoch: Epoch) {
         let this = self.clone();
         self.0.tasks.spawn(async move {
             let deadline = Instant::now() + HOLDING;
-            // Nothing is to be raised. Where too few have adopted the epoch so soon, the next operation takes it over.
-            if let Err(error) = this.raise_here(partition, Fences::default(), deadline).await {
-                tracing::debug!(partition, %error, "a partition is not held again");
+            // Nothing is to be raised: this makes it the holder.
+            let mut event = Event::Raise(Fences::default());
+            while this.may_hold(partition, epoch) && Instant::now() < deadline {
+                if let Err(error) = this.feed(partition, event).await {
+                    tracing::debug!(partition, %error, "a partition is not held again");
+                    return;
+                }
+                // Others may adopt the epoch later. Where that takes too long, the next operation takes it over.
+                sleep(RESEND).await;
+                event = Event::Resend;
             }
         });
+    }
+
+    /// Whether nobody holds a partition in this epoch, as far as this member knows, which votes in it.
+    fn may_hold(&self, partition: u16, epoch: Epoch) -> bool {
+        let partition = self.partition(partition);
+        let is_voter = |config: Arc<Config>| config.members().contains(&self.0.me);
+        let is_others = |(holder, _): (MemberId, Ballot)| holder != self.0.me;
+        partition.epoch() == epoch
+            && partition.ballot().is_none()
+            && partition.config().is_some_and(is_voter)
+            && !partition.believed_holder().is_some_and(is_others)
     }
 
     /// The configurations of a partition that this member knows.
