@@ -17,7 +17,7 @@ use crate::StoreError;
 use crate::model::{BlockId, MemberId};
 
 /// Blocks that are supplied before it is asked anew who lacks the next; and of those that somebody else is to supply.
-const BATCH: usize = 32;
+const BATCH: usize = 8;
 const BATCH_OF_OTHERS: usize = 4;
 
 /// What became of a reference that was to be handed on.
@@ -203,7 +203,7 @@ impl Blocks {
                 .who_lacks(&holders, taken(&mut coming, &pairs), Purpose::Share)
                 .await;
             handed.take(came.handed);
-            for pair in came.lacking.into_keys() {
+            for pair in came.lacking.into_keys().chain(came.coming.into_keys()) {
                 handed.each.insert(pair, Handed::Later);
             }
         }

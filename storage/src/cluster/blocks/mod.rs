@@ -91,6 +91,8 @@ const BLOCK_PATIENCE: Duration = Duration::from_secs(60);
 /// Blocks that are moved at a time: two of the longest, or so many short ones, of which each waits for a far home's answer. A
 /// connection carries eight calls about blocks at a time, of which some are for clients.
 const MOVING_UNITS: usize = 6;
+/// Blocks that are passed on at a time: half of the calls that a connection carries, or what this member sends itself waits.
+const RELAYING: usize = 4;
 /// How long a member is given for anything small.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -107,6 +109,8 @@ struct Shared {
     handover: Handover,
     /// Places for blocks that are moved from one member to others: each takes up to 17 MiB, as it came and as it is sent on.
     moving: Arc<Semaphore>,
+    /// Places for blocks that are passed on for others.
+    relaying: Arc<Semaphore>,
     /// References whose block is still being sent by whoever took it in, or passed on by another.
     under_way: Mutex<BTreeSet<Pair>>,
     walking: Mutex<Walking>,
@@ -153,6 +157,7 @@ impl Blocks {
             buried: Mutex::default(),
             handover: Handover::default(),
             moving: Arc::new(Semaphore::new(MOVING_UNITS)),
+            relaying: Arc::new(Semaphore::new(RELAYING)),
             under_way: Mutex::default(),
             walking: Mutex::default(),
             rates: Mutex::default(),

@@ -1,4 +1,5 @@
-//! Stores and shares blocks where they are wanted: everywhere at once, acknowledged as soon as two zones have them.
+//! Stores and shares blocks where they are wanted: sent everywhere at once, or passed on by one that has them, and
+//! acknowledged as soon as two zones have them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,23 +58,31 @@ impl Blocks {
         let send = |member: MemberId| self.clone().send(member, call.clone()).boxed();
         let mut sends: Sends = route.direct.iter().copied().map(send).collect();
         let (began, mut passed) = (Instant::now(), route.passed);
-        let mut relay = route.via.map(|via| (via, began + self.answering().wait(via)));
+        // Until then those are waited for that it was sent to.
+        let until = route.via.map(|via| began + self.answering().wait(via));
+        let mut silent: BTreeSet<MemberId> = match route.via {
+            Some(_) => route.direct.into_iter().collect(),
+            None => BTreeSet::new(),
+        };
         let mut tally = Tally::default();
         while !tally.is_enough() {
-            let until = relay.filter(|_| !passed.is_empty()).map(|(_, until)| until);
-            let sent = next_until(&mut sends, until).await;
-            let is_relay = |(via, _): &mut (MemberId, Instant)| sent.is_none_or(|(member, _)| member == *via);
-            if let Some((via, _)) = relay.take_if(is_relay) {
-                self.answering().note(via, began.elapsed());
-            }
-            match sent {
-                Some((member, kept)) => {
-                    have.extend((kept == Kept::Yes).then_some(member));
-                    tally.note(holders.zone(member), kept);
+            let sent = next_until(&mut sends, until.filter(|_| !passed.is_empty())).await;
+            if let Some((member, kept)) = sent {
+                have.extend((kept == Kept::Yes).then_some(member));
+                tally.note(holders.zone(member), kept);
+                if silent.remove(&member) {
+                    self.answering().note(member, kept == Kept::Yes, began.elapsed());
                 }
-                None if passed.is_empty() => break,
-                // Whoever is to pass it on is slow, or has not taken it.
-                None => sends.extend(std::mem::take(&mut passed).into_iter().map(send)),
+            } else if passed.is_empty() {
+                break;
+            }
+            let is_refused = tally.has_failures() && !tally.is_enough();
+            if !passed.is_empty() && (is_refused || sent.is_none()) {
+                // Somebody is slow or has not taken it, perhaps who was to pass it on: nobody waits for that.
+                for member in std::mem::take(&mut silent) {
+                    self.answering().note(member, false, began.elapsed());
+                }
+                sends.extend(std::mem::take(&mut passed).into_iter().map(send));
             }
         }
         let here = holders.zone(self.me());
@@ -110,12 +119,12 @@ impl Blocks {
         rest: Rest,
     ) -> Result<(), StoreError> {
         let pair = noted.pair;
-        let bytes = match rest.sends.is_empty() {
-            true => 0,
-            false => usize::try_from(noted.bytes).unwrap_or(usize::MAX),
-        };
-        let going_on = complete_by.and_then(|version| Some((version, self.room_now(bytes)?)));
-        let Some((version, room)) = going_on.filter(|_| self.under_way().len() < UNDER_WAY_MAX) else {
+        let bytes = usize::try_from(noted.bytes).unwrap_or(usize::MAX);
+        // What others pass on takes no memory here.
+        let room = (!rest.sends.is_empty()).then(|| self.room_now(bytes));
+        let has_room = room.as_ref().is_none_or(Option::is_some);
+        let going_on = complete_by.filter(|_| has_room && self.under_way().len() < UNDER_WAY_MAX);
+        let Some(version) = going_on else {
             return self.want(vec![noted]).await;
         };
         self.under_way().insert(pair);
@@ -123,12 +132,12 @@ impl Blocks {
             self.under_way().remove(&pair);
             return Err(error);
         }
-        let finishing = self.clone().finish(pair, version, rest, room);
+        let finishing = self.clone().finish(pair, version, rest, room.flatten());
         self.0.around.tasks.spawn(finishing);
         Ok(())
     }
 
-    async fn finish(self, pair: Pair, version: u64, rest: Rest, room: OwnedSemaphorePermit) {
+    async fn finish(self, pair: Pair, version: u64, rest: Rest, room: Option<OwnedSemaphorePermit>) {
         let Rest {
             mut sends,
             passed,

@@ -1,6 +1,6 @@
 //! Has a block passed on by one of those it is sent to, and passes on what others send here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,16 +46,22 @@ impl Blocks {
         )
     }
 
-    /// Sends a call that stores a block, as it came, to those it is to be passed on to, if there is memory for it: whoever
-    /// sent it looks whether it arrives.
+    /// Sends a call that stores a block, as it came, to those it is to be passed on to, if that keeps up with what comes:
+    /// whoever sent it looks whether it arrives.
     pub(super) fn pass_on(&self, call: &Bytes, id: &BlockId, to: &[MemberId]) {
         let wanted = self.holders().wanted(id);
-        let to = to
+        // Each once, however often a caller names it.
+        let to: BTreeSet<MemberId> = to
             .iter()
             .copied()
-            .filter(|member| *member != self.me() && wanted.contains(member));
-        let to = self.connected(&to.collect::<Vec<_>>());
-        let Some(room) = self.room_now(call.len()).filter(|_| !to.is_empty()) else {
+            .filter(|member| *member != self.me() && wanted.contains(member))
+            .collect();
+        let to = self.connected(&Vec::from_iter(to));
+        if to.is_empty() {
+            return;
+        }
+        let place = self.0.relaying.clone().try_acquire_owned();
+        let (Ok(place), Some(room)) = (place, self.room_now(call.len())) else {
             return;
         };
         let (this, call) = (self.clone(), call.clone());
@@ -65,7 +71,7 @@ impl Blocks {
                 .map(|member| this.ask(member, call.clone(), BLOCK_PATIENCE));
             let stop = &this.0.around.stop;
             drop(stop.run_until_cancelled(join_all(sending)).await);
-            drop(room);
+            drop((place, room));
         });
     }
 

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::model::{MemberId, Zone};
 
 /// What the last answers count for in how fast a member takes blocks.
@@ -18,7 +20,10 @@ const MEMBERS_MAX: usize = 256;
 /// that is not known.
 const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_secs(1);
-const FIRST: Duration = Duration::from_secs(5);
+const MOST: Duration = Duration::from_secs(30);
+const FIRST: Duration = Duration::from_secs(15);
+/// What was noted longer ago says nothing: who was slow once may be the fastest by now.
+const STALE: Duration = Duration::from_secs(600);
 
 /// Who is sent a block, and who gets it from one of those.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,28 +36,52 @@ pub(super) struct Route {
 
 /// How long members took lately to say that a large block is durable there.
 #[derive(Debug, Default)]
-pub(super) struct Answering(BTreeMap<MemberId, Duration>);
+pub(super) struct Answering(BTreeMap<MemberId, Known>);
+
+/// What is known of a member.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    took: Duration,
+    /// When it last did not store a block, unless it has stored one since.
+    failed: Option<Instant>,
+    noted: Instant,
+}
 
 impl Answering {
-    /// Notes how long an answer took, or was waited for in vain.
-    pub(super) fn note(&mut self, member: MemberId, took: Duration) {
+    /// Notes how long a member took to store a block; or how long it was waited for in vain, or to be refused.
+    pub(super) fn note(&mut self, member: MemberId, has_stored: bool, took: Duration) {
+        let now = Instant::now();
         if self.0.len() >= MEMBERS_MAX && !self.0.contains_key(&member) {
             return;
         }
-        let known = self.0.entry(member).or_insert(took);
-        *known = (*known * (SMOOTHED - 1) + took) / SMOOTHED;
+        let before = self.known(member, now).map_or(took, |known| known.took);
+        let known = Known {
+            took: (before * (SMOOTHED - 1) + took) / SMOOTHED,
+            failed: (!has_stored).then_some(now),
+            noted: now,
+        };
+        self.0.insert(member, known);
     }
 
     /// How long to wait for a member before the block goes to others as well.
     pub(super) fn wait(&self, member: MemberId) -> Duration {
-        self.0
-            .get(&member)
-            .map_or(FIRST, |took| (*took * TIMES).max(LEAST))
+        self.known(member, Instant::now())
+            .map_or(FIRST, |known| (known.took * TIMES).clamp(LEAST, MOST))
     }
 
-    /// The one that should answer first; of those that were never asked, the nearest.
+    /// The one that should answer first; of those of which nothing is known, the nearest. Whoever has failed comes last, and
+    /// last of those who failed last.
     fn first(&self, nearest_first: impl Iterator<Item = MemberId>) -> Option<MemberId> {
-        nearest_first.min_by_key(|member| self.0.get(member).copied().unwrap_or_default())
+        let now = Instant::now();
+        nearest_first.min_by_key(|member| {
+            let known = self.known(*member, now);
+            known.map_or((None, Duration::ZERO), |known| (known.failed, known.took))
+        })
+    }
+
+    fn known(&self, member: MemberId, now: Instant) -> Option<Known> {
+        let known = self.0.get(&member).copied();
+        known.filter(|known| now.duration_since(known.noted) < STALE)
     }
 }
 
@@ -114,8 +143,8 @@ mod tests {
             .collect();
         let me = MemberId(1);
         let mut answering = Answering::default();
-        answering.note(MemberId(2), Duration::from_secs(2));
-        answering.note(MemberId(3), Duration::from_secs(1));
+        answering.note(MemberId(2), true, Duration::from_secs(2));
+        answering.note(MemberId(3), true, Duration::from_secs(1));
         let planned = Route::plan(
             (me, &zones[&me]),
             (ids(wanted), &zones),
@@ -163,14 +192,27 @@ mod tests {
     fn who_answers_slower_than_before_is_waited_for_longer_and_asked_last() {
         let (mut answering, ben, cleo) = (Answering::default(), MemberId(2), MemberId(3));
         assert_eq!(answering.wait(ben), FIRST);
-        answering.note(ben, Duration::from_millis(100));
-        answering.note(cleo, Duration::from_millis(800));
+        answering.note(ben, true, Duration::from_millis(100));
+        answering.note(cleo, true, Duration::from_millis(800));
         assert_eq!(answering.wait(ben), LEAST);
         assert_eq!(answering.first([cleo, ben].into_iter()), Some(ben));
         for _ in 0..9 {
-            answering.note(ben, Duration::from_secs(4));
+            answering.note(ben, true, Duration::from_secs(4));
         }
         assert_eq!(answering.first([ben, cleo].into_iter()), Some(cleo));
         assert!(answering.wait(ben) > Duration::from_secs(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_refuses_at_once_is_not_taken_for_fast_until_that_is_long_ago() {
+        let (mut answering, ben, cleo) = (Answering::default(), MemberId(2), MemberId(3));
+        answering.note(ben, false, Duration::from_millis(50));
+        answering.note(cleo, true, Duration::from_secs(4));
+        assert_eq!(answering.first([ben, cleo].into_iter()), Some(cleo));
+        tokio::time::advance(STALE / 2).await;
+        answering.note(cleo, true, Duration::from_secs(4));
+        tokio::time::advance(STALE / 2).await;
+        assert_eq!(answering.first([ben, cleo].into_iter()), Some(ben));
+        assert_eq!(answering.wait(ben), FIRST);
     }
 }

@@ -30,7 +30,7 @@
 //! | | 1 | kind |
 //! | 1 `Done`: it is durable | | |
 //! | 2 `Each`: for each that was asked about, in order | 8 | version of the answering member's assignment |
-//! | | 1 each | 0 no, 1 yes, 2 released for good, 3 (to `Offer`) no, but somebody else is sending it |
+//! | | 1 each | 0 no, 1 yes, 2 released for good, 3 (to `Offer`) no, but it is being sent already |
 //! | 3 `Bytes` | rest | the range of the block |
 //! | 4 `Absent`: the block is not here whole; to `Put`: this member goes and takes nothing in; to `Depart`: no word of that yet | | |
 //! | 5 `Full`: there is no room | | |
@@ -112,7 +112,7 @@ pub(super) enum Held {
     Yes = 1,
     /// It was removed for good.
     Released = 2,
-    /// Not yet: somebody else is sending it.
+    /// Not yet: it is being sent already.
     Coming = 3,
 }
 
