@@ -21,7 +21,7 @@ mod tasks;
 pub use cluster::Forgotten;
 #[cfg(any(test, feature = "simulation"))]
 pub use cluster::mesh::Voters;
-pub use cluster::mesh::{Forced, Layout, LayoutPreview, Membership, Parting, Welcome};
+pub use cluster::mesh::{Authority, Forced, Layout, LayoutPreview, Membership, Parting, Welcome};
 pub use cluster::peers::{Class, NoPeers, PeerError, Peers};
 pub use error::{Digest, KeyTrouble, StoreError};
 pub use gift::{Gift, Seat};

@@ -47,6 +47,8 @@ pub enum MeshKey {
     Aliases,
     /// Which members are wanted to hold what: an encoded [`Assignment`](crate::placement::Assignment).
     Assignment,
+    /// What signs the certificates that boxes show in their networks: an [`AuthorityRow`].
+    Authority,
     /// How many buckets were ever closed: a number that only rises.
     Closings,
     /// Keys that the mesh began to use: a [`GenerationRow`]. The first generation has no row.
@@ -72,6 +74,7 @@ impl MeshKey {
             Self::Admitted => row_key::root(b'n', &[]),
             Self::Aliases => row_key::root(b'l', &[]),
             Self::Assignment => row_key::root(b'a', &[]),
+            Self::Authority => row_key::root(b't', &[]),
             Self::Closings => row_key::root(b'c', &[]),
             Self::Generation(number) => row_key::root(b'g', &number.to_be_bytes()),
             Self::History => row_key::root(b'h', &[]),
@@ -89,6 +92,7 @@ impl MeshKey {
             (b'n', []) => Some(Self::Admitted),
             (b'l', []) => Some(Self::Aliases),
             (b'a', []) => Some(Self::Assignment),
+            (b't', []) => Some(Self::Authority),
             (b'c', []) => Some(Self::Closings),
             (b'g', name) => Some(Self::Generation(u32::from_be_bytes(name.try_into().ok()?))),
             (b'h', []) => Some(Self::History),
@@ -144,6 +148,17 @@ pub struct GenerationRow {
     pub recovery: Bytes,
 }
 
+/// What signs the certificates that boxes of the mesh show in their networks, sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityRow {
+    /// The keys of the mesh that it is sealed with, by number: whoever lacks them never knew it.
+    pub generation: u32,
+    /// Since when it signs, by the clock of the box that made it.
+    pub since: Timestamp,
+    /// The secret itself.
+    pub sealed: Bytes,
+}
+
 /// What the mesh knows of an invite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteRow {
@@ -178,6 +193,7 @@ mod tests {
             MeshKey::Admitted,
             MeshKey::Aliases,
             MeshKey::Assignment,
+            MeshKey::Authority,
             MeshKey::Closings,
             MeshKey::Generation(2),
             MeshKey::History,
@@ -187,7 +203,14 @@ mod tests {
             MeshKey::Sweeps,
             MeshKey::Voters(256),
         ] {
-            assert_eq!(MeshKey::of_row(&key.row()), Some(key));
+            let row = key.row();
+            assert_eq!(MeshKey::of_row(&row), Some(key));
+            let kind = row_key::parse_root(&row).map(|(kind, _)| kind);
+            // The directory reads all rows of these kinds.
+            assert!(
+                !matches!(kind, Some(row_key::BUCKET | row_key::ACCESS_KEY)),
+                "{key:?}"
+            );
         }
         for row in [
             &b"\x01"[..],

@@ -42,7 +42,7 @@ pub(crate) use lifecycle::{Due, day_of, due, may_be_due, upload_is_due};
 pub use lifecycle::{Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration, expiry};
 pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode};
 pub use member::{InvalidZone, MemberId, Role, Zone};
-pub use mesh::{GenerationRow, InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
+pub use mesh::{AuthorityRow, GenerationRow, InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
 pub use names::{
     BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, InvocationId,
     KeySerial, ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,

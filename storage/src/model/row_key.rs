@@ -13,6 +13,7 @@
 //! 0x01 'n'                                              the highest number ever given to a member
 //! 0x01 'p'                                              what a person decided for the mesh
 //! 0x01 's'                                              how many sweeps of unreferenced blocks were begun
+//! 0x01 't'                                              what signs the certificates that boxes show in their networks
 //! 0x01 'v' partition u16, big-endian                    who votes in a partition
 //! 0x02                                                  the store was closed in order
 //! 0x03                                                  how far scrubbing has come

@@ -126,6 +126,11 @@ impl Keyring {
         self.held().recovery.as_ref().map(Recovery::file)
     }
 
+    /// The number of the generation that seals.
+    pub(crate) fn newest(&self) -> u32 {
+        self.held().newest().number
+    }
+
     /// Whether the generation of this number is here.
     pub(crate) fn holds(&self, number: u32) -> bool {
         self.held().get(number).is_some()
@@ -141,7 +146,7 @@ impl Keyring {
             .collect()
     }
 
-    /// Seals the CBOR of a value: of access keys.
+    /// Seals the CBOR of a value: of access keys, and of what signs certificates.
     pub(crate) fn seal<T: Serialize>(&self, context: &[&[u8]], value: &T) -> Bytes {
         seal(
             self.held().newest(),

@@ -6,7 +6,7 @@
 //!    ├─ wraps K_bucket (per bucket), and derives with it ── seals ── details of rows
 //!    ├─ the first derives K_dedup ── with a block's content derives ── block key ── seals ── the block (see `customer` for keys of SSE-C)
 //!    ├─ the first derives K_owner ── names the owner of a reference
-//!    └─ derives K_root ── seals access keys and wrapped bucket keys
+//!    └─ derives K_root ── seals access keys, wrapped bucket keys and what signs certificates
 //! ```
 //!
 //! Subkeys come from `blake3::derive_key` with one context string each, so that no key has two uses.

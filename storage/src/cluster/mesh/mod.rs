@@ -7,6 +7,7 @@
 //! | `closings` | closes a bucket for all gateways |
 //! | `reshape` | does what a new voter has to do, and leads changes of voters where this member is the first in the root |
 //! | `rotation` | gives the mesh new keys when a trusted member goes |
+//! | `authority` | what signs the certificates that boxes show in their networks |
 //! | `layout` | who is wanted to hold what: shown, previewed, paused, changed |
 //! | `members` | who takes part |
 //! | `force` | goes on without members that are lost for good |
@@ -14,6 +15,7 @@
 //! | `recall` | asks at the start what the others remember of this disk |
 //! | `presence` | since when members are here or away |
 
+mod authority;
 pub(crate) mod closings;
 pub(crate) mod feed;
 mod force;
@@ -30,6 +32,7 @@ mod rotation;
 mod tests;
 mod view;
 
+pub use authority::Authority;
 pub use force::Forced;
 pub use layout::{Layout, LayoutPreview};
 pub(crate) use members::{FOUNDER, first_config};

@@ -11,8 +11,8 @@ use tracing::error;
 use crate::cluster::{HeardRow, Partitions};
 use crate::model::command::{Command, Outcome, Refusal, RootCommand, Submission, decode_row, encode_row};
 use crate::model::{
-    BucketId, BucketName, GenerationRow, InviteId, InviteRow, LayoutHistory, LayoutPolicy, MemberId,
-    MemberRow, MeshKey, MeshRow, OpId, Timestamp,
+    AuthorityRow, BucketId, BucketName, GenerationRow, InviteId, InviteRow, LayoutHistory, LayoutPolicy,
+    MemberId, MemberRow, MeshKey, MeshRow, OpId, Timestamp,
 };
 use crate::placement::Assignment;
 use crate::register::Configs;
@@ -34,6 +34,8 @@ pub(crate) struct View {
     pub(crate) parting: BTreeMap<MemberId, Versioned<MemberRow>>,
     /// All keys but the first, by number.
     pub(crate) generations: BTreeMap<u32, Versioned<GenerationRow>>,
+    /// What signs certificates; none before the first is made.
+    pub(crate) authority: Option<Versioned<AuthorityRow>>,
     /// The highest number ever given to one.
     pub(crate) admitted: Versioned<u32>,
     pub(crate) invites: BTreeMap<InviteId, Versioned<InviteRow>>,
@@ -182,6 +184,10 @@ impl View {
                 let value = Assignment::decode(&bytes).map_err(damaged)?;
                 self.assignment = Some(Versioned { version, value });
             }
+            MeshKey::Authority => {
+                let value = decode_row(&row.body)?;
+                self.authority = Some(Versioned { version, value });
+            }
             MeshKey::Admitted => {
                 let value = decode_row(&row.body)?;
                 self.admitted = Versioned { version, value };
@@ -228,6 +234,7 @@ impl View {
                 self.voters.extend(kept.map(|kept| (partition, kept.clone())));
             }
             MeshKey::Assignment => self.assignment.clone_from(&before.assignment),
+            MeshKey::Authority => self.authority.clone_from(&before.authority),
             MeshKey::Admitted => self.admitted = before.admitted.clone(),
             MeshKey::Invite(invite) => {
                 let kept = before.invites.get(&invite);
