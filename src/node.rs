@@ -364,6 +364,7 @@ fn s3_options(config: &Config, called: Option<&str>) -> s3::Options {
         website_domains: RootDomains::new(config.website_domains.value.iter().map(S3Domain::as_str)),
         proxies: Proxies::new(config.proxies.value.iter().copied()),
         webhooks: config.webhooks.value.clone(),
+        tls: None,
         region: REGION.into(),
         connections_max: limits::CONNECTIONS_MAX,
         requests_max: limits::requests_max(limits::memory_bytes()),

@@ -23,6 +23,8 @@ use tracing::debug;
 
 use crate::gateway::Gateway;
 use crate::pace::WINDOW_BYTES;
+use crate::proxies::Origin;
+use crate::transport::{self, Transport};
 
 /// How often a connection looks at its deadlines and at whether the server stops.
 const TICK: Duration = Duration::from_millis(500);
@@ -38,7 +40,7 @@ const LINGER: Duration = Duration::from_secs(3);
 pub(crate) struct Patience {
     /// Between two requests.
     pub(crate) idle: Duration,
-    /// From the first byte of a request to the end of its headers.
+    /// From the first byte of a request to the end of its headers; and from a connection's beginning to its first byte.
     pub(crate) head: Duration,
     /// Until it takes 64 KiB of a response.
     pub(crate) stalled: Duration,
@@ -156,7 +158,7 @@ impl Stillness {
 
 /// A socket whose progress is noted.
 struct WatchedIo {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Transport>,
     watch: Arc<Watch>,
 }
 
@@ -194,7 +196,13 @@ impl Write for WatchedIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        // TLS takes what is written into a buffer of its own, and waits for the client only here.
+        this.watch
+            .write_blocked
+            .store(flushed.is_pending(), Ordering::Relaxed);
+        flushed
     }
 
     /// Says that nothing more comes. Where the client is still sending, takes what it sends for a while:
@@ -242,15 +250,30 @@ pub(crate) async fn drive(
     drain: CancellationToken,
     cut: CancellationToken,
 ) {
+    let opening = transport::open(stream, gateway.tls.as_ref(), patience.head);
+    let transport = match drain.run_until_cancelled(opening).await {
+        None => return,
+        Some(Ok(transport)) => transport,
+        Some(Err(error)) => {
+            debug!(%error, "connection not opened");
+            return;
+        }
+    };
+    let cipher = transport::cipher(&transport);
+    let peer = Origin {
+        from,
+        secure: cipher.is_some(),
+        cipher,
+    };
     let watch = Arc::new(Watch::default());
     let io = WatchedIo {
-        io: TokioIo::new(stream),
+        io: TokioIo::new(transport),
         watch: watch.clone(),
     };
     let watched = watch.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (gateway, watch) = (gateway.clone(), watched.clone());
-        async move { Ok::<_, Infallible>(gateway.answer(request, from, watch).await) }
+        async move { Ok::<_, Infallible>(gateway.answer(request, peer, watch).await) }
     });
     // Never with `pipeline_flush`: it lifts the bound on what is buffered, and a slow client's whole object is copied
     // into memory.

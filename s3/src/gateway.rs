@@ -5,7 +5,6 @@ mod target;
 
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use storage::model::{Bucket, BucketName, Cause, How, Invocation, ObjectKey, Time
 use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
 use self::target::{Target, shared};
@@ -101,6 +101,8 @@ pub(crate) struct Gateway {
     pub(crate) meter: Arc<Meter>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) access_log: Arc<AccessLog>,
+    /// How handshakes are answered, if they are.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     proxies: Proxies,
     root_domains: RootDomains,
     website_domains: RootDomains,
@@ -150,6 +152,7 @@ impl Gateway {
             authenticator: Authenticator::new(),
             meter: Arc::default(),
             access_log: Arc::default(),
+            tls: options.tls.clone(),
             proxies: options.proxies.clone(),
             webhooks: Arc::new(Webhooks::new(&options.webhooks)),
             root_domains: options.root_domains.clone(),
@@ -164,7 +167,7 @@ impl Gateway {
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        from: IpAddr,
+        peer: Origin,
         watch: Arc<Watch>,
     ) -> Reply {
         let (begun, meter) = (Instant::now(), self.meter.clone());
@@ -179,7 +182,7 @@ impl Gateway {
         let expects = request.headers().contains_key(header::EXPECT);
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
         let target = self.target(&request);
-        let origin = self.proxies.origin(from, request.headers());
+        let origin = self.proxies.origin(peer, request.headers());
         let bucket = target.as_ref().ok().and_then(|target| self.addressed(target));
         let shared = bucket.as_deref().and_then(|bucket| shared(bucket, &request));
         let arrival = Arrival {

@@ -23,6 +23,7 @@ pub mod route;
 mod server;
 mod tags;
 pub mod time;
+mod transport;
 pub mod uri;
 mod website;
 pub mod xml;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
+use crate::transport::Cipher;
+
 /// Addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -62,6 +64,8 @@ pub(crate) struct Origin {
     pub(crate) from: IpAddr,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
+    /// How, where that is known: a proxy does not say it.
+    pub(crate) cipher: Option<Cipher>,
 }
 
 impl Proxies {
@@ -70,25 +74,33 @@ impl Proxies {
         Self(networks.into_iter().collect())
     }
 
-    /// From where a request comes that was read off a connection from `peer`.
-    pub(crate) fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
-        let peer = peer.to_canonical();
-        if !self.believes(peer) {
-            return Origin {
-                from: peer,
-                secure: false,
-            };
+    /// From where a request comes that was read off a connection from `peer`, which is secure where it is TLS.
+    pub(crate) fn origin(&self, peer: Origin, headers: &HeaderMap) -> Origin {
+        let connected = Origin {
+            from: peer.from.to_canonical(),
+            ..peer
+        };
+        let hands_on = ["x-forwarded-for", "x-forwarded-proto"].map(|name| headers.contains_key(name));
+        // What runs beside a proxy may be a client as well.
+        if !self.believes(connected.from) || hands_on == [false; 2] {
+            return connected;
         }
+        let peer = connected.from;
         // Each proxy adds at the end what it saw itself: the last one that no proxy of ours is, is the client. What stands
         // before it, the client wrote.
         let addresses = listed(headers, "x-forwarded-for").into_iter().rev();
         let addresses = addresses.map_while(|text| text.parse().ok());
         let mut addresses = addresses.map(|address: IpAddr| address.to_canonical());
         let from = addresses.find(|address| !self.believes(*address)).unwrap_or(peer);
+        // A proxy that says nothing of it may have heard the client in the clear.
         let secure = listed(headers, "x-forwarded-proto")
             .last()
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        Origin { from, secure }
+        Origin {
+            from,
+            secure,
+            cipher: None,
+        }
     }
 
     fn believes(&self, address: IpAddr) -> bool {
@@ -111,12 +123,21 @@ mod tests {
     use super::*;
 
     fn origin(peer: &str, forwarded: &[(&'static str, &str)]) -> (String, bool) {
+        over(peer, false, forwarded)
+    }
+
+    fn over(peer: &str, secure: bool, forwarded: &[(&'static str, &str)]) -> (String, bool) {
         let ours = ["127.0.0.1", "10.0.0.0/8", "::1"].map(|text| Network::parse(text).unwrap());
         let mut headers = HeaderMap::new();
         for (name, value) in forwarded {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let origin = Proxies::new(ours).origin(peer.parse().unwrap(), &headers);
+        let peer = Origin {
+            from: peer.parse().unwrap(),
+            secure,
+            cipher: None,
+        };
+        let origin = Proxies::new(ours).origin(peer, &headers);
         (origin.from.to_string(), origin.secure)
     }
 
@@ -132,6 +153,16 @@ mod tests {
         assert_eq!(origin("10.1.2.3", &[]), ("10.1.2.3".into(), false));
         let plain = [("x-forwarded-proto", "http")];
         assert_eq!(origin("10.1.2.3", &plain), ("10.1.2.3".into(), false));
+    }
+
+    #[test]
+    fn a_connection_over_tls_is_secure_and_a_proxy_says_whether_its_client_was() {
+        let check = |peer, forwarded: &[(&'static str, &str)]| over(peer, true, forwarded).1;
+        let (plain, tls) = (("x-forwarded-proto", "http"), ("x-forwarded-proto", "https"));
+        assert!(check("192.0.2.1", &[]) && check("192.0.2.1", &[plain]));
+        assert!(check("127.0.0.1", &[]) && check("127.0.0.1", &[tls]));
+        assert!(!check("127.0.0.1", &[plain]));
+        assert!(!check("127.0.0.1", &[("x-forwarded-for", "203.0.113.9")]));
     }
 
     #[test]

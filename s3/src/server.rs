@@ -9,6 +9,7 @@ use storage::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -34,13 +35,15 @@ pub struct Options {
     pub proxies: Proxies,
     /// Whom buckets may have told of what happens to their objects.
     pub webhooks: Vec<Webhook>,
+    /// How connections that begin with a TLS handshake are answered, on the same ports; where there is none, they are cut.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Connections at most; more wait in the kernel's queue. A quarter of them for one address, the box itself excepted.
     pub connections_max: usize,
     /// Requests served at a time; more wait a while, then hear `SlowDown`.
     pub requests_max: usize,
     /// How long a connection may be idle between two requests.
     pub idle_timeout: Duration,
-    /// How long the headers of a request may take.
+    /// How long the headers of a request may take, and how long a client that has connected may say nothing at all.
     pub header_timeout: Duration,
     /// How long a client may keep us waiting until it has sent 64 KiB of a body or taken 64 KiB of a response.
     pub body_timeout: Duration,

@@ -10,6 +10,8 @@ use storage::model::{Bucket, BucketLogging, ObjectKey, Timestamp};
 use super::{AccessLog, line};
 use crate::access::key_of;
 use crate::auth::Identity;
+use crate::proxies::Origin;
+use crate::transport::Cipher;
 use crate::uri::Query;
 
 /// A request about a bucket that logs.
@@ -21,6 +23,7 @@ pub(crate) struct Entry {
     pub(super) bucket: String,
     pub(super) at: Timestamp,
     pub(super) from: IpAddr,
+    pub(super) cipher: Option<Cipher>,
     pub(super) requester: Option<String>,
     pub(super) id: String,
     pub(super) method: Method,
@@ -55,7 +58,7 @@ impl Entry {
         log: &Arc<AccessLog>,
         (bucket, key): (&Bucket, Option<&ObjectKey>),
         request: &Request<B>,
-        (id, from): (&str, IpAddr),
+        (id, origin): (&str, Origin),
     ) -> Option<Box<Self>> {
         let to = bucket.settings.logging.clone()?;
         let headers = request.headers();
@@ -71,7 +74,8 @@ impl Entry {
             owner: bucket.owner.as_str().to_owned(),
             bucket: bucket.name.as_str().to_owned(),
             at: Timestamp::now(),
-            from,
+            from: origin.from,
+            cipher: origin.cipher,
             requester: None,
             id: id.to_owned(),
             method: request.method().clone(),

@@ -43,11 +43,10 @@ pub(super) fn of(entry: &Entry, ended: &Ended) -> String {
         dash(entry.version.as_deref()),
         HOST_ID.to_owned(),
         dash(entry.signed.map(|_| "SigV4")),
-        // The server itself speaks no TLS.
-        "-".to_owned(),
+        dash(entry.cipher.map(|cipher| cipher.suite)),
         dash(entry.signed),
         dash(entry.host.as_deref()),
-        "-".to_owned(),
+        dash(entry.cipher.map(|cipher| cipher.version)),
         "-".to_owned(),
         "-".to_owned(),
     ];
@@ -160,6 +159,7 @@ mod tests {
     use storage::model::{BucketId, BucketLogging, BucketName};
 
     use super::*;
+    use crate::transport::Cipher;
 
     fn entry() -> Entry {
         Entry {
@@ -173,6 +173,7 @@ mod tests {
             bucket: "photos".into(),
             at: Timestamp::from_millis(1_549_411_238_000),
             from: [192, 0, 2, 3].into(),
+            cipher: None,
             requester: Some("ben".into()),
             id: "3E57427F3EXAMPLE".into(),
             method: Method::GET,
@@ -206,6 +207,19 @@ mod tests {
             "anna photos [06/Feb/2019:00:00:38 +0000] 192.0.2.3 ben 3E57427F3EXAMPLE REST.GET.OBJECT a%2520b \
              \"GET /photos/a%20b?x=?1? HTTP/1.1\" 206 - 10 100 7 3 \"-\" \"app?/1 ?beta?\" - warren SigV4 - AuthHeader \
              s3.example - - -\n"
+        );
+        let cipher = Cipher {
+            version: "TLSv1.3",
+            suite: "TLS_AES_256_GCM_SHA384",
+        };
+        let encrypted = Entry {
+            cipher: Some(cipher),
+            ..entry()
+        };
+        let line = of(&encrypted, &ended("GetObject"));
+        assert!(
+            line.ends_with("SigV4 TLS_AES_256_GCM_SHA384 AuthHeader s3.example TLSv1.3 - -\n"),
+            "{line}"
         );
     }
 

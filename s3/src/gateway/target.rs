@@ -72,8 +72,8 @@ impl Gateway {
             Ok(Target::Api(Address::Object(_, key))) => Some(key),
             _ => None,
         };
-        let from = (arrival.id.as_str(), arrival.origin.from);
-        Entry::of(&self.access_log, (bucket, key), request, from)
+        let arrived = (arrival.id.as_str(), arrival.origin);
+        Entry::of(&self.access_log, (bucket, key), request, arrived)
     }
 
     /// Shows somebody whom nobody knows a page of a website.

@@ -230,7 +230,8 @@ fn completed_document(location: &str, bucket: &Bucket, key: &ObjectKey, outcome:
 /// Where the client finds the object, by the name it called us.
 pub(super) fn location(call: &Call) -> String {
     let host = call.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    format!("http://{}{}", host.unwrap_or_default(), call.uri.path())
+    let scheme = if call.origin.secure { "https" } else { "http" };
+    format!("{scheme}://{}{}", host.unwrap_or_default(), call.uri.path())
 }
 
 /// The size of the whole object, where the client claims one.

@@ -28,6 +28,7 @@ pub(crate) fn options() -> Options {
         region: "us-east-1".into(),
         proxies: Proxies::default(),
         webhooks: Vec::new(),
+        tls: None,
         connections_max: 100,
         requests_max: 50,
         idle_timeout: Duration::from_secs(20),
