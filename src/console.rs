@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use appliance::api::{self, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Schema};
-use appliance::{Facts, Measures, NodeError, Trouble};
+use appliance::{Facts, HttpsFacts, Measures, NodeError, Trouble};
 use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::endpoint;
+use crate::https::Certificates;
 use crate::mesh::Mesh;
 
 mod app_test;
@@ -43,6 +44,7 @@ pub(crate) struct Console {
     pub(crate) s3: SocketAddr,
     /// The name under which the network knows this box, where it is told one.
     pub(crate) called: Option<String>,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) started: Instant,
     pub(crate) stopping: CancellationToken,
     pub(crate) copies: RecentCopies,
@@ -125,6 +127,14 @@ impl appliance::Node for Console {
 
     async fn revoke_invite(&self, id: &str) -> Result<(), NodeError> {
         self.revoke(id).await
+    }
+
+    fn https(&self) -> Option<HttpsFacts> {
+        self.https_facts()
+    }
+
+    async fn renew_authority(&self) -> Result<(), NodeError> {
+        self.authority_renewed().await
     }
 
     fn net(&self) -> api::NetReport {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use appliance::api::Secret;
 use appliance::{
-    Access, AdminServer, AdminSocket, Announcer, Desk, Offer, PageOptions, PageServer, Trouble, local_name,
+    Access, AdminServer, AdminSocket, Announcer, Desk, HttpsFacts, Offer, PageOptions, PageServer, Trouble,
+    local_name,
 };
 use p2p::{Identity, NodeId};
 use s3::proxies::Proxies;
@@ -26,6 +27,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::admin_client;
 use crate::config::{Config, PageAddress, S3Domain};
 use crate::console::{Console, RecentCopies, RecentObjects};
+use crate::https::Certificates;
 use crate::listen::{ListenError, Whose};
 use crate::mesh::{self, Mesh, Place};
 use crate::{endpoint, limits, listen};
@@ -130,12 +132,26 @@ impl Node {
         let name = mesh::name_of(&store, store.me());
         let announcer = announce(config, &name, s3, &page);
         let called = announcer.is_some().then(|| local_name(&name));
-        let server = s3::Server::on(listeners, store.clone(), s3_options(config, called.as_deref()));
+        let certificates = match certificates(config, &store, called.as_deref()).await {
+            Ok(certificates) => certificates,
+            Err(error) => return Err(given_up(error, &store, first.is_some(), config).await),
+        };
+        let tls = Some(certificates.https.config());
+        let options = s3::Options {
+            tls: tls.clone(),
+            ..s3_options(config, called.as_deref())
+        };
+        let server = s3::Server::on(listeners, store.clone(), options);
         let meter = server.meter();
         let gateway = TaskTracker::new();
         gateway.spawn(server.serve(stopping.clone()).instrument(info_span!("s3")));
+        let renewing = Arc::clone(&certificates).run(stopping.clone());
+        gateway.spawn(renewing.instrument(info_span!("https")));
         gateway.close();
-        let options = page_options(config);
+        let options = PageOptions {
+            tls,
+            ..page_options(config)
+        };
         let console = Arc::new(Console {
             store,
             mesh,
@@ -143,6 +159,7 @@ impl Node {
             node: identity.node_id(),
             s3,
             called,
+            certificates,
             started: Instant::now(),
             stopping,
             copies: RecentCopies::default(),
@@ -191,6 +208,11 @@ impl Node {
     /// Where S3 clients connect, the URL to show first; the real port where port 0 was asked for.
     pub fn s3(&self) -> Vec<String> {
         endpoint::urls_called(self.console.s3, self.console.called.as_deref())
+    }
+
+    /// What clients have to trust over HTTPS; none before there is a certificate.
+    pub fn https(&self) -> Option<HttpsFacts> {
+        self.console.https_facts()
     }
 
     /// Where browsers connect; empty while the page is off.
@@ -320,6 +342,18 @@ fn announce(config: &Config, name: &str, s3: SocketAddr, page: &[TcpListener]) -
     })
 }
 
+/// The certificate of this box, and what renews it.
+async fn certificates(
+    config: &Config,
+    store: &Store,
+    called: Option<&str>,
+) -> anyhow::Result<Arc<Certificates>> {
+    let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
+    let certificates = Certificates::new(store.clone(), config, &own, called)?;
+    certificates.first().await;
+    Ok(certificates)
+}
+
 /// Where browsers connect; the real port where port 0 was asked for.
 fn page_urls(listeners: &[TcpListener], called: Option<&str>) -> anyhow::Result<Vec<String>> {
     let Some(first) = listeners.first() else {
@@ -329,7 +363,7 @@ fn page_urls(listeners: &[TcpListener], called: Option<&str>) -> anyhow::Result<
     Ok(endpoint::urls_called(address, called))
 }
 
-/// How the page is served.
+/// How the page is served, without HTTPS.
 pub(crate) fn page_options(config: &Config) -> PageOptions {
     let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
     let configured = config
@@ -342,6 +376,7 @@ pub(crate) fn page_options(config: &Config) -> PageOptions {
     PageOptions {
         hosts: own.chain(configured).filter(|name| !name.is_empty()).collect(),
         lan_only: config.page.lan_only.value.0,
+        tls: None,
     }
 }
 
@@ -356,6 +391,7 @@ fn own_domains(host: &str) -> [String; 3] {
     ["localhost".into(), host.into(), local]
 }
 
+/// How S3 is served, without HTTPS.
 fn s3_options(config: &Config, called: Option<&str>) -> s3::Options {
     let own = own_domains(&rustix::system::uname().nodename().to_string_lossy());
     let configured = config.s3_domains.value.iter().map(S3Domain::as_str);

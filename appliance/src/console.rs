@@ -26,6 +26,7 @@ mod objects;
 mod overview;
 mod pictures;
 pub(crate) mod pieces;
+mod trust;
 mod upkeep;
 mod upload;
 
@@ -66,6 +67,8 @@ pub(crate) async fn answer<N: Node>(
             Ok(form) => login::enter(&visit, &form).await,
             Err(response) => response,
         },
+        // Who has to trust the box first cannot log in yet.
+        (trust::PATH, _) if get => trust::page(&visit),
         (_, None) => redirect("/login"),
         (_, Some(visitor)) if get => show(&visit, &visitor, &head).await,
         // A file, which is not read before its place is known.
@@ -128,7 +131,7 @@ async fn show<N: Node>(visit: &Visit<'_, Desk<N>>, visitor: &Visitor, head: &Par
         ["keys"] => Ok(keys::page(desk, visitor)),
         ["keys", id] => keys::one(desk, visitor, id),
         ["upkeep"] => Ok(upkeep::page(desk, visitor).await),
-        ["connect"] => Ok(connect::page(desk, visitor, &query).await),
+        ["connect"] => Ok(connect::page(desk, visitor, &query, visit.carrier).await),
         ["access"] => Ok(access::page(desk, visitor)),
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -176,7 +179,9 @@ async fn act<N: Node>(
         ["access", rest @ ..] => access::act(desk, rest, form).await,
         ["homes", peer, what] => homes::act(desk, peer, what, form).await,
         ["invites", rest @ ..] => invites::act(desk, rest, form).await,
-        ["buckets", name, "objects", what] => objects::act(desk, name, what, &query, form).await,
+        ["buckets", name, "objects", what] => {
+            objects::act(desk, name, what, (&query, form), visit.carrier).await
+        }
         ["buckets", rest @ ..] => buckets::act(desk, rest, form).await,
         ["keys", rest @ ..] => keys::act(desk, rest, form).await,
         ["connect", "test"] => connect::test(desk, form).await,

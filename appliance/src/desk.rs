@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, AccessError};
-use crate::api::Secret;
+use crate::api::{HttpsShown, Schema, Secret};
+use crate::https::over_https;
 use crate::live::Live;
 use crate::routes::Routes;
 use crate::{Facts, Node, Trouble};
@@ -48,6 +49,27 @@ impl<N: Node> Desk<N> {
         facts.troubles.extend(self.trouble.clone());
         facts.troubles.extend(self.access.trouble());
         facts
+    }
+
+    /// How the box speaks HTTPS.
+    pub(crate) fn https(&self) -> HttpsShown {
+        let over = |urls: &[String]| urls.iter().map(|url| over_https(url)).collect();
+        match self.node.https() {
+            None => HttpsShown {
+                schema: Schema,
+                s3: Vec::new(),
+                page: Vec::new(),
+                authority: None,
+                certificate: None,
+            },
+            Some(facts) => HttpsShown {
+                schema: Schema,
+                s3: over(&facts.s3),
+                page: over(&self.page),
+                authority: Some(facts.authority),
+                certificate: Some(facts.certificate),
+            },
+        }
     }
 
     /// Where the page is; empty while it is off.

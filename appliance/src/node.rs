@@ -7,7 +7,7 @@ use crate::api::{
     CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota,
     RepairShown, ScrubShown, SetAlias, SetLimit, Setting, SweepShown,
 };
-use crate::{Facts, Measures};
+use crate::{Facts, HttpsFacts, Measures};
 
 mod objects;
 
@@ -196,6 +196,15 @@ pub trait Node: Objects {
     /// # Errors
     /// `NoSuchInvite`, `InviteUsed`, or the store's own.
     fn revoke_invite(&self, id: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// What vouches for this box over HTTPS; none before there is a certificate.
+    fn https(&self) -> Option<HttpsFacts>;
+
+    /// Has another authority sign for the mesh, which permits what this box is called now: all clients have to trust it anew.
+    ///
+    /// # Errors
+    /// `Busy`: there is none yet, or somebody else does the same. Or the store's own.
+    fn renew_authority(&self) -> impl Future<Output = Result<(), NodeError>> + Send;
 
     /// How this box can be reached.
     fn net(&self) -> NetReport;

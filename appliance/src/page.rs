@@ -9,6 +9,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
@@ -26,6 +28,7 @@ mod note;
 mod pace;
 mod site;
 mod source;
+mod transport;
 
 pub(crate) use assets::Assets;
 use callers::Callers;
@@ -35,12 +38,12 @@ pub(crate) use form::Form;
 pub(crate) use note::Note;
 use pace::Pace;
 pub(crate) use site::Site;
-pub(crate) use source::Source;
+pub(crate) use source::{Source, is_local};
 
 /// Connections at once; more wait in the sockets' queues.
 const CONNECTIONS_MAX: usize = 128;
 
-/// A browser sends its headers in one go; between requests it may keep a connection as long.
+/// A browser sends its headers in one go; between requests, and before the first, it may keep a connection as long.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All headers of a request: browsers send two thousand bytes.
@@ -63,12 +66,14 @@ pub struct PageOptions {
     pub hosts: Vec<String>,
     /// Whether only this home's own network is answered.
     pub lan_only: bool,
+    /// How connections that begin with a TLS handshake are answered; where there is none, they are cut.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 impl PageOptions {
     /// Whether anybody at this address is answered at all.
     fn answers(&self, address: IpAddr) -> bool {
-        !self.lan_only || source::is_local(address)
+        !self.lan_only || is_local(address)
     }
 }
 
@@ -189,15 +194,30 @@ async fn converse<S: Site>(
 ) {
     // Answers are small; without this the last piece of each would wait for the one before it to be confirmed.
     let _ = stream.set_nodelay(true);
+    let opening = transport::open(stream, shared.options.tls.as_ref(), HEADER_TIMEOUT);
+    let transport = match stop.run_until_cancelled(opening).await {
+        None => return,
+        Some(Ok(transport)) => transport,
+        Some(Err(error)) => {
+            debug!(%from, %error, "page caller did not begin");
+            return;
+        }
+    };
+    let carrier = match &transport {
+        Either::Left(_) => Carrier::Plain,
+        Either::Right(_) => Carrier::Encrypted,
+    };
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, std::convert::Infallible>(door::answer(&shared, from.ip(), request).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(door::answer(&shared, (from.ip(), carrier), request).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(transport), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = tokio::time::timeout(CONNECTION_LIFE, connection.as_mut()) => ended,
@@ -222,6 +242,7 @@ mod tests {
         let options = |lan_only| PageOptions {
             hosts: Vec::new(),
             lan_only,
+            tls: None,
         };
         let (near, far) = ([192, 168, 1, 9].into(), [203, 0, 113, 9].into());
         assert!(options(true).answers(near) && !options(true).answers(far));

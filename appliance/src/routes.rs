@@ -20,12 +20,14 @@ use crate::{Node, Problem};
 
 mod asked;
 mod described;
+mod https;
 mod objects;
 mod reply;
 mod v1;
 
 use asked::{Asked, Parameter, Sent};
 pub(crate) use described::described;
+pub(crate) use https::{AUTHORITY, AUTHORITY_TEXT};
 pub(crate) use reply::{Body, full, json};
 use reply::{Reply, ReplyKind};
 
@@ -68,6 +70,7 @@ impl<N: Node> Routes<N> {
         let mut routes = Self(Vec::new());
         v1::fill(&mut routes);
         objects::fill(&mut routes);
+        https::fill(&mut routes);
         routes
     }
 

@@ -168,7 +168,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Leave(args) => ask(async { peer::leave(args, &client(&common)?, common.yes, out).await }),
         Verb::Peer(verb) => ask(async { peer::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Mesh(verb) => ask(async { mesh::run(verb, &client(&common)?, common.yes, out).await }),
-        Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, out).await }),
+        Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
         Verb::Why => ask(async { why::run(&client(&common)?, out).await }),
         Verb::Layout(verb) => ask(async { layout::run(verb, &client(&common)?, out).await }),

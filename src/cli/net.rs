@@ -1,7 +1,8 @@
-//! `warren net`: shows how other boxes reach this one and what could be better, and limits how fast content flows.
+//! `warren net`: shows how other boxes reach this one and what could be better, limits how fast content flows, and shows what
+//! clients have to trust over HTTPS.
 
-use appliance::api::{FlowWay, NetReport, Schema, SetLimit};
-use clap::{Subcommand, ValueEnum};
+use appliance::api::{FlowWay, HttpsShown, NetReport, Schema, SetLimit};
+use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 
 use super::failure::{Exit, Failure};
@@ -22,6 +23,18 @@ pub(super) enum NetVerb {
         #[arg(value_parser = |text: &str| Rate::parse(text))]
         rate: Rate,
     },
+    /// Show the certificate that clients trust once to come over HTTPS (PEM)
+    Ca(CaArgs),
+}
+
+#[derive(Args)]
+pub(super) struct CaArgs {
+    /// Show only its SHA-256, to compare it with what a browser or the page shows
+    #[arg(long)]
+    fingerprint: bool,
+    /// Have another sign for the mesh, which permits the names that are configured now; all clients have to trust it anew
+    #[arg(long)]
+    renew: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -32,8 +45,14 @@ pub(super) enum WayArg {
     Down,
 }
 
-pub(super) async fn run(verb: NetVerb, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    verb: NetVerb,
+    client: &AdminClient,
+    yes: bool,
+    out: &Output,
+) -> Result<Exit, Failure> {
     let report: NetReport = match verb {
+        NetVerb::Ca(args) => return authority(&args, client, yes, out).await,
         NetVerb::Check => client.get(&["net"]).await?,
         NetVerb::Limit { way, rate } => {
             let limit = SetLimit {
@@ -79,6 +98,37 @@ pub(super) async fn run(verb: NetVerb, client: &AdminClient, out: &Output) -> Re
     ])?;
     for advice in &report.advice {
         out.note(&format!("{} {advice}", out.mark(Mark::Look)));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Shows what clients have to trust.
+async fn authority(args: &CaArgs, client: &AdminClient, yes: bool, out: &Output) -> Result<Exit, Failure> {
+    let shown: HttpsShown = if args.renew {
+        let question = "Every device that trusts this home over HTTPS has to install the new certificate. Begin another?";
+        out.consent(yes, question)?;
+        client.send(Method::POST, &["https", "authority"], &()).await?
+    } else {
+        client.get(&["https"]).await?
+    };
+    let Some(authority) = &shown.authority else {
+        let failure = Failure::new(Exit::NotFound, "this box has no certificate yet");
+        return Err(failure.hint("it gets one as soon as it has heard from its mesh: warren status"));
+    };
+    if out.json {
+        out.document(&shown)?;
+    } else if args.fingerprint {
+        out.data(&authority.fingerprint)?;
+    } else {
+        out.data(authority.pem.trim_end())?;
+        out.note(&format!("→ compare its SHA-256: {}", authority.fingerprint));
+        out.note("→ how to install it: the page of this box, /trust");
+    }
+    let not_covered = shown.certificate.map(|certificate| certificate.left_out);
+    let not_covered = not_covered.filter(|names| !names.is_empty() && !out.json);
+    if let Some(names) = not_covered {
+        let mark = out.mark(Mark::Look);
+        out.note(&format!("{mark} Not covered: {}", names.join(" ")));
     }
     Ok(Exit::Ok)
 }

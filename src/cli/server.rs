@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use appliance::api::{Schema, Secret};
+use appliance::over_https;
 use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -106,7 +107,10 @@ pub(super) fn run(common: &Common, args: ServerArgs, out: &Output) -> Result<Exi
             loss,
             recovery_phrase,
         };
-        serve(start, secrets, &stop, out).await.map(|()| Exit::Ok)
+        // All that a start holds is large; it is on the heap, and beside the wait for signals there is little.
+        Box::pin(serve(start, secrets, &stop, out))
+            .await
+            .map(|()| Exit::Ok)
     };
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
@@ -179,7 +183,7 @@ async fn serve(
     let shown = (first.is_none() && (secrets == ShowSecrets::Always || io::stderr().is_terminal()))
         .then(|| page.map(|(_, code)| code))
         .flatten();
-    let _ = say_ready(&urls, node.page(), shown, kept, out);
+    let _ = say_ready(&node, shown, kept, out);
     manager.ready();
     loop {
         tokio::select! {
@@ -200,7 +204,7 @@ async fn serve(
             started = again => {
                 (node, _) = started?;
                 // It is another where any port will do.
-                let _ = say_ready(&node.s3(), node.page(), None, None, out);
+                let _ = say_ready(&node, None, None, out);
             }
             () = watched => return Ok(()),
         }
@@ -247,25 +251,42 @@ struct Ready<'a> {
     event: &'static str,
     s3: &'a [String],
     page: &'a [String],
+    /// The same places over HTTPS, and what has to be trusted there; absent while there is no certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    https: Option<ReadyHttps>,
     #[serde(skip_serializing_if = "Option::is_none")]
     login_code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets_file: Option<String>,
 }
 
+#[derive(Serialize)]
+struct ReadyHttps {
+    s3: Vec<String>,
+    page: Vec<String>,
+    fingerprint: String,
+}
+
 fn say_ready(
-    urls: &[String],
-    page: &[String],
+    node: &Node,
     login_code: Option<&str>,
     secrets_file: Option<String>,
     out: &Output,
 ) -> io::Result<()> {
+    let (urls, page) = (node.s3(), node.page());
+    let over = |urls: &[String]| -> Vec<String> { urls.iter().map(|url| over_https(url)).collect() };
+    let https = node.https().map(|facts| ReadyHttps {
+        s3: over(&urls),
+        page: over(page),
+        fingerprint: facts.authority.fingerprint,
+    });
     if out.json {
         return out.document(&Ready {
             schema: Schema,
             event: "ready",
-            s3: urls,
+            s3: &urls,
             page,
+            https,
             login_code,
             secrets_file,
         });
@@ -281,6 +302,11 @@ fn say_ready(
             None => "login code: warren login-code".into(),
         };
         out.note(&format!("{} Page    {url}   {code}", out.mark(Mark::Good)));
+    }
+    if let Some((https, url)) = https.as_ref().and_then(|https| Some((https, https.s3.first()?))) {
+        let mark = out.mark(Mark::Good);
+        out.note(&format!("{mark} HTTPS   {url}   trust it once: warren net ca"));
+        out.note(&format!("          SHA-256 {}", https.fingerprint));
     }
     Ok(())
 }

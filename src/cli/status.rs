@@ -1,6 +1,6 @@
 //! `warren status`: how the box is, in the words of its own verdict.
 
-use appliance::api::{Behind, Home, PathKind, PeerPath, Status, Verdict};
+use appliance::api::{Behind, Home, HttpsShown, PathKind, PeerPath, Status, Verdict};
 use appliance::{ByteSize, lasted};
 
 use super::failure::{Exit, Failure};
@@ -15,6 +15,13 @@ pub(super) async fn run(client: &AdminClient, out: &Output) -> Result<Exit, Fail
         out.data(&text(&status, out))?;
         out.table(&homes(&status.homes))?;
         out.data(&details(&status))?;
+        let https: HttpsShown = client.get(&["https"]).await?;
+        if let (Some(url), Some(authority)) = (https.s3.first(), &https.authority) {
+            out.data(&format!(
+                "HTTPS: {url}   Trust: warren net ca   SHA-256: {}",
+                authority.fingerprint
+            ))?;
+        }
     }
     Ok(exit_of(status.verdict))
 }

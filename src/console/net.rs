@@ -1,13 +1,29 @@
-//! Limits how fast content flows between this box and others.
+//! Limits how fast content flows between this box and others, and says what vouches for it over HTTPS.
 
-use appliance::NodeError;
 use appliance::api::{FlowWay, NetReport, SetLimit};
+use appliance::{HttpsFacts, NodeError};
 
 use super::Console;
 use crate::config::Source;
+use crate::endpoint;
 use crate::mesh::Way;
 
 impl Console {
+    /// What vouches for this box; none before there is a certificate.
+    pub(crate) fn https_facts(&self) -> Option<HttpsFacts> {
+        let s3 = endpoint::urls_called(self.s3, self.called.as_deref());
+        self.certificates.https.facts(s3)
+    }
+
+    /// Has another authority sign for the mesh.
+    pub(super) async fn authority_renewed(&self) -> Result<(), NodeError> {
+        let replaced = self.certificates.replace().await;
+        match replaced.map_err(|error| NodeError::Failed(error.into()))? {
+            true => Ok(()),
+            false => Err(NodeError::Busy),
+        }
+    }
+
     /// Limits one way, unless the configuration does.
     pub(super) async fn limit(&self, limit: &SetLimit) -> Result<NetReport, NodeError> {
         let mesh = &self.config.mesh;

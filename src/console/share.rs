@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use appliance::NodeError;
 use appliance::api::{self, ObjectAt, Schema};
+use appliance::{NodeError, over_https};
 use hyper::Method;
 use s3::auth::{Signer, Unsigned};
 use storage::NewKey;
@@ -54,11 +54,19 @@ impl Console {
         let urls = endpoint::urls(self.s3);
         let url = urls.first().map_or("", String::as_str);
         let host = url.trim_start_matches("http://");
+        if request.https && self.https_facts().is_none() {
+            let why = "this box has no certificate yet: ask for a link over http";
+            return Err(NodeError::Invalid(why.into()));
+        }
+        let (url, own_port) = match request.https {
+            true => (over_https(url), ":443"),
+            false => (url.to_owned(), ":80"),
+        };
         let link = Signer::new(&key, REGION, now).link(
             &Unsigned {
                 method: Method::GET,
-                // Browsers leave the port away that http has anyway.
-                host: host.strip_suffix(":80").unwrap_or(host),
+                // Browsers leave the port away that the scheme has anyway.
+                host: host.strip_suffix(own_port).unwrap_or(host),
                 path: &format!("{}/{}", in_store.name, at.key),
                 query: &at
                     .version

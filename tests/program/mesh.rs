@@ -300,6 +300,11 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     for file in ["mesh.keys", "seat", "identity"] {
         assert_eq!(mode(&ben.place.state().join(file)), 0o600, "{file}");
     }
+    let trusted = |home: &Home| home.place.run(&["net", "ca", "--fingerprint"]).stdout;
+    let first = trusted(&anna);
+    soon("whoever trusts anna's box trusts ben's", || {
+        trusted(&ben) == first
+    });
     let needed = ben.place.run(&["peer", "remove", "1", "--yes"]).exits(6);
     assert!(
         needed.stderr.contains("still needed") && needed.stderr.contains("drain"),
@@ -325,6 +330,9 @@ fn a_removed_box_is_cut_off_and_its_keys_stay_private() {
     soon("ben knows why", || knows(&ben));
     let said = "this box was removed from the mesh";
     soon("ben logs why", || ben.place.log().contains(said));
+    // It knows what signed so far.
+    soon("another authority signs", || trusted(&anna) != first);
+    assert_eq!(trusted(&ben), first);
     assert_eq!(ben.client.put("/photos/late", b"x").status, 503);
     assert_eq!(anna.client.put("/photos/late", b"x").status, 200);
     assert_eq!(online(&anna), 1);

@@ -245,6 +245,9 @@ pub struct ShareObject {
     /// For how long, in seconds: 604,800 at most, which are seven days.
     #[schemars(range(min = 1, max = 604_800))]
     pub seconds: u64,
+    /// Whether it leads over HTTPS, which whoever opens it has to trust.
+    #[serde(default)]
+    pub https: bool,
 }
 
 /// A link that opens one object to whoever has it.

@@ -1,16 +1,16 @@
 //! The page of who may use this page and its API: the password, and tokens.
 
 use http::{HeaderValue, Response, StatusCode, header};
-use maud::html;
+use maud::{Markup, html};
 
 use super::layout::Tab;
-use super::pieces::{careful, form, moment};
-use super::{Outcome, Page, Visit, path, redirect, unknown};
+use super::pieces::{careful, copyable, form, moment};
+use super::{Outcome, Page, Visit, path, redirect, trust, unknown};
 use crate::access::PASSWORD_LENGTH_MIN;
-use crate::api::{CreateToken, Schema};
+use crate::api::{CreateToken, HttpsShown, Schema};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
-use crate::routes::{Body, full};
+use crate::routes::{AUTHORITY, Body, full};
 use crate::{Node, NodeError, Problem, Scope, kit};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -64,6 +64,7 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                     }))
                 }
             }
+            (https(&desk.https()))
             h2 { "Tokens" }
             @if tokens.is_empty() { p.empty { "No tokens yet." } } @else {
                 table {
@@ -77,6 +78,34 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                 }
             }
         },
+    }
+}
+
+/// How people and programs come over HTTPS.
+fn https(shown: &HttpsShown) -> Markup {
+    html! {
+        section.card aria-labelledby="https" {
+            h2 #https { "HTTPS" }
+            @if let (Some(authority), Some(certificate)) = (&shown.authority, &shown.certificate) {
+                p {
+                    "This page is also at " @for url in &shown.page { a href=(url) { (url) } " " }
+                    "and S3 at " @for url in &shown.s3 { code { (url) } " " }
+                    "for whoever trusts “" (authority.name) "”, once per device and for every box."
+                }
+                (trust::changed(authority))
+                dl.pairs {
+                    dt { "Fingerprint" } dd { (copyable("fingerprint", &authority.fingerprint)) }
+                    dt { "Certificate" } dd { "of this box, until " (moment(&certificate.until)) ", renewed by itself" }
+                    @if !certificate.left_out.is_empty() {
+                        dt { "Not covered" } dd {
+                            (certificate.left_out.join(", "))
+                            span.small { "It vouches for homes only. Names in `s3.domains` and `page.hosts` are covered after " code { "warren net ca --renew" } "." }
+                        }
+                    }
+                }
+                p { a.button href=(AUTHORITY) { "Download the certificate" } " " a href=(trust::PATH) { "How to install it" } }
+            } @else { p.empty { "Not yet: this box waits for the rest of its mesh." } }
+        }
     }
 }
 

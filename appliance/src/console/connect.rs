@@ -4,13 +4,22 @@ use maud::{Markup, html};
 
 use super::layout::Tab;
 use super::pieces::{copyable, form};
-use super::{Outcome, Page, path_with};
+use super::{Outcome, Page, path_with, trust};
 use crate::Node;
 use crate::desk::Desk;
-use crate::page::{Form, Note, Visitor};
+use crate::page::{Carrier, Form, Note, Visitor};
+use crate::routes::AUTHORITY_TEXT;
 
 /// Clients must say some region; ours is none that they know from Amazon.
 const REGION: &str = "warren";
+
+/// Where a program finds what it has to trust, in lines that are run beside it; nothing where the endpoint is HTTP.
+fn trusting(endpoint: &str, line: &str) -> String {
+    match endpoint.starts_with("https://") {
+        true => format!("{line}\n"),
+        false => String::new(),
+    }
+}
 
 /// Where a client connects, as whom, and to what.
 struct To<'a> {
@@ -19,8 +28,13 @@ struct To<'a> {
     bucket: &'a str,
 }
 
-pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor, query: &Form) -> Page {
-    let s3 = desk.node.facts().await.s3;
+pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor, query: &Form, carrier: Carrier) -> Page {
+    let mut s3 = desk.node.facts().await.s3;
+    let https = desk.https().s3;
+    // Who came over our own HTTPS trusts it; a program needs the certificate as a file all the same.
+    if carrier.is_ours() && !https.is_empty() {
+        s3.clone_from(&https);
+    }
     let (keys, buckets) = (desk.node.keys(), desk.node.buckets());
     // Only what exists is filled in, whatever the address of the page says.
     let key = keys
@@ -44,6 +58,9 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor, query: &For
             p.lead { "Any S3 app works. Give it these, and the secret that was shown when its key was created." }
             dl.pairs {
                 dt { "Endpoint" } dd { (copyable("endpoint", to.endpoint)) }
+                @if let Some(url) = https.first() {
+                    dt { "Over HTTPS" } dd { (copyable("endpoint-https", url)) span.small { "with " a href=(AUTHORITY_TEXT) { "this certificate" } ": " a href=(trust::PATH) { "how" } } }
+                }
                 dt { "Region" } dd { (copyable("region", REGION)) }
                 dt { "Addressing" } dd { "path style" }
             }
@@ -137,8 +154,9 @@ fn aws(to: &To<'_>) -> String {
         bucket,
     } = to;
     format!(
-        "export AWS_ACCESS_KEY_ID={key}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\nexport AWS_DEFAULT_REGION={REGION}\n\
-         aws --endpoint-url {endpoint} s3 ls s3://{bucket}\naws --endpoint-url {endpoint} s3 cp picture.jpg s3://{bucket}/"
+        "export AWS_ACCESS_KEY_ID={key}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\nexport AWS_DEFAULT_REGION={REGION}\n{ca}\
+         aws --endpoint-url {endpoint} s3 ls s3://{bucket}\naws --endpoint-url {endpoint} s3 cp picture.jpg s3://{bucket}/",
+        ca = trusting(endpoint, "export AWS_CA_BUNDLE=warren-ca.pem"),
     )
 }
 
@@ -151,7 +169,8 @@ fn rclone(to: &To<'_>) -> String {
     format!(
         "# ~/.config/rclone/rclone.conf\n[warren]\ntype = s3\nprovider = Other\nendpoint = {endpoint}\nregion = {REGION}\n\
          access_key_id = {key}\nsecret_access_key = {SECRET}\nforce_path_style = true\n\n\
-         # then\nrclone copy ~/Pictures warren:{bucket}/Pictures --progress"
+         # then\n{ca}rclone copy ~/Pictures warren:{bucket}/Pictures --progress",
+        ca = trusting(endpoint, "export RCLONE_CA_CERT=warren-ca.pem"),
     )
 }
 
@@ -163,7 +182,8 @@ fn restic(to: &To<'_>) -> String {
     } = to;
     format!(
         "export AWS_ACCESS_KEY_ID={key}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\nexport AWS_DEFAULT_REGION={REGION}\n\
-         export RESTIC_REPOSITORY=s3:{endpoint}/{bucket}/restic\nrestic init\nrestic backup ~/Documents"
+         export RESTIC_REPOSITORY=s3:{endpoint}/{bucket}/restic\n{ca}restic init\nrestic backup ~/Documents",
+        ca = trusting(endpoint, "export RESTIC_CACERT=warren-ca.pem"),
     )
 }
 
@@ -193,7 +213,9 @@ fn proxmox(to: &To<'_>) -> String {
     let place = endpoint.split_once("://").map_or(*endpoint, |(_, place)| place);
     let (host, port) = place.rsplit_once(':').unwrap_or((place, "3900"));
     format!(
-        "# Proxmox Backup speaks https only: put a proxy with a certificate in front of this box, and name it here.\n\
+        "# Proxmox Backup speaks https only, so that its host has to trust this home first:\n\
+         # as root, with warren-ca.pem from the page “Trust this home”\n\
+         cp warren-ca.pem /usr/local/share/ca-certificates/warren.crt && update-ca-certificates\n\
          proxmox-backup-manager s3 endpoint create warren --endpoint {host} --port {port} --region {REGION} \\\n  \
          --path-style true --access-key {key} --secret-key {SECRET}\n\
          proxmox-backup-manager datastore create warren /var/cache/warren --backend type=s3,client=warren,bucket={bucket}"
@@ -227,6 +249,28 @@ fn phone(to: &To<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_told_what_to_trust_where_they_connect_over_https() {
+        let lines = |endpoint| {
+            let to = To {
+                endpoint,
+                key: "KEY1",
+                bucket: "photos",
+            };
+            [aws(&to), rclone(&to), restic(&to)]
+        };
+        assert!(
+            lines("https://192.168.1.20:3900")
+                .iter()
+                .all(|lines| lines.contains("=warren-ca.pem\n"))
+        );
+        assert!(
+            lines("http://192.168.1.20:3900")
+                .iter()
+                .all(|lines| !lines.contains("warren-ca.pem"))
+        );
+    }
 
     #[test]
     fn every_app_is_told_endpoint_key_and_bucket() {

@@ -3,9 +3,9 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use maud::{Markup, html};
 
-use super::{Visit, layout, redirect};
+use super::{Visit, layout, redirect, trust};
 use crate::access::{NotLetIn, PASSWORD_LENGTH_MIN, SessionSecret};
-use crate::page::{Form, Note, Site, Visitor, cookie};
+use crate::page::{Carrier, Form, Note, Site, Visitor, cookie};
 use crate::routes::Body;
 
 /// The page on which people log in.
@@ -24,6 +24,9 @@ fn shown<S: Site>(
     let main = html! {
         @if let Some(why) = why { div.note.bad role="alert" { p { (why) } } }
         @if by_code { (code_form(visit.desk.access().has_code(), has_password)) } @else { (password_form()) }
+        @if visit.carrier == Carrier::Plain && visit.desk.can_be_trusted() {
+            p.small { "Others in this network could read what you type here. " a href=(trust::PATH) { "Come over HTTPS" } }
+        }
     };
     let title = if has_password { "Log in" } else { "Welcome" };
     layout::alone(visit, status, title, main)

@@ -10,7 +10,7 @@ use crate::api::{
     RestoreObject, Schema, ShareObject, UploadAt, Versioning,
 };
 use crate::desk::Desk;
-use crate::page::{Assets, Form, Note, Visitor};
+use crate::page::{Assets, Carrier, Form, Note, Visitor};
 use crate::{Node, NodeError, Problem};
 
 /// Entries of a page.
@@ -297,8 +297,8 @@ pub(super) async fn act<N: Node>(
     desk: &Desk<N>,
     bucket: &str,
     what: &str,
-    query: &Form,
-    form: &Form,
+    (query, form): (&Form, &Form),
+    carrier: Carrier,
 ) -> Outcome {
     let node = &desk.node;
     let key = query.exact("key").unwrap_or_default().to_owned();
@@ -341,6 +341,7 @@ pub(super) async fn act<N: Node>(
                 key,
                 version,
                 seconds: seconds.map_err(|_| NodeError::Invalid("that is no time".into()))?,
+                https: carrier.is_ours(),
             };
             let to = object::address(bucket, &request.key, request.version.as_deref());
             let shared = node.share_object(bucket, request).await?;

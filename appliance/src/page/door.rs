@@ -17,6 +17,9 @@ use crate::routes::{Body, refused};
 /// For whom a proxy asks.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// What whoever a proxy asks for speaks.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// What every answer tells the browser: run and show nothing but ours, inside no other page, and tell nobody.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
@@ -64,11 +67,15 @@ impl Visitor {
 /// Answers one request.
 pub(super) async fn answer<S: Site>(
     shared: &Shared<S>,
-    connected: IpAddr,
+    (connected, carrier): (IpAddr, Carrier),
     request: Request<Incoming>,
 ) -> Response<Body> {
     let mut response = match let_in(shared, connected, &request) {
-        Ok(from) => route(shared, from, connected, request).await,
+        Ok(from) => {
+            let forwarded = text(request.headers(), &FORWARDED_PROTO);
+            let carrier = carrier.for_whom(forwarded.filter(|_| connected.to_canonical().is_loopback()));
+            route(shared, from, carrier, request).await
+        }
         Err(response) => *response,
     };
     for (name, value) in HEADERS {
@@ -141,7 +148,7 @@ fn too_many(wait: Duration) -> Response<Body> {
 async fn route<S: Site>(
     shared: &Shared<S>,
     from: Source,
-    connected: IpAddr,
+    carrier: Carrier,
     request: Request<Incoming>,
 ) -> Response<Body> {
     if let Some(asset) = shared.assets.find(request.uri().path()) {
@@ -151,11 +158,6 @@ async fn route<S: Site>(
     let access = shared.site.access();
     let secret = cookie::read(headers).find(|secret| access.knows(secret));
     let visitor = secret.as_ref().map(Visitor::of);
-    let encrypted = text(headers, &HeaderName::from_static("x-forwarded-proto")) == Some("https");
-    let carrier = match encrypted && connected.to_canonical().is_loopback() {
-        true => Carrier::Encrypted,
-        false => Carrier::Plain,
-    };
     let visit = Visit {
         desk: Arc::clone(&shared.site),
         assets: &shared.assets,

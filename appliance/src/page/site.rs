@@ -22,6 +22,11 @@ pub(crate) trait Site: Send + Sync + Sized + 'static {
     /// Who may enter.
     fn access(&self) -> &Access;
 
+    /// Whether visitors can be told what to trust, so that they come over HTTPS.
+    fn can_be_trusted(&self) -> bool {
+        false
+    }
+
     /// Answers whoever may ask at all.
     fn answer(
         visit: Visit<'_, Self>,
@@ -35,13 +40,21 @@ impl<N: Node> Site for Desk<N> {
         &self.access
     }
 
+    fn can_be_trusted(&self) -> bool {
+        self.node.https().is_some()
+    }
+
     async fn answer(
         visit: Visit<'_, Self>,
         visitor: Option<Visitor>,
         request: Request<Incoming>,
     ) -> Response<Body> {
         let path = request.uri().path();
-        if !path.starts_with("/api/") && !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        let is_for_programs = matches!(
+            path,
+            "/healthz" | "/readyz" | "/metrics" | routes::AUTHORITY | routes::AUTHORITY_TEXT
+        );
+        if !path.starts_with("/api/") && !is_for_programs {
             return console::answer(visit, visitor, request).await;
         }
         let desk = visit.desk;

@@ -142,6 +142,39 @@ impl Reply for Numbers {
     }
 }
 
+/// The media type by which browsers and phones know that a certificate is to be trusted.
+const AUTHORITY: &str = "application/x-x509-ca-cert";
+
+/// The certificate of an authority, to be installed (DER).
+pub(super) struct ToTrust(pub(super) Bytes);
+
+impl Reply for ToTrust {
+    const KIND: ReplyKind = text(&[AUTHORITY]);
+
+    fn response(self) -> Response<Body> {
+        full(StatusCode::OK, AUTHORITY, self.0)
+    }
+}
+
+/// The media type of certificates as text.
+const PEM: &str = "application/x-pem-file";
+
+/// The same as text, for programs: browsers keep it as a file.
+pub(super) struct Pem(pub(super) String);
+
+impl Reply for Pem {
+    const KIND: ReplyKind = text(&[PEM]);
+
+    fn response(self) -> Response<Body> {
+        let mut response = full(StatusCode::OK, PEM, self.0);
+        response.headers_mut().insert(
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment; filename=\"warren-ca.pem\""),
+        );
+        response
+    }
+}
+
 const fn text(media: &'static [&'static str]) -> ReplyKind {
     ReplyKind {
         statuses: &[StatusCode::OK],

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::asked::{RANGE, said};
 use super::*;
 use crate::api::*;
-use crate::{Content, Facts, FormReader, Measures, NodeError, Objects, Upload};
+use crate::{Content, Facts, FormReader, HttpsFacts, Measures, NodeError, Objects, Upload};
 
 /// A node that nobody can have: the table is described without one.
 enum Nobody {}
@@ -128,6 +128,14 @@ impl Node for Nobody {
     }
 
     async fn revoke_invite(&self, _: &str) -> Result<(), NodeError> {
+        match *self {}
+    }
+
+    fn https(&self) -> Option<HttpsFacts> {
+        match *self {}
+    }
+
+    async fn renew_authority(&self) -> Result<(), NodeError> {
         match *self {}
     }
 
