@@ -68,7 +68,7 @@ pub(crate) async fn answer<N: Node>(
             Err(response) => response,
         },
         // Who has to trust the box first cannot log in yet.
-        (trust::PATH, _) if get => trust::page(&visit),
+        (trust::PATH, visitor) if get => trust::page(&visit, visitor.as_ref()),
         (_, None) => redirect("/login"),
         (_, Some(visitor)) if get => show(&visit, &visitor, &head).await,
         // A file, which is not read before its place is known.

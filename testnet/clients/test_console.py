@@ -22,7 +22,7 @@ REQUESTS_MAX = 5
 PAGES = {
     "overview": "/", "homes": "/homes", "invites": "/invites", "buckets": "/buckets", "bucket": "/buckets/photos",
     "files": "/buckets/photos/objects", "file": "/buckets/photos/object?key=readme.txt",
-    "keys": "/keys", "connect": "/connect", "upkeep": "/upkeep", "access": "/access",
+    "keys": "/keys", "connect": "/connect", "upkeep": "/upkeep", "access": "/access", "trust": "/trust",
 }
 
 
@@ -229,6 +229,29 @@ def test_an_invited_home_appears_and_a_lost_one_is_told_without_a_reload(box, ta
     finally:
         second.kill()
     overview.close()
+
+
+def test_who_logged_in_over_https_logs_in_over_http_as_well_and_stays_in_both(session, browser, address):
+    # By a name, because browsers take the loopback address for safe however they come there.
+    port = address.rsplit(":", 1)[1]
+    https, http = (f"{scheme}://warren-box.local:{port}" for scheme in ("https", "http"))
+    context = browser.new_context(ignore_https_errors=True)
+    tab = context.new_page()
+    for place in (https, http):
+        tab.goto(place)
+        assert tab.url == f"{place}/login"
+        # Told to come over HTTPS, unless one has.
+        assert tab.get_by_role("link", name="Come over HTTPS").count() == (1 if place == http else 0)
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name="Log in").click()
+        assert tab.get_by_role("navigation", name="Pages").is_visible()
+    for place in (https, http):
+        tab.goto(f"{place}/access")
+        assert tab.get_by_role("link", name="Download the certificate").is_visible()
+        tab.goto(f"{place}/connect")
+        scheme = place.split(":")[0]
+        assert f"aws --endpoint-url {scheme}://127.0.0.1:" in tab.locator("#aws").text_content()
+    context.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

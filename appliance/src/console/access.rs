@@ -98,8 +98,11 @@ fn https(shown: &HttpsShown) -> Markup {
                     dt { "Certificate" } dd { "of this box, until " (moment(&certificate.until)) ", renewed by itself" }
                     @if !certificate.left_out.is_empty() {
                         dt { "Not covered" } dd {
-                            (certificate.left_out.join(", "))
-                            span.small { "It vouches for homes only. Names in `s3.domains` and `page.hosts` are covered after " code { "warren net ca --renew" } "." }
+                            (certificate.left_out.join(", ")) ". "
+                            span.small {
+                                "It vouches for homes only. Names in " code { "s3.domains" } " and " code { "page.hosts" }
+                                " are covered after " code { "warren net ca --renew" } "."
+                            }
                         }
                     }
                 }

@@ -3,17 +3,22 @@
 use http::{Response, StatusCode};
 use maud::{Markup, html};
 
+use super::layout::Tab;
 use super::pieces::{copyable, moment};
-use super::{Visit, layout};
+use super::{Page, Visit, layout};
 use crate::api::HttpsAuthority;
 use crate::desk::Desk;
+use crate::page::Visitor;
 use crate::routes::{AUTHORITY, AUTHORITY_TEXT, Body};
 use crate::{HttpsFacts, Node, over_https};
 
 /// Where it is.
 pub(super) const PATH: &str = "/trust";
 
-pub(super) fn page<N: Node>(visit: &Visit<'_, Desk<N>>) -> Response<Body> {
+const TITLE: &str = "Trust this home";
+
+/// The page, around which there is the console for whoever is logged in.
+pub(super) fn page<N: Node>(visit: &Visit<'_, Desk<N>>, visitor: Option<&Visitor>) -> Response<Body> {
     let page = visit.desk.page();
     let main = match visit.desk.node.https() {
         Some(facts) => how(&facts, page.iter().map(|url| over_https(url))),
@@ -21,7 +26,15 @@ pub(super) fn page<N: Node>(visit: &Visit<'_, Desk<N>>) -> Response<Body> {
             html! { p { "This box has no certificate yet: it waits for the rest of its mesh. Try again in a minute." } }
         }
     };
-    layout::alone(visit, StatusCode::OK, "Trust this home", main)
+    let Some(visitor) = visitor else {
+        return layout::alone(visit, StatusCode::OK, TITLE, main);
+    };
+    let page = Page {
+        tab: Tab::Access,
+        title: TITLE.into(),
+        main: html! { h1 { (TITLE) } (main) },
+    };
+    layout::inside(visit, visitor, None, &page)
 }
 
 fn how(facts: &HttpsFacts, page: impl Iterator<Item = String>) -> Markup {
