@@ -208,6 +208,12 @@ pub enum PlacementError {
     NoSuchZone(Zone),
 }
 
+/// Who holds blocks and rows, before or between the steps of a proposal.
+struct Held {
+    blocks: Holders,
+    rows: RowMap,
+}
+
 /// Proposes what to do next; pure, and the same for the same mesh.
 ///
 /// # Errors
@@ -215,9 +221,10 @@ pub enum PlacementError {
 pub fn propose(mesh: &Mesh<'_>) -> Result<Proposal, PlacementError> {
     check(mesh)?;
     let tie_break = rows_tie_break(mesh)?;
-    let before = mesh
-        .current
-        .map(|current| [current.blocks.0.clone(), current.rows.holders()]);
+    let before = mesh.current.map(|current| Held {
+        blocks: current.blocks.0.clone(),
+        rows: current.rows.clone(),
+    });
     let fields = fields(mesh, before.as_ref(), tie_break.as_ref())?;
     let mut history = mesh
         .current
@@ -232,7 +239,11 @@ pub fn propose(mesh: &Mesh<'_>) -> Result<Proposal, PlacementError> {
     {
         history.replaced = Some((zones[zone].clone(), mesh.now));
     }
-    // Who was replaced has no share any more, and who is no newcomer any more gives and takes as all do.
+    let [blocks, rows] = mended;
+    let rows = with_votes(mesh, &rows, &fields[1].fixed, before.as_ref(), tie_break.as_ref())?;
+    let mended = Held { blocks, rows };
+    // Balancing sees what whoever asks after it sees: who was replaced has no share any more, who is no newcomer any
+    // more gives and takes as all do, and rows whose new voters have no quorum here are as fixed as all others.
     let mut fields = self::fields(mesh, Some(&mended), tie_break.as_ref())?;
     if mesh.current.is_some() && is_over(history.balanced, mesh.now) {
         let moved = fields.iter_mut().map(balance_one).sum();
@@ -242,7 +253,18 @@ pub fn propose(mesh: &Mesh<'_>) -> Result<Proposal, PlacementError> {
         }
     }
     let waits = waits(mesh, &zones, &fields, &history);
-    let next = assignment(mesh, fields, tie_break.as_ref(), history)?;
+    let [blocks, rows] = fields;
+    let next = Assignment {
+        rows: with_votes(
+            mesh,
+            &rows.current,
+            &rows.fixed,
+            Some(&mended),
+            tie_break.as_ref(),
+        )?,
+        blocks: BlockMap(blocks.current),
+        history,
+    };
     let same = |current: &Assignment| current.blocks == next.blocks && current.rows == next.rows;
     if mesh.current.is_some_and(same) {
         return Ok(Proposal {
@@ -261,20 +283,17 @@ pub fn propose(mesh: &Mesh<'_>) -> Result<Proposal, PlacementError> {
     })
 }
 
-fn assignment(
+/// Gives votes to chosen voters of rows; those that are `fixed` keep what they have.
+fn with_votes(
     mesh: &Mesh<'_>,
-    [blocks, rows]: [Field; 2],
+    chosen: &Holders,
+    fixed: &BTreeSet<Partition>,
+    now: Option<&Held>,
     tie_break: Option<&Zone>,
-    history: History,
-) -> Result<Assignment, PlacementError> {
-    let now = mesh.current.map(|current| &current.rows);
+) -> Result<RowMap, PlacementError> {
     let nodes: Vec<_> = mesh.members.iter().map(|member| &member.node).collect();
-    let rows = rows::with_votes(&rows.current, &nodes, tie_break, now, &rows.fixed);
-    Ok(Assignment {
-        blocks: BlockMap(blocks.current),
-        rows: rows.ok_or(PlacementError::NobodyReady)?,
-        history,
-    })
+    let now = now.map(|held| &held.rows);
+    rows::with_votes(chosen, &nodes, tie_break, now, fixed).ok_or(PlacementError::NobodyReady)
 }
 
 fn check(mesh: &Mesh<'_>) -> Result<(), PlacementError> {
@@ -343,14 +362,16 @@ fn rows_tie_break(mesh: &Mesh<'_>) -> Result<Option<Zone>, PlacementError> {
     Ok(rows::tie_break_zone(mesh.policy.tie_break.as_ref(), &voting, now))
 }
 
-/// The fields of blocks and rows, if `current` holds them.
+/// The fields of blocks and rows, if that is how they are held.
 fn fields(
     mesh: &Mesh<'_>,
-    current: Option<&[Holders; 2]>,
+    held: Option<&Held>,
     tie_break: Option<&Zone>,
 ) -> Result<[Field; 2], PlacementError> {
-    let [blocks, rows] = current.map_or([None, None], |[blocks, rows]| [Some(blocks), Some(rows)]);
-    Ok([blocks_field(mesh, blocks)?, rows_field(mesh, rows, tie_break)?])
+    Ok([
+        blocks_field(mesh, held.map(|held| &held.blocks))?,
+        rows_field(mesh, held.map(|held| &held.rows), tie_break)?,
+    ])
 }
 
 fn blocks_field(mesh: &Mesh<'_>, current: Option<&Holders>) -> Result<Field, PlacementError> {
@@ -368,7 +389,7 @@ fn blocks_field(mesh: &Mesh<'_>, current: Option<&Holders>) -> Result<Field, Pla
 
 fn rows_field(
     mesh: &Mesh<'_>,
-    current: Option<&Holders>,
+    current: Option<&RowMap>,
     tie_break: Option<&Zone>,
 ) -> Result<Field, PlacementError> {
     let scale = Scale {
@@ -377,17 +398,18 @@ fn rows_field(
         weight: |_| 1.0,
         partition_bytes: 0,
     };
-    let candidates = candidates(mesh.members, current, mesh.now, &scale);
+    let holders = current.map(RowMap::holders);
+    let candidates = candidates(mesh.members, holders.as_ref(), mesh.now, &scale);
     let tie_break = zones(mesh.members)
         .iter()
         .position(|zone| Some(zone) == tie_break);
-    let fixed = mesh
-        .current
-        .map(|now| without_quorum(&now.rows, mesh.members))
-        .unwrap_or_default();
-    field(current, candidates, fixed, |vessels| {
-        rows::shape(vessels, tie_break)
-    })
+    let fixed = current.map(|rows| without_quorum(rows, mesh.members));
+    field(
+        holders.as_ref(),
+        candidates,
+        fixed.unwrap_or_default(),
+        |vessels| rows::shape(vessels, tie_break),
+    )
 }
 
 /// Partitions whose rows cannot be reconfigured: the old voters have to agree to that.

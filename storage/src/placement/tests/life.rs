@@ -382,3 +382,13 @@ fn what_a_draining_box_cannot_hand_over_stays_and_its_votes_go_while_another_is_
         "nobody gives up a copy that has no other place"
     );
 }
+
+#[test]
+fn rows_left_without_a_quorum_by_boxes_that_are_away_are_counted_so_in_the_same_step() {
+    let mut world = World::placed(&[(0, 1), (0, 1), (0, 1), (0, 1), (1, 1), (0, 1)]);
+    world.goes_away(0);
+    world.goes_away(1);
+    assert_eq!(world.act(), []);
+    world.member(2).draining = true;
+    assert!(world.act().contains(&Reason::Left(MemberId(2))));
+}
