@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use appliance::api::{self, Change, ChangeKey, CreateBucket, CreateKey, CreatedKey, Schema};
-use appliance::{Facts, HttpsFacts, Measures, NodeError, Trouble};
+use appliance::{Facts, HttpsFacts, Measures, NodeError, Past, Trouble};
 use p2p::NodeId;
 use storage::disk::{DirectoryState, DiskStatus};
 use storage::model::{
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::endpoint;
+use crate::history::History;
 use crate::https::Certificates;
 use crate::mesh::Mesh;
 
@@ -26,6 +27,7 @@ mod copies;
 mod measures;
 mod net;
 mod objects;
+mod past;
 mod peers;
 mod recent;
 mod share;
@@ -50,6 +52,7 @@ pub(crate) struct Console {
     pub(crate) copies: RecentCopies,
     pub(crate) objects: RecentObjects,
     pub(crate) meter: Arc<s3::Meter>,
+    pub(crate) history: History,
 }
 
 impl appliance::Node for Console {
@@ -154,6 +157,10 @@ impl appliance::Node for Console {
 
     async fn measures(&self) -> Measures {
         self.measured().await
+    }
+
+    fn past(&self) -> Past {
+        self.past_shown()
     }
 
     fn layout(&self) -> api::LayoutShown {

@@ -7,6 +7,7 @@ mod console;
 mod endpoint;
 mod exchange;
 mod first_start;
+mod history;
 mod https;
 mod limits;
 mod listen;

@@ -27,6 +27,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::admin_client;
 use crate::config::{Config, PageAddress, S3Domain};
 use crate::console::{Console, RecentCopies, RecentObjects};
+use crate::history::{self, History};
 use crate::https::Certificates;
 use crate::listen::{ListenError, Whose};
 use crate::mesh::{self, Mesh, Place};
@@ -89,6 +90,8 @@ pub struct Node {
     admin: AdminServer,
     page: Option<PageServer>,
     gateway: TaskTracker,
+    /// Looks at the boxes.
+    watching: TaskTracker,
     announcer: Option<Announcer>,
 }
 
@@ -152,6 +155,7 @@ impl Node {
             tls,
             ..page_options(config)
         };
+        let state = config.state.value.clone();
         let console = Arc::new(Console {
             store,
             mesh,
@@ -165,7 +169,11 @@ impl Node {
             copies: RecentCopies::default(),
             objects: RecentObjects::default(),
             meter,
+            history: History::open(&state),
         });
+        let watching = TaskTracker::new();
+        watching.spawn(history::watch(Arc::clone(&console)).instrument(info_span!("history")));
+        watching.close();
         let urls = page_urls(&page, console.called.as_deref())?;
         let desk = Desk::new(Arc::clone(&console), access, urls, no_page);
         let admin = AdminServer::serve(socket, Arc::clone(&desk));
@@ -178,6 +186,7 @@ impl Node {
                 admin,
                 page,
                 gateway,
+                watching,
                 announcer,
             },
             first,
@@ -254,6 +263,7 @@ impl Node {
             announcer.stop().await;
         }
         self.gateway.wait().await;
+        self.watching.wait().await;
         if let Some(page) = self.page {
             page.shutdown().await;
         }

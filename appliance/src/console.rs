@@ -24,6 +24,7 @@ pub(crate) mod login;
 mod object;
 mod objects;
 mod overview;
+mod past;
 mod pictures;
 pub(crate) mod pieces;
 mod trust;

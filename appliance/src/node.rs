@@ -7,7 +7,7 @@ use crate::api::{
     CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota,
     RepairShown, ScrubShown, SetAlias, SetLimit, Setting, SweepShown,
 };
-use crate::{Facts, HttpsFacts, Measures};
+use crate::{Facts, HttpsFacts, Measures, Past};
 
 mod objects;
 
@@ -223,6 +223,9 @@ pub trait Node: Objects {
 
     /// What it measures beside [`Node::facts`]. Objects are counted now and then; whoever asks first waits a moment for that.
     fn measures(&self) -> impl Future<Output = Measures> + Send;
+
+    /// What it saw of the boxes over time.
+    fn past(&self) -> Past;
 
     /// Who is wanted to hold what.
     fn layout(&self) -> LayoutShown;

@@ -254,6 +254,29 @@ def test_who_logged_in_over_https_logs_in_over_http_as_well_and_stays_in_both(se
     context.close()
 
 
+def test_what_the_boxes_did_is_drawn_and_said_in_words(tab):
+    tab.goto("/homes")
+    # Two boxes: the one that was invited is away again, and not forgotten.
+    strips = tab.get_by_role("img", name=re.compile("in the last 12 months: here on"))
+    sparklines = tab.get_by_role("img", name=re.compile("in 24 hours: .* up, .* down"))
+    own = tab.get_by_role("img", name=re.compile("in the last 12 months: here on 1 day, .*not known of 364 days")).first
+    for _ in range(100):
+        if own.count():
+            break
+        tab.wait_for_timeout(200)
+        tab.reload()
+    for size in DEVICES.values():
+        tab.set_viewport_size(size)
+        assert strips.count() == sparklines.count() == 2
+        for picture in [*strips.all(), *sparklines.all()]:
+            drawn = picture.bounding_box()
+            assert drawn["width"] > 250 and 15 < drawn["height"] < 80, drawn
+        assert own.locator("path.here").bounding_box()["width"] > 0
+    tab.set_viewport_size(DEVICES["desk"])
+    tab.goto("/")
+    assert "How long the room lasts is known after three days." in tab.locator("#live-pictures").inner_text()
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_is_small_fit_for_everybody_and_drawn_without_a_script(name, tab, session, address):
     asked, answers = [], []

@@ -3,6 +3,7 @@
 
 mod client;
 mod command_line;
+mod history;
 mod https;
 mod mesh;
 mod objects;

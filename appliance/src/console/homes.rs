@@ -5,14 +5,14 @@ use maud::{Markup, html};
 use super::layout::Tab;
 use super::overview::table;
 use super::pieces::{button, careful, form};
-use super::{Outcome, Page, path, unknown};
+use super::{Outcome, Page, past, path, unknown};
 use crate::api::Home;
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
 use crate::{Node, lasted};
 
 pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
-    let homes = desk.node.peers().await;
+    let (homes, seen) = (desk.node.peers().await, desk.node.past());
     Page {
         tab: Tab::Homes,
         title: "Homes".into(),
@@ -21,6 +21,16 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
             p.lead { "The boxes of this mesh. What is stored is in several of them, so that any one may be lost." }
             (table(&homes, "live-homes"))
             p { a.button.main href="/invites" { "Invite a home" } }
+            h2 { "What they did" }
+            div.cards.two #live-past data-part {
+                @for home in &homes {
+                    section.card aria-label={ "What " (home.name) " did" } {
+                        h3 { (home.name) span.small { (home.zone) @if home.here { " · this box" } } }
+                        (past::of(&seen, home))
+                    }
+                }
+            }
+            (past::ledger(&seen.ledger(&homes)))
             h2 { "Change a box" }
             div.cards.two { @for home in &homes { (one(home, visitor)) } }
         },

@@ -2,23 +2,23 @@
 
 use maud::{Markup, html};
 
-use super::Page;
 use super::layout::Tab;
 use super::pictures::{map, ring};
 use super::pieces::{bar, counted, moment, percent, progress, size, tone};
+use super::{Page, past};
 use crate::api::{Behind, Home, PathKind, PeerPath, RepairShown, Status, Verdict};
 use crate::desk::Desk;
-use crate::{Node, lasted, verdict};
+use crate::{Node, Past, lasted, verdict};
 
 pub(super) async fn page<N: Node>(desk: &Desk<N>) -> Page {
     let status = verdict::status(desk.facts().await);
-    let repair = desk.node.repair().await.ok();
+    let (repair, seen) = (desk.node.repair().await.ok(), desk.node.past());
     Page {
         tab: Tab::Overview,
         title: status.name.clone(),
         main: html! {
             (said(&status))
-            (pictures(&status))
+            (pictures(&status, &seen))
             section aria-labelledby="homes-title" {
                 div.title-line { h2 #homes-title { "Homes" } a href="/homes" { "Manage" } }
                 (table(&status.homes, "overview-homes"))
@@ -59,9 +59,11 @@ fn sentence_of(what: &str, homes: &[Home]) -> String {
     }
 }
 
-fn pictures(status: &Status) -> Markup {
+fn pictures(status: &Status, seen: &Past) -> Markup {
     let given: u64 = status.homes.iter().map(|home| home.given_bytes).sum();
     let used: u64 = status.homes.iter().filter_map(|home| home.used_bytes).sum();
+    let free = |home: &Home| Some(home.given_bytes.saturating_sub(seen.used(home)?));
+    let free: u64 = status.homes.iter().filter_map(free).sum();
     html! {
         div.cards #live-pictures data-part {
             @if let Some(copies) = &status.copies {
@@ -84,7 +86,9 @@ fn pictures(status: &Status) -> Markup {
                 p.large { (size(used)) }
                 (bar(used, given, &format!("{} of {} used", size(used), size(given))))
                 p.small { (percent(used, given)) " % of " (size(given)) " given by " (counted(u64::try_from(status.homes.len()).unwrap_or(0), "box").replace("boxs", "boxes")) }
+                p.small { (past::lasting(seen, &status.homes)) }
                 dl.facts {
+                    dt { "Free" } dd { (size(free)) }
                     dt { "Buckets" } dd { (status.buckets) }
                     dt { "Keys" } dd { (status.keys) }
                 }

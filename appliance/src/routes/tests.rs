@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::asked::{RANGE, said};
 use super::*;
 use crate::api::*;
-use crate::{Content, Facts, FormReader, HttpsFacts, Measures, NodeError, Objects, Upload};
+use crate::{Content, Facts, FormReader, HttpsFacts, Measures, NodeError, Objects, Past, Upload};
 
 /// A node that nobody can have: the table is described without one.
 enum Nobody {}
@@ -152,6 +152,10 @@ impl Node for Nobody {
     }
 
     async fn measures(&self) -> Measures {
+        match *self {}
+    }
+
+    fn past(&self) -> Past {
         match *self {}
     }
 

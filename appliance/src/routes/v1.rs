@@ -116,6 +116,13 @@ fn mesh<N: Node>(to: &mut Routes<N>) {
     );
     to.add(
         GET,
+        "/api/v1/history",
+        Read,
+        "What this box exchanged with the others, when they were here, and what homes keep for each other.",
+        |desk, _, Nothing| async move { Ok(Shown(desk.node.past().shown(&desk.node.peers().await))) },
+    );
+    to.add(
+        GET,
         "/api/v1/peers/{peer}",
         Read,
         "A box, by number, name or node id.",
