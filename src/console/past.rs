@@ -69,8 +69,8 @@ impl Console {
             .collect();
         counted.keep_only(&others);
         let statuses: Vec<_> = others.iter().map(|node| self.mesh.peer(*node)).collect();
-        let is_cut_off = self.other_homes() > 1 && statuses.iter().all(|status| status.link.is_none());
-        let is_known = has_searched && !is_cut_off;
+        let is_any_here = statuses.iter().any(|status| status.link.is_some());
+        let is_known = is_absence_known(has_searched, is_any_here, self.other_homes());
         let (mut sent_in_all, mut received_in_all) = (0_u64, 0_u64);
         let mut sightings = Vec::with_capacity(others.len() + 1);
         for status in statuses {
@@ -113,8 +113,7 @@ impl Console {
         others.chain([(me.0, self.node)]).collect()
     }
 
-    /// How many homes there are beside this one. Where several are all out of reach, it is rather this one that is cut off,
-    /// and then nothing is known of the others.
+    /// How many homes there are beside this one.
     fn other_homes(&self) -> usize {
         let (me, members) = (self.store.me(), self.store.members());
         let own = members.iter().find(|(member, _)| *member == me);
@@ -124,5 +123,25 @@ impl Console {
             .into_iter()
             .filter(|zone| Some(*zone) != own.as_ref())
             .count()
+    }
+}
+
+/// Whether who is not here is known to be away: not before this box has had time to find the others, and not while several
+/// homes are all out of reach, when it is rather this one that is cut off.
+fn is_absence_known(has_searched: bool, is_any_here: bool, other_homes: usize) -> bool {
+    has_searched && (is_any_here || other_homes < 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_taken_for_away_by_a_box_that_searches_or_is_cut_off() {
+        assert!(!is_absence_known(false, true, 2));
+        assert!(!is_absence_known(true, false, 2));
+        assert!(is_absence_known(true, true, 2));
+        // With one other home nobody can tell which of the two is cut off; that they do not meet is what counts.
+        assert!(is_absence_known(true, false, 1));
     }
 }
