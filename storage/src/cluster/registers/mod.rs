@@ -58,6 +58,8 @@ pub(crate) const ROOT_PARTITION: u16 = 256;
 const DEADLINE: Duration = Duration::from_secs(25);
 /// After so long without an answer members are asked again.
 const RESEND: Duration = Duration::from_millis(250);
+/// And after so long at most, once that was in vain.
+const RESEND_MAX: Duration = Duration::from_secs(2);
 /// The longest pause between two questions to a member that does not answer.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(5);
 /// How long whoever was deposed waits before it tries again, times a random factor of 1 to 2 and doubling up to 16 times.
@@ -452,13 +454,16 @@ impl<M: Machine> Registers<M> {
                 _ => Err(error),
             };
         }
+        let mut pause = RESEND;
         loop {
-            let overdue = (Instant::now() + RESEND).min(deadline);
+            let overdue = (Instant::now() + pause).min(deadline);
             match timeout_at(overdue, &mut answer).await {
                 Ok(answer) => return Ok(answer.unwrap_or(Answer::Unknown)),
                 Err(_) if Instant::now() >= deadline => return Ok(Answer::Unknown),
                 Err(_) => self.feed(partition, Event::Resend).await?,
             }
+            // On a link that is full, asking more often makes it fuller.
+            pause = (pause * 2).min(RESEND_MAX);
         }
     }
 

@@ -12,8 +12,12 @@ use crate::StoreError;
 use crate::model::MemberId;
 use crate::register::{Broken, Configs, Epoch, Key, Nonce, Purpose, ReadEffect, Reader, Reply, Request, Row};
 
-/// After so long without a quorum everybody else is asked, and an unfinished write is helped along.
+/// After so long without a quorum everybody else is asked, and an unfinished write is helped along. Each time it takes twice
+/// as long: on a link that is full, asking again and again makes it fuller, and every answer carries a row.
 const HURRY: Duration = Duration::from_millis(100);
+const HURRY_MAX: Duration = Duration::from_secs(2);
+/// No client waits for what brings members up to date, a thousand rows at once.
+const HURRY_TO_TEACH: Duration = Duration::from_secs(1);
 
 /// What came of one attempt to read.
 enum Read {
@@ -72,6 +76,10 @@ impl<M: Machine> Registers<M> {
         let mut calls = FuturesUnordered::new();
         let give_up = Instant::now() + DEADLINE / 4;
         let (mut found, mut answered) = (None, None);
+        let mut hurry = match purpose {
+            Purpose::Answer => HURRY,
+            Purpose::Teach => HURRY_TO_TEACH,
+        };
         loop {
             for effect in effects {
                 match effect {
@@ -95,7 +103,7 @@ impl<M: Machine> Registers<M> {
                 (Some(row), Purpose::Teach) if calls.is_empty() => return Ok(Read::Found(row.clone())),
                 _ => {}
             }
-            effects = match timeout(HURRY, calls.next()).await {
+            effects = match timeout(hurry, calls.next()).await {
                 Ok(Some((from, Some(reply)))) => {
                     answered = Some(from);
                     reader.reply(&configs, from, reply)
@@ -105,10 +113,14 @@ impl<M: Machine> Registers<M> {
                     return Ok(found.map_or(Read::Again, Read::Found));
                 }
                 Ok(None) => {
-                    sleep(HURRY).await;
+                    sleep(hurry).await;
+                    hurry = (hurry * 2).min(HURRY_MAX);
                     reader.hurry(&configs)
                 }
-                Err(_) => reader.hurry(&configs),
+                Err(_) => {
+                    hurry = (hurry * 2).min(HURRY_MAX);
+                    reader.hurry(&configs)
+                }
             };
         }
     }
