@@ -178,8 +178,17 @@ impl Home {
     /// It ends, or is never ready.
     pub(super) fn start(&mut self, extra: &[&str]) -> Result<()> {
         self.extra = extra.iter().map(|&word| word.to_owned()).collect();
+        self.start_in(|_| Ok(()))
+    }
+
+    /// Starts its server as it was started before, puts its process somewhere, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`], or the process cannot be put there.
+    pub(super) fn start_in(&mut self, put: impl FnOnce(u32) -> Result<()>) -> Result<()> {
         let heard = self.logged_bytes();
         self.launch()?;
+        put(self.process().context("find the server")?)?;
         let ready = within(READY_WITHIN, || {
             ensure!(
                 self.is_running()?,
@@ -234,6 +243,11 @@ impl Home {
         let log = fs::read(self.log()).context("read log")?;
         let start = usize::try_from(byte).unwrap_or(log.len()).min(log.len());
         Ok(String::from_utf8_lossy(&log[start..]).into_owned())
+    }
+
+    /// The process of its server, since it was started.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Whether its server runs.

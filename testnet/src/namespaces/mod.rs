@@ -12,6 +12,7 @@ mod kill;
 mod lab;
 mod names;
 mod nat;
+mod small;
 mod street;
 mod tamper;
 mod town;
@@ -45,6 +46,8 @@ enum Scenario {
     Histories(histories::Options),
     /// The real program on three boxes that are killed under load, again and again
     Kill(kill::Options),
+    /// The real program with little memory and many objects
+    Small(small::Options),
     /// The real program on boxes that are wiped, damaged, full, of another year, or alone
     Troubles(troubles::Options),
 }
@@ -65,6 +68,7 @@ pub(crate) fn namespaces(options: &Options) -> Result<ExitCode> {
         Some(Scenario::Homes) => homes::homes()?,
         Some(Scenario::Histories(options)) => histories::histories(options)?,
         Some(Scenario::Kill(options)) => kill::kill(options)?,
+        Some(Scenario::Small(options)) => small::small(options)?,
         Some(Scenario::Troubles(options)) => troubles::troubles(options)?,
     };
     if broken > 0 {

@@ -289,7 +289,7 @@ fn is_online(status: &Value, name: &str) -> bool {
 }
 
 /// How many boxes are online, by what one says.
-fn online(status: &Value) -> usize {
+pub(super) fn online(status: &Value) -> usize {
     let homes = status["homes"].as_array().map_or(&[][..], Vec::as_slice);
     homes.iter().filter(|home| home["online"] == true).count()
 }
