@@ -61,7 +61,11 @@ impl Blocks {
         // Until then those are waited for that it was sent to.
         let until = route.via.map(|via| began + self.answering().wait(via));
         let mut silent: BTreeSet<MemberId> = match route.via {
-            Some(_) => route.direct.into_iter().collect(),
+            Some(_) => route
+                .direct
+                .into_iter()
+                .filter(|member| *member != self.me())
+                .collect(),
             None => BTreeSet::new(),
         };
         let mut tally = Tally::default();
