@@ -1,6 +1,7 @@
 //! How much a node takes on at once, by the size of the box.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
@@ -58,15 +59,44 @@ pub(crate) fn hot_bytes_max(memory_bytes: u64) -> u64 {
     (memory_bytes / 32).clamp(16 << 20, 512 << 20)
 }
 
-/// Bytes of memory this process may use: those of the box, or of its container if that has fewer.
+/// Bytes of memory this process may use: those of the box, or of its container or service if that has fewer.
 pub(crate) fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     // `totalram` is as wide as a pointer.
     #[allow(clippy::useless_conversion, reason = "the width differs on 32-bit machines")]
     let total = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
-    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let container = container.and_then(|text| text.trim().parse::<u64>().ok());
-    container.map_or(total, |most| most.min(total))
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // Where nothing limits a group, its file is missing, says `max`, or more than any box has.
+    let limits = limit_files(&groups)
+        .into_iter()
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
+    limits.fold(total, u64::min)
+}
+
+/// The files that limit the memory of a process in these groups (cgroups(7), `/proc/PID/cgroup`), of both versions: a group
+/// has no more than any of those above it.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|one| one == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let group = Path::new(group.trim_start_matches('/'));
+        files.extend(
+            group
+                .ancestors()
+                .map(|above| Path::new(root).join(above).join(file)),
+        );
+    }
+    files
 }
 
 #[cfg(test)]
@@ -85,6 +115,30 @@ mod tests {
         raise_files();
         let limits = getrlimit(Resource::Nofile);
         assert_eq!(limits.current, limits.maximum);
+    }
+
+    #[test]
+    fn a_service_or_container_has_no_more_memory_than_any_group_it_is_in() {
+        let paths = |groups| {
+            let files = limit_files(groups).into_iter();
+            files.map(|file| file.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            paths("0::/system.slice/warren.service\n"),
+            [
+                "/sys/fs/cgroup/system.slice/warren.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(
+            paths("5:cpu,cpuacct:/x\n4:memory:/lab\nnonsense\n"),
+            [
+                "/sys/fs/cgroup/memory/lab/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
+        assert_eq!(paths("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
     }
 
     #[test]
