@@ -1,6 +1,7 @@
 //! Many disks as one: registers and blocks over this disk and the peers.
 
 mod blocks;
+mod clock;
 mod directory;
 mod hot;
 mod memories;

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::clock::Clock;
 use super::peers::Peers;
 use super::registers::{Machine, ROOT_PARTITION, Registers, Scanned, ScannedKey, record};
 use super::unsettled::Unsettled;
@@ -20,7 +21,7 @@ use crate::model::command::{
     Action, Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows,
     Submission, decide, decode_row, encode_row,
 };
-use crate::model::{MemberId, MeshKey, MeshRow, OpId, Timestamp, row_key};
+use crate::model::{MemberId, MeshKey, MeshRow, ObjectRow, OpId, Timestamp, row_key, summary};
 use crate::register::{
     self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
 };
@@ -38,6 +39,7 @@ const DIRECTORY_LANE: &[u8] = b"directory";
 pub(crate) struct Partitions {
     disk: Disk,
     registers: Registers<Commands>,
+    clock: Arc<Clock>,
 }
 
 /// A root row as it was heard of.
@@ -61,10 +63,18 @@ impl Partitions {
         first: &Config,
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
+        let clock = Arc::<Clock>::default();
+        let commands = Commands { clock: clock.clone() };
         Ok(Self {
             disk: disk.clone(),
-            registers: Registers::open(me, disk, peers, &Arc::new(Commands), first, tasks)?,
+            registers: Registers::open(me, disk, peers, &Arc::new(commands), first, tasks)?,
+            clock,
         })
+    }
+
+    /// What the clocks of all members say: what is locked stays until all say that it need not.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Decides a command on the rows as they are and makes all its changes durable. Runs best to its end: whoever gives up
@@ -76,6 +86,7 @@ impl Partitions {
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, Unsettled> {
         let row = Key::from(row_of(&submission));
         let partition = partition_of(&row).unwrap_or(ROOT_PARTITION);
+        let locked = submission.may_lock().then(|| row.clone());
         let operation = Operation {
             id: register::OpId(*submission.op.as_bytes()),
             is_retry: false,
@@ -86,7 +97,12 @@ impl Partitions {
         };
         let is_sole = self.registers.is_sole(partition);
         match self.registers.submit(partition, operation).await {
-            Ok(Answered::Outcome(outcome)) => Ok(outcome),
+            Ok(Answered::Outcome(outcome)) => {
+                if let Some(row) = locked {
+                    self.registers.bind(row).await;
+                }
+                Ok(outcome)
+            }
             Ok(Answered::Damaged(why)) => Err(Unsettled::nothing_written(StoreError::Damaged(why))),
             Ok(Answered::Unknown) => Err(Unsettled::submitted(StoreError::Unavailable, false)),
             Err(error) => Err(Unsettled::submitted(error, is_sole)),
@@ -379,7 +395,10 @@ pub(crate) fn summary_of(row: ScannedRow<'_>) -> &[u8] {
 }
 
 /// What commands mean to registers.
-pub(crate) struct Commands;
+#[derive(Default)]
+pub(crate) struct Commands {
+    clock: Arc<Clock>,
+}
 
 /// What came of a command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -432,7 +451,7 @@ impl Machine for Commands {
             op: OpId::from_bytes(op.0),
             ..submission.clone()
         };
-        let decided = decide(submission.clone(), Timestamp::now(), &fences, &rows);
+        let decided = decide(submission.clone(), self.clock.earliest(), &fences, &rows);
         if let Some(need) = rows.need() {
             return need;
         }
@@ -460,6 +479,23 @@ impl Machine for Commands {
 
     fn lane_of(key: &Key) -> Key {
         lane_of(key)
+    }
+
+    fn may_bind(summary: &[u8]) -> bool {
+        summary::has_compliance(summary)
+    }
+
+    fn may_follow(&self, key: &Key, here: &Value, next: Option<&Value>) -> bool {
+        if !row_key::is_object(key) {
+            return true;
+        }
+        let row = |value: &Value| decode_row::<ObjectRow>(&value.body);
+        // What does not read binds nobody, or it would stay for ever; nothing that does not read replaces what binds.
+        let Ok(here) = row(here) else { return true };
+        match next.map(row).transpose() {
+            Ok(next) => here.keeps_all_bound(next.as_ref(), Timestamp::now()),
+            Err(_) => false,
+        }
     }
 }
 

@@ -23,6 +23,15 @@ pub(super) struct Said {
     pub(super) now: bool,
 }
 
+impl Said {
+    /// By how many milliseconds its clock is ahead of the one here, if it says so now.
+    pub(super) fn clock_ahead(&self) -> Option<i64> {
+        let millis = |time: Timestamp| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let clock = self.report.clock.filter(|_| self.now)?;
+        Some(millis(clock).saturating_sub(millis(self.at)))
+    }
+}
+
 /// What is judged.
 pub(super) struct World<'a> {
     pub(super) me: MemberId,
@@ -220,13 +229,8 @@ impl World<'_> {
 
     /// By how many milliseconds each clock is ahead of the one here.
     fn clocks_ahead(&self) -> BTreeMap<MemberId, i64> {
-        let millis = |time: Timestamp| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let now = self.said.iter().filter(|(_, said)| said.now);
-        now.filter_map(|(member, said)| {
-            let clock = said.report.clock?;
-            Some((*member, millis(clock).saturating_sub(millis(said.at))))
-        })
-        .collect()
+        let ahead = |(member, said): (&MemberId, &Said)| Some((*member, said.clock_ahead()?));
+        self.said.iter().filter_map(ahead).collect()
     }
 
     fn zones_of(&self, members: &[MemberId]) -> BTreeSet<Zone> {

@@ -80,7 +80,10 @@ async fn ask_all(inner: &Arc<Inner>) -> BTreeMap<MemberId, Said> {
         Some((member, report.ok()?))
     });
     let said = join_all(asking).await.into_iter().flatten().collect();
-    inner.memory_of_health.take(&others, said)
+    let said = inner.memory_of_health.take(&others, said);
+    let clock = inner.partitions.clock();
+    clock.hear(said.values().filter_map(Said::clock_ahead));
+    said
 }
 
 /// What the clocks of the other members say, as far as they answer now. A moment passes until it is known here.

@@ -1,8 +1,9 @@
 //! Object lock: what keeps a version from being removed, and who may change that.
 //!
 //! Locks stand in the clear facts of a version, so that whoever decides a command sees them. Whether a retention has ended is
-//! judged by two clocks, that of the gateway a request came to and that of the holder who decides it: it has ended only where
-//! both say so.
+//! judged by all clocks of the mesh that are known: by that of the gateway a request came to and, for the holder who decides
+//! it, by the one that is furthest behind. It has ended only where all say so. What compliance keeps, every replica refuses to
+//! let go of by its own clock besides.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,18 @@ impl Lock {
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether there is a retention of compliance, past or not.
+    pub(crate) fn complies(&self) -> bool {
+        let mode = self.retention.map(|retention| retention.mode);
+        mode == Some(RetentionMode::Compliance)
+    }
+
+    /// Until when nobody at all may remove the version or shorten its retention, if that is not over.
+    pub(crate) fn bound_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let retention = self.retention.filter(|_| self.complies())?;
+        retention.binds(now).then_some(retention.until)
     }
 
     /// Whether the version may be removed.

@@ -3,6 +3,7 @@
 //! An acceptor's answer may leave only after what it reflects is durable. So every decision is queued for the disk while the
 //! lock is held, and answers wait for their commit. Until then the newest state is kept here, above the disk.
 
+mod accept;
 mod adopt;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,14 +16,14 @@ use tokio::time::Instant;
 pub(super) use self::adopt::Adopted;
 use super::ages::{Ages, Look};
 use super::record::{self, State};
-use super::rows::{Pending, Stamps, Tombstones, View};
+use super::rows::{Heads, Meaning, Pending, Tombstones, View};
 use super::{Done, Machine, Outgoing, Task};
 use crate::StoreError;
 use crate::disk::{Committing, Disk, Room, RowWrite};
 use crate::model::MemberId;
 use crate::register::{
-    Acceptor, Answer, Ballot, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key,
-    Loaded, Nonce, Operation, Part, Reply, Request, Row, Rows as _, Stamp, Step, Ticket,
+    Answer, Ballot, Broken, Config, Configs, Decision, Effect, Epoch, Event, Fences, Holder, Key, Loaded,
+    Nonce, Operation, Part, Reply, Row, Rows as _, Stamp, Step, Ticket,
 };
 
 /// Where an operation's answer is waited for.
@@ -83,8 +84,8 @@ struct Decided {
     own: Vec<Reply>,
     /// Whether some answer waits for a commit although it writes nothing.
     waits: bool,
-    /// Stamps of rows that were loaded under the same lock: until it is given up, nobody writes them to the disk.
-    known: Stamps,
+    /// Rows that were loaded under the same lock: until it is given up, nobody writes them to the disk.
+    known: Heads,
 }
 
 /// A commit under way: when it is durable, the answers that waited for it go on.
@@ -342,26 +343,6 @@ impl<M: Machine> Partition<M> {
         self.feed(replies, room)
     }
 
-    /// Decides on requests of another member; the replies may leave when the commit is durable.
-    pub(super) fn requests(
-        &mut self,
-        requests: &[Request],
-        room: Room,
-    ) -> Result<(Option<Commit>, Vec<Option<Reply>>), StoreError> {
-        if self.failed {
-            return Err(StoreError::Unavailable);
-        }
-        let mut decided = Decided::default();
-        let mut replies = Vec::with_capacity(requests.len());
-        for request in requests {
-            let step = self.accept(request, &Stamps::new())?;
-            let reply = self.apply(step, &mut decided);
-            decided.waits |= reply.is_some() && !matches!(request, Request::Read { .. }) && self.is_behind();
-            replies.push(reply);
-        }
-        Ok((self.commit(decided, room)?, replies))
-    }
-
     /// Notes the end of a commit whose replies went to another member.
     pub(super) fn note_ended(&mut self, ended: Ended) -> Result<(), StoreError> {
         self.note_end(ended.number, ended.result.is_ok())?;
@@ -406,7 +387,7 @@ impl<M: Machine> Partition<M> {
                 let mut rows = view.in_ranges(&ranges);
                 for key in keys {
                     let row = view.row(&key);
-                    decided.known.insert(key.clone(), row.stamp);
+                    decided.known.insert(key.clone(), view.head_of(&row));
                     rows.insert(key, row);
                 }
                 view.failure()?;
@@ -541,22 +522,6 @@ impl<M: Machine> Partition<M> {
         }
     }
 
-    /// What this member's acceptor makes of a request. Reads see durable state only.
-    fn accept(&self, request: &Request, known: &Stamps) -> Result<Step, StoreError> {
-        let acceptor = Acceptor {
-            me: self.me,
-            configs: &self.configs,
-            broken: Broken::NOTHING,
-        };
-        let (part, view) = match request {
-            Request::Read { .. } => (&self.durable, self.view(None)),
-            _ => (&self.part, self.newest().knowing(known)),
-        };
-        let step = acceptor.step(part, &view, request);
-        view.failure()?;
-        Ok(step)
-    }
-
     /// Takes a step: the newest state is here at once, and its writes are to be queued.
     fn apply(&mut self, step: Step, decided: &mut Decided) -> Option<Reply> {
         let number = self.queued + 1;
@@ -621,7 +586,11 @@ impl<M: Machine> Partition<M> {
     }
 
     fn view<'a>(&'a self, pending: Option<&'a Pending>) -> View<'a> {
-        View::new(&self.disk, pending, self.tombstones, self.number, M::partition_of)
+        let meaning = Meaning {
+            partition_of: M::partition_of,
+            may_bind: M::may_bind,
+        };
+        View::new(&self.disk, pending, self.tombstones, self.number, meaning)
     }
 
     /// Whether the disk is behind what was decided.

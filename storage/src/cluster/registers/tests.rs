@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bind;
 mod forget;
 mod holders;
 mod voters;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::cluster::peers::{NoPeers, PeerError};
 use crate::disk::{BlockDirectory, DiskOptions};
-use crate::register::{Broken, Change, Purpose, Value, Votes};
+use crate::register::{Answer, Broken, Change, Operation, Purpose, Value, Votes};
 
 /// What these tests do to a register.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +32,11 @@ enum Command {
     Delete,
 }
 
-struct Words;
+#[derive(Default)]
+struct Words {
+    /// Whether nothing has to stay any more.
+    nothing_stays: Arc<AtomicBool>,
+}
 
 impl Machine for Words {
     type Command = Command;
@@ -88,6 +93,15 @@ impl Machine for Words {
     fn lane_of(key: &Key) -> Key {
         key.clone()
     }
+
+    fn may_bind(summary: &[u8]) -> bool {
+        summary.starts_with(b"about kept")
+    }
+
+    fn may_follow(&self, _: &Key, here: &Value, next: Option<&Value>) -> bool {
+        let begins = |value: &Value| value.body.starts_with(&here.body);
+        self.nothing_stays.load(Ordering::Relaxed) || next.is_some_and(begins)
+    }
 }
 
 fn text_of(body: &[u8]) -> String {
@@ -103,6 +117,8 @@ struct Switchboard {
     mute: Arc<Mutex<Vec<MemberId>>>,
     /// So many answers to operations that were passed on get lost, one after the other.
     losses: Arc<AtomicU32>,
+    /// As in [`Words`], for all.
+    nothing_stays: Arc<AtomicBool>,
 }
 
 impl Switchboard {
@@ -190,7 +206,9 @@ async fn members_under(folder: &Path, count: u32, first: &Config) -> (Switchboar
             MemberId(me),
             &disk,
             peers,
-            &Arc::new(Words),
+            &Arc::new(Words {
+                nothing_stays: board.nothing_stays.clone(),
+            }),
             first,
             Tasks::default(),
         );

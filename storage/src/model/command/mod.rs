@@ -114,6 +114,11 @@ pub fn decide(
 }
 
 impl Submission {
+    /// Whether its bucket has locks, so that what it leaves may have to stay.
+    pub(crate) fn may_lock(&self) -> bool {
+        matches!(&self.command, Command::Object(command) if command.keeping.lock.is_some())
+    }
+
     /// As bytes for a wire.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
