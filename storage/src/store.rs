@@ -319,6 +319,9 @@ impl Store {
         store.0.note_meshed();
         let is_meshed = store.0.is_meshed();
         memories.begin(is_meshed).await?;
+        if !is_meshed {
+            store.0.partitions.clock().hear(&[], []);
+        }
         store.start_background(mark);
         if is_meshed {
             // The others cannot be asked before this store is there.

@@ -24,6 +24,10 @@ use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, NewUpload, ObjectB
 use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
 use crate::{NodeSecret, Store, StoreError};
 
+/// How long an answer is waited for: as in a mesh, metadata for less long than blocks.
+const METADATA_WAIT: Duration = Duration::from_secs(8);
+const BLOCK_WAIT: Duration = Duration::from_secs(90);
+
 /// Stores that call each other within one world.
 #[derive(Clone, Default)]
 pub(crate) struct Wire(Arc<Mutex<Ends>>);
@@ -118,7 +122,12 @@ impl Wire {
 }
 
 impl Peers for Line {
-    fn call(&self, to: MemberId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+    fn call(
+        &self,
+        to: MemberId,
+        class: Class,
+        request: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
         let line = Self {
             me: self.me,
             wire: self.wire.clone(),
@@ -136,7 +145,12 @@ impl Peers for Line {
                 ends.mute.contains(&to)
             };
             if is_mute {
-                std::future::pending::<()>().await;
+                sleep(match class {
+                    Class::Metadata => METADATA_WAIT,
+                    Class::Block => BLOCK_WAIT,
+                })
+                .await;
+                return Err(PeerError::NoAnswer(to));
             }
             let trap = line.trapped(&request);
             let is_lost = trap.is_some();

@@ -63,7 +63,7 @@ impl Partitions {
         first: &Config,
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
-        let clock = Arc::<Clock>::default();
+        let clock = Arc::new(Clock::new(false));
         let commands = Commands { clock: clock.clone() };
         Ok(Self {
             disk: disk.clone(),
@@ -395,7 +395,6 @@ pub(crate) fn summary_of(row: ScannedRow<'_>) -> &[u8] {
 }
 
 /// What commands mean to registers.
-#[derive(Default)]
 pub(crate) struct Commands {
     clock: Arc<Clock>,
 }

@@ -20,6 +20,8 @@ use crate::{Store, StoreError};
 
 /// How often all are asked, so that it is known how somebody was who goes away.
 const EVERY: Duration = Duration::from_secs(30);
+/// How often, until anybody has answered: nothing that was ever locked goes before that.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a member is given to look at its disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -33,19 +35,11 @@ impl Memory {
     }
 
     /// Takes what was said now, and forgets who is no member any more. Whoever said nothing now is not `now`.
-    fn take(&self, members: &[MemberId], said: Vec<(MemberId, Report)>) -> BTreeMap<MemberId, Said> {
+    fn take(&self, members: &[MemberId], said: Vec<(MemberId, Said)>) -> BTreeMap<MemberId, Said> {
         let mut memory = self.lock();
         memory.retain(|member, _| members.contains(member));
         memory.values_mut().for_each(|said| said.now = false);
-        let at = Timestamp::now();
-        memory.extend(said.into_iter().map(|(member, report)| {
-            let said = Said {
-                report,
-                at,
-                now: true,
-            };
-            (member, said)
-        }));
+        memory.extend(said);
         memory.clone()
     }
 }
@@ -60,11 +54,17 @@ pub(crate) async fn answer(inner: &Inner) -> Result<Bytes, StoreError> {
 
 /// Asks all now and then, until stopped.
 pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
-    while stop.run_until_cancelled(sleep(EVERY)).await.is_some() {
+    let mut wait = SOON;
+    while stop.run_until_cancelled(sleep(wait)).await.is_some() {
         let Some(inner) = inner.upgrade() else { return };
-        if inner.is_meshed() && stop.run_until_cancelled(ask_all(&inner)).await.is_none() {
+        if stop.run_until_cancelled(ask_all(&inner)).await.is_none() {
             return;
         }
+        wait = if inner.partitions.clock().is_known() {
+            EVERY
+        } else {
+            SOON
+        };
     }
 }
 
@@ -77,12 +77,20 @@ async fn ask_all(inner: &Arc<Inner>) -> BTreeMap<MemberId, Said> {
         let answer = timeout(PATIENCE, asked).await.ok()?.ok()?;
         let report = report::decode(&answer);
         let report = report.inspect_err(|error| debug!(%member, %error, "not understood"));
-        Some((member, report.ok()?))
+        let said = Said {
+            report: report.ok()?,
+            at: Timestamp::now(),
+            now: true,
+        };
+        Some((member, said))
     });
     let said = join_all(asking).await.into_iter().flatten().collect();
     let said = inner.memory_of_health.take(&others, said);
-    let clock = inner.partitions.clock();
-    clock.hear(said.values().filter_map(Said::clock_ahead));
+    let now = |(member, said): (&MemberId, &Said)| Some((*member, said.report.clock.filter(|_| said.now)?));
+    inner
+        .partitions
+        .clock()
+        .hear(&others, said.iter().filter_map(now));
     said
 }
 
