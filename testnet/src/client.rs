@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use content::{Content, scramble};
 pub(crate) use reply::{Reply, Take};
-pub(crate) use sign::{Payload, Signer};
+pub(crate) use sign::{Payload, Signer, iso};
 pub(crate) use upload::{NotUploaded, PART_BYTES_MIN};
 pub(crate) use xml::texts;
 

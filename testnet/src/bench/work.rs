@@ -243,6 +243,7 @@ mod tests {
             status,
             length,
             etag: None,
+            version: None,
             body: Vec::new(),
         }
     }

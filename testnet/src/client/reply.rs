@@ -30,6 +30,8 @@ pub(crate) struct Reply {
     pub(crate) length: u64,
     /// The ETag header, with its quotes.
     pub(crate) etag: Option<String>,
+    /// The id of the version that it is about.
+    pub(crate) version: Option<String>,
     /// The body of an answer that was kept; every answer outside 2xx is.
     pub(crate) body: Vec<u8>,
 }
@@ -45,6 +47,7 @@ struct Head {
     status: u16,
     framing: Framing,
     etag: Option<String>,
+    version: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +82,7 @@ impl Incoming {
             status: head.status,
             length: 0,
             etag: head.etag,
+            version: head.version,
             body: Vec::new(),
         };
         let take = if (200..300).contains(&head.status) {
@@ -193,6 +197,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, Head)>> {
         status: response.code.unwrap_or(0),
         framing: Framing::Length(0),
         etag: None,
+        version: None,
     };
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
@@ -202,6 +207,8 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, Head)>> {
             head.framing = Framing::Chunked;
         } else if header.name.eq_ignore_ascii_case("etag") {
             head.etag = Some(String::from_utf8_lossy(header.value).into_owned());
+        } else if header.name.eq_ignore_ascii_case("x-amz-version-id") {
+            head.version = Some(String::from_utf8_lossy(header.value).into_owned());
         }
     }
     Ok(Some((length, head)))

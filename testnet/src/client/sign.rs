@@ -157,6 +157,21 @@ fn body_hash(body: &Body<'_>) -> String {
 }
 
 /// `20130524T000000Z`; a time before 1970 counts as 1970.
+/// A time in whole seconds as XML has it: `2026-11-27T20:45:45Z`.
+pub(crate) fn iso(time: SystemTime) -> String {
+    let amz = timestamp(time);
+    let part = |range: std::ops::Range<usize>| amz.get(range).unwrap_or_default().to_owned();
+    format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        part(0..4),
+        part(4..6),
+        part(6..8),
+        part(9..11),
+        part(11..13),
+        part(13..15)
+    )
+}
+
 fn timestamp(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
@@ -226,6 +241,12 @@ mod tests {
         let first = hmac::sign(signer.key_of("20130524"), b"x");
         let next = hmac::sign(signer.key_of("20130525"), b"x");
         assert_ne!(first.as_ref(), next.as_ref());
+    }
+
+    #[test]
+    fn a_time_is_written_as_xml_has_it() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_795_812_345);
+        assert_eq!(iso(time), "2026-11-27T20:45:45Z");
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::lab::PORT;
 use super::wire;
-use crate::client::{Body, Connection, Payload, Request, Signer, Take};
+use crate::client::{Body, Connection, Payload, Reply, Request, Signer, Take};
 
 /// Where clients of a box connect, in its own namespace.
 pub(super) const S3: &str = "127.0.0.1:3900";
@@ -336,12 +336,33 @@ impl Home {
     /// There is no answer.
     pub(super) fn ask(
         &self,
-        (signer, ahead_ms): (&Signer, i64),
+        who: (&Signer, i64),
         method: &str,
         path: &str,
         body: Body<'_>,
     ) -> Result<(u16, Vec<u8>)> {
-        let asking = || -> Result<(u16, Vec<u8>)> {
+        let request = Request {
+            method,
+            path,
+            query: "",
+            body,
+            take: Take::Keep,
+        };
+        let reply = self.ask_with(who, &request, &[])?;
+        Ok((reply.status, reply.body))
+    }
+
+    /// As [`Self::ask`], anything, with further headers.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(super) fn ask_with(
+        &self,
+        (signer, ahead_ms): (&Signer, i64),
+        request: &Request<'_>,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply> {
+        wire::on_a_thread(|| {
             wire::enter(&self.namespace)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -350,18 +371,30 @@ impl Home {
                 let address: SocketAddr = S3.parse()?;
                 let mut connection = Connection::open(address, signer.clone()).await?;
                 connection.set_clock(ahead_ms);
-                let request = Request {
-                    method,
-                    path,
-                    query: "",
-                    body,
-                    take: Take::Keep,
-                };
-                let reply = connection.send(&request).await?;
-                Ok((reply.status, reply.body))
+                Ok(connection.send_with(request, headers).await?)
             })
+        })
+    }
+
+    /// Makes a bucket with locks.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) fn make_bucket_with_locks(&self, signer: &Signer, bucket: &str) -> Result<()> {
+        let put = Request {
+            method: "PUT",
+            path: &format!("/{bucket}"),
+            query: "",
+            body: Body::Empty,
+            take: Take::Keep,
         };
-        let asked = std::thread::scope(|scope| scope.spawn(asking).join());
-        asked.map_err(|_| anyhow!("the thread died"))?
+        let reply = self.ask_with((signer, 0), &put, &[("x-amz-bucket-object-lock-enabled", "true")])?;
+        let said = String::from_utf8_lossy(&reply.body);
+        ensure!(
+            reply.status == 200,
+            "the bucket {bucket}: {} {said}",
+            reply.status
+        );
+        Ok(())
     }
 }

@@ -86,7 +86,8 @@ impl Client {
             if let Some(clock) = &self.clock {
                 connection.set_clock(clock.ahead_ms().unwrap_or_default());
             }
-            let is_connected = match self.dice.within(0..100) {
+            let is_connected = match self.dice.within(0..112) {
+                100.. => self.keep(&mut connection).await,
                 0..28 => self.register(&mut connection, Kind::Register).await,
                 28..60 => self.conditional(&mut connection, seen).await,
                 60..72 => self.register(&mut connection, Kind::Listed).await,
@@ -232,7 +233,7 @@ impl Client {
         true
     }
 
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         match self.number % PATIENT_SHARE {
             0 => PATIENT,
             _ => IMPATIENT,
@@ -241,7 +242,7 @@ impl Client {
 }
 
 /// Whether a connection goes on after such an answer: a box that refuses a body may close instead of reading it.
-const fn is_kept(status: u16) -> bool {
+pub(super) const fn is_kept(status: u16) -> bool {
     matches!(status, 200..300 | 404)
 }
 
@@ -395,6 +396,7 @@ mod tests {
             status,
             length: text.len() as u64,
             etag: Some(tag_of(1)),
+            version: None,
             body: text.as_bytes().to_vec(),
         };
         understood(command, &reply)

@@ -2,6 +2,7 @@
 
 mod client;
 mod crowd;
+mod keeper;
 mod nemesis;
 mod plan;
 mod read_back;
@@ -9,6 +10,7 @@ mod record;
 mod register;
 mod set;
 mod value;
+mod versions;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,9 @@ fn run(
 ) -> Result<Vec<String>> {
     let mut town = Town::found((program, folder), (nodes, SPARES), BUCKET)?;
     println!("  the mesh is well");
+    town.seats[0]
+        .home
+        .make_bucket_with_locks(&town.signer, keeper::KEEPING)?;
     let record = Arc::new(Record::new(0));
     let crowd = Crowd::start(&town, &record, seed)?;
     let mut nemesis = Nemesis::new(&mut town, MEMBERS_MIN);

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::super::town::Town;
 use super::super::wire;
 use super::client::{ask, connect, listed, understood};
+use super::keeper::{is_wrong, now_ms, read_version};
 use super::record::Record;
 use super::register::{Command, Outcome};
+use super::versions::Name;
 use crate::client::{Connection, Signer};
 
 /// How long a box may take to answer a read at last.
@@ -70,7 +72,13 @@ fn read_all(seat: usize, namespace: &str, signer: Signer, record: &Record) -> Re
             let seen = reader.list(&prefix).await?;
             record.saw_set(number, called, seen, format!("box {seat}, at last"));
         }
-        Ok(keys.len() + elements.len())
+        let versions = record.versions().there(None, now_ms());
+        for name in versions.keys() {
+            if let Some(wrong) = reader.is_version_wrong(record, name).await? {
+                record.accuse(format!("box {seat}, at last: {wrong}"));
+            }
+        }
+        Ok(keys.len() + elements.len() + versions.len())
     })
 }
 
@@ -100,6 +108,25 @@ impl Reader {
             tokio::time::sleep(PAUSE).await;
         }
         bail!("box {} never reads {key}: {last}", self.seat)
+    }
+
+    /// What is wrong with a version, if anything is.
+    async fn is_version_wrong(&mut self, record: &Record, name: &Name) -> Result<Option<String>> {
+        let (began, mut last) = (Instant::now(), String::new());
+        while began.elapsed() < EVER {
+            let reply = match self.connection().await {
+                Ok(connection) => read_version(connection, name, PATIENCE).await,
+                Err(error) => Err(error),
+            };
+            match reply {
+                Ok(reply) if matches!(reply.status, 200 | 404) => return Ok(is_wrong(record, name, &reply)),
+                Ok(reply) => last = reply.status.to_string(),
+                Err(error) => last = format!("{error:#}"),
+            }
+            self.connection = None;
+            tokio::time::sleep(PAUSE).await;
+        }
+        bail!("box {} never reads version {name:?}: {last}", self.seat)
     }
 
     async fn list(&mut self, prefix: &str) -> Result<std::collections::BTreeSet<String>> {

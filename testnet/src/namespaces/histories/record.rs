@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::register::{Command, Entry, Outcome, wrong};
 use super::set::Set;
 use super::value::Value;
+use super::versions::Versions;
 use crate::client::etag_of_bytes;
 use crate::dice::Dice;
 use crate::simulate::Call;
@@ -84,6 +85,7 @@ pub(crate) struct Record {
     /// What all its keys begin with.
     chapter: String,
     books: Mutex<Books>,
+    versions: Mutex<Versions>,
     counts: Counts,
 }
 
@@ -96,6 +98,7 @@ impl Record {
             began: Instant::now(),
             chapter: format!("{chapter}/"),
             books: Mutex::default(),
+            versions: Mutex::default(),
             counts: Counts::default(),
         }
     }
@@ -230,6 +233,21 @@ impl Record {
         }
     }
 
+    /// What is known of versions. Never held while something else of a record is asked for.
+    pub(super) fn versions(&self) -> MutexGuard<'_, Versions> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was answered that is in no key's history, or was not.
+    pub(super) fn heard(&self, is_answered: bool) {
+        let count = if is_answered {
+            &self.counts.answered
+        } else {
+            &self.counts.unknown
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What came of everything, in a few words.
     pub(crate) fn told(&self) -> String {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -238,8 +256,9 @@ impl Record {
             unknown,
             denied,
         } = &self.counts;
+        let (versions, bound) = self.versions().told();
         format!(
-            "{} operations answered, {} unknown, {} denied",
+            "{} operations answered, {} unknown, {} denied, {versions} versions, {bound} of them retained",
             of(answered),
             of(unknown),
             of(denied)

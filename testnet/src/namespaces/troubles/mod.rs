@@ -2,6 +2,7 @@
 //! off, a home that leaves, and two homes of which one is away. Each tells what people see meanwhile, and nothing is lost.
 
 mod belongings;
+mod locked;
 mod stories;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::super::home::within;
 use super::super::town::{Standing, Town};
 use super::belongings::Belongings;
+use super::locked::Archive;
 
 /// One story; it is given how long somebody is away in it.
 pub(super) type Story = fn(&mut Town, &mut Belongings, Duration) -> Result<Verdict>;
@@ -102,14 +103,17 @@ pub(super) fn full_disk(town: &mut Town, things: &mut Belongings, _: Duration) -
     Ok(Verdict::Kept)
 }
 
-/// A clock is a year ahead. Every box names the one that is; it refuses requests of the right time, and nothing becomes old.
+/// A clock is a year ahead. Every box names the one that is; it refuses requests of the right time, and nothing becomes old:
+/// what is locked until tomorrow stays, also where that box has to decide, and also when it has just been started.
 pub(super) fn clock_ahead(town: &mut Town, things: &mut Belongings, _: Duration) -> Result<Verdict> {
     let Some(tampered) = &town.seats[1].tampered else {
         return Ok(Verdict::Skipped(
             "no C compiler, or a program that loads no library",
         ));
     };
+    let archive = Archive::store(town, 0)?;
     tampered.set_clock(YEAR_MS)?;
+    archive.stays(town, 1, YEAR_MS)?;
     for asked in [0, 1] {
         // 364 or 365 days: answers take a moment.
         tells(town, asked, "the clock of box1 is 36")?;
@@ -126,10 +130,20 @@ pub(super) fn clock_ahead(town: &mut Town, things: &mut Belongings, _: Duration)
     );
     things.store(town, &[0, 2])?;
     things.are_all_there(town, &[0, 2])?;
+    archive.stays(town, 1, YEAR_MS)?;
+    town.seats[1].home.kill();
+    town.seats[1].home.start_in(|_| Ok(()))?;
+    archive.stays(town, 1, YEAR_MS)?;
+    // Whoever decided until now has gone.
+    town.seats[0].home.kill();
+    archive.stays(town, 1, YEAR_MS)?;
+    town.seats[0].home.start_in(|_| Ok(()))?;
+    archive.is_there(town, &[0, 2])?;
     if let Some(tampered) = &town.seats[1].tampered {
         tampered.set_clock(0)?;
     }
     is_well(town)?;
+    archive.is_there(town, &[0, 1, 2])?;
     things.store(town, &[1, 0])?;
     Ok(Verdict::Kept)
 }

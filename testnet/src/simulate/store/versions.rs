@@ -1,15 +1,24 @@
 //! What clients know of the versions that a bucket keeps: one that was acknowledged stays until somebody asks for its
-//! removal, and one that is held stays even then.
+//! removal; one that is held stays even then, and one that is retained until its time has come.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use storage::model::{
-    Bucket, BucketId, BucketSettings, ETag, ObjectLock, VersionId, Versioning, WriteCondition,
+    Bucket, BucketId, BucketSettings, ETag, ObjectLock, Retention, RetentionMode, Timestamp, VersionId,
+    Versioning, WriteCondition,
 };
 use storage::{DeleteTarget, ListVersions, ListedVersion, PutOutcome, Store, StoreError};
 
 use super::client::{Client, Ended, object_key, read};
 use super::history::Key;
+
+/// For how long a version is retained at most, in milliseconds: a simulated life takes about as long.
+const RETAINED_MILLIS_MAX: usize = 20_000;
+/// By how much the clocks of others may seem behind.
+const SEEM_BEHIND_MILLIS: u64 = 5000;
+/// How long whoever removes everything waits for a version that is retained.
+const LOCKED_FOR: Duration = Duration::from_secs(1);
 
 /// The versions that were acknowledged.
 #[derive(Default)]
@@ -22,14 +31,34 @@ struct Version {
     /// Somebody asked for a legal hold, and was told that it is there. It is never lifted.
     hold_asked: bool,
     held: bool,
+    /// The latest time until which somebody asked to retain it, and until which somebody was told that nobody can remove it.
+    retained_until: Timestamp,
+    bound_until: Timestamp,
     /// Somebody asked for its removal, and was told that it is gone.
     removal_asked: bool,
     removed: bool,
 }
 
 impl Version {
+    fn of(tag: ETag) -> Self {
+        Self {
+            tag,
+            hold_asked: false,
+            held: false,
+            retained_until: Timestamp::from_millis(0),
+            bound_until: Timestamp::from_millis(0),
+            removal_asked: false,
+            removed: false,
+        }
+    }
+
+    /// Whether nobody can remove it now.
+    fn is_bound(&self) -> bool {
+        self.held || self.bound_until > Timestamp::now()
+    }
+
     fn must_be_there(&self) -> bool {
-        self.held || !self.removal_asked
+        self.is_bound() || !self.removal_asked
     }
 }
 
@@ -76,14 +105,8 @@ impl Client {
         match (bucket.settings.versioning, version) {
             (Versioning::Off, None) => {}
             (Versioning::Enabled, Some(id)) => {
-                let version = Version {
-                    tag: *etag,
-                    hold_asked: false,
-                    held: false,
-                    removal_asked: false,
-                    removed: false,
-                };
-                let known = noted.kept.0.entry((key.clone(), *id)).or_insert(version);
+                let entry = noted.kept.0.entry((key.clone(), *id));
+                let known = entry.or_insert(Version::of(*etag));
                 if known.tag != *etag {
                     let what = format!("version {id} of {:?} was {} and is {etag}", key.1, known.tag);
                     noted.broken(what);
@@ -120,9 +143,10 @@ impl Client {
             return;
         }
         let id = old[self.dice.below(old.len())].version;
-        match self.dice.below(5) {
+        match self.dice.below(6) {
             0 | 1 => self.read_version(bucket, key, id).await,
             2 => self.hold(bucket, key, id).await,
+            3 => self.retain(bucket, key, id).await,
             _ => self.remove_version(bucket, key, id).await,
         }
     }
@@ -189,16 +213,70 @@ impl Client {
         self.check(key, id);
     }
 
+    /// Retains a version, under compliance more often than under governance, which is lifted again.
+    async fn retain(&mut self, bucket: &Bucket, key: &Key, id: VersionId) {
+        let millis = self.dice.below(RETAINED_MILLIS_MAX) as u64;
+        let until = Timestamp::from_millis(Timestamp::now().as_millis() + millis);
+        let mode = match self.dice.below(4) {
+            0 => RetentionMode::Governance,
+            _ => RetentionMode::Compliance,
+        };
+        let retention = Some(Retention { mode, until });
+        self.note(key, id, |version| {
+            version.retained_until = version.retained_until.max(until)
+        });
+        let (store, object) = (self.store.clone(), object_key(key));
+        let retained = store
+            .set_retention(bucket, &object, Some(id), (retention, false))
+            .await;
+        let bound = self
+            .noted
+            .borrow()
+            .kept
+            .get(key, id)
+            .is_some_and(|version| version.bound_until > until);
+        match self.ended("retain", retained) {
+            Ended::Well(_) if bound && until > Timestamp::now() => {
+                let what = format!(
+                    "version {id} of {:?} is retained for less long than before",
+                    key.1
+                );
+                self.noted.borrow_mut().broken(what);
+            }
+            Ended::Well(_) if mode == RetentionMode::Compliance => {
+                self.note(key, id, |version| {
+                    version.bound_until = version.bound_until.max(until)
+                });
+            }
+            // Whoever may bypass governance removes what it retains, and nobody is surprised.
+            Ended::Well(_) => {
+                let lifted = store.set_retention(bucket, &object, Some(id), (None, true)).await;
+                self.ended("lift a retention", lifted);
+            }
+            Ended::Refused | Ended::Nothing | Ended::Unknown => {}
+        }
+    }
+
     async fn remove_version(&self, bucket: &Bucket, key: &Key, id: VersionId) {
         self.note(key, id, |version| version.removal_asked = true);
+        let known = self.noted.borrow().kept.get(key, id);
+        let (was_bound_until, began) = (known.map(|version| version.bound_until), Timestamp::now());
         let removed = self.store.delete_object(bucket, version_of(key, id)).await;
         let locked = matches!(removed, Err(StoreError::Locked));
         let ended = self.ended("remove version", removed);
         if let Ended::Well(_) = ended {
             self.note(key, id, |version| version.removed = true);
+            if was_bound_until > Some(Timestamp::now()) {
+                let what = format!("version {id} of {:?} was retained and removed", key.1);
+                self.noted.borrow_mut().broken(what);
+            }
         }
         let known = self.noted.borrow().kept.get(key, id);
-        if locked && known.is_some_and(|version| !version.hold_asked) {
+        // The clocks of others seem behind by as long as they take to say what they are.
+        let since = |until: Timestamp| began.as_millis().saturating_sub(until.as_millis());
+        let is_free =
+            |version: Version| !version.hold_asked && since(version.retained_until) > SEEM_BEHIND_MILLIS;
+        if locked && known.is_some_and(is_free) {
             let what = format!("version {id} of {:?} is locked by nobody", key.1);
             self.noted.borrow_mut().broken(what);
         }
@@ -260,9 +338,19 @@ pub(super) async fn remove_all(store: &Store, bucket: &Bucket) -> Result<(), Sto
             let lifted = store.set_legal_hold(bucket, &version.key, Some(version.version), false);
             lifted.await?;
         }
-        store
-            .delete_object(bucket, version_of(&key, version.version))
-            .await?;
+        loop {
+            match store
+                .delete_object(bucket, version_of(&key, version.version))
+                .await
+            {
+                // It is retained; the time of that comes.
+                Err(StoreError::Locked) => tokio::time::sleep(LOCKED_FOR).await,
+                removed => {
+                    removed?;
+                    break;
+                }
+            }
+        }
     }
     Ok(())
 }
