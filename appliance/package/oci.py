@@ -27,9 +27,10 @@ from pathlib import Path
 # Nobody's id on any distribution; the one that images without root commonly use.
 USER = 65532
 STATE = "var/lib/warren"
-S3_PORT = 3900
 # The mesh listens on a random port otherwise, which nobody could publish.
 MESH_PORT = 4001
+# S3, the page, and the mesh.
+PORTS = ["3900/tcp", "3980/tcp", f"{MESH_PORT}/tcp", f"{MESH_PORT}/udp"]
 VARIANTS = {"arm64": {"variant": "v8"}}
 
 
@@ -90,7 +91,7 @@ def image(blobs: Blobs, arch: str, binary: bytes, version: str, epoch: int) -> d
             "Env": ["PATH=/usr/bin", f"WARREN_STATE=/{STATE}", f"WARREN_MESH={MESH_PORT}"],
             "WorkingDir": f"/{STATE}",
             "Volumes": {f"/{STATE}": {}},
-            "ExposedPorts": {f"{S3_PORT}/tcp": {}, f"{MESH_PORT}/tcp": {}, f"{MESH_PORT}/udp": {}},
+            "ExposedPorts": {port: {} for port in PORTS},
             "StopSignal": "SIGTERM",
             "Labels": {
                 "org.opencontainers.image.title": "Warren",

@@ -1,6 +1,6 @@
 //! Turns what a node knows of itself into one honest sentence.
 
-use crate::api::{Behind, CopiesShown, Home, Reason, Schema, Status, Verdict};
+use crate::api::{Behind, CopiesShown, Health, Home, Reason, Schema, Status, Verdict};
 use crate::copies::{self, CopiesFacts, NotKnown, Short};
 use crate::span::lasted;
 
@@ -78,12 +78,15 @@ impl Trouble {
     fn verdict(&self) -> Verdict {
         match self {
             Self::NotServing | Self::Left | Self::Forgotten(_) => Verdict::Unavailable,
-            Self::Lost(_) | Self::Stopped(_) | Self::Missing(_) | Self::Damaged(..) | Self::OnlyIn(_) => {
-                Verdict::AtRisk
-            }
+            // A home may burn while a box that joined waits for its share.
+            Self::Lost(_)
+            | Self::Stopped(_)
+            | Self::Missing(_)
+            | Self::Damaged(..)
+            | Self::OnlyIn(_)
+            | Self::FewCopies { .. } => Verdict::AtRisk,
             Self::Full
             | Self::Away(_)
-            | Self::FewCopies { .. }
             | Self::Behind(..)
             | Self::NotKnown(_)
             | Self::Ailing(..)
@@ -193,6 +196,35 @@ impl Trouble {
     }
 }
 
+/// Draws from the facts how safe the data is.
+pub(crate) fn health(facts: Facts) -> Health {
+    let copies = shown(&facts.copies);
+    let Status {
+        verdict,
+        summary,
+        reasons,
+        if_burned,
+        ..
+    } = status(facts);
+    Health {
+        schema: Schema,
+        verdict,
+        summary,
+        copies,
+        if_burned,
+        reasons,
+    }
+}
+
+fn shown(copies: &CopiesFacts) -> CopiesShown {
+    CopiesShown {
+        goal: copies.goal,
+        least: copies.least,
+        homes: copies.homes,
+        known: copies.unknown.is_empty(),
+    }
+}
+
 /// Draws the status from the facts.
 pub(crate) fn status(facts: Facts) -> Status {
     let away = facts.homes.iter().filter(|home| !home.online && !home.here);
@@ -216,12 +248,7 @@ pub(crate) fn status(facts: Facts) -> Status {
         summary,
         problems: troubles.iter().map(Trouble::sentence).collect(),
         reasons: troubles.iter().map(Trouble::reason).collect(),
-        copies: Some(CopiesShown {
-            goal: facts.copies.goal,
-            least: facts.copies.least,
-            homes: facts.copies.homes,
-            known: facts.copies.unknown.is_empty(),
-        }),
+        copies: Some(shown(&facts.copies)),
         if_burned: copies::if_burned(&facts.copies),
         burned: facts.copies.burned,
         homes: facts.homes,

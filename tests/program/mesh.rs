@@ -129,7 +129,7 @@ fn boxes_that_restart_find_each_other_again() {
     soon("both are online", || online(&anna) == 2);
     ben.place.stop();
     soon("ben is away", || online(&anna) == 1);
-    let status = anna.place.run(&["status"]).exits(10);
+    let status = anna.place.run(&["status"]).exits(11);
     assert!(status.stdout.contains("ben is away"), "{status:?}");
     assert_eq!(anna.client.put("/photos/meanwhile", b"without ben").status, 200);
     let ready = ben.place.start(&[]);
@@ -475,7 +475,7 @@ fn boxes_are_shown_measured_renamed_and_leave() {
         .json();
     assert_eq!(renamed["name"], "anna");
     // Until ben has stayed for a while, everything is at anna's only.
-    let status = ben.place.run(&["status"]).exits(10).stdout;
+    let status = ben.place.run(&["status"]).exits(11).stdout;
     assert!(
         status.contains("anna") && status.contains("ben (you)") && status.contains("lan"),
         "{status}"
@@ -568,9 +568,9 @@ fn five_minutes_make_two_homes_one_mesh() {
     soon("both homes are online", || {
         ben.run(&["status"])
             .stdout
-            .contains("Maple family   DEGRADED: every object has 1 copy in 1 home (goal 2)")
+            .contains("Maple family   AT RISK: every object has 1 copy in 1 home (goal 2)")
     });
-    let status = ben.run(&["status"]).exits(10).stdout;
+    let status = ben.run(&["status"]).exits(11).stdout;
     for word in ["ben (you)", "Ben's flat", "Anna's house", "online", " GB", "lan"] {
         assert!(status.contains(word), "{word}: {status}");
     }

@@ -76,9 +76,21 @@ fn a_box_that_misses_a_directory_of_data_is_at_risk() {
         said.stdout.contains("AT RISK") && said.stdout.contains(&format!("{second} is missing")),
         "{said:?}"
     );
+    // Who only looks at the status of an answer hears of it, too.
+    let health = "GET /api/v1/health HTTP/1.1\r\nhost: box\r\nconnection: close\r\n\r\n";
+    let judged = two.ask_raw(health);
+    assert!(
+        judged.starts_with("HTTP/1.1 503") && judged.contains("\"verdict\":\"at-risk\""),
+        "{judged}"
+    );
     two.stop();
     two.start(&["--data", &first, "--data", &second]);
     two.run(&["status"]).exits(0);
+    let judged = two.ask_raw(health);
+    assert!(
+        judged.starts_with("HTTP/1.1 200") && judged.contains("\"verdict\":\"ok\""),
+        "{judged}"
+    );
 }
 
 #[test]

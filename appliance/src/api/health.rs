@@ -3,7 +3,24 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Verdict;
+use super::{Schema, Verdict};
+
+/// How safe the data is, for programs that watch a box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// Version of this document.
+    pub schema: Schema,
+    /// The verdict in one word.
+    pub verdict: Verdict,
+    /// The verdict in one sentence.
+    pub summary: String,
+    /// How many copies there are.
+    pub copies: CopiesShown,
+    /// What would be lost if one home burned now, in a sentence.
+    pub if_burned: String,
+    /// Why the verdict is what it is, and what to do; empty when all is well.
+    pub reasons: Vec<Reason>,
+}
 
 /// How many copies there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

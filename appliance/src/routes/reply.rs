@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::SchemaOf;
+use crate::api::{Health, Verdict};
 use crate::content::{Content, ContentError};
 
 /// The body of an answer. After an error the connection is cut, so that no part of it passes for all.
@@ -41,6 +42,21 @@ impl<T: Serialize + JsonSchema> Reply for Shown<T> {
 
     fn response(self) -> Response<Body> {
         json(StatusCode::OK, &self.0)
+    }
+}
+
+/// Shows how safe the data is. Its status alone tells a program that watches the box whether somebody has to come now.
+pub(super) struct Judged(pub(super) Health);
+
+impl Reply for Judged {
+    const KIND: ReplyKind = document::<Health>(&[StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE]);
+
+    fn response(self) -> Response<Body> {
+        let status = match self.0.verdict {
+            Verdict::Ok | Verdict::Degraded => StatusCode::OK,
+            Verdict::AtRisk | Verdict::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        json(status, &self.0)
     }
 }
 

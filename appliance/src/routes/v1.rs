@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::asked::{Ask, Nothing};
-use super::reply::{Described, Done, Events, Line, Made, Numbers, Shown};
+use super::reply::{Described, Done, Events, Judged, Line, Made, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
@@ -49,6 +49,13 @@ fn watching<N: Node>(to: &mut Routes<N>) {
                 false => Line(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             })
         },
+    );
+    to.add(
+        GET,
+        "/api/v1/health",
+        Read,
+        "How safe the data is: 503 where some of it is lost, or would be with one home, or nothing is served.",
+        |desk, _, Nothing| async move { Ok(Judged(verdict::health(desk.facts().await))) },
     );
     for path in ["/metrics", "/api/v1/metrics"] {
         to.add(
