@@ -148,6 +148,10 @@ impl appliance::Node for Console {
         self.limit(&limit).await
     }
 
+    async fn set_quiet(&self, quiet: api::SetQuiet) -> Result<api::NetReport, NodeError> {
+        self.quieten(&quiet).await
+    }
+
     fn keys_sealed(&self) -> Result<String, NodeError> {
         let missing = "recovery.sealed is missing on this box: ask another one, or copy the file from there";
         let copy = self.store.recovery_copy();

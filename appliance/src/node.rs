@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::api::{
     AppTested, Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite,
     CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota,
-    RepairShown, ScrubShown, SetAlias, SetLimit, Setting, SweepShown,
+    RepairShown, ScrubShown, SetAlias, SetLimit, SetQuiet, Setting, SweepShown,
 };
 use crate::{Facts, HttpsFacts, Measures, Past};
 
@@ -214,6 +214,12 @@ pub trait Node: Objects {
     /// # Errors
     /// `Invalid`: nothing would flow, or the configuration says it. It cannot be kept.
     fn set_limit(&self, limit: SetLimit) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
+
+    /// Has content flow slowly for a while, or no longer.
+    ///
+    /// # Errors
+    /// `Invalid`: for too long, or nothing would flow. It cannot be kept.
+    fn set_quiet(&self, quiet: SetQuiet) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
 
     /// The copy of the sealed keys that a recovery kit holds, in hexadecimal digits.
     ///

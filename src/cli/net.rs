@@ -1,11 +1,15 @@
 //! `warren net`: shows how other boxes reach this one and what could be better, limits how fast content flows, and shows what
 //! clients have to trust over HTTPS.
 
-use appliance::api::{FlowWay, HttpsShown, NetReport, Schema, SetLimit};
+use std::time::Duration;
+
+use appliance::api::{FlowWay, HttpsShown, NetReport, Schema, SetLimit, SetQuiet};
+use appliance::lasted;
 use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 
 use super::failure::{Exit, Failure};
+use super::invite::time;
 use super::output::{Mark, Output, row};
 use crate::admin_client::AdminClient;
 use crate::config::Rate;
@@ -23,8 +27,23 @@ pub(super) enum NetVerb {
         #[arg(value_parser = |text: &str| Rate::parse(text))]
         rate: Rate,
     },
+    /// Have content flow slowly for a while, so that the line is free for something else
+    Quiet(QuietArgs),
     /// Show the certificate that clients trust once to come over HTTPS (PEM)
     Ca(CaArgs),
+}
+
+#[derive(Args)]
+pub(super) struct QuietArgs {
+    /// For how long, e.g. 30m, 2h or 1d
+    #[arg(value_name = "TIME", default_value = "2h", value_parser = time)]
+    time: Duration,
+    /// Bytes per second meanwhile, e.g. 100K
+    #[arg(long, value_name = "RATE", value_parser = |text: &str| Rate::parse(text))]
+    rate: Option<Rate>,
+    /// End it now
+    #[arg(long, conflicts_with_all = ["time", "rate"])]
+    end: bool,
 }
 
 #[derive(Args)]
@@ -54,6 +73,14 @@ pub(super) async fn run(
     let report: NetReport = match verb {
         NetVerb::Ca(args) => return authority(&args, client, yes, out).await,
         NetVerb::Check => client.get(&["net"]).await?,
+        NetVerb::Quiet(args) => {
+            let quiet = SetQuiet {
+                schema: Schema,
+                seconds: if args.end { 0 } else { args.time.as_secs() },
+                bytes_per_second: args.rate.and_then(|rate| rate.0),
+            };
+            client.send(Method::PUT, &["net", "quiet"], &quiet).await?
+        }
         NetVerb::Limit { way, rate } => {
             let limit = SetLimit {
                 schema: Schema,
@@ -80,6 +107,13 @@ pub(super) async fn run(
         Some(_) => "does not answer (UPnP is off, or there is none)",
         None => "not asked",
     };
+    let quiet = report.quiet.as_ref().map_or_else(
+        || "no".to_owned(),
+        |quiet| {
+            let (rate, left) = (Rate(Some(quiet.bytes_per_second)), lasted(quiet.left_seconds));
+            format!("{rate} a second either way for {left}, until {}", quiet.until)
+        },
+    );
     out.table(&[
         row(["Node", &report.node]),
         row(["Listens", &list(&report.listening)]),
@@ -94,6 +128,7 @@ pub(super) async fn run(
                 Rate(report.limit_down)
             ),
         ]),
+        row(["Quiet", &quiet]),
         row(["TCP", report.congestion_control.as_deref().unwrap_or("–")]),
     ])?;
     for advice in &report.advice {

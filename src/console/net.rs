@@ -1,12 +1,18 @@
 //! Limits how fast content flows between this box and others, and says what vouches for it over HTTPS.
 
-use appliance::api::{FlowWay, NetReport, SetLimit};
+use appliance::api::{FlowWay, NetReport, SetLimit, SetQuiet};
 use appliance::{HttpsFacts, NodeError};
+use storage::model::Timestamp;
 
 use super::Console;
 use crate::config::Source;
 use crate::endpoint;
-use crate::mesh::Way;
+use crate::mesh::{Quiet, Way};
+
+/// Bytes per second in a quiet time, unless told otherwise: what is urgent still comes, and a call beside it is not disturbed.
+const QUIET_RATE: u64 = 30_000;
+/// The longest quiet time, in seconds: whoever wants to go without for longer sets a limit.
+const QUIET_MAX: u64 = 7 * 24 * 3600;
 
 impl Console {
     /// What vouches for this box; none before there is a certificate.
@@ -39,6 +45,25 @@ impl Console {
             return Err(NodeError::Invalid("a limit of nothing stops everything".into()));
         }
         let kept = self.mesh.set_limit(way, limit.bytes_per_second).await;
+        kept.map_err(|error| NodeError::Failed(error.into()))?;
+        Ok(self.net_report())
+    }
+
+    /// Has content flow slowly for a while, or no longer.
+    pub(super) async fn quieten(&self, asked: &SetQuiet) -> Result<NetReport, NodeError> {
+        let bytes_per_s = asked.bytes_per_second.unwrap_or(QUIET_RATE);
+        if bytes_per_s == 0 {
+            return Err(NodeError::Invalid("a limit of nothing stops everything".into()));
+        }
+        if asked.seconds > QUIET_MAX {
+            let why = "a quiet time lasts 7 days at most: for longer, set a limit";
+            return Err(NodeError::Invalid(why.into()));
+        }
+        let quiet = (asked.seconds > 0).then(|| Quiet {
+            until: Timestamp::now().as_secs() + asked.seconds,
+            bytes_per_s,
+        });
+        let kept = self.mesh.set_quiet(quiet).await;
         kept.map_err(|error| NodeError::Failed(error.into()))?;
         Ok(self.net_report())
     }

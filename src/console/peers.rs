@@ -14,7 +14,7 @@ use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Role, Timestamp};
 use storage::{Parting, StoreError};
 
 use super::{Console, refusal, time_shown};
-use crate::mesh::{Told, box_name, name_of};
+use crate::mesh::{Quiet, Told, box_name, name_of};
 
 /// The longest that an invite may work: whoever finds it in an old mail is not to join with it.
 const VALID_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -303,9 +303,18 @@ impl Console {
             symmetric_nat: reach.is_symmetric(),
             limit_up: self.mesh.limits().sent,
             limit_down: self.mesh.limits().received,
+            quiet: self.mesh.quiet().map(quiet_shown),
             advice: advice(&reach, control.as_deref()),
             congestion_control: control,
         }
+    }
+}
+
+fn quiet_shown(quiet: Quiet) -> api::Quiet {
+    api::Quiet {
+        until: time_shown(Timestamp::from_millis(quiet.until.saturating_mul(1000))),
+        left_seconds: quiet.until.saturating_sub(Timestamp::now().as_secs()),
+        bytes_per_second: quiet.bytes_per_s,
     }
 }
 

@@ -46,7 +46,8 @@ use desk::{ASK_FACTS, Desk};
 use door::Door;
 pub(crate) use join::{Arrival, capacity, knock};
 use removed::Former;
-pub(crate) use speed::Way;
+use speed::Speed;
+pub(crate) use speed::{Quiet, Way};
 use wire::Roster;
 pub(crate) use wire::Wire;
 
@@ -69,8 +70,7 @@ pub(crate) struct Mesh {
     node: p2p::Node,
     wire: Arc<Wire>,
     store: Store,
-    /// Where it keeps what is about connections.
-    folder: PathBuf,
+    speed: Speed,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// A new place was found for this box.
@@ -154,6 +154,7 @@ impl Mesh {
         }
         let keys = signing_keys(&store);
         let first = keys.first().context("find the key that names the mesh")?;
+        let speed = Speed::begin(&config.mesh, &folder(config));
         let options = options(config, first.id(), wire.roster().nodes())?;
         let desk = Arc::new(Desk::new(&wire, &store));
         let door = Arc::new(Door::new(config, identity.node_id(), &store));
@@ -165,7 +166,7 @@ impl Mesh {
             node,
             wire,
             store,
-            folder: folder(config),
+            speed,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             is_given_place: CancellationToken::new(),
@@ -189,6 +190,8 @@ impl Mesh {
             mesh.stop.clone(),
         );
         mesh.tasks.spawn(placing.instrument(info_span!("mesh")));
+        let pacing = speed::keep_to(mesh.speed.clone(), mesh.node.clone(), mesh.stop.clone());
+        mesh.tasks.spawn(pacing.instrument(info_span!("mesh")));
         mesh.tasks.close();
         Ok(mesh)
     }
@@ -225,9 +228,14 @@ impl Mesh {
         self.node.reach()
     }
 
-    /// How fast content may flow.
+    /// How fast content may flow, whatever holds for a while.
     pub(crate) fn limits(&self) -> Limits {
-        self.node.limits()
+        self.speed.limits()
+    }
+
+    /// A time in which it flows more slowly, if it is now.
+    pub(crate) fn quiet(&self) -> Option<Quiet> {
+        self.speed.quiet()
     }
 
     /// Changes how fast content may flow one way, from now on and after the next start.
@@ -235,15 +243,19 @@ impl Mesh {
     /// # Errors
     /// It cannot be kept; it counts until the next start all the same.
     pub(crate) async fn set_limit(&self, way: Way, bytes_per_s: Option<u64>) -> std::io::Result<()> {
-        let mut limits = self.node.limits();
-        match way {
-            Way::Up => limits.sent = bytes_per_s,
-            Way::Down => limits.received = bytes_per_s,
-        }
-        self.node.set_limits(limits);
-        let folder = self.folder.clone();
-        let kept = tokio::task::spawn_blocking(move || speed::remember(&folder, limits)).await;
-        kept.map_err(std::io::Error::other)?
+        let kept = self.speed.limit(way, bytes_per_s).await;
+        self.node.set_limits(self.speed.now());
+        kept
+    }
+
+    /// Begins a time in which content flows more slowly, or ends it.
+    ///
+    /// # Errors
+    /// As [`Self::set_limit`].
+    pub(crate) async fn set_quiet(&self, quiet: Option<Quiet>) -> std::io::Result<()> {
+        let kept = self.speed.set_quiet(quiet).await;
+        self.node.set_limits(self.speed.now());
+        kept
     }
 
     /// Whether a member said that this box is one no longer.
@@ -377,7 +389,7 @@ fn options(config: &Config, mesh: p2p::MeshId, members: Vec<NodeId>) -> anyhow::
         .mode(0o700)
         .create(&folder)
         .with_context(|| format!("create {}", folder.display()))?;
-    let limits = speed::limits(&config.mesh, &folder);
+    let limits = Speed::begin(&config.mesh, &folder).now();
     Ok(p2p::Options {
         mesh,
         members,

@@ -499,6 +499,25 @@ fn boxes_are_shown_measured_renamed_and_leave() {
         (net["limit_up"].as_u64(), net["limit_down"].as_u64()),
         (Some(5_000_000), None)
     );
+    let quiet = anna
+        .place
+        .run(&["net", "quiet", "1h", "--rate", "20K", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(quiet["quiet"]["bytes_per_second"], 20_000, "{quiet}");
+    assert!(
+        (3590..=3600).contains(&quiet["quiet"]["left_seconds"].as_u64().unwrap()),
+        "{quiet}"
+    );
+    anna.place.run(&["net", "quiet", "9d"]).exits(2);
+    let shown = anna.place.run(&["net", "check"]).exits(0);
+    assert!(shown.stdout.contains("a second either way for"), "{shown:?}");
+    let loud = anna
+        .place
+        .run(&["net", "quiet", "--end", "--json"])
+        .exits(0)
+        .json();
+    assert!(loud["quiet"].is_null() && loud["limit_up"] == 5_000_000, "{loud}");
     let refused = anna.place.run(&["leave", "--yes"]).exits(6);
     assert!(refused.stderr.contains("hands over from now on"), "{refused:?}");
     ben.place.run(&["leave", "--yes"]).exits(0);

@@ -289,6 +289,35 @@ pub struct NetReport {
     /// How many come in at most; absent where there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_down: Option<u64>,
+    /// What holds for a while only; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
     /// What could be better and how, a sentence each.
     pub advice: Vec<String>,
+}
+
+/// A time in which content flows no faster than this, either way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Quiet {
+    /// When it ends.
+    pub until: String,
+    /// How many seconds that is from now.
+    pub left_seconds: u64,
+    /// At most so many bytes per second.
+    pub bytes_per_second: u64,
+}
+
+/// Asks that content flows slowly for a while, so that the line is free for something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetQuiet {
+    /// Version of this document.
+    pub schema: Schema,
+    /// For so many seconds from now; 0 ends it.
+    #[schemars(range(max = 604_800))]
+    pub seconds: u64,
+    /// At most so many bytes per second; absent for about a phone call's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub bytes_per_second: Option<u64>,
 }

@@ -6,10 +6,13 @@ use super::layout::Tab;
 use super::overview::{behind, capital};
 use super::pieces::{button, counted, form, moment, progress, size};
 use super::{Outcome, Page, unknown};
-use crate::api::{FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit};
+use crate::api::{FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit, SetQuiet};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
 use crate::{ByteSize, Node, NodeError, Problem};
+
+/// How long the button on the page has it quiet: two hours.
+const QUIET_SECONDS: u64 = 2 * 3600;
 
 pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
     let node = &desk.node;
@@ -92,6 +95,13 @@ fn limits(net: &NetReport, visitor: &Visitor) -> Markup {
             h2 #limits { "How fast" }
             (one("limit-up", "To others, bytes a second", "up", net.limit_up))
             (one("limit-down", "From others, bytes a second", "down", net.limit_down))
+            @match &net.quiet {
+                Some(quiet) => {
+                    p { "Quiet until " (moment(&quiet.until)) ": " (size(quiet.bytes_per_second)) " a second at most." }
+                    (button(visitor, "/upkeep/loud", "Go on at full speed"))
+                }
+                None => { (button(visitor, "/upkeep/quiet", "Quiet for two hours")) }
+            }
             p.small { "For example 5M. It holds for content, never for what is small and urgent." }
         }
     }
@@ -146,6 +156,14 @@ pub(super) async fn act<N: Node>(desk: &Desk<N>, what: &str, form: &Form) -> Out
             true => "Everybody is given a share now.",
             false => "Everybody has its share already.",
         },
+        "quiet" => {
+            node.set_quiet(quiet(QUIET_SECONDS)).await?;
+            "The line is yours for two hours. What is urgent still comes, and nothing is lost."
+        }
+        "loud" => {
+            node.set_quiet(quiet(0)).await?;
+            "Content flows as fast as before."
+        }
         "limit" => {
             node.set_limit(limit(form)?).await?;
             "The limit is set."
@@ -153,6 +171,14 @@ pub(super) async fn act<N: Node>(desk: &Desk<N>, what: &str, form: &Form) -> Out
         _ => return Err(unknown()),
     };
     Ok(("/upkeep".into(), Note::Done(note.into())))
+}
+
+const fn quiet(seconds: u64) -> SetQuiet {
+    SetQuiet {
+        schema: Schema,
+        seconds,
+        bytes_per_second: None,
+    }
 }
 
 fn limit(form: &Form) -> Result<SetLimit, Problem> {

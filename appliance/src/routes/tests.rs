@@ -147,6 +147,10 @@ impl Node for Nobody {
         match *self {}
     }
 
+    async fn set_quiet(&self, _: SetQuiet) -> Result<NetReport, NodeError> {
+        match *self {}
+    }
+
     fn keys_sealed(&self) -> Result<String, NodeError> {
         match *self {}
     }

@@ -245,6 +245,13 @@ fn mesh<N: Node>(to: &mut Routes<N>) {
         "Limits how fast content flows one way.",
         |desk, _, Ask(asked)| async move { Ok(Shown(desk.node.set_limit(asked).await?)) },
     );
+    to.add(
+        PUT,
+        "/api/v1/net/quiet",
+        Operate,
+        "Has content flow slowly for a while, either way.",
+        |desk, _, Ask(asked)| async move { Ok(Shown(desk.node.set_quiet(asked).await?)) },
+    );
 }
 
 fn upkeep<N: Node>(to: &mut Routes<N>) {
