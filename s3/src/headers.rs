@@ -7,7 +7,7 @@ use storage::model::{
 };
 
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::route::{ObjectOperation, Operation};
+use crate::route::{BucketOperation, ObjectOperation, Operation};
 use crate::tags::tags_of_header;
 use crate::time::{parse_http_date, parse_iso};
 
@@ -25,6 +25,9 @@ pub(crate) const LOCK_UNTIL: &str = "x-amz-object-lock-retain-until-date";
 pub(crate) const LOCK_HOLD: &str = "x-amz-object-lock-legal-hold";
 /// The header that bypasses retentions of governance.
 pub(crate) const BYPASS: &str = "x-amz-bypass-governance-retention";
+
+/// The header that takes receivers of events unseen: another box may be the one that knows them.
+pub(crate) const SKIP_VALIDATION: &str = "x-amz-skip-destination-validation";
 
 /// Further conditions of a delete.
 const IF_MODIFIED_AT: &str = "x-amz-if-match-last-modified-time";
@@ -99,6 +102,7 @@ pub(crate) fn refuse_unhonoured(operation: &Operation, headers: &HeaderMap) -> S
         (SOURCE_CUSTOMER_KEY.md5, is_copy(operation)),
         (IF_MODIFIED_AT, is_delete(operation)),
         (IF_SIZE, is_delete(operation)),
+        (SKIP_VALIDATION, names_receivers(operation)),
     ] {
         if !is_honoured && headers.contains_key(name) {
             return Err(not_implemented(name));
@@ -192,6 +196,14 @@ const fn is_delete(operation: &Operation) -> bool {
     matches!(operation, Operation::Object(_, _, ObjectOperation::DeleteObject))
 }
 
+const fn names_receivers(operation: &Operation) -> bool {
+    use BucketOperation::PutBucketNotificationConfiguration;
+    matches!(
+        operation,
+        Operation::Bucket(_, PutBucketNotificationConfiguration)
+    )
+}
+
 const fn is_upload(operation: ObjectOperation) -> bool {
     matches!(
         operation,
@@ -266,7 +278,8 @@ fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
         | "server-side-encryption-customer-key-md5"
         | "copy-source-server-side-encryption-customer-algorithm"
         | "copy-source-server-side-encryption-customer-key"
-        | "copy-source-server-side-encryption-customer-key-md5" => true,
+        | "copy-source-server-side-encryption-customer-key-md5"
+        | "skip-destination-validation" => true,
         // Nothing changes its class here, and this is what is told.
         "transition-default-minimum-object-size" => value == TRANSITION_SIZE_DEFAULT,
         // Every block is encrypted, by keys of this store.
@@ -547,6 +560,7 @@ mod tests {
             (ObjectOperation::GetObject, "x-amz-object-lock-mode"),
             (ObjectOperation::UploadPart, "x-amz-object-lock-legal-hold"),
             (ObjectOperation::PutObject, "x-amz-if-match-size"),
+            (ObjectOperation::PutObject, "x-amz-skip-destination-validation"),
             (
                 ObjectOperation::DeleteObject,
                 "x-amz-server-side-encryption-customer-key",

@@ -145,6 +145,19 @@ def test_rules_that_cannot_hold_are_refused(s3, bucket, rules, status, code):
     assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(Bucket=bucket)
 
 
+def test_a_receiver_that_only_another_box_knows_is_named_unseen(s3, bucket):
+    rule = {"Id": "elsewhere", "QueueArn": "arn:warren:sqs::elsewhere:webhook"}
+    for options in ({}, {"SkipDestinationValidation": False}):
+        with refused(400, "InvalidArgument"):
+            tell(s3, bucket, rule, **options)
+    tell(s3, bucket, rule, SkipDestinationValidation=True)
+    [got] = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    assert (got["Id"], got["QueueArn"]) == ("elsewhere", rule["QueueArn"])
+    # What does not even look like a receiver of ours is refused all the same.
+    with refused(400, "InvalidArgument"):
+        tell(s3, bucket, {"QueueArn": "arn:aws:sqs:us-east-1:123456789012:queue"}, SkipDestinationValidation=True)
+
+
 def test_other_receivers_of_aws_are_none_here(s3, bucket):
     topic = {"TopicArn": "arn:aws:sns:us-east-1:123456789012:topic", "Events": ["s3:ObjectCreated:*"]}
     with refused(501, "NotImplemented"):

@@ -8,6 +8,7 @@ use storage::model::{Bucket, EventPattern, NotificationRule, Timestamp};
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
+use crate::headers::SKIP_VALIDATION;
 use crate::notify::{Webhook, test_event};
 use crate::response::{Reply, empty, xml};
 use crate::xml::{Element, XmlWriter, malformed, parse};
@@ -71,7 +72,7 @@ pub(crate) async fn put_bucket_notification_configuration(
     body: RequestBody,
 ) -> S3Result<Reply> {
     let rules = read(&body.document(DOCUMENT_BYTES_MAX).await?)?;
-    let skips = call.headers.get("x-amz-skip-destination-validation");
+    let skips = call.headers.get(SKIP_VALIDATION);
     let skips = skips.is_some_and(|skips| skips.as_bytes().eq_ignore_ascii_case(b"true"));
     let webhooks = &call.gateway.webhooks;
     if !skips && let Some(unknown) = rules.iter().find(|rule| !webhooks.knows(&rule.endpoint)) {
