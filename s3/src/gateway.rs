@@ -429,7 +429,7 @@ impl Call {
             Op::PutBucketVersioning => ops::put_bucket_versioning(self, &bucket, body).await,
             Op::GetObjectLockConfiguration => ops::get_object_lock_configuration(&bucket),
             Op::PutObjectLockConfiguration => ops::put_object_lock_configuration(self, &bucket, body).await,
-            Op::GetBucketAcl => Ok(ops::get_bucket_acl(&bucket)),
+            Op::GetBucketAcl => Ok(ops::get_bucket_acl(self, &bucket)),
             Op::PutBucketAcl => ops::put_bucket_acl(self, &bucket, body).await,
             Op::GetBucketPolicy => ops::get_bucket_policy(&bucket),
             Op::PutBucketPolicy => ops::put_bucket_policy(self, &bucket, body).await,

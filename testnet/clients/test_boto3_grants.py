@@ -1,5 +1,7 @@
 """boto3 against the real server: access control lists that grant something to single keys and to groups."""
 
+import json
+
 import pytest
 
 from compare import refused
@@ -105,7 +107,7 @@ def test_a_version_has_a_list_of_its_own(s3, friends, friend, bucket):
     new = s3.put_object(Bucket=bucket, Key="k", Body=b"new")["VersionId"]
     assert friends.get_object(Bucket=bucket, Key="k", VersionId=old)["Body"].read() == b"old"
     assert friends.get_object_acl(Bucket=bucket, Key="k", VersionId=old)["Grants"] == [
-        {**to_key(friend, "FULL_CONTROL"), "Grantee": {"Type": "CanonicalUser", "ID": friend.id, "DisplayName": friend.id}}
+        {**to_key(friend, "FULL_CONTROL"), "Grantee": {"Type": "CanonicalUser", "ID": friend.id, "DisplayName": "friend"}}
     ]
     friends.put_object_acl(Bucket=bucket, Key="k", VersionId=old, GrantReadACP=f"id={friend.id}")
     with refused(403, "AccessDenied"):
@@ -202,3 +204,35 @@ def test_a_denying_policy_wins_over_a_grant(s3, friends, friend, bucket):
         friends.get_object(Bucket=bucket, Key="k")
     with refused(403, "AccessDenied"):
         friends.get_object_acl(Bucket=bucket, Key="k")
+
+
+def test_a_key_is_called_by_its_name_in_every_answer(server, s3, friends, friend, bucket):
+    [mine] = [key for key in json.loads(server.command("key", "ls", "--json"))["keys"] if key["id"] == server.key.id]
+    owner, other = {"ID": server.key.id, "DisplayName": mine["name"]}, {"ID": friend.id, "DisplayName": "friend"}
+    assert s3.list_buckets()["Owner"] == owner and friends.list_buckets()["Owner"] == other
+    server.command("key", "allow", "friend", bucket, "--read", "--write")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", GrantRead=f"id={friend.id}", GrantFullControl=f"id={server.key.id}")
+    upload = friends.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    s3.put_bucket_acl(Bucket=bucket, GrantRead=f"id={friend.id}", GrantFullControl=f"id={server.key.id}")
+    for client in (s3, friends):
+        [object_1] = client.list_objects(Bucket=bucket)["Contents"]
+        [object_2] = client.list_objects_v2(Bucket=bucket, FetchOwner=True)["Contents"]
+        [version] = client.list_object_versions(Bucket=bucket)["Versions"]
+        lists = [client.get_bucket_acl(Bucket=bucket), client.get_object_acl(Bucket=bucket, Key="k")]
+        for answer in (object_1, object_2, version, *lists):
+            assert answer["Owner"] == owner
+        for answer in lists:
+            named = [{name: grant["Grantee"][name] for name in owner} for grant in answer["Grants"]]
+            assert sorted(named, key=str) == sorted([owner, other], key=str)
+        [begun] = client.list_multipart_uploads(Bucket=bucket)["Uploads"]
+        for answer in (begun, client.list_parts(Bucket=bucket, Key="parts", UploadId=upload)):
+            assert (answer["Owner"], answer["Initiator"]) == (owner, other)
+
+
+def test_a_key_that_is_gone_is_called_by_its_id(connect, server, s3, bucket):
+    gone = server.create_key("soon-gone")
+    server.command("key", "allow", "soon-gone", bucket, "--write")
+    connect(gone).create_multipart_upload(Bucket=bucket, Key="parts")
+    server.command("key", "rm", "soon-gone", "--yes")
+    [begun] = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert begun["Initiator"] == {"ID": gone.id, "DisplayName": gone.id}

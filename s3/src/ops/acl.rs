@@ -5,9 +5,9 @@ use storage::model::{Acl, AclGrant, Bucket, Grantee, ObjectKey};
 
 use super::asked_acl::{Asked, Ids, asked_acl, read_document};
 use super::get_object::{tell_version_id, version_id};
-use super::listing::user;
 use super::put_object::private_in_public;
 use super::setting::check_settable;
+use super::user::User;
 use crate::access::{Rule, name_of_permission, uri_of_group};
 use crate::body::RequestBody;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -19,10 +19,10 @@ use crate::xml::{BODY_BYTES_MAX, XmlWriter};
 const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Reads a bucket's ACL back.
-pub(crate) fn get_bucket_acl(bucket: &Bucket) -> Reply {
+pub(crate) fn get_bucket_acl(call: &Call, bucket: &Bucket) -> Reply {
     match bucket.settings.has_no_acls() {
-        true => document(bucket, &Acl::Private),
-        false => document(bucket, &bucket.settings.acl),
+        true => document(call, bucket, &Acl::Private),
+        false => document(call, bucket, &bucket.settings.acl),
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey
         }
         false => &Acl::Private,
     };
-    Ok(document(bucket, acl))
+    Ok(document(call, bucket, acl))
 }
 
 /// Sets the ACL of a stored object, or of the version named.
@@ -83,15 +83,19 @@ pub(crate) async fn put_object_acl(
     Ok(reply)
 }
 
-fn document(bucket: &Bucket, acl: &Acl) -> Reply {
-    let owner = bucket.owner.as_str();
+fn document(call: &Call, bucket: &Bucket, acl: &Acl) -> Reply {
+    let store = &call.gateway.store;
+    let owner = User::of(store, &bucket.owner);
     let mut document = XmlWriter::document();
     document.root("AccessControlPolicy", |xml| {
-        user(xml, "Owner", owner, owner);
+        owner.element(xml, "Owner");
         xml.element("AccessControlList", |xml| {
             for AclGrant { grantee, permission } in acl.grants() {
                 xml.element("Grant", |xml| {
-                    write_grantee(xml, grantee, owner);
+                    match grantee {
+                        Grantee::Key { id, .. } => write_grantee(xml, grantee, &User::of(store, id)),
+                        _ => write_grantee(xml, grantee, &owner),
+                    }
                     xml.text("Permission", name_of_permission(*permission));
                 });
             }
@@ -100,20 +104,14 @@ fn document(bucket: &Bucket, acl: &Acl) -> Reply {
     xml(document.finish())
 }
 
-fn write_grantee(xml: &mut XmlWriter, grantee: &Grantee, owner: &str) {
+/// Names a group by its URI, and a single grantee as the user it is.
+fn write_grantee(xml: &mut XmlWriter, grantee: &Grantee, user: &User) {
     let uri = uri_of_group(grantee);
     let kind = if uri.is_some() { "Group" } else { "CanonicalUser" };
-    let id = match grantee {
-        Grantee::Key { id, .. } => id.as_str(),
-        _ => owner,
-    };
     let attributes = [("xmlns:xsi", XSI), ("xsi:type", kind)];
     xml.element_with("Grantee", &attributes, |xml| match uri {
         Some(uri) => xml.text("URI", uri),
-        None => {
-            xml.text("ID", id);
-            xml.text("DisplayName", id);
-        }
+        None => user.content(xml),
     });
 }
 

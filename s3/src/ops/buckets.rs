@@ -8,8 +8,9 @@ use storage::StoreError;
 use storage::model::{Bucket, BucketName, BucketSettings, Grants, ObjectLock, ObjectOwnership, Versioning};
 
 use super::asked_acl::{Asked, Ids, asked_acl};
-use super::listing::{given, page_max, user};
+use super::listing::{given, page_max};
 use super::setting::check_ownership;
+use super::user::User;
 use crate::access::{allow_create_bucket, allow_list_buckets};
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
@@ -51,7 +52,7 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
     buckets.truncate(max);
     let mut document = XmlWriter::document();
     document.root("ListAllMyBucketsResult", |xml| {
-        user(xml, "Owner", key.id.as_str(), key.name.as_str());
+        User::from(&**key).element(xml, "Owner");
         xml.element("Buckets", |xml| {
             for (name, bucket) in &buckets {
                 xml.element("Bucket", |xml| {

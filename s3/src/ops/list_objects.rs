@@ -7,7 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use storage::model::{Bucket, ETag};
 use storage::{ListObjects, ListedFacts, ObjectPage};
 
-use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for, user};
+use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for};
+use super::user::User;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
@@ -40,7 +41,7 @@ fn document(page: &ObjectPage) -> XmlWriter {
     XmlWriter::with_capacity(1024 + ENTRY_BYTES * page.entries())
 }
 
-fn entries(xml: &mut XmlWriter, listing: &Listing<'_>, page: &ObjectPage, owner: Option<&str>) {
+fn entries(xml: &mut XmlWriter, listing: &Listing<'_>, page: &ObjectPage, owner: Option<&User>) {
     let mut contents = Contents::new(listing.encoding, owner);
     for (key, facts) in page.objects() {
         contents.write(xml, key, facts);
@@ -66,10 +67,10 @@ struct Contents {
 }
 
 impl Contents {
-    fn new(encoding: KeyEncoding, owner: Option<&str>) -> Self {
+    fn new(encoding: KeyEncoding, owner: Option<&User>) -> Self {
         let mut xml = XmlWriter::fragment();
         if let Some(owner) = owner {
-            user(&mut xml, "Owner", owner, owner);
+            owner.element(&mut xml, "Owner");
         }
         Self {
             encoding,
@@ -117,7 +118,7 @@ pub(crate) async fn list_objects(call: &Call, bucket: &Bucket) -> S3Result<Reply
         if let Some(next) = page.next.as_deref().filter(|_| listing.delimiter.is_some()) {
             listing.key(xml, "NextMarker", next);
         }
-        entries(xml, &listing, &page, owner_for(call, bucket));
+        entries(xml, &listing, &page, owner_for(call, bucket).as_ref());
     });
     Ok(xml(document.finish()))
 }
@@ -146,12 +147,8 @@ pub(crate) async fn list_objects_v2(call: &Call, bucket: &Bucket) -> S3Result<Re
         if let Some(start_after) = start_after {
             listing.key(xml, "StartAfter", start_after);
         }
-        entries(
-            xml,
-            &listing,
-            &page,
-            owner_for(call, bucket).filter(|_| fetch_owner),
-        );
+        let owner = owner_for(call, bucket).filter(|_| fetch_owner);
+        entries(xml, &listing, &page, owner.as_ref());
     });
     Ok(xml(document.finish()))
 }
@@ -187,7 +184,7 @@ mod tests {
             checksum: owner.map(|_| ChecksumAlgorithm::Sha256),
         };
         let mut xml = XmlWriter::fragment();
-        Contents::new(KeyEncoding::Plain, owner).write(&mut xml, key, &facts);
+        Contents::new(KeyEncoding::Plain, owner.map(User::unnamed).as_ref()).write(&mut xml, key, &facts);
         String::from_utf8(xml.finish()).unwrap()
     }
 

@@ -2,8 +2,9 @@
 
 use storage::model::{Bucket, ObjectKey};
 
-use super::listing::{checksum_algorithm, given, page_max, user};
+use super::listing::{checksum_algorithm, given, page_max};
 use super::multipart::{checksum_element, type_name, upload_id};
+use super::user::User;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
@@ -59,13 +60,9 @@ pub(crate) async fn list_parts(call: &Call, bucket: &Bucket, key: &ObjectKey) ->
                 checksum_element(xml, part.checksum.as_ref());
             });
         }
-        let initiator = page
-            .upload
-            .initiator
-            .as_ref()
-            .map_or("anonymous", |id| id.as_str());
-        user(xml, "Initiator", initiator, initiator);
-        user(xml, "Owner", bucket.owner.as_str(), bucket.owner.as_str());
+        let store = &call.gateway.store;
+        User::initiator(store, page.upload.initiator.as_ref()).element(xml, "Initiator");
+        User::of(store, &bucket.owner).element(xml, "Owner");
         xml.text("StorageClass", page.upload.class.name());
     });
     Ok(xml(document.finish()))

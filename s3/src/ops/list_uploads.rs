@@ -3,7 +3,8 @@
 use storage::model::{Bucket, UploadId};
 use storage::{ListUploads, ListedUpload};
 
-use super::listing::{Listing, checksum_algorithm, given, user};
+use super::listing::{Listing, checksum_algorithm, given};
+use super::user::User;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
@@ -45,21 +46,28 @@ pub(crate) async fn list_multipart_uploads(call: &Call, bucket: &Bucket) -> S3Re
                 &upload.map(|id| id.to_string()).unwrap_or_default(),
             );
         }
+        let store = &call.gateway.store;
+        let owner = User::of(store, &bucket.owner);
         for upload in &page.uploads {
-            entry(xml, &listing, upload, bucket.owner.as_str());
+            let initiator = User::initiator(store, upload.initiator.as_ref());
+            entry(xml, &listing, upload, (&initiator, &owner));
         }
         listing.prefixes(xml, &page.prefixes);
     });
     Ok(xml(document.finish()))
 }
 
-fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, upload: &ListedUpload, owner: &str) {
+fn entry(
+    xml: &mut XmlWriter,
+    listing: &Listing<'_>,
+    upload: &ListedUpload,
+    (initiator, owner): (&User, &User),
+) {
     xml.element("Upload", |xml| {
         listing.key(xml, "Key", upload.key.as_str());
         xml.text("UploadId", &upload.upload.to_string());
-        let initiator = upload.initiator.as_ref().map_or("anonymous", |id| id.as_str());
-        user(xml, "Initiator", initiator, initiator);
-        user(xml, "Owner", owner, owner);
+        initiator.element(xml, "Initiator");
+        owner.element(xml, "Owner");
         xml.text("StorageClass", upload.class.name());
         xml.time("Initiated", upload.started);
         checksum_algorithm(xml, upload.checksum);

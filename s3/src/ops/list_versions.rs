@@ -3,7 +3,8 @@
 use storage::model::{Bucket, VersionId};
 use storage::{ListVersions, ListedVersion};
 
-use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for, user};
+use super::listing::{Listing, bucket_name, checksum_algorithm, given, owner_for};
+use super::user::User;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::response::{Reply, xml};
@@ -36,8 +37,9 @@ pub(crate) async fn list_object_versions(call: &Call, bucket: &Bucket) -> S3Resu
                 xml.text("NextVersionIdMarker", &version.to_string());
             }
         }
+        let owner = owner_for(call, bucket);
         for version in &page.versions {
-            entry(xml, &listing, version, owner_for(call, bucket));
+            entry(xml, &listing, version, owner.as_ref());
         }
         listing.prefixes(xml, &page.prefixes);
     });
@@ -57,7 +59,7 @@ fn after_version(key: Option<&str>, version: Option<&str>) -> S3Result<Option<Ve
         .map_err(|_| S3Error::invalid_argument("version-id-marker", text, "Invalid version id specified"))
 }
 
-fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, owner: Option<&str>) {
+fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, owner: Option<&User>) {
     let facts = &version.facts;
     let name = if version.delete_marker {
         "DeleteMarker"
@@ -76,7 +78,7 @@ fn entry(xml: &mut XmlWriter, listing: &Listing<'_>, version: &ListedVersion, ow
             xml.text("StorageClass", facts.class.name());
         }
         if let Some(owner) = owner {
-            user(xml, "Owner", owner, owner);
+            owner.element(xml, "Owner");
         }
     });
 }

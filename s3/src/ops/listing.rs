@@ -2,6 +2,7 @@
 
 use storage::model::{Bucket, BucketName, ChecksumAlgorithm};
 
+use super::user::User;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
 use crate::uri::Query;
@@ -93,17 +94,10 @@ pub(super) fn page_max(query: &Query, name: &str) -> S3Result<usize> {
     }
 }
 
-/// An element that names an access key as a user.
-pub(super) fn user(xml: &mut XmlWriter, element: &str, id: &str, name: &str) {
-    xml.element(element, |xml| {
-        xml.text("ID", id);
-        xml.text("DisplayName", name);
-    });
-}
-
 /// Whom a listing names as owner of its objects: strangers are not told which access keys there are.
-pub(super) fn owner_for<'b>(call: &Call, bucket: &'b Bucket) -> Option<&'b str> {
-    call.is_signed().then_some(bucket.owner.as_str())
+pub(super) fn owner_for(call: &Call, bucket: &Bucket) -> Option<User> {
+    call.is_signed()
+        .then(|| User::of(&call.gateway.store, &bucket.owner))
 }
 
 /// The name of the bucket a listing is of.

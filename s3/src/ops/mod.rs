@@ -25,6 +25,7 @@ mod setting;
 mod settings;
 mod slow;
 mod tagging;
+mod user;
 mod versioning;
 
 pub(crate) use acl::{get_bucket_acl, get_object_acl, put_bucket_acl, put_object_acl};
