@@ -175,3 +175,58 @@ async fn an_object_of_a_private_bucket_may_be_a_page() {
         .await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_policy_that_opens_an_object_is_in_no_acl_and_contradicts_none() {
+    let world = World::start().await;
+    world.check("PUT /bucket/k < hello", "200").await;
+    let everyone = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}}"#;
+    world
+        .check(&format!("PUT /bucket?policy < {everyone}"), "204")
+        .await;
+    for request in [
+        "PUT /bucket/put",
+        "PUT /bucket/copy x-amz-copy-source=bucket/k",
+        "PUT /bucket/k?acl",
+        "POST /bucket/parts?uploads",
+    ] {
+        world.check(&format!("{request} x-amz-acl=private"), "200").await;
+    }
+    for key in ["k", "put", "copy"] {
+        // Private by its list, and open to everyone by the policy all the same.
+        world
+            .check(
+                &format!("GET /bucket/{key}?acl"),
+                "200 | FULL_CONTROL | !AllUsers",
+            )
+            .await;
+        world.check_anonymous(&format!("GET /bucket/{key}"), "200").await;
+    }
+    world.check("DELETE /bucket?policy", "204").await;
+    world.check_anonymous("GET /bucket/put", "403").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_the_acl_of_the_bucket_belies_is_refused_unless_a_policy_makes_it_true() {
+    let world = World::start().await;
+    world.check("PUT /bucket?acl x-amz-acl=public-read", "200").await;
+    let private = "PUT /bucket/k x-amz-acl=private < hello";
+    world.check(private, "501 NotImplemented").await;
+    let deny = |condition: &str| {
+        format!(
+            r#"PUT /bucket?policy < {{"Statement":{{"Effect":"Deny","Principal":"*","Action":"s3:GetObject",{condition}"Resource":"arn:aws:s3:::bucket/*"}}}}"#
+        )
+    };
+    // Whoever comes over TLS reads it all the same.
+    let plain = r#""Condition":{"Bool":{"aws:SecureTransport":"false"}},"#;
+    world.check(&deny(plain), "204").await;
+    world.check(private, "501 NotImplemented").await;
+    world.check(&deny(""), "204").await;
+    world.check(private, "200").await;
+    world
+        .check("GET /bucket/k?acl", "200 | FULL_CONTROL | !AllUsers")
+        .await;
+    world.check_anonymous("GET /bucket/k", "403").await;
+    world.stop().await;
+}

@@ -1,6 +1,7 @@
 """boto3 against the real server: access control lists that grant something to single keys and to groups."""
 
 import json
+import urllib.request
 
 import pytest
 
@@ -236,3 +237,12 @@ def test_a_key_that_is_gone_is_called_by_its_id(connect, server, s3, bucket):
     server.command("key", "rm", "soon-gone", "--yes")
     [begun] = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert begun["Initiator"] == {"ID": gone.id, "DisplayName": gone.id}
+
+
+def test_what_an_sdk_sends_by_itself_is_taken_where_a_policy_opens_a_bucket(server, s3, bucket):
+    everyone = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everyone]}))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ACL="private")
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="private")
+    assert grants(s3.get_object_acl(Bucket=bucket, Key="k")) == [(server.key.id, "FULL_CONTROL")]
+    assert urllib.request.urlopen(f"{server.endpoint}/{bucket}/k").read() == b"hello"

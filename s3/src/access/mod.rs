@@ -345,23 +345,20 @@ impl Access {
         }
     }
 
-    /// Whether anyone may read the object, however they ask.
-    pub fn is_public_read(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
-        let by_acl = rights_in(bucket, &Identity::Anonymous).read;
-        let Some(text) = &bucket.settings.policy else {
-            return by_acl;
+    /// Whether the ACL of the bucket lets anyone read the object: here it opens all that is in the bucket, and no ACL of an
+    /// object takes that away. What a policy allows does not count: as in S3, it stands beside every ACL and in none.
+    pub fn is_opened_by_bucket(&self, bucket: &Bucket, key: &ObjectKey) -> bool {
+        let opened = rights_in(bucket, &Identity::Anonymous).read;
+        let Some(text) = bucket.settings.policy.as_deref().filter(|_| opened) else {
+            return opened;
         };
         let on = Resource {
             bucket: bucket.name.as_str(),
             key: Some(key.as_str()),
         };
-        self.policy(bucket, text).is_some_and(|policy| {
-            match policy.decide_for_everyone(Rule::COPY_SOURCE.action, on) {
-                Verdict::Deny => false,
-                Verdict::Allow => by_acl || !is_restricted(bucket, &policy, Grants::NONE),
-                Verdict::Silent => by_acl,
-            }
-        })
+        // A policy that nobody understands lets nobody pass but owners.
+        self.policy(bucket, text)
+            .is_some_and(|policy| !policy.denies_everyone(Rule::COPY_SOURCE.action, on))
     }
 
     fn policy(&self, bucket: &Bucket, text: &str) -> Option<Arc<Policy>> {

@@ -112,12 +112,10 @@ impl Policy {
         })
     }
 
-    /// What the policy says of everyone, however they ask: one whom a condition denies something may be anyone, and whom
-    /// one allows it is not everyone.
-    pub fn decide_for_everyone(&self, action: &str, on: Resource<'_>) -> Verdict {
-        self.verdict(None, action, on, |statement| {
-            statement.effect == Effect::Deny || statement.conditions.is_empty()
-        })
+    /// Whether the policy denies everyone this action, however they ask.
+    pub fn denies_everyone(&self, action: &str, on: Resource<'_>) -> bool {
+        let unconditional = |statement: &Statement| statement.conditions.is_empty();
+        self.verdict(None, action, on, unconditional) == Verdict::Deny
     }
 
     fn verdict(

@@ -37,7 +37,7 @@ pub(crate) async fn put_bucket_acl(call: &Call, bucket: &Bucket, body: RequestBo
     Ok(empty(StatusCode::OK))
 }
 
-/// Reads an object's ACL back; where it has none of its own, it is as public as its bucket.
+/// Reads an object's ACL back; where it has none of its own, it is as public as the ACL of its bucket makes it.
 pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
     let rules = Rule::both_of_object(ObjectOperation::GetObjectAcl);
     let version = version_id(&call.query)?;
@@ -48,7 +48,7 @@ pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey
     let acl = match bucket.settings.has_no_acls() {
         true => &Acl::Private,
         false if !own.is_private() => own,
-        false if call.gateway.access.is_public_read(bucket, key) => &Acl::PublicRead,
+        false if call.gateway.access.is_opened_by_bucket(bucket, key) => &Acl::PublicRead,
         false if bucket.settings.acl == Acl::AuthenticatedRead && !bucket.settings.blocked().ignore_acls => {
             &Acl::AuthenticatedRead
         }
@@ -60,7 +60,7 @@ pub(crate) async fn get_object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey
 /// Sets the ACL of a stored object, or of the version named.
 ///
 /// # Errors
-/// `NotImplemented` for one without the public where everyone may read the object as its bucket is.
+/// `NotImplemented` for one without the public where the ACL of the bucket lets everyone read the object.
 pub(crate) async fn put_object_acl(
     call: &Call,
     bucket: &Bucket,
@@ -73,7 +73,7 @@ pub(crate) async fn put_object_acl(
         .await?;
     let acl = wanted(call, bucket, body).await?;
     check_settable(&bucket.settings, &acl)?;
-    if !acl.is_public() && call.gateway.access.is_public_read(bucket, key) {
+    if !acl.is_public() && call.gateway.access.is_opened_by_bucket(bucket, key) {
         return Err(private_in_public());
     }
     let set = call.gateway.store.set_acl(bucket, key, version, acl).await;

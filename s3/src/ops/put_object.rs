@@ -86,7 +86,7 @@ pub(super) fn check_size(body: &RequestBody) -> S3Result<()> {
 /// The ACL that a request gives an object it writes, private unless told.
 ///
 /// # Errors
-/// `AccessDenied`, `AccessControlListNotSupported`; `NotImplemented` for one that would not hold.
+/// `AccessDenied`, `AccessControlListNotSupported`; `NotImplemented` for one that the ACL of the bucket belies.
 pub(super) fn object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Acl> {
     let ids = Ids::of(&call.gateway.store, bucket.owner.as_str());
     // The bucket's owner owns every object in it, whoever else may read it.
@@ -98,17 +98,20 @@ pub(super) fn object_acl(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Res
     let acl = asked.acl();
     call.allow(bucket, Some(key), Rule::ACL_OF_OBJECT)?;
     check_settable(&bucket.settings, &acl)?;
-    if !holds_anyway && !acl.is_public() && call.gateway.access.is_public_read(bucket, key) {
+    if !holds_anyway && !acl.is_public() && call.gateway.access.is_opened_by_bucket(bucket, key) {
         return Err(private_in_public());
     }
     Ok(acl)
 }
 
-/// The answer to a private ACL of an object that everyone may read as its bucket is.
+/// The answer to an ACL without the public for an object that the ACL of its bucket lets everyone read.
+///
+/// In S3 the ACL of a bucket lists it and opens no object; here it opens them all, as people who make a bucket public
+/// expect. A private object in it would be private by its ACL and readable in truth, so nobody is told that it is.
 pub(super) fn private_in_public() -> S3Error {
     S3Error::not_implemented(
-        "The ACL of an object takes nothing away from what its bucket gives, and everyone may read this one as its bucket \
-         is: put it into a private bucket, or leave x-amz-acl away.",
+        "The ACL of an object takes nothing away from what the ACL of its bucket gives, by which everyone may read this one: \
+         put it into a bucket with a private ACL, or leave x-amz-acl away.",
     )
 }
 
