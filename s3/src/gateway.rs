@@ -35,6 +35,7 @@ use crate::proxies::{Origin, Proxies};
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
+use crate::transport::Cipher;
 use crate::uri::{Address, Query, RootDomains};
 
 /// How long a request waits for a place among those being served.
@@ -548,6 +549,7 @@ impl Call {
             caller: &self.identity,
             from: self.origin.from,
             secure: self.origin.secure,
+            tls: self.origin.cipher.and_then(Cipher::version_number),
             now: Timestamp::now(),
             headers: &self.headers,
             query: &self.query,

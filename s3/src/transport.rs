@@ -28,6 +28,13 @@ pub(crate) struct Cipher {
     pub(crate) suite: &'static str,
 }
 
+impl Cipher {
+    /// The version as conditions of policies have it, such as `1.3`.
+    pub(crate) fn version_number(self) -> Option<&'static str> {
+        self.version.strip_prefix("TLSv")
+    }
+}
+
 /// How nobody between a client and us reads what they say; none where everybody can.
 pub(crate) fn cipher(transport: &Transport) -> Option<Cipher> {
     let Either::Right(stream) = transport else {

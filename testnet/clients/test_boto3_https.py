@@ -86,6 +86,35 @@ def test_a_policy_that_insists_on_tls_lets_pass_what_comes_by_it(server, trusted
         plain.get_object(Bucket=bucket, Key="k")
 
 
+def test_a_policy_tells_versions_of_tls_apart(server, trusted, bucket, program):
+    s3, plain = client(server, trusted), client(server, trusted, scheme="http")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    curl = program("curl", "--silent", "--show-error", "--cacert", trusted)
+    link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+
+    def read(version):
+        return curl("--tls-max", version, f"--tlsv{version}", link)
+
+    def deny(**condition):
+        statement = {
+            "Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*",
+            "Condition": condition,
+        }
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+    assert read("1.2") == read("1.3") == b"x"
+    deny(NumericLessThan={"s3:TlsVersion": 1.3})
+    assert b"AccessDenied" in read("1.2") and read("1.3") == b"x"
+    # What has no version is not less than any, and has to be denied by its lack of one.
+    assert plain.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    deny(NumericGreaterThan={"s3:TlsVersion": 1.2})
+    assert read("1.2") == b"x" and b"AccessDenied" in read("1.3")
+    deny(Null={"s3:TlsVersion": True})
+    assert read("1.2") == read("1.3") == b"x"
+    with refused(403, "AccessDenied"):
+        plain.get_object(Bucket=bucket, Key="k")
+
+
 def test_whoever_does_not_trust_the_home_or_asks_for_somebody_else_gets_nothing(server, trusted, program):
     with pytest.raises(SSLError):
         client(server, True).list_buckets()

@@ -22,6 +22,8 @@ pub struct Asking<'r> {
     pub from: IpAddr,
     /// Whether it came over TLS.
     pub secure: bool,
+    /// Which version of TLS, such as `1.3`, where that is known: a proxy does not say it.
+    pub tls: Option<&'static str>,
     /// When it is judged, by the clock of this box.
     pub now: Timestamp,
     /// Its headers, with those that a presigned link has in its query.
@@ -58,9 +60,9 @@ impl<'r> Asking<'r> {
         }
         let value = match key {
             Key::SourceIp => Some(self.from.to_canonical().to_string().into()),
-            // The server itself speaks no TLS: a proxy before it does.
             Key::SecureTransport => Some(self.secure.to_string().into()),
-            Key::TlsVersion | Key::RequestTagNames => None,
+            Key::TlsVersion => self.tls.map(Cow::Borrowed),
+            Key::RequestTagNames => None,
             Key::CurrentTime | Key::EpochTime => Some(self.now.as_secs().to_string().into()),
             Key::Referer => self.header(header::REFERER.as_str()),
             Key::UserAgent => self.header(header::USER_AGENT.as_str()),

@@ -286,6 +286,7 @@ mod tests {
             caller: &Identity::Anonymous,
             from: from.parse().unwrap(),
             secure: from == OVER_TLS,
+            tls: (from == OVER_TLS).then_some("1.2"),
             now: Timestamp::from_millis(NOW_SECS * 1000),
             headers: &headers.iter().map(pair).collect::<HeaderMap>(),
             query: &Query::parse(Some(query)).unwrap(),
@@ -304,6 +305,14 @@ mod tests {
             ("Bool aws:SecureTransport true", OVER_TLS, true),
             ("Bool aws:SecureTransport false", OVER_TLS, false),
             ("Bool aws:SecureTransport false", "192.0.2.7", true),
+            ("NumericLessThan s3:TlsVersion 1.3", OVER_TLS, true),
+            ("NumericGreaterThanEquals s3:TlsVersion 1.2", OVER_TLS, true),
+            ("NumericGreaterThan s3:TlsVersion 1.2", OVER_TLS, false),
+            ("StringEquals s3:TlsVersion 1.2", OVER_TLS, true),
+            // What comes without TLS, or through a proxy that does not say how, has no version.
+            ("NumericLessThan s3:TlsVersion 1.3", "192.0.2.7", false),
+            ("NumericLessThanIfExists s3:TlsVersion 1.3", "192.0.2.7", true),
+            ("Null s3:TlsVersion true", "192.0.2.7", true),
         ] {
             assert_eq!(holds(text, from, &[], ""), expected, "{text} {from}");
         }

@@ -459,6 +459,7 @@ mod tests {
             caller: &caller,
             from: [127, 0, 0, 1].into(),
             secure: false,
+            tls: None,
             now: Timestamp::now(),
             headers: &HeaderMap::new(),
             query: &Query::default(),
