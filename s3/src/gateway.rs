@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::model::{Bucket, BucketName, Cause, How, Invocation, ObjectKey, Timestamp, WriteCondition};
+use storage::model::{
+    AccessKey, Bucket, BucketName, Cause, How, Invocation, ObjectKey, Timestamp, WriteCondition,
+};
 use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -134,6 +136,8 @@ pub(crate) struct Call {
     /// From where it came.
     pub(crate) origin: Origin,
     pub(crate) identity: Identity,
+    /// The key whose own names of buckets hold: that which signed, or will sign what a browser asks about.
+    pub(crate) named_by: Option<Arc<AccessKey>>,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
     /// The request target; its path is shown in errors.
@@ -184,7 +188,10 @@ impl Gateway {
         let span = debug_span!("request", %id, method = %request.method(), path = request.uri().path());
         let target = self.target(&request);
         let origin = self.proxies.origin(peer, request.headers());
-        let bucket = target.as_ref().ok().and_then(|target| self.addressed(target));
+        let bucket = target
+            .as_ref()
+            .ok()
+            .and_then(|target| self.addressed(target, &request));
         let shared = bucket.as_deref().and_then(|bucket| shared(bucket, &request));
         let arrival = Arrival {
             id,
@@ -338,6 +345,10 @@ impl Gateway {
             payload,
             hoisted,
         } = verified;
+        let named_by = match parts.method {
+            Method::OPTIONS => self.claimed(&parts.headers, parts.uri.query()),
+            _ => key_of(&identity).cloned(),
+        };
         let mut headers = parts.headers;
         headers.extend(hoisted);
         let operation = route(&parts.method, address, &query, &headers)?;
@@ -347,6 +358,7 @@ impl Gateway {
             id: arrival.id,
             origin: arrival.origin,
             identity,
+            named_by,
             headers,
             query,
             uri: parts.uri,
@@ -425,7 +437,7 @@ impl Call {
             Op::ListObjectVersions => ops::list_object_versions(self, &bucket).await,
             Op::ListMultipartUploads => ops::list_multipart_uploads(self, &bucket).await,
             Op::DeleteObjects => ops::delete_objects(self, &bucket, body).await,
-            Op::PostObject => Box::pin(ops::post_object(self, &bucket, body)).await,
+            Op::PostObject => Box::pin(ops::post_object(self, (&bucket, &name), body)).await,
             Op::GetBucketVersioning => Ok(ops::get_bucket_versioning(&bucket)),
             Op::PutBucketVersioning => ops::put_bucket_versioning(self, &bucket, body).await,
             Op::GetObjectLockConfiguration => ops::get_object_lock_configuration(&bucket),
@@ -520,7 +532,7 @@ impl Call {
     /// As [`Self::bucket`], with the owner expected in this header.
     pub(crate) async fn bucket_of_owner(&self, name: &BucketName, owner: &str) -> S3Result<Arc<Bucket>> {
         let store = &self.gateway.store;
-        let find = || store.bucket_for(key_of(&self.identity).map(|key| &**key), name);
+        let find = || store.bucket_for(self.named_by.as_deref(), name);
         let found = match find() {
             // Another member may have created it a moment ago.
             Err(StoreError::NoSuchBucket) if store.hear_news().await => find(),

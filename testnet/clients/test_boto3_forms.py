@@ -11,7 +11,7 @@ from wire import exchange
 def submit(server, bucket):
     """Sends a form with a file; gives the answer."""
 
-    def go(form, content, filename="holiday.jpg", **more):
+    def go(form, content, filename="holiday.jpg", to=bucket, **more):
         boundary = uuid.uuid4().hex
         body = b""
         for name, value in {**form["fields"], **more}.items():
@@ -19,7 +19,7 @@ def submit(server, bucket):
         body += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'.encode()
         body += b"Content-Type: image/jpeg\r\n\r\n" + content + f"\r\n--{boundary}--\r\n".encode()
         head = [
-            f"POST /{bucket} HTTP/1.1",
+            f"POST /{to} HTTP/1.1",
             f"host: 127.0.0.1:{server.port}",
             f"content-type: multipart/form-data; boundary={boundary}",
             f"content-length: {len(body)}",
@@ -80,3 +80,14 @@ def test_a_form_is_only_for_what_its_signer_may(server, s3, bucket, connect, sub
     stranger = connect(server.create_key("stranger", create_buckets=False))
     form = stranger.generate_presigned_post(bucket, "k")
     assert submit(form, b"x").code == "AccessDenied"
+
+
+def test_a_form_is_signed_for_the_name_that_it_is_sent_to(server, s3, bucket, submit):
+    if not hasattr(server, "state"):
+        pytest.skip("only for a server of our own, whose buckets we can name")
+    alias = f"{bucket}-alias"
+    server.command("bucket", "alias", bucket, alias)
+    form = s3.generate_presigned_post(alias, "k")
+    assert submit(form, b"content").code == "AccessDenied"
+    assert submit(form, b"content", to=alias).status == 204
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"

@@ -125,6 +125,24 @@ def test_a_line_for_each_request_in_the_fields_of_aws(box, s3, bucket):
     assert (stranger["requester"], stranger["auth"]) == ("-", "-")
 
 
+def test_requests_by_a_name_that_only_one_key_has_are_logged(box, client, s3, bucket):
+    target = f"{bucket}-logs"
+    s3.create_bucket(Bucket=target)
+    log(s3, bucket, target)
+    key = box.create_key("app", create_buckets=False)
+    box.command("bucket", "alias", bucket, "what-the-app-calls-it", "--key", "app")
+    with refused(403, "AccessDenied"):
+        client(key).get_object(Bucket="what-the-app-calls-it", Key="k")
+    box.command("key", "allow", "app", bucket, "--read")
+    with refused(404, "NoSuchKey"):
+        client(key).get_object(Bucket="what-the-app-calls-it", Key="k")
+    lines = [line for line in written(box, s3, target) if line["operation"] == "REST.GET.OBJECT"]
+    assert [(line["bucket"], line["requester"], line["error"]) for line in lines] == [
+        (bucket, key.id, "AccessDenied"),
+        (bucket, key.id, "NoSuchKey"),
+    ]
+
+
 def test_writing_logs_is_not_logged(box, s3, bucket):
     log(s3, bucket, bucket)
     s3.put_object(Bucket=bucket, Key="logs/1970-01-01-00-00-00-0000000000000000", Body=b"")

@@ -21,6 +21,7 @@ pub(crate) use post::SignedForm;
 pub use presigned::Presigned;
 pub use signer::{Signer, Unsigned};
 pub use sigv4::Authorization;
+pub(crate) use verify::claimed_key;
 pub use verify::{Authenticator, Identity, Verified};
 
 #[cfg(test)]

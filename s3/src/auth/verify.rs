@@ -16,7 +16,7 @@ use super::claim::{Claim, Lifetime};
 use super::payload::{self, PayloadRule};
 use super::presigned::{self, Presigned};
 use super::signing_key::{SigningKeys, derive};
-use super::sigv4;
+use super::sigv4::{self, Authorization};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::uri::Query;
 
@@ -147,6 +147,17 @@ impl Authenticator {
             signature,
         })
     }
+}
+
+/// The key that a request says it is signed with, be that true or not: enough to know what its sender calls things, and for
+/// nothing else.
+pub(crate) fn claimed_key(headers: &HeaderMap, query: Option<&str>) -> Option<AccessKeyId> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let authorization = Authorization::parse(value.to_str().ok()?).ok()?;
+        return authorization.credential.access_key_id();
+    }
+    let query = Query::parse(query).ok()?;
+    Presigned::parse(&query).ok()??.credential.access_key_id()
 }
 
 /// The signature to check, if the request has any: exactly one, in its header or in its query.

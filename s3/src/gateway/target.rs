@@ -5,11 +5,11 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
-use storage::model::{Bucket, BucketName};
+use storage::model::{AccessKey, Bucket, BucketName};
 
 use super::{Arrival, Call, Gateway};
 use crate::access_log::Entry;
-use crate::auth::Identity;
+use crate::auth::{Identity, claimed_key};
 use crate::cors;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::response::Reply;
@@ -51,13 +51,22 @@ impl Gateway {
         }
     }
 
-    /// The bucket that a request is about, whoever sends it.
-    pub(super) fn addressed(&self, target: &Target) -> Option<Arc<Bucket>> {
-        let name = match target {
-            Target::Api(address) => address.bucket()?,
-            Target::Website(bucket) => bucket,
+    /// The bucket that a request is about, whoever sends it: the names that a key has for buckets hold for whoever says that
+    /// it is that key. What this gives away, whoever asks by the bucket's own name is told, too.
+    pub(super) fn addressed(&self, target: &Target, request: &Request<Incoming>) -> Option<Arc<Bucket>> {
+        let (name, key) = match target {
+            Target::Api(address) => (
+                address.bucket()?,
+                self.claimed(request.headers(), request.uri().query()),
+            ),
+            Target::Website(bucket) => (bucket, None),
         };
-        self.store.bucket(name).ok()
+        self.store.bucket_for(key.as_deref(), name).ok()
+    }
+
+    /// The key that a request says it is signed with; nobody has verified that.
+    pub(super) fn claimed(&self, headers: &HeaderMap, query: Option<&str>) -> Option<Arc<AccessKey>> {
+        self.store.access_key(&claimed_key(headers, query)?).ok()
     }
 
     /// What the access log of a bucket is to say of a request, if there is one.
@@ -83,6 +92,7 @@ impl Gateway {
             id: arrival.id,
             origin: arrival.origin,
             identity: Identity::Anonymous,
+            named_by: None,
             headers: parts.headers,
             query: Query::default(),
             uri: parts.uri,

@@ -120,7 +120,8 @@ pub(crate) async fn copy_object(call: &Call, bucket: &Arc<Bucket>, key: &ObjectK
         invocation: call.invocation(),
     };
     let (source, object) = from.open(call).await?;
-    let is_itself = from.bucket == bucket.name && from.key == *key;
+    // Not by their names: a bucket may have several.
+    let is_itself = source.id == bucket.id && from.key == *key;
     let restores = from.version.is_some() && source.settings.versioning.was_ever_on();
     if is_itself && !changes && !restores {
         return Err(S3Error::invalid_request(

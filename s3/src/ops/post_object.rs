@@ -25,8 +25,13 @@ use crate::tags::{TagsOf, tags_of_document, tags_of_header};
 use crate::uri::{encode_path_into, encode_query_into, parse_key};
 use crate::xml::XmlWriter;
 
-/// Stores the file of a form for whoever signed its policy, or for anyone where anyone may write.
-pub(crate) async fn post_object(call: &Call, bucket: &Bucket, body: RequestBody) -> S3Result<Reply> {
+/// Stores the file of a form for whoever signed its policy, or for anyone where anyone may write. The policy speaks of the
+/// bucket by the name that the form is sent to, which may be another than its own.
+pub(crate) async fn post_object(
+    call: &Call,
+    (bucket, name): (&Bucket, &BucketName),
+    body: RequestBody,
+) -> S3Result<Reply> {
     if call.is_signed() {
         return Err(argument(
             "Authorization",
@@ -54,7 +59,7 @@ pub(crate) async fn post_object(call: &Call, bucket: &Bucket, body: RequestBody)
             let json = BASE64.decode(form.policy).map_err(|_| {
                 S3Error::with_message(S3Code::InvalidPolicyDocument, "Invalid Policy: it is not base64.")
             })?;
-            let file = file.under_policy(&json, &fields, &bucket.name, Timestamp::now())?;
+            let file = file.under_policy(&json, &fields, name, Timestamp::now())?;
             (Identity::Key(signer), file)
         }
     };
