@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,3 +55,11 @@ def refused(status: int, code: str):
     answer = caught.value.response
     assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]) == (status, code)
     assert answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-request-id")
+
+
+def becomes_true(condition, seconds: float = 15) -> None:
+    """What the server does by itself is done within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not become true"
+        time.sleep(0.05)

@@ -1,10 +1,9 @@
 """boto3 against the real server: lifecycle rules, read back as they were put, told with objects, and carried out."""
 
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from compare import keys_in, refused
+from compare import becomes_true, keys_in, refused
 
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 EVERYTHING = [
@@ -40,11 +39,6 @@ def put_rules(s3, bucket, *rules):
 
 def expires(answer) -> str:
     return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-expiration", "")
-
-
-def becomes_true(condition) -> bool:
-    """Whether something is true within a few seconds."""
-    return any(condition() or time.sleep(0.05) for _ in range(100))
 
 
 def test_rules_read_back_as_they_were_put(s3, bucket):
@@ -145,7 +139,7 @@ def test_what_is_due_goes_and_the_rest_stays(s3, bucket):
         {"ID": "tag", "Filter": {"Tag": {"Key": "gone", "Value": "yes"}}, **past},
         {"ID": "off", "Status": "Disabled", **past},
     )
-    assert becomes_true(lambda: keys_in(s3, bucket) == ["keep/b", "tmp/large"])
+    becomes_true(lambda: keys_in(s3, bucket) == ["keep/b", "tmp/large"])
     assert s3.get_object(Bucket=bucket, Key="tmp/large")["Body"].read() == b"x" * (1 << 20)
 
 
@@ -154,7 +148,7 @@ def test_where_versions_are_kept_a_marker_hides_what_expired_until_it_hides_noth
     version = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["VersionId"]
     alone = s3.delete_object(Bucket=bucket, Key="alone")["VersionId"]
     put_rules(s3, bucket, {"ID": "k", "Filter": {"Prefix": "k"}, "Expiration": {"Date": PAST}})
-    assert becomes_true(lambda: keys_in(s3, bucket) == [])
+    becomes_true(lambda: keys_in(s3, bucket) == [])
     listed = s3.list_object_versions(Bucket=bucket)
     assert [entry["VersionId"] for entry in listed["Versions"]] == [version]
     markers = {entry["Key"]: entry["VersionId"] for entry in listed["DeleteMarkers"]}
@@ -164,7 +158,7 @@ def test_where_versions_are_kept_a_marker_hides_what_expired_until_it_hides_noth
 
     put_rules(s3, bucket, {"ID": "markers", "Expiration": {"ExpiredObjectDeleteMarker": True}})
     left = lambda: [entry["Key"] for entry in s3.list_object_versions(Bucket=bucket)["DeleteMarkers"]]  # noqa: E731
-    assert becomes_true(lambda: left() == ["k"])
+    becomes_true(lambda: left() == ["k"])
 
 
 def test_only_an_owner_sets_rules(connect, server, s3, bucket):

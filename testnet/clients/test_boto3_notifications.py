@@ -10,11 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import boto3
 import pytest
 from botocore.config import Config
-from compare import refused
+from compare import becomes_true, refused
 from warren_process import Server
 
 ARN = "arn:warren:sqs::hook:webhook"
-PATIENCE = 15
 
 
 class Hook:
@@ -54,13 +53,6 @@ class Hook:
         records = self.records(bucket)
         assert len(records) == count, [short(record) for record in records]
         return records
-
-
-def becomes_true(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not become true"
-        time.sleep(0.05)
 
 
 def short(record):
