@@ -7,6 +7,7 @@ import pytest
 from awscrt import checksums
 
 from compare import keys_in, refused
+from wire import Request, exchange
 
 MIB = 1 << 20
 
@@ -130,3 +131,63 @@ def test_a_copy_keeps_the_checksum(s3, bucket, algorithm):
     s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
     head = s3.head_object(Bucket=bucket, Key="copy", ChecksumMode="ENABLED")
     assert head[f"Checksum{algorithm}"] == text(algorithm, b"checked")
+
+
+@pytest.mark.parametrize("algorithm, mode", MODES)
+def test_parts_that_are_copied_have_the_checksums_of_their_upload(s3, bucket, algorithm, mode):
+    parts = [hashlib.shake_128(b"1").digest(5 * MIB), b"the end"]
+    # The sources have other checksums, or none that are of use.
+    s3.put_object(Bucket=bucket, Key="source", Body=b"".join(parts), ChecksumAlgorithm="SHA1")
+    at = {"Bucket": bucket, "Key": "k"}
+    upload = s3.create_multipart_upload(**at, ChecksumAlgorithm=algorithm, ChecksumType=mode)["UploadId"]
+    this, name, begin, sent = {**at, "UploadId": upload}, f"Checksum{algorithm}", 0, []
+    for number, content in enumerate(parts, 1):
+        span = f"bytes={begin}-{begin + len(content) - 1}"
+        copied = s3.upload_part_copy(**this, PartNumber=number, CopySource=f"{bucket}/source", CopySourceRange=span)
+        part = copied["CopyPartResult"]
+        assert part[name] == text(algorithm, content)
+        sent.append({"PartNumber": number, "ETag": part["ETag"], name: part[name]})
+        begin += len(content)
+    assert [part[name] for part in s3.list_parts(**this)["Parts"]] == [part[name] for part in sent]
+    s3.complete_multipart_upload(**this, MultipartUpload={"Parts": sent}, ChecksumType=mode)
+    if mode == "COMPOSITE":
+        expected = text(algorithm, b"".join(DIGESTS[algorithm](content) for content in parts)) + "-2"
+    else:
+        expected = text(algorithm, b"".join(parts))
+    head = s3.head_object(**at, ChecksumMode="ENABLED")
+    assert (head[name], head["ChecksumType"]) == (expected, mode)
+
+
+@pytest.mark.parametrize(
+    "algorithm, mode", [("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")]
+)
+def test_a_checksum_that_cannot_be_over_that_is_refused(s3, bucket, algorithm, mode):
+    with refused(400, "InvalidRequest"):
+        s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType=mode)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_checksum_in_a_trailer_is_kept_and_checked(server, s3, bucket, algorithm):
+    name, content = f"x-amz-checksum-{algorithm.lower()}", b"checked" * 20_000
+
+    def put(key, trailer):
+        headers = {
+            "content-encoding": "aws-chunked",
+            "x-amz-decoded-content-length": str(len(content)),
+            "x-amz-trailer": name,
+        }
+        request = Request("PUT", f"/{bucket}/{key}", headers=headers, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+        length = len(request.signed(server).chunks(content, trailer=trailer, sign=False))
+        request.headers["content-length"] = str(length)
+        signed = request.signed(server)
+        return exchange(server, signed.head() + signed.chunks(content, trailer=trailer, sign=False), "PUT")
+
+    right = text(algorithm, content)
+    answer = put("right", {name: right})
+    assert (answer.status, answer.headers[name]) == (200, right)
+    assert s3.head_object(Bucket=bucket, Key="right", ChecksumMode="ENABLED")[f"Checksum{algorithm}"] == right
+    wrong = put("wrong", {name: text(algorithm, b"other")})
+    assert (wrong.status, wrong.code) == (400, "BadDigest")
+    for trailer in ({name: "AAAA"}, {name: "no base64!"}, {}):
+        assert put("malformed", trailer).status == 400
+    assert keys_in(s3, bucket) == ["right"]

@@ -1,9 +1,12 @@
 """Forms that boto3 signs, sent as a browser sends them."""
 
+import base64
+import hashlib
 import uuid
 
 import pytest
 
+from compare import refused
 from wire import exchange
 
 
@@ -91,3 +94,35 @@ def test_a_form_is_signed_for_the_name_that_it_is_sent_to(server, s3, bucket, su
     assert submit(form, b"content").code == "AccessDenied"
     assert submit(form, b"content", to=alias).status == 204
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
+
+
+def test_a_form_may_bring_the_checksum_of_its_file(s3, bucket, submit):
+    content = b"checked" * 1000
+    right, wrong = (base64.b64encode(hashlib.sha256(bytes_).digest()).decode() for bytes_ in (content, b"other"))
+    condition = [["starts-with", "$x-amz-checksum-sha256", ""]]
+    form = s3.generate_presigned_post(bucket, "k", Conditions=condition)
+    answer = submit(form, content, **{"x-amz-checksum-sha256": wrong})
+    assert (answer.status, answer.code) == (400, "BadDigest")
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+    answer = submit(form, content, **{"x-amz-checksum-sha256": right})
+    assert (answer.status, answer.headers["x-amz-checksum-sha256"]) == (204, right)
+    assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumSHA256"] == right
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == content
+
+
+def test_a_form_may_bring_the_key_of_a_customer(s3, bucket, submit):
+    key = bytes(range(32))
+    name = "x-amz-server-side-encryption-customer"
+    fields = {
+        f"{name}-algorithm": "AES256",
+        f"{name}-key": base64.b64encode(key).decode(),
+        f"{name}-key-md5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+    }
+    form = s3.generate_presigned_post(bucket, "k", Conditions=[["starts-with", f"${field}", ""] for field in fields])
+    answer = submit(form, b"sealed", **fields)
+    assert (answer.status, answer.headers[f"{name}-algorithm"]) == (204, "AES256")
+    assert answer.headers[f"{name}-key-md5"] == fields[f"{name}-key-md5"]
+    with refused(400, "InvalidRequest"):
+        s3.get_object(Bucket=bucket, Key="k")
+    got = s3.get_object(Bucket=bucket, Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey=key)
+    assert got["Body"].read() == b"sealed"

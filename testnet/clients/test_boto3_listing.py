@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from compare import refused
+from wire import Request, send
 
 KEYS = ["a", "a b", "a+b", "dir/1", "dir/2", "dir/sub/3", "dir0", "e", "other/4", "z/", "ä", "日/本"]
 
@@ -135,3 +136,25 @@ def test_unfinished_uploads_are_listed_page_by_page(s3, bucket):
     assert sorted(found) == sorted(uploads)
     grouped = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/")
     assert [entry["Prefix"] for entry in grouped["CommonPrefixes"]] == ["d/"]
+
+
+def test_buckets_are_listed_page_by_page(connect, server, bucket_name):
+    client = connect(server.create_key(f"lister-{bucket_name[-8:]}"))
+    names = [f"{bucket_name}-{number}" for number in range(5)]
+    for name in names:
+        client.create_bucket(Bucket=name)
+    pages = client.get_paginator("list_buckets").paginate(PaginationConfig={"PageSize": 2})
+    assert [[bucket["Name"] for bucket in page["Buckets"]] for page in pages] == [names[:2], names[2:4], names[4:]]
+    page = client.list_buckets(MaxBuckets=5)
+    # A page that is full is the last one, where nothing follows.
+    assert "ContinuationToken" not in page and len(page["Buckets"]) == 5
+    page = client.list_buckets(MaxBuckets=1, Prefix=f"{bucket_name}-3")
+    assert [bucket["Name"] for bucket in page["Buckets"]] == names[3:4]
+    assert (page["Prefix"], "ContinuationToken" in page) == (f"{bucket_name}-3", False)
+    token = client.list_buckets(MaxBuckets=3)["ContinuationToken"]
+    # What the page began after need not be there any more.
+    client.delete_bucket(Bucket=names[2])
+    assert [bucket["Name"] for bucket in client.list_buckets(ContinuationToken=token)["Buckets"]] == names[3:]
+    for most in ("-1", "many", str(1 << 31)):
+        answer = send(server, Request("GET", "/", query=[("max-buckets", most)]))
+        assert (answer.status, answer.code) == (400, "InvalidArgument")

@@ -1,10 +1,13 @@
 """boto3 against the real server: multipart uploads, what they refuse and what they leave."""
 
 import hashlib
+import time
 
 import pytest
 
 from compare import keys_in, refused
+from wire import Request, read_answer
+from wire import connect as connect_to
 
 MIB = 1 << 20
 FIRST = hashlib.shake_128(b"first").digest(5 * MIB)
@@ -172,3 +175,36 @@ def test_headers_given_at_the_start_are_those_of_the_object(s3, bucket):
     upload.complete((1, upload.part(1, b"x")))
     head = s3.head_object(Bucket=bucket, Key="joined")
     assert (head["ContentType"], head["Metadata"]) == ("text/x-test", {"a": "1"})
+
+
+def test_the_last_part_may_be_empty(s3, bucket, upload):
+    done = upload.complete((1, upload.part(1, FIRST)), (2, upload.part(2, b"")))
+    digests = hashlib.md5(FIRST).digest() + hashlib.md5(b"").digest()
+    assert done["ETag"] == f'"{hashlib.md5(digests).hexdigest()}-2"'
+    assert s3.get_object(Bucket=bucket, Key="joined")["Body"].read() == FIRST
+    assert s3.head_object(Bucket=bucket, Key="joined", PartNumber=2)["ContentLength"] == 0
+
+
+def test_an_upload_of_one_empty_part_is_an_empty_object(s3, bucket, upload):
+    upload.complete((1, upload.part(1, b"")))
+    assert s3.head_object(Bucket=bucket, Key="joined")["ContentLength"] == 0
+
+
+def test_a_part_that_is_on_its_way_does_not_bring_back_an_upload_that_was_aborted(server, s3, bucket, upload):
+    query = [("partNumber", "1"), ("uploadId", upload.at["UploadId"])]
+    headers = {"content-length": str(len(FIRST))}
+    head = Request("PUT", f"/{bucket}/joined", query=query, headers=headers).signed(server).head()
+    with connect_to(server) as connection:
+        connection.sendall(head + FIRST[: len(FIRST) // 2])
+        # What came so far is being stored.
+        time.sleep(0.3)
+        s3.abort_multipart_upload(**upload.at)
+        connection.sendall(FIRST[len(FIRST) // 2 :])
+        answer = read_answer(connection, "PUT")
+    assert (answer.status, answer.code) == (404, "NoSuchUpload")
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    with refused(404, "NoSuchUpload"):
+        s3.list_parts(**upload.at)
+    with refused(404, "NoSuchUpload"):
+        upload.complete((1, hashlib.md5(FIRST).hexdigest()))
+    s3.delete_bucket(Bucket=bucket)

@@ -1,10 +1,13 @@
 """boto3 against the real server: versions that retentions and legal holds keep, whoever wants them gone."""
 
+import json
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from botocore.exceptions import ClientError
 
-from compare import refused
+from compare import becomes_true, refused
 
 MIB = 1 << 20
 
@@ -256,3 +259,68 @@ def test_whoever_only_reads_may_see_a_lock_and_change_none(s3, connect, server, 
         retain(reader, locking, "k", "GOVERNANCE", in_(hours=1))
     with refused(403, "AccessDenied"):
         set_default(reader, locking)
+
+
+@pytest.mark.parametrize("mode", ["COMPLIANCE", "GOVERNANCE"])
+def test_a_retention_that_is_over_keeps_nothing_any_more(s3, locking, mode):
+    version = put(s3, locking, "k", ObjectLockMode=mode, ObjectLockRetainUntilDate=in_(seconds=3))
+    began = time.monotonic()
+    with refused(403, "AccessDenied"):
+        s3.delete_object(Bucket=locking, Key="k", VersionId=version)
+
+    def is_free():
+        try:
+            s3.delete_object(Bucket=locking, Key="k", VersionId=version)
+        except ClientError as refusal:
+            assert refusal.response["Error"]["Code"] == "AccessDenied"
+            return False
+        return True
+
+    becomes_true(is_free)
+    # Whole seconds are what a date has, and the first of them was under way.
+    assert time.monotonic() - began > 1.5
+    with refused(404, "NoSuchVersion"):
+        s3.get_object(Bucket=locking, Key="k", VersionId=version)
+    s3.delete_bucket(Bucket=locking)
+
+
+def test_a_policy_may_let_a_key_bypass_governance(s3, server, connect, locking):
+    name = f"keeper-{locking[-8:]}"
+    key = server.create_key(name, create_buckets=False)
+    server.command("key", "allow", name, locking, "--read", "--write")
+    keeper = connect(key)
+
+    def allow(*actions):
+        statement = {
+            "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::123456789012:user/{key.id}"},
+            "Action": list(actions), "Resource": f"arn:aws:s3:::{locking}/free/*",
+        }
+        s3.put_bucket_policy(Bucket=locking, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": in_(hours=1)}
+    free, kept = (put(s3, locking, name, **lock) for name in ("free/k", "kept/k"))
+    bypass = {"BypassGovernanceRetention": True}
+    with refused(403, "AccessDenied"):
+        keeper.delete_object(Bucket=locking, Key="free/k", VersionId=free, **bypass)
+    allow("s3:BypassGovernanceRetention")
+    # Who may bypass has to say so, and may only where the policy says it.
+    with refused(403, "AccessDenied"):
+        keeper.delete_object(Bucket=locking, Key="free/k", VersionId=free)
+    for delete in (
+        lambda: keeper.delete_object(Bucket=locking, Key="kept/k", VersionId=kept, **bypass),
+        lambda: retain(keeper, locking, "kept/k", "GOVERNANCE", in_(minutes=5), **bypass),
+    ):
+        with refused(403, "AccessDenied"):
+            delete()
+    retain(keeper, locking, "free/k", "GOVERNANCE", in_(minutes=5), **bypass)
+    answer = keeper.delete_objects(
+        Bucket=locking, **bypass,
+        Delete={"Objects": [{"Key": "free/k", "VersionId": free}, {"Key": "kept/k", "VersionId": kept}]},
+    )
+    assert [entry["Key"] for entry in answer["Deleted"]] == ["free/k"]
+    assert [(entry["Key"], entry["Code"]) for entry in answer["Errors"]] == [("kept/k", "AccessDenied")]
+    # Compliance is for everybody.
+    until = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": in_(seconds=2)}
+    version = put(s3, locking, "free/forever", **until)
+    with refused(403, "AccessDenied"):
+        keeper.delete_object(Bucket=locking, Key="free/forever", VersionId=version, **bypass)

@@ -8,6 +8,7 @@ import pytest
 from botocore.handlers import validate_bucket_name
 
 from compare import assert_same_file, keys_in, refused
+from wire import Request, exchange, send
 
 MIB = 1 << 20
 
@@ -281,3 +282,42 @@ def test_the_transfer_manager_moves_every_size(s3, bucket, files, tmp_path):
         s3.upload_file(str(file), bucket, file.name)
         s3.download_file(bucket, file.name, str(tmp_path / file.name))
         assert_same_file(file, tmp_path / file.name)
+
+
+def test_the_name_of_a_bucket_of_somebody_else_is_taken(server, s3, connect, bucket):
+    other = connect(server.create_key(f"other-{bucket[-8:]}"))
+    with refused(409, "BucketAlreadyExists"):
+        other.create_bucket(Bucket=bucket)
+    s3.head_bucket(Bucket=bucket)
+    assert bucket not in [listed["Name"] for listed in other.list_buckets()["Buckets"]]
+
+
+def test_metadata_in_utf_8_comes_back_byte_for_byte(server, s3, bucket):
+    value = "Füße, 写真 🙂"
+    put = send(server, Request("PUT", f"/{bucket}/k", headers={"x-amz-meta-title": value}), b"x")
+    assert put.status == 200
+    # Header values have no encoding of their own: Python takes each byte for a character.
+    as_bytes = s3.head_object(Bucket=bucket, Key="k")["Metadata"]["title"].encode("latin-1")
+    assert as_bytes.decode() == value
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    assert s3.get_object(Bucket=bucket, Key="copy")["Metadata"]["title"].encode("latin-1") == as_bytes
+
+
+def test_metadata_that_is_not_utf_8_is_refused(server, s3, bucket):
+    signed = Request("PUT", f"/{bucket}/k", headers={"x-amz-meta-title": "?", "content-length": "1"}).signed(server)
+    answer = exchange(server, signed.head().replace(b"title: ?", b"title: \xff") + b"x", "PUT")
+    assert answer.status in (400, 403) and answer.code
+    assert keys_in(s3, bucket) == []
+
+
+def test_an_empty_object_is_copied_in_every_way(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata={"a": "1"})
+    copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    assert copied["CopyObjectResult"]["ETag"] == etag(b"")
+    got = s3.get_object(Bucket=bucket, Key="copy")
+    assert (got["ContentLength"], got["Body"].read(), got["Metadata"]) == (0, b"", {"a": "1"})
+    at = {"Bucket": bucket, "Key": "part"}
+    at["UploadId"] = s3.create_multipart_upload(**at)["UploadId"]
+    part = s3.upload_part_copy(**at, PartNumber=1, CopySource=f"{bucket}/k")["CopyPartResult"]
+    s3.complete_multipart_upload(**at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    assert s3.head_object(Bucket=bucket, Key="part")["ContentLength"] == 0

@@ -6,6 +6,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 from compare import refused
+from wire import Request
+from wire import connect as connect_to
 
 MIB = 1 << 20
 
@@ -78,3 +80,15 @@ def test_the_quota_of_a_key_is_for_all_its_buckets(connect, server, bucket_name)
             client.put_object(Bucket=bucket, Key="l", Body=b"x")
     server.command("key", "quota", name, "--none")
     client.put_object(Bucket=buckets[0], Key="l", Body=b"x")
+
+
+def test_what_a_quota_refuses_is_not_even_asked_for(server, s3, bucket, bounded):
+    bounded("--max-size", "1kB")
+    for size, begins in ((1000, b"HTTP/1.1 100"), (1001, b"HTTP/1.1 403")):
+        headers = {"content-length": str(size), "expect": "100-continue"}
+        with connect_to(server) as connection:
+            connection.sendall(Request("PUT", f"/{bucket}/k", headers=headers).signed(server).head())
+            said = connection.recv(4096)
+            assert said.startswith(begins), said
+            assert (b"QuotaExceeded" in said) == (size > 1000)
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)

@@ -135,3 +135,27 @@ def test_encryption_is_what_everything_has(s3, bucket):
     with refused(501, "NotImplemented"):
         kms = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}
         s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=kms)
+
+
+def test_what_nobody_can_set_is_told_as_it_is(s3, bucket):
+    assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
+    assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    with refused(404, "ReplicationConfigurationNotFoundError"):
+        s3.get_bucket_replication(Bucket=bucket)
+    deleted = s3.delete_bucket_replication(Bucket=bucket)
+    assert deleted["ResponseMetadata"]["HTTPStatusCode"] == 204
+    with refused(501, "NotImplemented"):
+        s3.put_bucket_accelerate_configuration(Bucket=bucket, AccelerateConfiguration={"Status": "Enabled"})
+    with refused(501, "NotImplemented"):
+        s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})
+    rule = {"Status": "Enabled", "Prefix": "", "Destination": {"Bucket": f"arn:aws:s3:::{bucket}"}}
+    with refused(501, "NotImplemented"):
+        s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration={"Role": "arn:aws:iam::1:role/r", "Rules": [rule]})
+
+
+def test_settings_that_nobody_can_set_are_for_those_who_may_see_the_bucket(connect, server, s3, bucket):
+    stranger = connect(server.create_key(f"stranger-{bucket[-8:]}"))
+    for name in ("get_bucket_accelerate_configuration", "get_bucket_request_payment", "get_bucket_replication",
+                 "delete_bucket_replication"):
+        with refused(403, "AccessDenied"):
+            getattr(stranger, name)(Bucket=bucket)

@@ -260,3 +260,24 @@ def test_whoever_may_not_name_versions_reads_only_the_current_one(connect, serve
         reader.put_bucket_versioning(Bucket=versioned, VersioningConfiguration={"Status": "Suspended"})
     assert reader.get_bucket_versioning(Bucket=versioned)["Status"] == "Enabled"
     assert len(reader.list_object_versions(Bucket=versioned)["Versions"]) == 2
+
+
+def test_a_key_has_about_a_thousand_versions_and_says_when_it_is_full(s3, versioned):
+    versions, body = [], b"x" * 5000
+    with refused(400, "MaxVersionsExceeded"):
+        for _ in range(3000):
+            versions.append(s3.put_object(Bucket=versioned, Key="k", Body=body)["VersionId"])
+    assert len(versions) > 900
+    with refused(400, "MaxVersionsExceeded"):
+        s3.copy_object(Bucket=versioned, Key="k", CopySource=f"{versioned}/k", StorageClass="STANDARD")
+    # All that was stored is there, and other keys have room.
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=versioned, Prefix="k")
+    assert [entry["VersionId"] for page in pages for entry in page["Versions"]] == versions[::-1]
+    assert s3.get_object(Bucket=versioned, Key="k", VersionId=versions[0])["Body"].read() == body
+    s3.put_object(Bucket=versioned, Key="other", Body=b"x")
+    # A key that is full is deleted all the same, and has room again once a few versions go.
+    marker = s3.delete_object(Bucket=versioned, Key="k")["VersionId"]
+    for version in [marker, *versions[:3]]:
+        s3.delete_object(Bucket=versioned, Key="k", VersionId=version)
+    s3.put_object(Bucket=versioned, Key="k", Body=b"again")
+    assert s3.get_object(Bucket=versioned, Key="k")["Body"].read() == b"again"
