@@ -22,7 +22,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
 use self::target::{Target, shared};
-use crate::access::{Access, Asking, Rule, Tagged, key_of};
+use crate::access::{Access, Asking, Rule, Tagged, allow_service, key_of};
 use crate::access_log::AccessLog;
 use crate::account::{About, Account};
 use crate::auth::{Authenticator, Identity, Verified};
@@ -312,6 +312,9 @@ impl Gateway {
             Operation::Object(_, _, ObjectOperation::CompleteMultipartUpload) => ChecksumOver::Object,
             _ => ChecksumOver::Body,
         };
+        if let Some(service) = operation.service() {
+            allow_service(&call.identity, service).map_err(refuse)?;
+        }
         let watch = arrival.watch;
         let body = RequestBody::new(incoming, &call.headers, payload, over, self.body_timeout, watch);
         let body = body.map_err(refuse)?;
@@ -656,6 +659,14 @@ impl Call {
             said("amz-sdk-invocation-id")?,
             said("amz-sdk-request")?,
         )
+    }
+
+    /// The key that signed the request.
+    ///
+    /// # Errors
+    /// `AccessDenied`: nobody did.
+    pub(crate) fn signer(&self) -> S3Result<&Arc<AccessKey>> {
+        key_of(&self.identity).ok_or_else(|| S3Error::new(S3Code::AccessDenied))
     }
 
     /// Whether somebody signed the request.

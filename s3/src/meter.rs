@@ -43,7 +43,8 @@ struct Row {
 
 /// The counters of a server, from its start.
 pub struct Meter {
-    rows: Vec<Row>,
+    /// By what they count, in order.
+    rows: Vec<(&'static str, Row)>,
 }
 
 /// A request that is over.
@@ -85,8 +86,11 @@ impl std::fmt::Debug for Meter {
 
 impl Default for Meter {
     fn default() -> Self {
+        let mut labels = Operation::names();
+        labels.extend([UNKNOWN, WEBSITE]);
+        labels.sort_unstable();
         Self {
-            rows: Operation::NAMES.iter().map(|_| Row::default()).collect(),
+            rows: labels.into_iter().map(|label| (label, Row::default())).collect(),
         }
     }
 }
@@ -94,9 +98,11 @@ impl Default for Meter {
 impl Meter {
     /// Adds a request that is over.
     pub(crate) fn count(&self, done: &Done) {
-        let place = Operation::NAMES.binary_search(&done.operation);
+        let place = self
+            .rows
+            .binary_search_by_key(&done.operation, |(label, _)| label);
         debug_assert!(place.is_ok(), "{} is no name of an operation", done.operation);
-        let Some(row) = place.ok().and_then(|place| self.rows.get(place)) else {
+        let Some((_, row)) = place.ok().and_then(|place| self.rows.get(place)) else {
             return;
         };
         let micros = u64::try_from(done.took.as_micros()).unwrap_or(u64::MAX);
@@ -115,7 +121,7 @@ impl Meter {
     /// What was counted, by operation in the order of names; without those that nobody asked for. Requests that end
     /// meanwhile may be in some of the numbers and not yet in others.
     pub fn counted(&self) -> Vec<Counted> {
-        let rows = Operation::NAMES.iter().zip(&self.rows);
+        let rows = self.rows.iter();
         rows.filter_map(|(operation, row)| row.counted(operation))
             .collect()
     }

@@ -6,9 +6,11 @@ use storage::model::{BucketName, ObjectKey};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::uri::{Address, Query};
 
+mod listed;
 mod names;
 mod sub_resource;
 
+use listed::listed;
 use sub_resource::SubResource;
 
 /// What a request asks for.
@@ -24,104 +26,125 @@ pub enum Operation {
     Object(BucketName, ObjectKey, ObjectOperation),
 }
 
-/// What can be asked of a bucket. The names are those of the S3 API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of S3")]
-pub enum BucketOperation {
-    HeadBucket,
-    DeleteBucket,
-    GetBucketLocation,
-    ListObjects,
-    ListObjectsV2,
-    ListObjectVersions,
-    ListMultipartUploads,
-    DeleteObjects,
-    PostObject,
-    GetBucketVersioning,
-    PutBucketVersioning,
-    GetObjectLockConfiguration,
-    PutObjectLockConfiguration,
-    GetBucketAcl,
-    PutBucketAcl,
-    GetBucketPolicy,
-    PutBucketPolicy,
-    DeleteBucketPolicy,
-    GetBucketPolicyStatus,
-    GetBucketNotificationConfiguration,
-    PutBucketNotificationConfiguration,
-    GetBucketLogging,
-    PutBucketLogging,
-    /// Reading a setting that has a document of its own.
-    GetSetting(Setting),
-    /// Putting one.
-    PutSetting(Setting),
-    /// Removing one.
-    DeleteSetting(Setting),
-    /// A setting that answers with what holds where nobody sets it.
-    GetDefault(DefaultSetting),
-    /// A setting that no bucket has yet.
-    GetUnset(UnsetSetting),
-    /// Removing a setting that no bucket has yet.
-    DeleteUnset(UnsetSetting),
-    /// A browser asks whether it may.
-    Preflight,
+listed! {
+    /// What can be asked that is about no bucket that is there. The names are those of the S3 API.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the names are those of S3")]
+    pub enum ServiceOperation {
+        ListBuckets,
+        CreateBucket,
+    }
+
+    /// What can be asked of a bucket. The names are those of the S3 API.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the names are those of S3")]
+    pub enum BucketOperation {
+        HeadBucket,
+        DeleteBucket,
+        GetBucketLocation,
+        ListObjects,
+        ListObjectsV2,
+        ListObjectVersions,
+        ListMultipartUploads,
+        DeleteObjects,
+        PostObject,
+        GetBucketVersioning,
+        PutBucketVersioning,
+        GetObjectLockConfiguration,
+        PutObjectLockConfiguration,
+        GetBucketAcl,
+        PutBucketAcl,
+        GetBucketPolicy,
+        PutBucketPolicy,
+        DeleteBucketPolicy,
+        GetBucketPolicyStatus,
+        GetBucketNotificationConfiguration,
+        PutBucketNotificationConfiguration,
+        GetBucketLogging,
+        PutBucketLogging,
+        /// Reading a setting that has a document of its own.
+        GetSetting(Setting),
+        /// Putting one.
+        PutSetting(Setting),
+        /// Removing one.
+        DeleteSetting(Setting),
+        /// A setting that answers with what holds where nobody sets it.
+        GetDefault(DefaultSetting),
+        /// A setting that no bucket has yet.
+        GetUnset(UnsetSetting),
+        /// Removing a setting that no bucket has yet.
+        DeleteUnset(UnsetSetting),
+        /// A browser asks whether it may.
+        Preflight,
+    }
+
+    /// Settings of a bucket that are put as a document and read back as one.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the names are those of S3")]
+    pub enum Setting {
+        Cors,
+        Tagging,
+        PublicAccessBlock,
+        OwnershipControls,
+        Encryption,
+        Lifecycle,
+        Website,
+    }
+
+    /// Settings of a bucket that cannot be changed and answer with their default.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the names are those of S3")]
+    pub enum DefaultSetting {
+        Accelerate,
+        RequestPayment,
+    }
+
+    /// Settings of a bucket that cannot be set yet and answer with their own 404.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the names are those of S3")]
+    pub enum UnsetSetting {
+        Replication,
+    }
+
+    /// What can be asked of an object. The names are those of the S3 API.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the names are those of S3")]
+    pub enum ObjectOperation {
+        GetObject,
+        HeadObject,
+        PutObject,
+        CopyObject,
+        DeleteObject,
+        CreateMultipartUpload,
+        UploadPart,
+        UploadPartCopy,
+        CompleteMultipartUpload,
+        AbortMultipartUpload,
+        ListParts,
+        GetObjectAcl,
+        PutObjectAcl,
+        GetObjectTagging,
+        PutObjectTagging,
+        DeleteObjectTagging,
+        GetObjectRetention,
+        PutObjectRetention,
+        GetObjectLegalHold,
+        PutObjectLegalHold,
+        GetObjectAttributes,
+        /// A browser asks whether it may.
+        Preflight,
+    }
 }
 
-/// Settings of a bucket that are put as a document and read back as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of S3")]
-pub enum Setting {
-    Cors,
-    Tagging,
-    PublicAccessBlock,
-    OwnershipControls,
-    Encryption,
-    Lifecycle,
-    Website,
-}
-
-/// Settings of a bucket that cannot be changed and answer with their default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of S3")]
-pub enum DefaultSetting {
-    Accelerate,
-    RequestPayment,
-}
-
-/// Settings of a bucket that cannot be set yet and answer with their own 404.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of S3")]
-pub enum UnsetSetting {
-    Replication,
-}
-
-/// What can be asked of an object. The names are those of the S3 API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of S3")]
-pub enum ObjectOperation {
-    GetObject,
-    HeadObject,
-    PutObject,
-    CopyObject,
-    DeleteObject,
-    CreateMultipartUpload,
-    UploadPart,
-    UploadPartCopy,
-    CompleteMultipartUpload,
-    AbortMultipartUpload,
-    ListParts,
-    GetObjectAcl,
-    PutObjectAcl,
-    GetObjectTagging,
-    PutObjectTagging,
-    DeleteObjectTagging,
-    GetObjectRetention,
-    PutObjectRetention,
-    GetObjectLegalHold,
-    PutObjectLegalHold,
-    GetObjectAttributes,
-    /// A browser asks whether it may.
-    Preflight,
+impl Operation {
+    /// What is asked of the service itself; nothing where it is about a bucket that is there.
+    pub const fn service(&self) -> Option<ServiceOperation> {
+        match self {
+            Self::ListBuckets => Some(ServiceOperation::ListBuckets),
+            Self::CreateBucket(_) => Some(ServiceOperation::CreateBucket),
+            Self::Bucket(..) | Self::Object(..) => None,
+        }
+    }
 }
 
 /// Decides what is asked for.

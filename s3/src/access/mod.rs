@@ -13,7 +13,9 @@ use tracing::warn;
 
 use crate::auth::Identity;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::route::{BucketOperation, DefaultSetting, ObjectOperation, Setting, UnsetSetting};
+use crate::route::{
+    BucketOperation, DefaultSetting, ObjectOperation, ServiceOperation, Setting, UnsetSetting,
+};
 
 pub use acl::{
     grant_headers, group_of_uri, name_of_permission, parse_canned, permission_of_name, uri_of_group,
@@ -388,23 +390,19 @@ impl Access {
     }
 }
 
-/// Lets pass whoever may create buckets.
+/// Lets pass whoever may do what is about no bucket that is there.
 ///
 /// # Errors
 /// `AccessDenied`.
-pub fn allow_create_bucket(caller: &Identity) -> S3Result<&Arc<AccessKey>> {
-    key_of(caller).filter(|key| key.create_buckets).ok_or_else(|| {
-        S3Error::with_message(
+pub fn allow_service(caller: &Identity, operation: ServiceOperation) -> S3Result<()> {
+    let key = key_of(caller).ok_or_else(|| S3Error::new(S3Code::AccessDenied))?;
+    match operation {
+        // It shows a key its own buckets.
+        ServiceOperation::ListBuckets => Ok(()),
+        ServiceOperation::CreateBucket if key.create_buckets => Ok(()),
+        ServiceOperation::CreateBucket => Err(S3Error::with_message(
             S3Code::AccessDenied,
             "Access Denied. This key may not create buckets.",
-        )
-    })
-}
-
-/// Lets pass whoever signed: listing shows a key its own buckets.
-///
-/// # Errors
-/// `AccessDenied`.
-pub fn allow_list_buckets(caller: &Identity) -> S3Result<&Arc<AccessKey>> {
-    key_of(caller).ok_or_else(|| S3Error::new(S3Code::AccessDenied))
+        )),
+    }
 }

@@ -11,7 +11,6 @@ use super::asked_acl::{Asked, Ids, asked_acl};
 use super::listing::{given, page_max};
 use super::setting::check_ownership;
 use super::user::User;
-use crate::access::{allow_create_bucket, allow_list_buckets};
 use crate::body::RequestBody;
 use crate::error::{S3Error, S3Result};
 use crate::gateway::Call;
@@ -24,7 +23,7 @@ const CLASSIC_REGION: &str = "us-east-1";
 
 /// Lists the buckets the key has any grant on.
 pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
-    let key = allow_list_buckets(&call.identity)?;
+    let key = call.signer()?;
     let prefix = call.query.get("prefix").unwrap_or_default();
     let after = given(&call.query, "continuation-token").unwrap_or_default();
     // More than a page of buckets is shown only to clients that ask for pages.
@@ -70,7 +69,7 @@ pub(crate) fn list_buckets(call: &Call) -> S3Result<Reply> {
 
 /// Creates a bucket for the key that signed; any region a client asks for is this one.
 pub(crate) async fn create_bucket(call: &Call, name: &BucketName, body: RequestBody) -> S3Result<Reply> {
-    let key = allow_create_bucket(&call.identity)?;
+    let key = call.signer()?;
     let ids = Ids::of(&call.gateway.store, key.id.as_str());
     let acl = asked_acl(&call.headers, &ids)?.map(Asked::acl);
     let settings = BucketSettings {

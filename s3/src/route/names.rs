@@ -1,93 +1,39 @@
 //! What operations are called in S3: for metrics and logs.
 
-use super::{BucketOperation, DefaultSetting, ObjectOperation, Operation, Setting, UnsetSetting};
+use super::{
+    BucketOperation, DefaultSetting, ObjectOperation, Operation, ServiceOperation, Setting, UnsetSetting,
+};
 
 impl Operation {
-    /// All names in order, and what requests are called that are no operation.
-    pub const NAMES: [&'static str; 74] = [
-        "AbortMultipartUpload",
-        "CompleteMultipartUpload",
-        "CopyObject",
-        "CreateBucket",
-        "CreateMultipartUpload",
-        "DeleteBucket",
-        "DeleteBucketCors",
-        "DeleteBucketEncryption",
-        "DeleteBucketLifecycle",
-        "DeleteBucketOwnershipControls",
-        "DeleteBucketPolicy",
-        "DeleteBucketReplication",
-        "DeleteBucketTagging",
-        "DeleteBucketWebsite",
-        "DeleteObject",
-        "DeleteObjectTagging",
-        "DeleteObjects",
-        "DeletePublicAccessBlock",
-        "GetBucketAccelerateConfiguration",
-        "GetBucketAcl",
-        "GetBucketCors",
-        "GetBucketEncryption",
-        "GetBucketLifecycleConfiguration",
-        "GetBucketLocation",
-        "GetBucketLogging",
-        "GetBucketNotificationConfiguration",
-        "GetBucketOwnershipControls",
-        "GetBucketPolicy",
-        "GetBucketPolicyStatus",
-        "GetBucketReplication",
-        "GetBucketRequestPayment",
-        "GetBucketTagging",
-        "GetBucketVersioning",
-        "GetBucketWebsite",
-        "GetObject",
-        "GetObjectAcl",
-        "GetObjectAttributes",
-        "GetObjectLegalHold",
-        "GetObjectLockConfiguration",
-        "GetObjectRetention",
-        "GetObjectTagging",
-        "GetPublicAccessBlock",
-        "HeadBucket",
-        "HeadObject",
-        "ListBuckets",
-        "ListMultipartUploads",
-        "ListObjectVersions",
-        "ListObjects",
-        "ListObjectsV2",
-        "ListParts",
-        "PostObject",
-        "Preflight",
-        "PutBucketAcl",
-        "PutBucketCors",
-        "PutBucketEncryption",
-        "PutBucketLifecycleConfiguration",
-        "PutBucketLogging",
-        "PutBucketNotificationConfiguration",
-        "PutBucketOwnershipControls",
-        "PutBucketPolicy",
-        "PutBucketTagging",
-        "PutBucketVersioning",
-        "PutBucketWebsite",
-        "PutObject",
-        "PutObjectAcl",
-        "PutObjectLegalHold",
-        "PutObjectLockConfiguration",
-        "PutObjectRetention",
-        "PutObjectTagging",
-        "PutPublicAccessBlock",
-        "Unknown",
-        "UploadPart",
-        "UploadPartCopy",
-        "Website",
-    ];
+    /// All names in order.
+    pub fn names() -> Vec<&'static str> {
+        let service = ServiceOperation::all().into_iter().map(ServiceOperation::name);
+        let bucket = BucketOperation::all().into_iter().map(BucketOperation::name);
+        let object = ObjectOperation::all().into_iter().map(ObjectOperation::name);
+        let mut names: Vec<_> = service.chain(bucket).chain(object).collect();
+        names.sort_unstable();
+        // A browser that asks before it does is answered alike for buckets and objects.
+        names.dedup();
+        names
+    }
 
-    /// Its name in S3, which is among [`Self::NAMES`].
+    /// Its name in S3, which is among [`Self::names`].
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::ListBuckets => "ListBuckets",
-            Self::CreateBucket(_) => "CreateBucket",
+            Self::ListBuckets => ServiceOperation::ListBuckets.name(),
+            Self::CreateBucket(_) => ServiceOperation::CreateBucket.name(),
             Self::Bucket(_, operation) => operation.name(),
             Self::Object(_, _, operation) => operation.name(),
+        }
+    }
+}
+
+impl ServiceOperation {
+    /// Its name in S3.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ListBuckets => "ListBuckets",
+            Self::CreateBucket => "CreateBucket",
         }
     }
 }
@@ -199,7 +145,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_in_order_without_a_repetition() {
-        assert!(Operation::NAMES.is_sorted_by(|one, next| one < next));
+    fn every_operation_has_a_name_of_its_own() {
+        let all = ServiceOperation::all().len() + BucketOperation::all().len() + ObjectOperation::all().len();
+        // But for the preflight, which both buckets and objects have.
+        assert_eq!(Operation::names().len(), all - 1);
+        assert!(BucketOperation::all().contains(&BucketOperation::DeleteSetting(Setting::Website)));
     }
 }

@@ -9,7 +9,7 @@ use ring::hmac;
 use sha2::{Digest, Sha256};
 use storage::Store;
 use storage::disk::BlockDirectory;
-use storage::model::{AccessKey, BucketName, Grants, KeyName, Timestamp};
+use storage::model::{AccessKey, AccessKeyId, BucketName, Grants, KeyName, Timestamp};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -116,6 +116,18 @@ impl World {
         self.stop.cancel();
     }
 
+    /// Gives a key these grants on another bucket.
+    pub(crate) async fn grant(&self, key: &Signer, bucket: &str, grants: Grants) {
+        let (id, bucket) = (
+            AccessKeyId::parse(&key.0).unwrap(),
+            BucketName::parse(bucket).unwrap(),
+        );
+        self.store
+            .set_grants(&id, &bucket, move |_| grants)
+            .await
+            .unwrap();
+    }
+
     /// A new key with these grants on a bucket.
     pub(crate) async fn key(&self, name: &str, bucket: &str, grants: Grants) -> Signer {
         let new = storage::NewKey {
@@ -124,12 +136,9 @@ impl World {
             import: None,
         };
         let key: std::sync::Arc<AccessKey> = self.store.create_key(new).await.unwrap();
-        let bucket = BucketName::parse(bucket).unwrap();
-        self.store
-            .set_grants(&key.id, &bucket, move |_| grants)
-            .await
-            .unwrap();
-        Signer(key.id.to_string(), key.secret.expose().to_owned())
+        let signer = Signer(key.id.to_string(), key.secret.expose().to_owned());
+        self.grant(&signer, bucket, grants).await;
+        signer
     }
 
     /// Sends a request signed by the owner and compares the answer.
@@ -242,13 +251,19 @@ impl World {
 impl World {
     /// The fields of a form that the owner signs under a policy with these conditions, besides the key.
     pub(crate) fn signed_fields(&self, conditions: &str) -> Vec<(String, String)> {
+        let (id, secret) = self.key.clone();
+        self.signed_fields_as(&Signer(id, secret), conditions)
+    }
+
+    /// As [`Self::signed_fields`], signed by this key.
+    pub(crate) fn signed_fields_as(&self, signer: &Signer, conditions: &str) -> Vec<(String, String)> {
         let date = format_basic(Timestamp::now().as_secs());
-        let credential = format!("{}/{}/us-east-1/s3/aws4_request", self.key.0, &date[..8]);
+        let credential = format!("{}/{}/us-east-1/s3/aws4_request", signer.0, &date[..8]);
         let policy = format!(
             r#"{{"expiration":"2099-01-01T00:00:00Z","conditions":[{conditions},{{"x-amz-algorithm":"AWS4-HMAC-SHA256"}},{{"x-amz-credential":"{credential}"}},{{"x-amz-date":"{date}"}}]}}"#
         );
         let policy = base64(&policy);
-        let mut key = format!("AWS4{}", self.key.1).into_bytes();
+        let mut key = format!("AWS4{}", signer.1).into_bytes();
         for step in [&date[..8], "us-east-1", "s3", "aws4_request"] {
             key = mac(&key, step);
         }
