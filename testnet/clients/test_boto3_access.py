@@ -220,3 +220,33 @@ def test_a_condition_that_is_not_known_is_refused(s3, bucket):
         statement = {"Effect": effect, "Resource": f"arn:aws:s3:::{bucket}/*", "Condition": condition}
         with refused(400, "MalformedPolicy"):
             s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, statement))
+
+
+def test_every_key_has_a_folder_of_its_own_by_one_policy(s3, connect, server, bucket):
+    arn, own = f"arn:aws:s3:::{bucket}", "${aws:username}"
+    everyone = {"Effect": "Allow", "Principal": "*"}
+    statements = [
+        {**everyone, "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{arn}/home/{own}/*"},
+        {**everyone, "Action": "s3:ListBucket", "Resource": arn, "Condition": {"StringLike": {"s3:prefix": f"home/{own}/*"}}},
+    ]
+    with refused(400, "MalformedPolicy"):
+        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2008-10-17", "Statement": statements}))
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    keys = [server.create_key(f"{name}-{bucket[-8:]}", create_buckets=False) for name in ("anna", "ben")]
+    for key, other in (keys, keys[::-1]):
+        client = connect(key)
+        client.put_object(Bucket=bucket, Key=f"home/{key.id}/k", Body=b"mine")
+        assert client.get_object(Bucket=bucket, Key=f"home/{key.id}/k")["Body"].read() == b"mine"
+        listed = client.list_objects_v2(Bucket=bucket, Prefix=f"home/{key.id}/")["Contents"]
+        assert [entry["Key"] for entry in listed] == [f"home/{key.id}/k"]
+        for refusing in (
+            lambda: client.put_object(Bucket=bucket, Key=f"home/{other.id}/k", Body=b"theirs"),
+            lambda: client.get_object(Bucket=bucket, Key=f"home/{other.id}/k"),
+            lambda: client.list_objects_v2(Bucket=bucket, Prefix=f"home/{other.id}/"),
+            lambda: client.list_objects_v2(Bucket=bucket),
+        ):
+            with refused(403, "AccessDenied"):
+                refusing()
+    for path in (f"home/{keys[0].id}/k", "home//k", "home/%24%7Baws%3Ausername%7D/k"):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{server.endpoint}/{bucket}/{path}", timeout=10)

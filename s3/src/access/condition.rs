@@ -2,10 +2,14 @@
 //!
 //! Source: AWS IAM user guide, "IAM JSON policy elements: Condition operators".
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+
+use storage::model::AccessKeyId;
 
 use super::asking::{Asking, ConditionKey};
 use super::policy::{MalformedPolicy, malformed, matches};
+use super::variables::{check_variables, filled_in, has_variables};
 use crate::proxies::Network;
 
 /// One condition: an operator, what it looks at, and the values it compares with.
@@ -76,9 +80,7 @@ impl Condition {
         if values.is_empty() {
             return malformed(format!("The condition on {key} names no value"));
         }
-        if values.iter().any(|value| value.contains("${")) {
-            return malformed("Policy variables like ${aws:username} are not supported yet");
-        }
+        values.iter().try_for_each(|value| check_variables(value))?;
         let (quantifier, rest) = operator
             .split_once(':')
             .map_or((None, operator), |(q, rest)| (Some(q), rest));
@@ -117,17 +119,31 @@ impl Condition {
         self.key.is_about_tags()
     }
 
-    /// Whether it holds for this request.
+    /// Whether what it compares with has variables.
+    pub(super) fn has_variables(&self) -> bool {
+        let mut texts = self.operand.texts().iter();
+        texts.any(|text| has_variables(text))
+    }
+
+    /// Whether it holds for this request. One with a variable for whoever signed holds for nobody who did not.
     pub(super) fn holds(&self, asking: &Asking<'_>) -> bool {
+        if self.has_variables() {
+            let operand = self.operand.filled_in(asking.who());
+            return operand.is_some_and(|operand| self.holds_with(&operand, asking));
+        }
+        self.holds_with(&self.operand, asking)
+    }
+
+    fn holds_with(&self, operand: &Operand, asking: &Asking<'_>) -> bool {
         let values = asking.values(&self.key);
-        if let Operand::Null(expected) = &self.operand {
+        if let Operand::Null(expected) = operand {
             return expected.contains(&values.is_empty());
         }
         if values.is_empty() {
             return self.absent == Absent::Holds;
         }
         let mut values = values.iter();
-        let mut fits = |value: &std::borrow::Cow<'_, str>| self.operand.fits(value) != self.negated;
+        let mut fits = |value: &Cow<'_, str>| operand.fits(value) != self.negated;
         if self.every {
             values.all(&mut fits)
         } else {
@@ -137,7 +153,7 @@ impl Condition {
 
     /// Whether it leaves only a few requests of the whole world: those of some addresses or of one key.
     pub(super) fn keeps_the_public_out(&self) -> bool {
-        if self.negated || self.absent == Absent::Holds {
+        if self.negated || self.absent == Absent::Holds || self.has_variables() {
             return false;
         }
         match (&self.operand, &self.key) {
@@ -228,6 +244,28 @@ impl Operand {
             Self::Bool(_) => *key == Key::SecureTransport,
             Self::Address(_) => *key == Key::SourceIp,
         }
+    }
+
+    /// The texts it compares with, in which variables may stand.
+    fn texts(&self) -> &[String] {
+        match self {
+            Self::Equals(texts) | Self::EqualsIgnoringCase(texts) | Self::Like(texts) => texts,
+            _ => &[],
+        }
+    }
+
+    /// The same for a request of `who`; nothing where a variable stands for nobody.
+    fn filled_in(&self, who: Option<&AccessKeyId>) -> Option<Self> {
+        let texts = self.texts().iter();
+        let texts = texts
+            .map(|text| filled_in(text, who).map(Cow::into_owned))
+            .collect::<Option<_>>()?;
+        Some(match self {
+            Self::Equals(_) => Self::Equals(texts),
+            Self::EqualsIgnoringCase(_) => Self::EqualsIgnoringCase(texts),
+            Self::Like(_) => Self::Like(texts),
+            other => other.clone(),
+        })
     }
 
     fn fits(&self, value: &str) -> bool {
@@ -452,7 +490,7 @@ mod tests {
             "ForAllValues:Null aws:Referer true",
             "NullIfExists aws:Referer true",
             "StringEquals aws:Referer",
-            "StringEquals aws:Referer ${aws:username}",
+            "StringEquals aws:Referer ${aws:PrincipalTag/team}",
             "IpAddress aws:SourceIp 192.0.2.0/33",
             "IpAddress aws:SourceIp everywhere",
             "IpAddress aws:Referer 192.0.2.0/24",

@@ -4,6 +4,7 @@ mod acl;
 mod asking;
 mod condition;
 mod policy;
+mod variables;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -9,6 +9,7 @@ use storage::model::{AccessKeyId, BucketName};
 
 use super::asking::Asking;
 use super::condition::Condition;
+use super::variables::{check_variables, filled_in, has_variables};
 
 /// The longest policy text, in bytes. Source: AWS S3 user guide, "Bucket policies".
 pub const POLICY_BYTES_MAX: usize = 20 * 1024;
@@ -99,6 +100,12 @@ impl Policy {
         if statements.is_empty() {
             return malformed("a policy has at least one statement");
         }
+        // In the older version they are text like any other, which nobody means.
+        if document.version.as_deref() != Some("2012-10-17")
+            && statements.iter().any(Statement::has_variables)
+        {
+            return malformed("Policy variables need \"Version\": \"2012-10-17\"");
+        }
         Ok(Self { statements })
     }
 
@@ -167,7 +174,15 @@ impl Policy {
 
 impl Statement {
     fn speaks_of(&self, who: Option<&AccessKeyId>, action: &str, resource: &str) -> bool {
-        self.names(who) && any(&self.actions, action) && any(&self.resources, resource)
+        let fits =
+            |pattern: &String| filled_in(pattern, who).is_some_and(|pattern| matches(&pattern, resource));
+        self.names(who) && any(&self.actions, action) && self.resources.iter().any(fits)
+    }
+
+    fn has_variables(&self) -> bool {
+        let mut resources = self.resources.iter();
+        resources.any(|resource| has_variables(resource))
+            || self.conditions.iter().any(Condition::has_variables)
     }
 
     fn names(&self, who: Option<&AccessKeyId>) -> bool {
@@ -389,9 +404,7 @@ fn resources(raw: Option<OneOrMany<String>>, bucket: &BucketName) -> Result<Vec<
         return malformed("Missing required field Resource");
     }
     let within = |resource: String| {
-        if resource.contains("${") {
-            return malformed("Policy variables like ${aws:username} are not supported yet");
-        }
+        check_variables(&resource)?;
         let inside = resource.strip_prefix(ARN).filter(|rest| {
             let name = rest.split_once('/').map_or(*rest, |(name, _)| name);
             matches(name, bucket.as_str())
@@ -473,8 +486,36 @@ mod tests {
     #[test]
     fn a_variable_that_would_match_nothing_is_refused() {
         let of = |resource| policy(&statement("Deny", r#""*""#, r#""s3:*""#, resource)).is_ok();
-        assert!(!of(r#""arn:aws:s3:::photos/${aws:username}/*""#));
+        assert!(!of(r#""arn:aws:s3:::photos/${aws:PrincipalTag/team}/*""#));
+        assert!(!of(r#""arn:aws:s3:::${aws:username}/*""#));
+        assert!(of(r#""arn:aws:s3:::photos/${aws:username}/*""#));
         assert!(of(r#""arn:aws:s3:::photos/$a{b}/*""#));
+        let old = |text: &str| {
+            let statement = statement("Allow", r#""*""#, r#""s3:*""#, text);
+            Policy::parse(&format!(r#"{{"Statement":{statement}}}"#), &bucket()).is_ok()
+        };
+        assert!(!old(r#""arn:aws:s3:::photos/${aws:username}/*""#));
+        assert!(old(r#""arn:aws:s3:::photos/*""#));
+    }
+
+    #[test]
+    fn everyone_has_a_folder_of_their_own_and_nobody_without_a_key_has_one() {
+        use Verdict::{Allow, Deny, Silent};
+        let home = r#""arn:aws:s3:::photos/home/${aws:username}/*""#;
+        let own = statement("Allow", r#""*""#, r#""s3:GetObject""#, home);
+        let mine = format!("home/{READER}/a");
+        check(&own, Some(READER), "s3:GetObject", Some(&mine), Allow);
+        check(&own, Some("WKOTHER00001"), "s3:GetObject", Some(&mine), Silent);
+        for key in [mine.as_str(), "home//a", "home/${aws:username}/a", "home/a"] {
+            check(&own, None, "s3:GetObject", Some(key), Silent);
+        }
+        let not_mine = format!("{},{own}", statement("Deny", r#""*""#, r#""s3:*""#, home));
+        check(&not_mine, Some(READER), "s3:GetObject", Some(&mine), Deny);
+        let listing = r#"{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::photos","Condition":{"StringEquals":{"aws:userid":"${aws:username}"}}}"#;
+        check(listing, Some(READER), "s3:ListBucket", None, Allow);
+        check(listing, None, "s3:ListBucket", None, Silent);
+        // Every key there is may, so that it is as public as without the condition.
+        assert!(policy(listing).unwrap().is_public());
     }
 
     #[test]
