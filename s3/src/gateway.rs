@@ -29,7 +29,7 @@ use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::headers::{self, refuse_unhonoured};
+use crate::headers::{self, lock_in, refuse_unhonoured};
 use crate::meter::{Meter, WEBSITE};
 use crate::notify::Webhooks;
 use crate::ops;
@@ -478,7 +478,7 @@ impl Call {
         use ObjectOperation as Op;
         let bucket = self.bucket(&name).await?;
         let rules = Rule::both_of_object(operation);
-        // Who may do these, the object itself may say, by its ACL or its tags.
+        // Who may do these, the object itself may say, by its ACL or its tags, or the document by the lock in it.
         let may_say = matches!(
             operation,
             Op::GetObject
@@ -489,6 +489,8 @@ impl Call {
                 | Op::GetObjectTagging
                 | Op::PutObjectTagging
                 | Op::DeleteObjectTagging
+                | Op::PutObjectRetention
+                | Op::PutObjectLegalHold
         );
         if !may_say {
             self.allow_version(&bucket, &key, self.query.get("versionId"), rules)?;
@@ -570,6 +572,7 @@ impl Call {
             query: &self.query,
             version,
             tags: Tagged::default(),
+            lock: lock_in(&self.headers),
         }
     }
 

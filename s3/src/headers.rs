@@ -3,13 +3,15 @@
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use storage::model::{
-    ETag, ETagMatch, Likeness, ObjectHeaders, ReadConditions, StorageClass, Timestamp, WriteCondition,
+    ETag, ETagMatch, Likeness, Lock, ObjectHeaders, ReadConditions, Retention, StorageClass, Timestamp,
+    WriteCondition,
 };
 
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::route::{BucketOperation, ObjectOperation, Operation};
 use crate::tags::tags_of_header;
 use crate::time::{parse_http_date, parse_iso};
+use crate::xml::mode_of;
 
 mod range;
 
@@ -298,6 +300,19 @@ fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
         Ok(())
     } else {
         Err(not_implemented(&format!("x-amz-{rest}")))
+    }
+}
+
+/// The lock that headers ask for, as far as they can be read; whoever writes the object refuses what cannot.
+pub(crate) fn lock_in(headers: &HeaderMap) -> Lock {
+    let said = |name| headers.get(name)?.to_str().ok();
+    let retention = || {
+        let (mode, until) = (mode_of(said(LOCK_MODE)?)?, parse_iso(said(LOCK_UNTIL)?)?);
+        Some(Retention { mode, until })
+    };
+    Lock {
+        retention: retention(),
+        legal_hold: said(LOCK_HOLD).map(|hold| hold == "ON"),
     }
 }
 

@@ -324,3 +324,54 @@ def test_a_policy_may_let_a_key_bypass_governance(s3, server, connect, locking):
     version = put(s3, locking, "free/forever", **until)
     with refused(403, "AccessDenied"):
         keeper.delete_object(Bucket=locking, Key="free/forever", VersionId=version, **bypass)
+
+
+def test_a_policy_bounds_how_long_and_how_anything_is_locked(s3, writer, locking):
+    def deny(action, **condition):
+        return {
+            "Effect": "Deny", "Principal": "*", "Action": action, "Resource": f"arn:aws:s3:::{locking}/*", "Condition": condition,
+        }
+
+    statements = [
+        deny("s3:PutObjectRetention", NumericGreaterThan={"s3:object-lock-remaining-retention-days": "10"}),
+        deny("s3:PutObjectRetention", StringEquals={"s3:object-lock-mode": "COMPLIANCE"}),
+        deny("s3:PutObjectLegalHold", StringEquals={"s3:object-lock-legal-hold": "OFF"}),
+        deny("s3:PutObject", DateLessThan={"s3:object-lock-retain-until-date": in_(hours=1).isoformat()}),
+    ]
+    s3.put_bucket_policy(Bucket=locking, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": in_(days=10)}
+    for client in (s3, writer):
+        version = put(client, locking, "k", **lock)
+        retain(client, locking, "k", "GOVERNANCE", in_(days=10), VersionId=version)
+        for changed in (
+            {"ObjectLockRetainUntilDate": in_(days=11)},
+            {"ObjectLockMode": "COMPLIANCE"},
+            {"ObjectLockRetainUntilDate": in_(minutes=30)},
+        ):
+            with refused(403, "AccessDenied"):
+                put(client, locking, "k", **{**lock, **changed})
+            with refused(403, "AccessDenied"):
+                client.copy_object(Bucket=locking, Key="copy", CopySource=f"{locking}/k", **{**lock, **changed})
+            with refused(403, "AccessDenied"):
+                client.create_multipart_upload(Bucket=locking, Key="m", **{**lock, **changed})
+        for mode, until in (("GOVERNANCE", in_(days=11)), ("COMPLIANCE", in_(days=10))):
+            with refused(403, "AccessDenied"):
+                retain(client, locking, "k", mode, until, VersionId=version)
+        client.put_object_legal_hold(Bucket=locking, Key="k", LegalHold={"Status": "ON"})
+        with refused(403, "AccessDenied"):
+            client.put_object_legal_hold(Bucket=locking, Key="k", LegalHold={"Status": "OFF"})
+        with refused(403, "AccessDenied"):
+            put(client, locking, "k", ObjectLockLegalHoldStatus="OFF")
+    # What asks for no lock is not asked how long it is.
+    put(writer, locking, "plain")
+
+
+def test_a_policy_may_insist_on_a_lock(s3, writer, locking):
+    statement = {
+        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{locking}/*",
+        "Condition": {"Null": {"s3:object-lock-mode": "true"}},
+    }
+    s3.put_bucket_policy(Bucket=locking, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    with refused(403, "AccessDenied"):
+        put(writer, locking, "k")
+    put(writer, locking, "k", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=in_(hours=1))

@@ -4,13 +4,16 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{HeaderMap, header};
-use storage::model::{AccessKeyId, Timestamp};
+use storage::model::{AccessKeyId, Lock, Timestamp};
 
 use super::key_of;
 use crate::auth::Identity;
 use crate::tags::{Tags, tags_of_header};
 use crate::time::parse_basic;
 use crate::uri::{Query, decode_path};
+use crate::xml::mode_name;
+
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 /// One request as conditions of a policy see it. Nothing here is taken from `X-Forwarded-For` and its like, which any
 /// client can write, unless a proxy says it that the owner of the box named.
@@ -34,6 +37,8 @@ pub struct Asking<'r> {
     pub version: Option<&'r str>,
     /// The tags of the object it is about.
     pub tags: Tagged<'r>,
+    /// How the object is to be kept, as a header or a document asks for it.
+    pub lock: Lock,
 }
 
 /// The tags of an object, as far as they are known when somebody asks to do something to it.
@@ -79,6 +84,19 @@ impl<'r> Asking<'r> {
             Key::RequestTag(name) => {
                 tag_of(&self.requested_tags(), name).map(|value| value.to_owned().into())
             }
+            Key::LockMode => self
+                .lock
+                .retention
+                .map(|retention| mode_name(retention.mode).into()),
+            Key::LockUntil => self
+                .lock
+                .retention
+                .map(|retention| retention.until.as_secs().to_string().into()),
+            Key::LockDays => self.lock_days().map(|days| days.to_string().into()),
+            Key::LegalHold => self
+                .lock
+                .legal_hold
+                .map(|on| if on { "ON" } else { "OFF" }.into()),
             Key::Header(name) => self.header(name),
         };
         value.into_iter().collect()
@@ -115,6 +133,18 @@ impl<'r> Asking<'r> {
         let date = date.or_else(|| self.query.get("X-Amz-Date").map(Cow::Borrowed))?;
         let signed = parse_basic(&date)?.checked_mul(1000)?;
         Some(self.now.as_millis().saturating_sub(signed))
+    }
+
+    /// For how many days from now it asks to have the object retained. A day that has begun counts, so that whoever asks for
+    /// ten days is not judged to ask for less a moment later.
+    fn lock_days(&self) -> Option<u64> {
+        let left = self
+            .lock
+            .retention?
+            .until
+            .as_secs()
+            .saturating_sub(self.now.as_secs());
+        Some(left.div_ceil(DAY_SECS))
     }
 
     /// The source of a copy as `bucket/key`, however the client wrote it.
@@ -162,6 +192,14 @@ pub(super) enum ConditionKey {
     RequestTag(String),
     /// The names of the tags that the request gives it: as many values as tags.
     RequestTagNames,
+    /// How the retention binds that the request asks for.
+    LockMode,
+    /// Until when that lasts.
+    LockUntil,
+    /// For how many days.
+    LockDays,
+    /// The legal hold that the request asks for.
+    LegalHold,
     /// A header of this name.
     Header(&'static str),
 }
@@ -216,11 +254,23 @@ impl ConditionKey {
             "s3:signatureage" => Self::SignatureAge,
             "s3:x-amz-copy-source" => Self::CopySource,
             "s3:requestobjecttagkeys" => Self::RequestTagNames,
+            "s3:object-lock-mode" => Self::LockMode,
+            "s3:object-lock-retain-until-date" => Self::LockUntil,
+            "s3:object-lock-remaining-retention-days" => Self::LockDays,
+            "s3:object-lock-legal-hold" => Self::LegalHold,
             other => {
                 let header = other.strip_prefix("s3:")?;
                 Self::Header(HEADERS.into_iter().find(|known| *known == header)?)
             }
         })
+    }
+
+    /// Whether the lock that a request asks for decides.
+    pub(super) const fn is_about_locks(&self) -> bool {
+        matches!(
+            self,
+            Self::LockMode | Self::LockUntil | Self::LockDays | Self::LegalHold
+        )
     }
 
     /// Whether the tags of objects decide.

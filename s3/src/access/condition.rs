@@ -114,6 +114,11 @@ impl Condition {
         })
     }
 
+    /// Whether the lock that a request asks for decides it.
+    pub(super) const fn is_about_locks(&self) -> bool {
+        self.key.is_about_locks()
+    }
+
     /// Whether the tags of objects decide it.
     pub(super) const fn is_about_tags(&self) -> bool {
         self.key.is_about_tags()
@@ -233,14 +238,14 @@ impl Operand {
         use ConditionKey as Key;
         match self {
             Self::Equals(_) | Self::EqualsIgnoringCase(_) | Self::Like(_) => {
-                !matches!(key, Key::CurrentTime | Key::EpochTime)
+                !matches!(key, Key::CurrentTime | Key::EpochTime | Key::LockUntil)
             }
             Self::Null(_) => true,
             Self::Number(..) => matches!(
                 key,
-                Key::MaxKeys | Key::EpochTime | Key::SignatureAge | Key::TlsVersion
+                Key::MaxKeys | Key::EpochTime | Key::SignatureAge | Key::TlsVersion | Key::LockDays
             ),
-            Self::Date(..) => matches!(key, Key::CurrentTime | Key::EpochTime),
+            Self::Date(..) => matches!(key, Key::CurrentTime | Key::EpochTime | Key::LockUntil),
             Self::Bool(_) => *key == Key::SecureTransport,
             Self::Address(_) => *key == Key::SourceIp,
         }
@@ -293,7 +298,7 @@ impl Operand {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
     use proptest::prelude::*;
-    use storage::model::Timestamp;
+    use storage::model::{Lock, Retention, RetentionMode, Timestamp};
 
     use super::super::asking::Tagged;
     use super::*;
@@ -333,6 +338,14 @@ mod tests {
                 existing: Some(&[("Team".into(), "red".into())]),
                 requested: None,
             },
+            lock: Lock {
+                retention: Some(Retention {
+                    mode: RetentionMode::Governance,
+                    // Ten days, less a moment.
+                    until: Timestamp::from_millis((NOW_SECS + 863_999) * 1000),
+                }),
+                legal_hold: Some(false),
+            },
         };
         condition(text).unwrap().holds(&asking)
     }
@@ -353,6 +366,33 @@ mod tests {
             ("Null s3:TlsVersion true", "192.0.2.7", true),
         ] {
             assert_eq!(holds(text, from, &[], ""), expected, "{text} {from}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_judged_by_how_and_how_long() {
+        for (text, expected) in [
+            ("StringEquals s3:object-lock-mode GOVERNANCE", true),
+            ("StringEquals s3:object-lock-mode COMPLIANCE", false),
+            ("StringEquals s3:object-lock-legal-hold OFF", true),
+            (
+                "NumericLessThan s3:object-lock-remaining-retention-days 10",
+                false,
+            ),
+            ("NumericEquals s3:object-lock-remaining-retention-days 10", true),
+            (
+                "NumericGreaterThan s3:object-lock-remaining-retention-days 10",
+                false,
+            ),
+            ("DateLessThan s3:object-lock-retain-until-date 2026-01-12", true),
+            (
+                "DateGreaterThan s3:object-lock-retain-until-date 2026-01-11",
+                true,
+            ),
+            ("DateLessThan s3:object-lock-retain-until-date 2026-01-11", false),
+            ("Null s3:object-lock-mode true", false),
+        ] {
+            assert_eq!(holds(text, "192.0.2.7", &[], ""), expected, "{text}");
         }
     }
 
@@ -499,6 +539,8 @@ mod tests {
             "NumericLessThan s3:prefix 5",
             "DateLessThan aws:CurrentTime soon",
             "StringEquals aws:CurrentTime 2026-01-02",
+            "StringEquals s3:object-lock-retain-until-date 2026-01-02",
+            "NumericEquals s3:object-lock-mode 1",
             "Bool aws:SecureTransport perhaps",
             "BinaryEquals aws:Referer YQ==",
             "NotBool aws:SecureTransport true",

@@ -315,6 +315,12 @@ impl Access {
         policy().is_some_and(|policy| policy.decide(asking, rule.action, on) == Verdict::Deny)
     }
 
+    /// Whether the policy of the bucket decides by the locks that requests ask for.
+    pub fn asks_for_locks(&self, bucket: &Bucket) -> bool {
+        let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);
+        policy().is_some_and(|policy| policy.asks_for_locks())
+    }
+
     /// Whether the policy of the bucket decides by the tags of objects.
     pub fn asks_for_tags(&self, bucket: &Bucket) -> bool {
         let policy = || self.policy(bucket, bucket.settings.policy.as_deref()?);

@@ -156,6 +156,12 @@ impl Policy {
         self.statements.iter().any(allows)
     }
 
+    /// Whether the locks that requests ask for decide anything.
+    pub fn asks_for_locks(&self) -> bool {
+        let mut conditions = self.statements.iter().flat_map(|s| &s.conditions);
+        conditions.any(Condition::is_about_locks)
+    }
+
     /// Whether the tags of objects decide anything.
     pub fn asks_for_tags(&self) -> bool {
         let mut conditions = self.statements.iter().flat_map(|s| &s.conditions);
@@ -425,7 +431,7 @@ mod tests {
 
     use http::HeaderMap;
     use proptest::prelude::*;
-    use storage::model::{AccessKey, KeyName, KeySerial, SecretKey, Timestamp};
+    use storage::model::{AccessKey, KeyName, KeySerial, Lock, SecretKey, Timestamp};
 
     use super::super::asking::Tagged;
     use super::*;
@@ -478,6 +484,7 @@ mod tests {
             query: &Query::default(),
             version: None,
             tags: Tagged::default(),
+            lock: Lock::default(),
         };
         let verdict = policy(statements).unwrap().decide(&asking, action, on);
         assert_eq!(verdict, expected, "{statements} | {who:?} {action} {key:?}");

@@ -2,7 +2,7 @@
 
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderName, HeaderValue, StatusCode};
-use storage::model::{Bucket, ETag, How, ObjectKey, VersionId, WriteCondition};
+use storage::model::{Bucket, ETag, How, Lock, ObjectKey, VersionId, WriteCondition};
 use storage::{DeleteOutcome, DeleteTarget};
 
 use super::get_object::{insert, version_id};
@@ -27,7 +27,7 @@ pub(crate) async fn delete_object(call: &Call, bucket: &Bucket, key: ObjectKey) 
     let target = DeleteTarget {
         version: version_id(&call.query)?,
         condition,
-        bypass: bypasses(call, bucket, &key),
+        bypass: bypasses(call, bucket, &key, Lock::default()),
         cause: call.cause(bucket, How::Delete),
         key,
     };
@@ -102,7 +102,7 @@ async fn delete_one(call: &Call, bucket: &Bucket, entry: &DeleteEntry) -> S3Resu
     let target = DeleteTarget {
         version,
         condition,
-        bypass: bypasses(call, bucket, &key),
+        bypass: bypasses(call, bucket, &key, Lock::default()),
         cause: call.cause(bucket, How::Delete),
         key,
     };

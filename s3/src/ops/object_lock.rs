@@ -51,12 +51,18 @@ pub(crate) async fn put_object_retention(
     key: &ObjectKey,
     body: RequestBody,
 ) -> S3Result<Reply> {
+    early(call, bucket, key, Rule::PUT_RETENTION)?;
     must_lock(bucket)?;
     let retention = parse_retention(&body.document(BODY_BYTES_MAX).await?)?;
+    let lock = Lock {
+        retention,
+        legal_hold: None,
+    };
+    call.allow_lock(bucket, key, Rule::PUT_RETENTION, lock)?;
     if let Some(retention) = retention {
         must_be_to_come(retention)?;
     }
-    let terms = (retention, bypasses(call, bucket, key));
+    let terms = (retention, bypasses(call, bucket, key, lock));
     let version = version_id(&call.query)?;
     let set = call
         .gateway
@@ -81,11 +87,25 @@ pub(crate) async fn put_object_legal_hold(
     key: &ObjectKey,
     body: RequestBody,
 ) -> S3Result<Reply> {
+    early(call, bucket, key, Rule::PUT_LEGAL_HOLD)?;
     must_lock(bucket)?;
     let on = parse_legal_hold(&body.document(BODY_BYTES_MAX).await?)?;
+    let lock = Lock {
+        retention: None,
+        legal_hold: Some(on),
+    };
+    call.allow_lock(bucket, key, Rule::PUT_LEGAL_HOLD, lock)?;
     let version = version_id(&call.query)?;
     let set = call.gateway.store.set_legal_hold(bucket, key, version, on).await;
     told(call, bucket, set)
+}
+
+/// Where locks do not decide, nobody's document is read who may not send one.
+fn early(call: &Call, bucket: &Bucket, key: &ObjectKey, rule: Rule) -> S3Result<()> {
+    match call.gateway.access.asks_for_locks(bucket) {
+        true => Ok(()),
+        false => call.allow_lock(bucket, key, rule, Lock::default()),
+    }
 }
 
 fn told(
@@ -165,13 +185,15 @@ fn must_be_to_come(retention: Retention) -> S3Result<()> {
     ))
 }
 
-/// Whether a request bypasses retentions of governance: it says so, and whoever sends it may.
-pub(super) fn bypasses(call: &Call, bucket: &Bucket, key: &ObjectKey) -> bool {
+/// Whether a request bypasses retentions of governance: it says so, and whoever sends it may, for the lock it asks for.
+pub(super) fn bypasses(call: &Call, bucket: &Bucket, key: &ObjectKey, lock: Lock) -> bool {
     let says = call
         .headers
         .get(BYPASS)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-    says && call.allow(bucket, Some(key), Rule::BYPASS_GOVERNANCE).is_ok()
+    says && call
+        .allow_lock(bucket, key, Rule::BYPASS_GOVERNANCE, lock)
+        .is_ok()
 }
 
 /// Tells of a version's lock whoever may ask for it.
