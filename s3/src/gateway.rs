@@ -1,5 +1,6 @@
 //! Answers one request: who, what, may they, do it; and every refusal as S3 words it.
 
+mod allow;
 mod readable;
 mod target;
 
@@ -12,9 +13,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::{Body, Incoming};
-use storage::model::{
-    AccessKey, Bucket, BucketName, Cause, How, Invocation, ObjectKey, Timestamp, WriteCondition,
-};
+use storage::model::{AccessKey, Bucket, BucketName, Cause, How, Invocation, ObjectKey, Timestamp};
 use storage::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -22,14 +21,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
 use self::target::{Target, shared};
-use crate::access::{Access, Asking, Rule, Tagged, allow_service, key_of};
+use crate::access::{Access, Rule, allow_service, key_of};
 use crate::access_log::AccessLog;
 use crate::account::{About, Account};
 use crate::auth::{Authenticator, Identity, Verified};
 use crate::body::{ChecksumOver, RequestBody};
 use crate::connection::Watch;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::headers::{self, lock_in, refuse_unhonoured};
+use crate::headers::{self, refuse_unhonoured};
 use crate::meter::{Meter, WEBSITE};
 use crate::notify::Webhooks;
 use crate::ops;
@@ -37,7 +36,6 @@ use crate::proxies::{Origin, Proxies};
 use crate::response::{Reply, ReplyBody, empty};
 use crate::route::{BucketOperation, ObjectOperation, Operation, route};
 use crate::server::Options;
-use crate::transport::Cipher;
 use crate::uri::{Address, Query, RootDomains};
 
 /// How long a request waits for a place among those being served.
@@ -550,94 +548,6 @@ impl Call {
             }
             _ => Ok(bucket),
         }
-    }
-
-    /// Lets pass whoever may do what the rule says.
-    ///
-    /// # Errors
-    /// `AccessDenied`.
-    pub(crate) fn allow(&self, bucket: &Bucket, key: Option<&ObjectKey>, rule: Rule) -> S3Result<()> {
-        self.gateway.access.allow(&self.asking(None), bucket, key, rule)
-    }
-
-    /// Who asks and how, for a version or none.
-    fn asking<'c>(&'c self, version: Option<&'c str>) -> Asking<'c> {
-        Asking {
-            caller: &self.identity,
-            from: self.origin.from,
-            secure: self.origin.secure,
-            tls: self.origin.cipher.and_then(Cipher::version_number),
-            now: Timestamp::now(),
-            headers: &self.headers,
-            query: &self.query,
-            version,
-            tags: Tagged::default(),
-            lock: lock_in(&self.headers),
-        }
-    }
-
-    /// As [`Self::allow`], for the version a request names. `null` is what a request without a version gets where
-    /// versioning was never on, so whoever is denied the one is denied the other.
-    ///
-    /// # Errors
-    /// `AccessDenied`.
-    pub(crate) fn allow_version(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        version: Option<&str>,
-        rules: (Rule, Rule),
-    ) -> S3Result<()> {
-        self.allow_asking(&self.asking(version), bucket, key, rules)
-    }
-
-    /// As [`Self::allow_version`], of a request that is asked for in this way.
-    fn allow_asking(
-        &self,
-        asking: &Asking<'_>,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        (current, named): (Rule, Rule),
-    ) -> S3Result<()> {
-        let access = &self.gateway.access;
-        if asking.version == Some("null") && access.denies(asking, bucket, key, current) {
-            return Err(S3Error::new(S3Code::AccessDenied));
-        }
-        let rule = if asking.version.is_some() { named } else { current };
-        access.allow(asking, bucket, Some(key), rule)
-    }
-
-    /// Lets pass whoever may learn what a condition of a write tells: whether the object is there, and its tag.
-    ///
-    /// # Errors
-    /// `AccessDenied`.
-    pub(crate) fn allow_condition(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        condition: WriteCondition,
-    ) -> S3Result<()> {
-        match condition {
-            WriteCondition::None | WriteCondition::Absent => Ok(()),
-            WriteCondition::Present | WriteCondition::Tag(_) | WriteCondition::Like(_) => {
-                self.allow(bucket, Some(key), Rule::COPY_SOURCE)
-            }
-        }
-    }
-
-    /// What a failed look at an object may say: whoever may not list must not learn which keys exist.
-    pub(crate) fn absence(&self, bucket: &Bucket, error: S3Error) -> S3Error {
-        let absent = matches!(error.code(), S3Code::NoSuchKey | S3Code::NoSuchVersion);
-        // It lists nothing: a prefix in its query is none of a listing's.
-        let query = Query::default();
-        let asking = Asking {
-            query: &query,
-            ..self.asking(None)
-        };
-        if absent && !self.gateway.access.may(&asking, bucket, None, Rule::LIST) {
-            return S3Error::new(S3Code::AccessDenied);
-        }
-        error
     }
 
     /// Why a change of an object in this bucket happens, for those who are told of it.

@@ -2,7 +2,7 @@
 //! judged by their tags where a policy asks for those.
 
 use storage::Object;
-use storage::model::{AclRights, Bucket, Lock, ObjectKey, VersionId};
+use storage::model::{AclRights, Bucket, ObjectKey, VersionId};
 
 use super::Call;
 use crate::access::{Asking, Rule, Tagged};
@@ -102,26 +102,6 @@ impl Call {
             ..self.asking(named.as_deref())
         };
         self.allow_asking(&asking, bucket, key, rules)
-    }
-}
-
-impl Call {
-    /// Lets pass whoever may do what the rule says to an object, judged by the lock that a document asks for.
-    ///
-    /// # Errors
-    /// `AccessDenied`.
-    pub(crate) fn allow_lock(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        rule: Rule,
-        lock: Lock,
-    ) -> S3Result<()> {
-        let asking = Asking {
-            lock,
-            ..self.asking(self.query.get("versionId"))
-        };
-        self.allow_asking(&asking, bucket, key, (rule, rule))
     }
 }
 
