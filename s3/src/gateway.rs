@@ -136,6 +136,8 @@ pub(crate) struct Call {
     pub(crate) identity: Identity,
     /// The key whose own names of buckets hold: that which signed, or will sign what a browser asks about.
     pub(crate) named_by: Option<Arc<AccessKey>>,
+    /// The bucket that a copy is from.
+    pub(crate) source: Option<Arc<Bucket>>,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
     /// The request target; its path is shown in errors.
@@ -359,6 +361,7 @@ impl Gateway {
             id: arrival.id,
             origin: arrival.origin,
             identity,
+            source: self.copied_from(&headers, named_by.as_deref()),
             named_by,
             headers,
             query,

@@ -123,3 +123,22 @@ def test_an_alias_is_a_host_name_as_well(server, s3, bucket):
     server.command("bucket", "alias", bucket, alias, "--remove")
     gone = exchange(server, f"GET / HTTP/1.1\r\nhost: {alias}.{WEBSITE_DOMAIN}\r\nconnection: close\r\n\r\n".encode())
     assert gone.status == 404 and b"NoSuchBucket" in gone.body
+
+
+def test_a_policy_knows_the_source_of_a_copy_by_whatever_name(server, s3, connect, bucket, app):
+    client, mine = app
+    everybodys, target = f"{bucket}-alias", f"{bucket}-copies"
+    server.command("bucket", "alias", bucket, everybodys)
+    s3.put_object(Bucket=bucket, Key="secret/k", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    s3.create_bucket(Bucket=target)
+    server.command("key", "allow", f"app-{bucket[-8:]}", target, "--read", "--write")
+    statement = {
+        "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{target}/*",
+        "Condition": {"StringLike": {"s3:x-amz-copy-source": f"{bucket}/secret/*"}},
+    }
+    s3.put_bucket_policy(Bucket=target, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    for name in (bucket, everybodys, mine):
+        with refused(403, "AccessDenied"):
+            client.copy_object(Bucket=target, Key="copy", CopySource=f"{name}/secret/k")
+        client.copy_object(Bucket=target, Key="copy", CopySource=f"{name}/k")

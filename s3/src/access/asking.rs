@@ -33,6 +33,8 @@ pub struct Asking<'r> {
     pub headers: &'r HeaderMap,
     /// Its parameters.
     pub query: &'r Query,
+    /// The bucket that a copy is from, by its own name, if there is one.
+    pub source_bucket: Option<&'r str>,
     /// The version it is about, if it names one.
     pub version: Option<&'r str>,
     /// The tags of the object it is about.
@@ -147,16 +149,25 @@ impl<'r> Asking<'r> {
         Some(left.div_ceil(DAY_SECS))
     }
 
-    /// The source of a copy as `bucket/key`, however the client wrote it.
+    /// The source of a copy as `bucket/key`, however the client wrote it, and whatever it calls the bucket.
     fn copy_source(&self) -> Option<String> {
-        let source = self.header("x-amz-copy-source")?;
-        let path = source
-            .split_once("?versionId=")
-            .map_or(&*source, |(path, _)| path);
-        let path = decode_path(path).ok()?;
-        let path = path.strip_prefix(b"/").unwrap_or(&path);
-        Some(String::from_utf8_lossy(path).into_owned())
+        let source = copy_source(self.headers)?;
+        match (self.source_bucket, source.split_once('/')) {
+            (Some(bucket), Some((_, key))) => Some(format!("{bucket}/{key}")),
+            _ => Some(source),
+        }
     }
+}
+
+/// The source of a copy as the client calls it.
+pub fn copy_source(headers: &HeaderMap) -> Option<String> {
+    let source = String::from_utf8_lossy(headers.get("x-amz-copy-source")?.as_bytes());
+    let path = source
+        .split_once("?versionId=")
+        .map_or(&*source, |(path, _)| path);
+    let path = decode_path(path).ok()?;
+    let path = path.strip_prefix(b"/").unwrap_or(&path);
+    Some(String::from_utf8_lossy(path).into_owned())
 }
 
 fn tag_of<'t>(tags: &'t [(String, String)], name: &str) -> Option<&'t str> {

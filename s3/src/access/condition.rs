@@ -333,6 +333,7 @@ mod tests {
             now: Timestamp::from_millis(NOW_SECS * 1000),
             headers: &headers.iter().map(pair).collect::<HeaderMap>(),
             query: &Query::parse(Some(query)).unwrap(),
+            source_bucket: None,
             version: None,
             tags: Tagged {
                 existing: Some(&[("Team".into(), "red".into())]),

@@ -21,7 +21,7 @@ use crate::route::{
 pub use acl::{
     grant_headers, group_of_uri, name_of_permission, parse_canned, permission_of_name, uri_of_group,
 };
-pub use asking::{Asking, Tagged};
+pub use asking::{Asking, Tagged, copy_source};
 pub use policy::{MalformedPolicy, POLICY_BYTES_MAX, Policy, Resource, Verdict};
 
 /// The key that signed, unless nobody did.

@@ -482,6 +482,7 @@ mod tests {
             now: Timestamp::now(),
             headers: &HeaderMap::new(),
             query: &Query::default(),
+            source_bucket: None,
             version: None,
             tags: Tagged::default(),
             lock: Lock::default(),

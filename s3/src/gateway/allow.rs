@@ -28,6 +28,7 @@ impl Call {
             now: Timestamp::now(),
             headers: &self.headers,
             query: &self.query,
+            source_bucket: self.source.as_ref().map(|bucket| bucket.name.as_str()),
             version,
             tags: Tagged::default(),
             lock: lock_in(&self.headers),

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use storage::model::{AccessKey, Bucket, BucketName};
 
 use super::{Arrival, Call, Gateway};
+use crate::access::copy_source;
 use crate::access_log::Entry;
 use crate::auth::{Identity, claimed_key};
 use crate::cors;
@@ -64,6 +65,13 @@ impl Gateway {
         self.store.bucket_for(key.as_deref(), name).ok()
     }
 
+    /// The bucket that a copy is from, by a name that everybody or this key has for it.
+    pub(super) fn copied_from(&self, headers: &HeaderMap, key: Option<&AccessKey>) -> Option<Arc<Bucket>> {
+        let source = copy_source(headers)?;
+        let (name, _) = source.split_once('/')?;
+        self.store.bucket_for(key, &BucketName::parse(name).ok()?).ok()
+    }
+
     /// The key that a request says it is signed with; nobody has verified that.
     pub(super) fn claimed(&self, headers: &HeaderMap, query: Option<&str>) -> Option<Arc<AccessKey>> {
         self.store.access_key(&claimed_key(headers, query)?).ok()
@@ -93,6 +101,7 @@ impl Gateway {
             origin: arrival.origin,
             identity: Identity::Anonymous,
             named_by: None,
+            source: None,
             headers: parts.headers,
             query: Query::default(),
             uri: parts.uri,
