@@ -2,12 +2,11 @@
 
 import base64
 import hashlib
-import uuid
 
 import pytest
 
+import wire
 from compare import refused
-from wire import exchange
 
 
 @pytest.fixture
@@ -15,20 +14,7 @@ def submit(server, bucket):
     """Sends a form with a file; gives the answer."""
 
     def go(form, content, filename="holiday.jpg", to=bucket, **more):
-        boundary = uuid.uuid4().hex
-        body = b""
-        for name, value in {**form["fields"], **more}.items():
-            body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'.encode()
-        body += b"Content-Type: image/jpeg\r\n\r\n" + content + f"\r\n--{boundary}--\r\n".encode()
-        head = [
-            f"POST /{to} HTTP/1.1",
-            f"host: 127.0.0.1:{server.port}",
-            f"content-type: multipart/form-data; boundary={boundary}",
-            f"content-length: {len(body)}",
-            "connection: close",
-        ]
-        return exchange(server, "\r\n".join([*head, "", ""]).encode() + body, "POST")
+        return wire.submit(server, to, form, content, filename, **more)
 
     return go
 

@@ -1,62 +1,15 @@
 """boto3 against the real server: what happens to objects, told to a webhook in the words of S3."""
 
-import json
-import threading
 import time
-import urllib.parse
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 import pytest
 from botocore.config import Config
 from compare import becomes_true, refused
+from hook import ARN, Hook, short
 from warren_process import Server
-
-ARN = "arn:warren:sqs::hook:webhook"
-
-
-class Hook:
-    """A receiver that keeps what it is told, and can be told to refuse."""
-
-    def __init__(self):
-        self.messages, self.refused, self.status = [], 0, 200
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                assert self.headers["Content-Type"] == "application/json" and self.path == "/secret"
-                if hook.status == 200:
-                    hook.messages.append(json.loads(body))
-                else:
-                    hook.refused += 1
-                self.send_response(hook.status)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/secret"
-
-    def records(self, bucket):
-        """The events of a bucket, in the order in which they came."""
-        records = (record for message in list(self.messages) for record in message.get("Records", []))
-        return [record for record in records if record["s3"]["bucket"]["name"] == bucket]
-
-    def told(self, bucket, count):
-        """As many events of a bucket as are expected, and no more."""
-        becomes_true(lambda: len(self.records(bucket)) >= count)
-        time.sleep(0.2)
-        records = self.records(bucket)
-        assert len(records) == count, [short(record) for record in records]
-        return records
-
-
-def short(record):
-    return record["eventName"], urllib.parse.unquote_plus(record["s3"]["object"]["key"])
+from wire import submit
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +78,8 @@ def test_rules_read_back_as_they_were_put_and_the_receiver_is_told_so(s3, bucket
         ([{"QueueArn": "arn:warren:sqs::stranger:webhook"}], 400, "InvalidArgument"),
         ([{"QueueArn": "arn:aws:sqs:us-east-1:123456789012:queue"}], 400, "InvalidArgument"),
         ([{"Events": ["s3:ObjectDestroyed:*"]}], 400, "InvalidArgument"),
-        ([{"Events": ["s3:ObjectTagging:Put"]}], 501, "NotImplemented"),
+        ([{"Events": ["s3:ObjectAcl:Get"]}], 400, "InvalidArgument"),
+        ([{"Events": ["s3:ObjectRestore:*"]}], 501, "NotImplemented"),
         ([{}, {"Events": ["s3:ObjectCreated:Put"], "Filter": key_filter(prefix="a/")}], 400, "InvalidArgument"),
         ([{"Filter": {"Key": {"FilterRules": [{"Name": "middle", "Value": "a"}]}}}], 400, "InvalidArgument"),
         ([{"Id": "a"}, {"Id": "a", "Events": ["s3:LifecycleExpiration:*"]}], 400, "InvalidArgument"),
@@ -221,6 +175,92 @@ def test_versions_and_markers_are_told_with_their_ids(s3, bucket, hook):
         ("ObjectRemoved:DeleteMarkerCreated", marker),
         ("ObjectRemoved:Delete", put),
     ]
+
+
+def test_tags_and_acls_that_change_are_told_once_each_with_the_version(box, s3, bucket, hook):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    put = [s3.put_object(Bucket=bucket, Key="k", Body=body, Tagging="a=b") for body in (b"old", b"new")]
+    old, new = (answer["VersionId"] for answer in put)
+    events = ["s3:ObjectTagging:*", "s3:ObjectAcl:Put"]
+    tell(s3, bucket, {"Id": "said", "Events": events})
+    # What comes with an object is no event of its own.
+    s3.put_object(Bucket=bucket, Key="other", Body=b"x", Tagging="a=b", ACL="public-read")
+    tags = {"TagSet": [{"Key": "c", "Value": "d"}]}
+    changed = s3.put_object_tagging(Bucket=bucket, Key="k", Tagging=tags)
+    s3.delete_object_tagging(Bucket=bucket, Key="k", VersionId=old)
+    # There is nothing left to take away.
+    s3.delete_object_tagging(Bucket=bucket, Key="k", VersionId=old)
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+    # It is so already.
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+    records = hook.told(bucket, 3)
+    assert [(record["eventName"], record["s3"]["object"]["versionId"]) for record in records] == [
+        ("ObjectTagging:Put", new),
+        ("ObjectTagging:Delete", old),
+        ("ObjectAcl:Put", new),
+    ]
+    request = changed["ResponseMetadata"]["HTTPHeaders"]["x-amz-request-id"]
+    assert records[0]["responseElements"]["x-amz-request-id"] == request
+    for record, answer in zip(records, [put[1], put[0], put[1]]):
+        assert record["eventVersion"] == "2.3" and record["s3"]["configurationId"] == "said"
+        assert record["userIdentity"] == {"principalId": box.key.id}
+        assert record["s3"]["object"]["eTag"] == answer["ETag"].strip('"')
+        assert set(record["s3"]["object"]) == {"key", "eTag", "versionId", "sequencer"}
+    sequencers = [record["s3"]["object"]["sequencer"] for record in records]
+    assert sequencers == sorted(set(sequencers))
+    got = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    assert got[0]["Events"] == events
+
+
+def test_a_rule_for_tags_that_are_put_tells_of_nothing_else(s3, bucket, hook):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    tell(s3, bucket, {"Events": ["s3:ObjectTagging:Put"]})
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "c", "Value": "d"}]})
+    s3.delete_object_tagging(Bucket=bucket, Key="k")
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k", TaggingDirective="REPLACE", Tagging="e=f")
+    [record] = hook.told(bucket, 1)
+    assert short(record) == ("ObjectTagging:Put", "k")
+    # No versions were ever kept.
+    assert set(record["s3"]["object"]) == {"key", "eTag", "sequencer"}
+
+
+def test_changed_tags_are_told_after_a_crash(box, s3, bucket, hook):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    tell(s3, bucket, {"Events": ["s3:ObjectTagging:*"]})
+    hook.status = 500
+    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "c", "Value": "d"}]})
+    box.process.kill()
+    box.process.wait()
+    hook.status = 200
+    box.start()
+    [record] = hook.told(bucket, 1)
+    assert short(record) == ("ObjectTagging:Put", "k")
+
+
+def test_a_file_that_a_form_uploads_is_told_as_such(box, s3, bucket, hook):
+    tell(s3, bucket, {"Events": ["s3:ObjectCreated:Post"]})
+    form = s3.generate_presigned_post(bucket, "upload/${filename}")
+    assert submit(box, bucket, form, b"hello").status == 204
+    s3.put_object(Bucket=bucket, Key="put", Body=b"x")
+    [record] = hook.told(bucket, 1)
+    assert short(record) == ("ObjectCreated:Post", "upload/holiday.jpg")
+    assert record["s3"]["object"]["size"] == 5
+
+
+def test_a_marker_by_which_a_lifecycle_rule_hides_something_is_told_with_its_version(s3, bucket, hook):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    tell(s3, bucket, {"Events": ["s3:LifecycleExpiration:DeleteMarkerCreated"]})
+    s3.put_object(Bucket=bucket, Key="old", Body=b"x")
+    past = {"Date": datetime(2020, 1, 1, tzinfo=timezone.utc)}
+    s3.put_bucket_lifecycle_configuration(
+        Bucket=bucket,
+        LifecycleConfiguration={"Rules": [{"Status": "Enabled", "Filter": {}, "Expiration": past}]},
+    )
+    [record] = hook.told(bucket, 1)
+    assert short(record) == ("LifecycleExpiration:DeleteMarkerCreated", "old")
+    [marker] = s3.list_object_versions(Bucket=bucket)["DeleteMarkers"]
+    assert record["s3"]["object"]["versionId"] == marker["VersionId"] and record["eventVersion"] == "2.3"
 
 
 def test_only_what_the_rules_name_is_told(s3, bucket, hook):

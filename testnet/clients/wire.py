@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import http.client
 import socket
+import uuid
 import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -147,6 +148,24 @@ def exchange(server, sent: bytes, method: str = "GET", seconds: float = 30) -> A
             # A server may refuse before it has read all; its answer is there to be read.
             pass
         return read_answer(connection, method)
+
+
+def submit(server, bucket, form, content: bytes, filename="holiday.jpg", **more) -> Answer:
+    """Sends a form that boto3 signed, with a file, as a browser does."""
+    boundary = uuid.uuid4().hex
+    body = b""
+    for name, value in {**form["fields"], **more}.items():
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    body += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'.encode()
+    body += b"Content-Type: image/jpeg\r\n\r\n" + content + f"\r\n--{boundary}--\r\n".encode()
+    head = [
+        f"POST /{bucket} HTTP/1.1",
+        f"host: 127.0.0.1:{server.port}",
+        f"content-type: multipart/form-data; boundary={boundary}",
+        f"content-length: {len(body)}",
+        "connection: close",
+    ]
+    return exchange(server, "\r\n".join([*head, "", ""]).encode() + body, "POST")
 
 
 def send(server, request: Request, body: bytes = b"", key=None) -> Answer:

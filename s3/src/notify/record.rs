@@ -31,7 +31,7 @@ fn record(event: &ObjectEvent, key: &ObjectKey, bucket: &Bucket, rule: &str, reg
         None => "s3.amazonaws.com".to_owned(),
     };
     json!({
-        "eventVersion": if by_rule { "2.3" } else { "2.1" },
+        "eventVersion": version_of(event.kind),
         "eventSource": "aws:s3",
         "awsRegion": region,
         "eventTime": iso_date(event.at),
@@ -52,7 +52,7 @@ fn record(event: &ObjectEvent, key: &ObjectKey, bucket: &Bucket, rule: &str, reg
     })
 }
 
-/// What it is about. What is gone has neither size nor tag.
+/// What it is about. What is gone has neither size nor entity tag, and only what is new has a size.
 fn object(event: &ObjectEvent, key: &ObjectKey) -> Value {
     let mut name = Vec::new();
     encode_path_into(key.as_str().as_bytes(), &mut name);
@@ -63,11 +63,13 @@ fn object(event: &ObjectEvent, key: &ObjectKey) -> Value {
         // Of two events of a key, the one with the greater text is the later.
         "sequencer": format!("{:016X}", event.at.as_millis()),
     });
-    if let (Some(tag), Some(fields)) = (event.etag, object.as_object_mut())
-        && is_of_creation(event.kind)
-    {
-        fields.insert("size".into(), event.size.into());
-        fields.insert("eTag".into(), tag.to_string().into());
+    if let (Some(tag), Some(fields)) = (event.etag, object.as_object_mut()) {
+        if is_of_creation(event.kind) {
+            fields.insert("size".into(), event.size.into());
+        }
+        if !is_of_removal(event.kind) {
+            fields.insert("eTag".into(), tag.to_string().into());
+        }
     }
     if let (Some(version), Some(fields)) = (event.version, object.as_object_mut()) {
         fields.insert("versionId".into(), version.to_string().into());
@@ -76,14 +78,21 @@ fn object(event: &ObjectEvent, key: &ObjectKey) -> Value {
 }
 
 const fn is_of_creation(kind: EventKind) -> bool {
+    use EventKind::{CreatedComplete, CreatedCopy, CreatedPost, CreatedPut};
+    matches!(kind, CreatedPut | CreatedPost | CreatedCopy | CreatedComplete)
+}
+
+const fn is_of_removal(kind: EventKind) -> bool {
+    use EventKind::{Expired, ExpiredMarker, Removed, RemovedMarker};
+    matches!(kind, Removed | RemovedMarker | Expired | ExpiredMarker)
+}
+
+/// The version of the format. Source: AWS S3 user guide, "Event message structure".
+const fn version_of(kind: EventKind) -> &'static str {
+    use EventKind::{AclPut, Expired, ExpiredMarker, Tagged, Untagged};
     match kind {
-        EventKind::CreatedPut
-        | EventKind::CreatedPost
-        | EventKind::CreatedCopy
-        | EventKind::CreatedComplete => true,
-        EventKind::Removed | EventKind::RemovedMarker | EventKind::Expired | EventKind::ExpiredMarker => {
-            false
-        }
+        Expired | ExpiredMarker | Tagged | Untagged | AclPut => "2.3",
+        _ => "2.1",
     }
 }
 

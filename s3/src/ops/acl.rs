@@ -1,7 +1,7 @@
 //! GetBucketAcl, PutBucketAcl, GetObjectAcl, PutObjectAcl.
 
 use http::StatusCode;
-use storage::model::{Acl, AclGrant, Bucket, Grantee, ObjectKey};
+use storage::model::{Acl, AclGrant, Bucket, Grantee, How, ObjectKey};
 
 use super::asked_acl::{Asked, Ids, asked_acl, read_document};
 use super::get_object::{tell_version_id, version_id};
@@ -76,6 +76,7 @@ pub(crate) async fn put_object_acl(
     if !acl.is_public() && call.gateway.access.is_opened_by_bucket(bucket, key) {
         return Err(private_in_public());
     }
+    let acl = (acl, call.cause(bucket, How::SetAcl));
     let set = call.gateway.store.set_acl(bucket, key, version, acl).await;
     let version = set.map_err(|error| call.absence(bucket, S3Error::from(error)))?;
     let mut reply = empty(StatusCode::OK);

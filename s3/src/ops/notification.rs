@@ -175,8 +175,6 @@ fn read_event(name: &str) -> S3Result<EventPattern> {
     }
     // Kinds that AWS knows and that never happen here, or are told to nobody.
     let known = [
-        "s3:ObjectTagging:",
-        "s3:ObjectAcl:",
         "s3:ObjectRestore:",
         "s3:Replication:",
         "s3:LifecycleTransition",
@@ -265,8 +263,14 @@ mod tests {
             (rule(&filter(prefix)), Ok(1)),
             (rule(""), Err(S3Code::MalformedXML)),
             (rule("<Event>s3:Nothing:*</Event>"), Err(S3Code::InvalidArgument)),
+            (rule("<Event>s3:ObjectTagging:*</Event>"), Ok(1)),
+            (rule("<Event>s3:ObjectAcl:Put</Event>"), Ok(1)),
             (
-                rule("<Event>s3:ObjectTagging:Put</Event>"),
+                rule("<Event>s3:ObjectAcl:Get</Event>"),
+                Err(S3Code::InvalidArgument),
+            ),
+            (
+                rule("<Event>s3:ObjectRestore:Post</Event>"),
                 Err(S3Code::NotImplemented),
             ),
             (rule(&filter(&prefix.repeat(2))), Err(S3Code::InvalidArgument)),

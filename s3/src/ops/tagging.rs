@@ -1,7 +1,7 @@
 //! GetObjectTagging, PutObjectTagging and DeleteObjectTagging.
 
 use http::StatusCode;
-use storage::model::{Bucket, ObjectKey};
+use storage::model::{Bucket, How, ObjectKey};
 
 use super::get_object::{open, tell_version, tell_version_id, version_id};
 use crate::access::Rule;
@@ -39,24 +39,26 @@ pub(crate) async fn put_object_tagging(
     }
     let tags = tags_of_document(&body.document(BODY_BYTES_MAX).await?, TagsOf::Object)?;
     call.allow_tagged(bucket, key, rules, Some(&tags)).await?;
-    set_tags(call, bucket, key, tags, StatusCode::OK).await
+    set_tags(call, bucket, key, (tags, How::Tag), StatusCode::OK).await
 }
 
 /// Takes all tags of an object away.
 pub(crate) async fn delete_object_tagging(call: &Call, bucket: &Bucket, key: &ObjectKey) -> S3Result<Reply> {
     let rules = Rule::both_of_object(ObjectOperation::DeleteObjectTagging);
     call.allow_tagged(bucket, key, rules, None).await?;
-    set_tags(call, bucket, key, Tags::new(), StatusCode::NO_CONTENT).await
+    let none = (Tags::new(), How::Untag);
+    set_tags(call, bucket, key, none, StatusCode::NO_CONTENT).await
 }
 
 async fn set_tags(
     call: &Call,
     bucket: &Bucket,
     key: &ObjectKey,
-    tags: Tags,
+    (tags, how): (Tags, How),
     status: StatusCode,
 ) -> S3Result<Reply> {
     let version = version_id(&call.query)?;
+    let tags = (tags, call.cause(bucket, how));
     let set = call.gateway.store.set_tags(bucket, key, version, tags).await;
     let version = set.map_err(|error| call.absence(bucket, S3Error::from(error)))?;
     let mut reply = empty(status);

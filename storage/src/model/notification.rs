@@ -36,11 +36,17 @@ pub enum EventKind {
     Expired,
     /// A lifecycle rule hid it behind a delete marker.
     ExpiredMarker,
+    /// A client gave it, or a version of it, other tags.
+    Tagged,
+    /// A client took the tags of it, or of a version of it, away.
+    Untagged,
+    /// A client gave it, or a version of it, another ACL.
+    AclPut,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::CreatedPut,
         Self::CreatedPost,
         Self::CreatedCopy,
@@ -49,6 +55,9 @@ impl EventKind {
         Self::RemovedMarker,
         Self::Expired,
         Self::ExpiredMarker,
+        Self::Tagged,
+        Self::Untagged,
+        Self::AclPut,
     ];
 
     /// Its name in S3, as events have it: without `s3:` in front.
@@ -62,6 +71,9 @@ impl EventKind {
             Self::RemovedMarker => "ObjectRemoved:DeleteMarkerCreated",
             Self::Expired => "LifecycleExpiration:Delete",
             Self::ExpiredMarker => "LifecycleExpiration:DeleteMarkerCreated",
+            Self::Tagged => "ObjectTagging:Put",
+            Self::Untagged => "ObjectTagging:Delete",
+            Self::AclPut => "ObjectAcl:Put",
         }
     }
 }
@@ -159,6 +171,12 @@ pub enum How {
     Delete,
     /// A lifecycle rule deletes.
     Expire,
+    /// PutObjectTagging.
+    Tag,
+    /// DeleteObjectTagging.
+    Untag,
+    /// PutObjectAcl.
+    SetAcl,
 }
 
 impl How {
@@ -169,18 +187,40 @@ impl How {
             Self::Post => Some(EventKind::CreatedPost),
             Self::Copy => Some(EventKind::CreatedCopy),
             Self::Complete => Some(EventKind::CreatedComplete),
-            Self::Delete | Self::Expire => None,
+            Self::Delete | Self::Expire | Self::Tag | Self::Untag | Self::SetAcl => None,
         }
     }
 
-    /// What it is that removes a version, or hides it.
-    pub(crate) const fn removed(self, by_marker: bool) -> EventKind {
-        match (matches!(self, Self::Expire), by_marker) {
-            (false, false) => EventKind::Removed,
-            (false, true) => EventKind::RemovedMarker,
-            (true, false) => EventKind::Expired,
-            (true, true) => EventKind::ExpiredMarker,
+    /// What it is that removes a version, or hides it; nothing where it does neither.
+    pub(crate) const fn removed(self, by_marker: bool) -> Option<EventKind> {
+        match (self, by_marker) {
+            (Self::Delete, false) => Some(EventKind::Removed),
+            (Self::Delete, true) => Some(EventKind::RemovedMarker),
+            (Self::Expire, false) => Some(EventKind::Expired),
+            (Self::Expire, true) => Some(EventKind::ExpiredMarker),
+            _ => None,
         }
+    }
+
+    /// What it is that changes what is said of a version; nothing where it makes or removes one.
+    pub(crate) const fn amended(self) -> Option<EventKind> {
+        match self {
+            Self::Tag => Some(EventKind::Tagged),
+            Self::Untag => Some(EventKind::Untagged),
+            Self::SetAcl => Some(EventKind::AclPut),
+            Self::Put | Self::Post | Self::Copy | Self::Complete | Self::Delete | Self::Expire => None,
+        }
+    }
+
+    /// All that it may be.
+    fn happens(self) -> impl Iterator<Item = EventKind> {
+        let kinds = [
+            self.created(),
+            self.removed(false),
+            self.removed(true),
+            self.amended(),
+        ];
+        kinds.into_iter().flatten()
     }
 }
 
@@ -223,12 +263,8 @@ impl Telling {
         if rules.is_empty() {
             return None;
         }
-        let happens = match cause.how.created() {
-            Some(kind) => [Some(kind), None],
-            None => [false, true].map(|by_marker| Some(cause.how.removed(by_marker))),
-        };
         let wants = |kind: &EventKind| rules.iter().any(|rule| rule.fits(*kind, key));
-        let wanted: Vec<_> = happens.into_iter().flatten().filter(wants).collect();
+        let wanted: Vec<_> = cause.how.happens().filter(wants).collect();
         (!wanted.is_empty()).then(|| Self {
             wanted,
             cause: cause.clone(),
@@ -278,6 +314,9 @@ mod tests {
             "s3:ObjectCreated:*",
             "s3:ObjectRemoved:Delete",
             "s3:LifecycleExpiration:*",
+            "s3:ObjectTagging:*",
+            "s3:ObjectTagging:Delete",
+            "s3:ObjectAcl:Put",
         ] {
             assert_eq!(EventPattern::parse(text).unwrap().as_str(), text);
         }
@@ -327,5 +366,17 @@ mod tests {
         assert_eq!(telling(How::Put), None);
         assert_eq!(telling(How::Expire), None);
         assert_eq!(telling(How::Delete), Some(vec![EventKind::RemovedMarker]));
+        let rules = [rule(&["s3:ObjectTagging:*", "s3:ObjectAcl:Put"], "", "")];
+        for (how, expected) in [
+            (How::Put, None),
+            (How::Delete, None),
+            (How::Tag, Some(EventKind::Tagged)),
+            (How::Untag, Some(EventKind::Untagged)),
+            (How::SetAcl, Some(EventKind::AclPut)),
+        ] {
+            let cause = Cause::default().of(how);
+            let wanted = Telling::of(&rules, "k", &cause).map(|telling| telling.wanted);
+            assert_eq!(wanted, expected.map(|kind| vec![kind]), "{how:?}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::commit::refusal_of;
 use crate::model::command::{Action, Outcome, Refusal};
-use crate::model::{Acl, Amendment, Bucket, ObjectHeaders, ObjectKey, Retention, SealedVersion, VersionId};
+use crate::model::{
+    Acl, Amendment, Bucket, Cause, How, ObjectHeaders, ObjectKey, Retention, SealedVersion, VersionId,
+};
 use crate::{Store, StoreError};
 
 /// How often a change is made anew because others changed the same version meanwhile.
@@ -17,6 +19,18 @@ enum Change {
     LegalHold(bool),
 }
 
+impl Change {
+    /// How others are told that it came about, if they are; `before` is what was said so far.
+    fn how(&self, before: &ObjectHeaders) -> Option<How> {
+        match self {
+            Self::Tags(tags) if !tags.is_empty() => Some(How::Tag),
+            Self::Tags(_) => (!before.tags.is_empty()).then_some(How::Untag),
+            Self::Acl(acl) => (*acl != before.acl).then_some(How::SetAcl),
+            Self::Retention(..) | Self::LegalHold(_) => None,
+        }
+    }
+}
+
 impl Store {
     /// Replaces the tags of an object, or of the version named; says which version that is.
     ///
@@ -28,9 +42,10 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        tags: Vec<(String, String)>,
+        (tags, cause): (Vec<(String, String)>, Cause),
     ) -> Result<VersionId, StoreError> {
-        self.amend(bucket, key, version, Change::Tags(tags)).await
+        self.amend(bucket, key, version, (Change::Tags(tags), cause))
+            .await
     }
 
     /// Replaces the ACL of an object, or of the version named; says which version that is.
@@ -42,9 +57,9 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        acl: Acl,
+        (acl, cause): (Acl, Cause),
     ) -> Result<VersionId, StoreError> {
-        self.amend(bucket, key, version, Change::Acl(acl)).await
+        self.amend(bucket, key, version, (Change::Acl(acl), cause)).await
     }
 
     /// Replaces the retention of an object, or of the version named. `bypass`: whether one of governance may be shortened.
@@ -59,7 +74,7 @@ impl Store {
         (retention, bypass): (Option<Retention>, bool),
     ) -> Result<VersionId, StoreError> {
         let change = Change::Retention(retention, bypass);
-        self.amend(bucket, key, version, change).await
+        self.amend(bucket, key, version, (change, Cause::default())).await
     }
 
     /// Sets the legal hold of an object, or of the version named.
@@ -73,7 +88,8 @@ impl Store {
         version: Option<VersionId>,
         on: bool,
     ) -> Result<VersionId, StoreError> {
-        self.amend(bucket, key, version, Change::LegalHold(on)).await
+        let change = Change::LegalHold(on);
+        self.amend(bucket, key, version, (change, Cause::default())).await
     }
 
     async fn amend(
@@ -81,12 +97,14 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        change: Change,
+        (change, cause): (Change, Cause),
     ) -> Result<VersionId, StoreError> {
         let (store, bucket, key) = (self.clone(), bucket.clone(), key.clone());
         self.finish(async move {
             for _ in 0..TRIES_MAX {
-                let amended = store.try_to_amend(&bucket, &key, version, &change).await?;
+                let amended = store
+                    .try_to_amend(&bucket, &key, version, (&change, &cause))
+                    .await?;
                 if let Some(version) = amended {
                     return Ok(version);
                 }
@@ -102,14 +120,18 @@ impl Store {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        change: &Change,
+        (change, cause): (&Change, &Cause),
     ) -> Result<Option<VersionId>, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
         let row = self.0.object_row(bucket, key).await?.unwrap_or_default();
         let there = row.chosen(version)?;
-        let reworded = |change: &dyn Fn(&mut ObjectHeaders)| {
+        let mut operation = self.0.begin();
+        let mut reworded = |reword: &dyn Fn(&mut ObjectHeaders)| {
             let mut details = self.0.details(&entry, key, &there)?;
-            change(&mut details.headers);
+            if let Some(how) = change.how(&details.headers) {
+                operation = operation.clone().because(cause.clone().of(how));
+            }
+            reword(&mut details.headers);
             Ok::<_, StoreError>(Amendment::Details {
                 from: *blake3::hash(&there.details).as_bytes(),
                 details: self.0.seal_details(&entry, key, there.write, &details),
@@ -130,10 +152,7 @@ impl Store {
             write,
             amendment,
         };
-        match self
-            .submit(self.0.begin(), &entry, key, amend, Vec::new())
-            .await?
-        {
+        match self.submit(operation, &entry, key, amend, Vec::new()).await? {
             Outcome::Amended { .. } => Ok(Some(facts.id)),
             Outcome::Refused(Refusal::VersionChanged) => Ok(None),
             other => Err(refusal_of(other)),

@@ -9,9 +9,9 @@ use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
 use crate::model::command::{Action, Command, ObjectCommand, Outcome, Refusal, Submission, Unneeded};
 use crate::model::{
-    BlockRef, Bucket, BucketId, Cause, Content, Extent, Invocation, Keeping, Manifest, ObjectKey, ObjectRow,
-    OpId, SealedVersion, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId,
-    WriteRefusal, row_key,
+    BlockRef, Bucket, BucketId, Cause, Content, Extent, Invocation, Manifest, ObjectKey, ObjectRow, OpId,
+    SealedVersion, Timestamp, VersionDetails, VersionFacts, VersionId, WriteCondition, WriteId, WriteRefusal,
+    row_key,
 };
 use crate::seal::{cbor, owner_of, seal_block};
 use crate::store::Inner;
@@ -386,7 +386,11 @@ impl Store {
                     .open_bucket(bucket)
                     .await
                     .map_err(Unsettled::nothing_written)?,
-                false => (0, Keeping::default()),
+                // Nothing is added, but events tell whether there are versions.
+                false => {
+                    let standing = self.0.directory.standing(bucket);
+                    (0, standing.map(|standing| standing.keeping).unwrap_or_default())
+                }
             };
             let command = Command::Object(ObjectCommand {
                 bucket,

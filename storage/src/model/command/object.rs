@@ -121,7 +121,7 @@ pub(super) fn amend(
     let Object { key, mut row, .. } = object;
     row.closing.clear();
     Ok(match row.amend(version, amendment, scope.terms.now) {
-        Ok(row) => change(key, &row, finishing, amended),
+        Ok(row) => change(key, &tell_amended(scope, row, version.1), finishing, amended),
         Err(refusal) => Decision::refused(refusal, vec![key]),
     })
 }
@@ -155,6 +155,22 @@ pub(super) fn tell_created(scope: &Scope<'_>, mut row: ObjectRow) -> ObjectRow {
     row
 }
 
+/// Notes what is to be told of the version of which something else is said now.
+fn tell_amended(scope: &Scope<'_>, mut row: ObjectRow, write: WriteId) -> ObjectRow {
+    let told = scope
+        .telling
+        .and_then(|telling| Some((telling, telling.cause.how.amended()?)));
+    let mut versions = row.versions.iter();
+    let amended = versions.find(|version| version.write == write);
+    if let (Some((telling, kind)), Some(facts)) = (told, amended.map(|amended| amended.facts.clone())) {
+        let is_kept = scope.terms.keeping.versioning.was_ever_on();
+        // Later than its creation, of which the row may know no event any more.
+        let now = scope.terms.now.after(Some(facts.modified));
+        row.tell(telling, kind, (&facts, is_kept), now);
+    }
+    row
+}
+
 /// Notes what is to be told of a deletion: of the marker it left, or else of what is gone; where a rule did both, of both.
 /// `before` are the versions that were there.
 fn tell_removed(scope: &Scope<'_>, before: &[WriteId], changed: &mut Changed) {
@@ -163,16 +179,19 @@ fn tell_removed(scope: &Scope<'_>, before: &[WriteId], changed: &mut Changed) {
     };
     let Changed { row, displaced } = changed;
     let (how, now) = (telling.cause.how, scope.terms.now);
+    let (Some(removed), Some(hidden)) = (how.removed(false), how.removed(true)) else {
+        return;
+    };
     let is_kept = scope.terms.keeping.versioning.was_ever_on();
     let marker = row.current().filter(|current| !before.contains(&current.write));
     let marker = marker.map(|marker| marker.facts.clone());
     if marker.is_none() || how == How::Expire {
         for gone in &*displaced {
-            row.tell(telling, how.removed(false), (&gone.facts, is_kept), now);
+            row.tell(telling, removed, (&gone.facts, is_kept), now);
         }
     }
     if let Some(facts) = marker {
-        row.tell(telling, how.removed(true), (&facts, is_kept), now);
+        row.tell(telling, hidden, (&facts, is_kept), now);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::notification::EVENTS_MAX;
-use crate::model::{Cause, EventKind, How, Telling};
+use crate::model::{Cause, EventKind, How, ObjectEvent, Telling};
 
 /// Submits actions that are to be told, one after the other.
 struct Told {
@@ -62,6 +62,21 @@ impl Told {
         };
         let condition = WriteCondition::None;
         self.submission(How::Delete, Action::Delete { marker, condition })
+    }
+
+    fn amend(&mut self, how: How, place: usize) -> Submission {
+        let row = self.rows.object();
+        let there = &row.versions[place];
+        let amendment = Amendment::Details {
+            from: *blake3::hash(&there.details).as_bytes(),
+            details: Bytes::from(vec![self.ops; 3]),
+        };
+        let amend = Action::Amend {
+            version: there.facts.id,
+            write: there.write,
+            amendment,
+        };
+        self.submission(how, amend)
     }
 
     fn settle(&mut self, told: Vec<Timestamp>) -> Submission {
@@ -151,6 +166,86 @@ fn markers_and_versions_are_told_apart() {
     let expire = told.submission(How::Expire, expire);
     told.rows.submit(&expire);
     assert_eq!(told.kinds()[3..], [CreatedPut, Expired, ExpiredMarker]);
+}
+
+#[test]
+fn what_is_said_anew_of_a_version_is_told_once_with_its_id() {
+    use EventKind::{AclPut, CreatedPut, Tagged, Untagged};
+    let mut told = Told::new(Versioning::Enabled);
+    for _ in 0..2 {
+        let put = told.put(WriteCondition::None);
+        told.rows.submit(&put);
+    }
+    let older = told.rows.object().versions[1].facts.clone();
+    let mut refused = told.amend(How::Tag, 1);
+    for how in [How::Tag, How::Untag, How::SetAcl] {
+        let amend = told.amend(how, 1);
+        told.rows.submit(&amend);
+        told.rows.submit(&amend);
+    }
+    assert_eq!(told.kinds(), [CreatedPut, CreatedPut, Tagged, Untagged, AclPut]);
+    for event in &told.rows.object().events[2..] {
+        assert_eq!((event.version, event.etag), (Some(older.id), Some(older.etag)));
+        assert!(event.at > older.modified);
+    }
+    // What was decided of another state of the version changes nothing, and is not told.
+    refused.op = OpId::from_bytes([0xff; 16]);
+    told.rows.submit(&refused);
+    assert_eq!(told.kinds().len(), 5);
+    // A retention, or a legal hold, is nothing that anybody is told.
+    let held = Action::Amend {
+        version: older.id,
+        write: told.rows.object().versions[1].write,
+        amendment: Amendment::LegalHold(true),
+    };
+    let held = told.submission(How::Put, held);
+    told.rows.submit(&held);
+    assert_eq!(told.kinds().len(), 5);
+}
+
+/// The rows of objects of which something is to be told, as version 1 has them: one event of each kind, each by another way.
+#[test]
+fn events_read_as_the_fixture_of_version_1_has_them() {
+    const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/object-events-1.bin");
+    let ways = [
+        How::Put,
+        How::Post,
+        How::Copy,
+        How::Complete,
+        How::Delete,
+        How::Delete,
+        How::Expire,
+        How::Expire,
+        How::Tag,
+        How::Untag,
+        How::SetAcl,
+    ];
+    let mut row = ObjectRow::default();
+    for (at, (kind, how)) in EventKind::ALL.into_iter().zip(ways).enumerate() {
+        let happens = [
+            how.created(),
+            how.removed(false),
+            how.removed(true),
+            how.amended(),
+        ];
+        assert!(happens.contains(&Some(kind)), "{kind:?}");
+        row.events.push(ObjectEvent {
+            kind,
+            at: Timestamp::from_millis(at as u64 + 1),
+            version: Some(VersionId::Named([6; 16])),
+            size: 7,
+            etag: Some(ETag::Md5([2; 16])),
+            cause: Cause {
+                how,
+                ..Cause::default()
+            },
+        });
+    }
+    assert_eq!(row.events.len(), EventKind::ALL.len());
+    let bytes = encode_row(&row);
+    assert_eq!(hex::encode(&bytes), hex::encode(FIXTURE));
+    let read: ObjectRow = decode_row(&bytes).unwrap();
+    assert_eq!(read, row);
 }
 
 #[test]
