@@ -389,7 +389,7 @@ impl Store {
         match call {
             call if Blocks::is_about_blocks(call) => self.0.blocks.answer(call).await,
             call if is_about_usage(call) => answer_about_usage(&self.0, call).await,
-            call if is_about_events(call) => answer_about_events(&self.0, call),
+            call if is_about_events(call) => answer_about_events(&self.0, from, call),
             call if sweep::is_about_sweeps(call) => sweep::answer(&self.0, call).await,
             call if health::is_about_health(call) => health::answer(&self.0).await,
             call if compare::is_about_rows(call) => compare::answer(&self.0, call).await,

@@ -263,6 +263,15 @@ def test_a_marker_by_which_a_lifecycle_rule_hides_something_is_told_with_its_ver
     assert record["s3"]["object"]["versionId"] == marker["VersionId"] and record["eventVersion"] == "2.3"
 
 
+def test_a_rule_for_a_receiver_that_another_box_knows_is_taken_unseen(s3, bucket):
+    elsewhere = {"QueueArn": "arn:warren:sqs::elsewhere:webhook"}
+    with refused(400, "InvalidArgument"):
+        tell(s3, bucket, elsewhere)
+    tell(s3, bucket, elsewhere, SkipDestinationValidation=True)
+    [rule] = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
+    assert rule["QueueArn"] == elsewhere["QueueArn"]
+
+
 def test_only_what_the_rules_name_is_told(s3, bucket, hook):
     rule = {"Events": ["s3:ObjectCreated:*"], "Filter": key_filter(prefix="in/", suffix=".jpg")}
     tell(s3, bucket, rule)

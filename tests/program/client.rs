@@ -36,27 +36,45 @@ impl Client {
     }
 
     pub(crate) fn put(&self, path: &str, body: &[u8]) -> Answer {
-        self.ask("PUT", path, body)
+        self.ask("PUT", path, &[], body)
+    }
+
+    /// Puts with more headers: lower-case names that sort after `x-amz-date`, in order.
+    pub(crate) fn put_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.ask("PUT", path, headers, body)
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, b"")
+        self.ask("GET", path, &[], b"")
     }
 
-    fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+    /// `target`: a path, perhaps with the name of a sub-resource after a question mark.
+    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let (date, time) = now();
         let hash = hex::encode(digest(&SHA256, body));
         let host = &self.host;
-        let signed = "host;x-amz-content-sha256;x-amz-date";
+        let names: String = headers.iter().map(|(name, _)| format!(";{name}")).collect();
+        let signed = format!("host;x-amz-content-sha256;x-amz-date{names}");
+        let lines = |end| {
+            headers
+                .iter()
+                .map(move |(name, value)| format!("{name}:{value}{end}"))
+        };
+        let more: String = lines("\n").collect();
+        let sent: String = lines("\r\n").collect();
+        let (path, query) = match target.split_once('?') {
+            Some((path, name)) => (path, format!("{name}=")),
+            None => (target, String::new()),
+        };
         let canonical = format!(
-            "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{time}\n\n{signed}\n{hash}"
+            "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{time}\n{more}\n{signed}\n{hash}"
         );
         let scope = format!("{date}/warren/s3/aws4_request");
         let canonical = hex::encode(digest(&SHA256, canonical.as_bytes()));
         let signature = self.signature(&date, &format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}"));
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
-             x-amz-date: {time}\r\nx-amz-content-sha256: {hash}\r\nauthorization: AWS4-HMAC-SHA256 \
+            "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
+             x-amz-date: {time}\r\nx-amz-content-sha256: {hash}\r\n{sent}authorization: AWS4-HMAC-SHA256 \
              Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}\r\n\r\n",
             body.len(),
             self.id

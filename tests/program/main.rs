@@ -11,3 +11,4 @@ mod page;
 mod server;
 mod support;
 mod trouble;
+mod webhooks;

@@ -14,14 +14,18 @@ use crate::support::{Said, TestBox, mode};
 const SOON: Duration = Duration::from_secs(45);
 
 /// A running box and a client of it.
-struct Home {
-    place: TestBox,
-    client: Client,
+pub(crate) struct Home {
+    pub(crate) place: TestBox,
+    pub(crate) client: Client,
 }
 
 /// The first box of a mesh, with the key of its owner.
 fn founder() -> Home {
-    let mut place = TestBox::new();
+    founder_in(TestBox::new())
+}
+
+/// The first box of a mesh, in a place that may be configured.
+pub(crate) fn founder_in(mut place: TestBox) -> Home {
     let ready = place.start(&["--show-secrets"]);
     let printed: Value = serde_json::from_str(&place.printed()).unwrap();
     let text = |key: &str| printed[key].as_str().unwrap().to_owned();
@@ -31,7 +35,11 @@ fn founder() -> Home {
 
 /// A box that joined through another, and runs.
 fn joined(through: &Home, name: &str) -> Home {
-    let mut place = TestBox::new();
+    joined_in(TestBox::new(), through, name)
+}
+
+/// A box that joined through another, in a place that may be configured.
+pub(crate) fn joined_in(mut place: TestBox, through: &Home, name: &str) -> Home {
     place
         .run(&["join", &invite(&through.place), "--name", name, "--zone", name])
         .exits(0);
@@ -46,7 +54,7 @@ fn invite(by: &TestBox) -> String {
 }
 
 /// Waits until it comes true.
-fn soon(what: &str, is_true: impl Fn() -> bool) {
+pub(crate) fn soon(what: &str, is_true: impl Fn() -> bool) {
     let begin = Instant::now();
     while !is_true() {
         assert!(begin.elapsed() < SOON, "{what}: not within {SOON:?}");
@@ -66,7 +74,7 @@ fn reads(home: &Home, path: &str, body: &[u8]) {
     );
 }
 
-fn online(home: &Home) -> usize {
+pub(crate) fn online(home: &Home) -> usize {
     let status = home.place.run(&["status", "--json"]).json();
     let homes = status["homes"].as_array().unwrap();
     homes.iter().filter(|home| home["online"] == true).count()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use storage::model::{BucketId, ObjectEvent, ObjectKey, Timestamp};
+use storage::model::{Bucket, BucketId, NotificationRule, ObjectEvent, ObjectKey, Timestamp};
 use storage::{Store, StoreError};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until};
@@ -29,6 +29,19 @@ pub(super) struct Lane {
     webhook: Option<Webhook>,
     tls: Tls,
     region: String,
+}
+
+/// How long it waits for this box to hear of the rules by which an event is to be told.
+const UNHEARD: Duration = Duration::from_millis(100);
+
+/// What became of an event.
+enum Fate {
+    /// This receiver knows it now, or nobody wants to know it any more: it can be forgotten.
+    Told,
+    /// It is for another receiver, which another lane or box tells.
+    Others,
+    /// Somebody wants to know it, by rules that this box has not heard of yet.
+    Unheard,
 }
 
 /// Something that is done for the receiver.
@@ -150,8 +163,12 @@ impl Lane {
         let mut outcome = Ok(());
         for event in &events {
             match self.tell_one(event, (*id, key)).await {
-                Ok(true) => told.push(event.at),
-                Ok(false) => {}
+                Ok(Fate::Told) => told.push(event.at),
+                Ok(Fate::Others) => {}
+                Ok(Fate::Unheard) => {
+                    self.hear(*id, key).await;
+                    break;
+                }
                 Err(error) => {
                     outcome = Err(error);
                     break;
@@ -160,6 +177,14 @@ impl Lane {
         }
         self.settle((*id, key), told).await?;
         outcome
+    }
+
+    /// Has a key handed out anew, by newer rules if they can be had.
+    async fn hear(&self, id: BucketId, key: &ObjectKey) {
+        if !self.store.hear_news().await {
+            tokio::time::sleep(UNHEARD).await;
+        }
+        self.store.note_events_again(id, key);
     }
 
     async fn settle(&self, (id, key): (BucketId, &ObjectKey), told: Vec<Timestamp>) -> Result<(), Untold> {
@@ -172,25 +197,38 @@ impl Lane {
         }
     }
 
-    /// Tells an event; whether it can be forgotten: nobody wants to know it any more, or this receiver knows it now.
-    async fn tell_one(&self, event: &ObjectEvent, (id, key): (BucketId, &ObjectKey)) -> Result<bool, Untold> {
+    /// Tells an event, if it is for this receiver.
+    async fn tell_one(&self, event: &ObjectEvent, (id, key): (BucketId, &ObjectKey)) -> Result<Fate, Untold> {
         let Some(bucket) = self.store.bucket_of_id(id) else {
-            return Ok(false);
+            return Ok(Fate::Others);
         };
-        let mut rules = bucket.settings.notifications.iter();
-        let Some(rule) = rules.find(|rule| rule.fits(event.kind, key.as_str())) else {
-            return Ok(true);
+        let Some(rule) = rule_for(&bucket, event, key) else {
+            return self.unwanted(event, (id, key)).await;
         };
         let Some(webhook) = self
             .webhook
             .as_ref()
             .filter(|webhook| webhook.name() == rule.endpoint)
         else {
-            return Ok(false);
+            return Ok(Fate::Others);
         };
         let body = message(event, key, &bucket, &rule.id, &self.region);
         post(webhook, &self.tls, body).await?;
-        Ok(true)
+        Ok(Fate::Told)
+    }
+
+    /// What becomes of an event that nobody wants to know by the rules that this box has heard of. A box that hears of a rule
+    /// later than of an event must not have it forgotten before others tell it.
+    async fn unwanted(&self, event: &ObjectEvent, (id, key): (BucketId, &ObjectKey)) -> Result<Fate, Untold> {
+        let now = match self.store.bucket_of_id_now(id).await {
+            Ok(bucket) => bucket,
+            Err(StoreError::NoSuchBucket) => return Ok(Fate::Others),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(match rule_for(&now, event, key) {
+            Some(_) => Fate::Unheard,
+            None => Fate::Told,
+        })
     }
 
     async fn say(&self, what: String) {
@@ -208,6 +246,12 @@ impl Lane {
             Some(why) => warn!(webhook, %why, "webhook is told later"),
         }
     }
+}
+
+/// The rule by which an event is told; there is one at most.
+fn rule_for<'a>(bucket: &'a Bucket, event: &ObjectEvent, key: &ObjectKey) -> Option<&'a NotificationRule> {
+    let mut rules = bucket.settings.notifications.iter();
+    rules.find(|rule| rule.fits(event.kind, key.as_str()))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@
 //! | `lane` | tells one receiver, as fast as it takes it |
 //!
 //! Receivers stand in the configuration of a box, and nowhere else: whoever may write to a bucket cannot make the box
-//! connect to a place of its choice. The box that knows a receiver tells it, whichever box committed the change; one that is
-//! known to two boxes may be told twice. Nothing is told while the box is away that knows it. A receiver that does not answer with 2xx
+//! connect to a place of its choice. Every box that knows a receiver by name tells it, whichever box committed the change: what one
+//! of them could not tell another one does, and a receiver that two know may be told twice. Nothing is told while all are away that
+//! know it; the first that returns tells it then. A receiver that does not answer with 2xx
 //! within ten seconds is asked again, later and later, for five minutes at most; others are not kept waiting by it, and no request is.
 //! What survives a crash, and what does not, is said at `storage::model::ObjectEvent`'s module.
 
@@ -109,7 +110,7 @@ impl Webhooks {
     async fn hand_out(&self, store: &Store) {
         loop {
             for (id, key) in store.noted_events().await {
-                let Some(bucket) = store.bucket_of_id(id) else {
+                let Some(bucket) = known(store, id).await else {
                     continue;
                 };
                 for lane in self.lanes_of(&bucket) {
@@ -131,6 +132,15 @@ impl Webhooks {
             false => lanes,
         }
     }
+}
+
+/// A bucket, of which this box may hear only after it heard of an event in it.
+async fn known(store: &Store, id: BucketId) -> Option<Arc<Bucket>> {
+    let bucket = store.bucket_of_id(id);
+    if bucket.is_none() && store.hear_news().await {
+        return store.bucket_of_id(id);
+    }
+    bucket
 }
 
 impl std::fmt::Debug for Webhooks {

@@ -5,9 +5,9 @@
 //! gets lost is found again by looking at rows (`repair/find_events`).
 //!
 //! Between members: one byte (`0xC5`: about events, version 1), then CBOR: pairs of a bucket's id and an object's key. The answer
-//! is that byte alone.
+//! is that byte alone. No pairs at all say that the member has just started, and would like to hear what there is to be told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,10 @@ use tracing::debug;
 
 use crate::cluster::peers::Class;
 use crate::model::command::{Action, Outcome};
-use crate::model::{Bucket, BucketId, Cause, ObjectEvent, ObjectKey, ObjectRow, Telling, Timestamp, row_key};
+use crate::model::{
+    Bucket, BucketId, BucketRow, Cause, MemberId, ObjectEvent, ObjectKey, ObjectRow, Telling, Timestamp,
+    row_key,
+};
 use crate::objects::commit::refusal_of;
 use crate::store::Inner;
 use crate::{Store, StoreError};
@@ -55,6 +58,8 @@ struct Noted {
     abroad: VecDeque<NotedKey>,
     /// Whether something was left out because there was too much.
     has_missed: bool,
+    /// Members that may not have heard something.
+    uninformed: BTreeSet<MemberId>,
 }
 
 impl Events {
@@ -79,6 +84,18 @@ impl Events {
             }
         }
         self.here.notify_one();
+    }
+
+    /// Whether some of these may not have heard something; from now on none of these.
+    pub(crate) fn take_uninformed(&self, of: &BTreeSet<MemberId>) -> bool {
+        let mut noted = self.noted();
+        let before = noted.uninformed.len();
+        noted.uninformed.retain(|member| !of.contains(member));
+        noted.uninformed.len() < before
+    }
+
+    fn note_uninformed(&self, member: MemberId) {
+        self.noted().uninformed.insert(member);
     }
 
     fn take_here(&self) -> Vec<NotedKey> {
@@ -118,15 +135,25 @@ pub(crate) fn is_about_events(call: &[u8]) -> bool {
     call.first() == Some(&ABOUT_EVENTS)
 }
 
-/// Takes note of what another member committed.
+/// Takes note of what another member committed, or that it knows nothing.
 ///
 /// # Errors
 /// The call does not read.
-pub(crate) fn answer(inner: &Inner, call: &[u8]) -> Result<Bytes, StoreError> {
-    for key in decode(call)? {
+pub(crate) fn answer(inner: &Inner, from: MemberId, call: &[u8]) -> Result<Bytes, StoreError> {
+    let keys = decode(call)?;
+    if keys.is_empty() {
+        inner.events.note_uninformed(from);
+    }
+    for key in keys {
         inner.events.note_here(key);
     }
     Ok(Bytes::from_static(&[ABOUT_EVENTS]))
+}
+
+/// Tells a member that this one has just started; whether it heard that.
+pub(crate) async fn ask(inner: &Inner, member: MemberId) -> bool {
+    let asking = inner.peers.call(member, Class::Metadata, encode(&[]));
+    matches!(timeout(PATIENCE, asking).await, Ok(Ok(_)))
 }
 
 fn encode(keys: &[NotedKey]) -> Bytes {
@@ -145,7 +172,8 @@ fn decode(call: &[u8]) -> Result<Vec<NotedKey>, StoreError> {
     }
 }
 
-/// Tells the other members of what was committed here, until stopped. Who does not hear it looks at rows now and then.
+/// Tells the other members of what was committed here, until stopped. Who does not hear it is told once it can be reached, from
+/// rows.
 pub(crate) async fn hand_on(inner: Arc<Inner>, stop: CancellationToken) {
     let working = async {
         loop {
@@ -157,8 +185,10 @@ pub(crate) async fn hand_on(inner: Arc<Inner>, stop: CancellationToken) {
             let call = encode(&keys);
             let calls = inner.others().into_iter().map(|other| {
                 let calling = inner.peers.call(other, Class::Metadata, call.clone());
+                let events = &inner.events;
                 async move {
                     if !matches!(timeout(PATIENCE, calling).await, Ok(Ok(_))) {
+                        events.note_uninformed(other);
                         debug!(?other, "events not announced");
                     }
                 }
@@ -199,6 +229,25 @@ impl Store {
     pub fn bucket_of_id(&self, bucket: BucketId) -> Option<Arc<Bucket>> {
         let entry = self.0.directory.entry(bucket).ok()?;
         Some(entry.bucket.clone())
+    }
+
+    /// The same as all members know it: the copy here may be older than an event that is to be told by its rules.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`. `Unavailable`: too few members answer.
+    pub async fn bucket_of_id_now(&self, bucket: BucketId) -> Result<Bucket, StoreError> {
+        let known = self.0.directory.entry(bucket)?;
+        let row = row_key::bucket(&known.bucket.name);
+        let row: Option<BucketRow> = self.0.partitions.current(&row).await?;
+        match row {
+            Some(row) if row.bucket.id == bucket => Ok(row.bucket),
+            _ => Err(StoreError::NoSuchBucket),
+        }
+    }
+
+    /// Has an object named by [`Self::noted_events`] once more.
+    pub fn note_events_again(&self, bucket: BucketId, key: &ObjectKey) {
+        self.0.events.note_here((bucket, key.clone()));
     }
 
     /// What is still to be told of an object, oldest first.
@@ -246,6 +295,8 @@ mod tests {
 
     const CALL: &str = "c5818250070707070707070707070707070707076161";
 
+    const ASK: &str = "c580";
+
     fn key(name: &str) -> NotedKey {
         (
             BucketId::from_bytes([7; 16]),
@@ -259,6 +310,8 @@ mod tests {
         assert_eq!(hex::encode(encode(&keys)), CALL);
         assert_eq!(decode(&encode(&keys)).unwrap(), keys);
         assert!(decode(&encode(&vec![key("a"); KEYS_MAX + 1])).is_err());
+        assert_eq!(hex::encode(encode(&[])), ASK);
+        assert_eq!(decode(&encode(&[])).unwrap(), []);
     }
 
     #[test]

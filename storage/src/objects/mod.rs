@@ -31,7 +31,9 @@ pub use complete::{CompleteUpload, CompletedPart};
 pub use copy::{CopyBody, CopyObject};
 pub use delete::{DeleteOutcome, DeleteTarget};
 pub use events::NotedKey;
-pub(crate) use events::{Events, answer as answer_about_events, hand_on as hand_on_events, is_about_events};
+pub(crate) use events::{
+    Events, answer as answer_about_events, ask as ask_for_events, hand_on as hand_on_events, is_about_events,
+};
 pub(crate) use get::OpenedVersion;
 pub use get::{Object, ObjectInfo};
 pub use keys::NewKey;

@@ -1,30 +1,36 @@
-//! Looks at rows for what is still to be told of objects: at each start, now and then, and when hints were left out.
+//! Looks at rows for what is still to be told of objects: at each start, when members come and go, when hints were left out,
+//! and now and then.
 //!
 //! Who commits a change says so at once (`objects/events`). What a crash kept from being said is found here: of each partition
-//! one voter looks at its rows, as for lifecycle rules, and only at what the index knows of them. Buckets that never
-//! had a receiver are not looked at.
+//! one voter looks at its rows, as for lifecycle rules, and only at what the index knows of them. Where members came or
+//! went, all voters look: whoever went may have left something unsaid, and whoever came heard nothing, and has no rows yet of
+//! what was written meanwhile. Buckets that never had a receiver are not looked at.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Excluded, Included};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::lifecycle::partitions_of;
 use crate::StoreError;
 use crate::cluster::summary_of;
-use crate::model::{ObjectKey, partition_of, row_key, summary};
+use crate::model::{MemberId, ObjectKey, partition_of, row_key, summary};
+use crate::objects::ask_for_events;
 use crate::store::Inner;
 
 /// How often all rows are looked at.
 const EVERY: Duration = Duration::from_secs(900);
 /// After a start, so that other work goes first.
 const FIRST_AFTER: Duration = Duration::from_secs(2);
-/// At least between two looks: hints that find no room again and again must not keep a disk busy.
+/// At least between two looks: hints that find no room, and members that come and go, again and again must not keep a disk
+/// busy.
 const REST: Duration = Duration::from_secs(10);
+/// How often it is seen whether members came or went, which reads no disk.
+const OFTEN: Duration = Duration::from_secs(2);
 /// Rows looked at before other work gets the thread.
 const ROWS_MAX: usize = 5000;
 /// Between pages, so that clients are served meanwhile.
@@ -32,29 +38,69 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks until stopped.
 pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
-    let mut wait = FIRST_AFTER;
+    let mut due = Instant::now() + FIRST_AFTER;
+    let mut members = Members::default();
     while let Some(looking) = inner.upgrade() {
         let looked = Box::pin(async {
-            let _ = timeout(wait, looking.events.missed()).await;
-            if let Err(error) = look(&looking).await {
+            let wait = due.duration_since(Instant::now()).min(OFTEN);
+            let has_missed = timeout(wait, looking.events.missed()).await.is_ok();
+            let mine = match members.have_changed(&looking).await {
+                true => voted_in(&looking),
+                false if has_missed || due <= Instant::now() => partitions_of(&looking),
+                false => return,
+            };
+            if let Err(error) = look(&looking, Arc::new(mine)).await {
                 debug!(%error, "not all rows were looked at for events");
             }
+            due = Instant::now() + EVERY;
             sleep(REST).await;
         });
         if stop.run_until_cancelled(looked).await.is_none() {
             return;
         }
-        wait = EVERY;
     }
 }
 
-/// Notes every key here of which something is to be told, as long as there is room.
-async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
+/// The other members, as far as they come and go.
+#[derive(Default)]
+struct Members {
+    reached: Option<BTreeSet<MemberId>>,
+    /// Those that know that this one has started.
+    asked: BTreeSet<MemberId>,
+}
+
+impl Members {
+    /// Whether some came or went, or may not have heard something, since this was asked last; true at first.
+    async fn have_changed(&mut self, inner: &Inner) -> bool {
+        let reached = reachable(inner);
+        for member in &reached {
+            if !self.asked.contains(member) && ask_for_events(inner, *member).await {
+                self.asked.insert(*member);
+            }
+        }
+        let are_uninformed = inner.events.take_uninformed(&reached);
+        let before = self.reached.replace(reached);
+        before != self.reached || are_uninformed
+    }
+}
+
+/// The other members that can be reached now.
+fn reachable(inner: &Inner) -> BTreeSet<MemberId> {
+    inner.peers.nearest(&inner.others()).into_iter().collect()
+}
+
+/// The partitions of which this member votes on the rows, and so has them.
+fn voted_in(inner: &Inner) -> BTreeSet<u8> {
+    let votes = |partition: &u8| inner.voters(u16::from(*partition)).contains(&inner.me);
+    (0..=u8::MAX).filter(votes).collect()
+}
+
+/// Notes every key in these partitions of which something is to be told, as long as there is room.
+async fn look(inner: &Arc<Inner>, mine: Arc<BTreeSet<u8>>) -> Result<(), StoreError> {
     for bucket in inner.directory.buckets() {
         if !bucket.settings.was_notifying {
             continue;
         }
-        let mine = Arc::new(partitions_of(inner));
         let mut next = Some(row_key::objects_of(bucket.id).0);
         while let Some(from) = next {
             let (looking, mine) = (inner.clone(), mine.clone());
@@ -96,4 +142,114 @@ fn page(inner: &Inner, mine: &BTreeSet<u8>, from: &[u8]) -> Result<Page, StoreEr
         }
     }
     Ok(Page { keys, next: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::neighbour_tests::{Wire, object_key, put, three};
+    use crate::model::{Bucket, BucketName, BucketSettings, Cause, EventPattern, NotificationRule};
+    use crate::objects::NotedKey;
+    use crate::{Store, simulation};
+
+    /// Sooner than rows are looked at without a reason.
+    const SOON: Duration = Duration::from_secs(120);
+
+    /// Has the bucket of these stores tell of tags that are put.
+    async fn tell(store: &Store) -> Arc<Bucket> {
+        let photos = BucketName::parse("photos").unwrap();
+        let bucket = store.bucket(&photos).unwrap();
+        let rule = NotificationRule {
+            id: "r".into(),
+            endpoint: "hook".into(),
+            events: vec![EventPattern::parse("s3:ObjectTagging:Put").unwrap()],
+            prefix: None,
+            suffix: None,
+        };
+        let set = move |settings: &mut BucketSettings| {
+            settings.notifications = vec![rule.clone()];
+            settings.was_notifying = true;
+        };
+        store.change_bucket(&bucket, set).await.unwrap()
+    }
+
+    async fn tag(store: &Store, bucket: &Bucket, key: &str) {
+        put(store, bucket, key, "x").await.unwrap();
+        let tags = vec![("a".to_owned(), "b".to_owned())];
+        let tags = (tags, Cause::default());
+        store
+            .set_tags(bucket, &object_key(key), None, tags)
+            .await
+            .unwrap();
+    }
+
+    /// The keys of which a store hears before long that there is something to be told.
+    async fn heard(store: &Store) -> BTreeSet<NotedKey> {
+        let mut heard = BTreeSet::new();
+        let listening = async {
+            loop {
+                heard.extend(store.noted_events().await);
+            }
+        };
+        let _ = timeout(SOON, listening).await;
+        heard
+    }
+
+    #[test]
+    fn a_member_that_was_away_hears_of_what_is_still_to_be_told() {
+        simulation::run(1, async {
+            let wire = Wire::default();
+            let [first, second, third] = &three(&wire).await;
+            let bucket = tell(first).await;
+            sleep(SOON).await;
+            wire.cut(MemberId(3));
+            let names: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
+            for name in &names {
+                tag(second, &bucket, name).await;
+            }
+            let expected: BTreeSet<_> = names.iter().map(|name| (bucket.id, object_key(name))).collect();
+            assert_eq!(heard(third).await, BTreeSet::new());
+            wire.mend(MemberId(3));
+            assert_eq!(heard(third).await, expected);
+            // Once more when it has forgotten everything, and nobody saw it go.
+            assert_eq!(heard(third).await, BTreeSet::new());
+            assert!(ask_for_events(&third.0, MemberId(1)).await);
+            assert_eq!(heard(third).await, expected);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_was_told_is_found_no_more() {
+        simulation::run(2, async {
+            let wire = Wire::default();
+            let [first, second, third] = &three(&wire).await;
+            let bucket = tell(first).await;
+            sleep(SOON).await;
+            tag(first, &bucket, "k").await;
+            let key = object_key("k");
+            let events = second.events(bucket.id, &key).await.unwrap();
+            let told = events.iter().map(|event| event.at).collect();
+            second.settle_events(bucket.id, &key, told).await.unwrap();
+            heard(third).await;
+            assert!(ask_for_events(&third.0, MemberId(1)).await);
+            assert_eq!(heard(third).await, BTreeSet::new());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_member_can_tell_that_there_are_rules_of_which_it_has_not_heard() {
+        simulation::run(3, async {
+            let wire = Wire::default();
+            let [first, _second, third] = &three(&wire).await;
+            let id = tell(first).await.id;
+            let rules = |bucket: &Bucket| bucket.settings.notifications.len();
+            assert_eq!(third.bucket_of_id(id).map(|bucket| rules(&bucket)), Some(0));
+            assert_eq!(rules(&third.bucket_of_id_now(id).await.unwrap()), 1);
+            sleep(SOON).await;
+            assert_eq!(third.bucket_of_id(id).map(|bucket| rules(&bucket)), Some(1));
+        })
+        .unwrap();
+    }
 }
