@@ -46,6 +46,8 @@ pub struct S3Section {
     pub proxies: Option<Vec<String>>,
     /// `s3.webhooks`.
     pub webhooks: Option<Vec<String>>,
+    /// `s3.webhook_ca_files`.
+    pub webhook_ca_files: Option<Vec<String>>,
 }
 
 /// What a configuration file says about the page.

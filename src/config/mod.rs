@@ -13,6 +13,7 @@
 //! | `s3.website_domains` | `--s3-website-domain` | `WARREN_S3_WEBSITE_DOMAINS` | none: a bucket that is a website is served to browsers at the host that is its name; below a domain named here also as `bucket.domain` |
 //! | `s3.proxies` |               | `WARREN_S3_PROXIES` | none: addresses and networks of proxies that are believed about a request: `X-Forwarded-Proto: https` makes it `aws:SecureTransport`, and the last of `X-Forwarded-For` its sender; anybody else could write anything |
 //! | `s3.webhooks` |              | `WARREN_S3_WEBHOOKS` | none: receivers that buckets may have told of what happens to their objects, each as `NAME=URL`; buckets can name no others, so that nobody has this box connect anywhere |
+//! | `s3.webhook_ca_files` |     | `WARREN_S3_WEBHOOK_CA_FILES` | none: for a webhook over HTTPS the authorities that browsers trust vouch; where one of its owner does, each as `NAME=FILE` with its certificates in PEM, and then nobody else does |
 //! | `page.address` | `--page`      | `WARREN_PAGE`       | `[::]:3980`: the page for browsers and the admin API, which answer only this home's own network; `off` for none |
 //! | `page.hosts` |                | `WARREN_PAGE_HOSTS` | none: names by which the page is called, beside addresses, `localhost`, the host's own name and all in `.local`; others are refused, so that no page elsewhere borrows our address |
 //! | `page.lan_only` |             | `WARREN_PAGE_LAN_ONLY` | `on`: private, link-local and loopback addresses; `off` lets the internet knock, behind a proxy with a certificate |
@@ -26,13 +27,13 @@
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
 //! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
-//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS`, `WARREN_S3_PROXIES`, `WARREN_S3_WEBHOOKS`, `WARREN_PAGE_HOSTS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
+//! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS`, `WARREN_S3_PROXIES`, `WARREN_S3_WEBHOOKS`, `WARREN_S3_WEBHOOK_CA_FILES`, `WARREN_PAGE_HOSTS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
 mod file;
 mod values;
+mod webhooks;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,10 @@ pub use values::{
     DataDirectory, InvalidValue, LogFilter, LogFormat, MeshAddress, PageAddress, Rate, S3Address, S3Domain,
     Switch,
 };
+pub use webhooks::AuthorityFile;
 
 /// Every key of the configuration file, in the order of the manual.
-pub const KEYS: [&str; 20] = [
+pub const KEYS: [&str; 21] = [
     "name",
     "zone",
     "state",
@@ -57,6 +59,7 @@ pub const KEYS: [&str; 20] = [
     "s3.website_domains",
     "s3.proxies",
     "s3.webhooks",
+    "s3.webhook_ca_files",
     "page.address",
     "page.hosts",
     "page.lan_only",
@@ -192,6 +195,8 @@ pub struct Config {
     pub proxies: Setting<Vec<Network>>,
     /// Whom buckets may have told; may be none, no two of one name.
     pub webhooks: Setting<Vec<Webhook>>,
+    /// Who vouches for some of them; what is in the files stands in `webhooks`.
+    pub webhook_authorities: Setting<Vec<AuthorityFile>>,
     /// The page for browsers.
     pub page: PageConfig,
     /// How it takes part in a mesh.
@@ -251,12 +256,14 @@ impl Config {
     }
 
     /// Keys and values as the configuration file would have them, in the order of the manual; without what is a secret in them.
-    pub fn settings(&self) -> [(&'static str, String, &Source); 20] {
+    pub fn settings(&self) -> [(&'static str, String, &Source); 21] {
         let data: Vec<String> = self.data.value.iter().map(ToString::to_string).collect();
         let domains: Vec<&str> = self.s3_domains.value.iter().map(S3Domain::as_str).collect();
         let websites: Vec<&str> = self.website_domains.value.iter().map(S3Domain::as_str).collect();
         let proxies: Vec<String> = self.proxies.value.iter().map(ToString::to_string).collect();
         let webhooks: Vec<String> = self.webhooks.value.iter().map(Webhook::shown).collect();
+        let authorities = self.webhook_authorities.value.iter();
+        let authorities: Vec<String> = authorities.map(ToString::to_string).collect();
         let hosts: Vec<&str> = self.page.hosts.value.iter().map(S3Domain::as_str).collect();
         let public: Vec<String> = self.mesh.public.value.iter().map(ToString::to_string).collect();
         let values = [
@@ -269,6 +276,7 @@ impl Config {
             (websites.join(", "), &self.website_domains.source),
             (proxies.join(", "), &self.proxies.source),
             (webhooks.join(", "), &self.webhooks.source),
+            (authorities.join(", "), &self.webhook_authorities.source),
             (self.page.address.value.to_string(), &self.page.address.source),
             (hosts.join(", "), &self.page.hosts.source),
             (self.page.lan_only.value.to_string(), &self.page.lan_only.source),
@@ -329,6 +337,7 @@ impl Layers<'_> {
             flag: (flag, said),
             variable,
         };
+        let webhook_authorities = self.webhook_authorities()?;
         Ok(Config {
             name: self.setting(
                 &key("name", "--name", flags.name.as_ref(), "WARREN_NAME"),
@@ -353,7 +362,8 @@ impl Layers<'_> {
             s3_domains: self.s3_domains()?,
             website_domains: self.website_domains()?,
             proxies: self.proxies()?,
-            webhooks: self.webhooks()?,
+            webhooks: self.webhooks(&webhook_authorities)?,
+            webhook_authorities,
             page: self.page()?,
             mesh: self.mesh()?,
             log_level: self.setting(
@@ -453,19 +463,23 @@ impl Layers<'_> {
         })
     }
 
-    fn webhooks(&self) -> Result<Setting<Vec<Webhook>>, ConfigError> {
+    fn webhooks(&self, vouching: &Setting<Vec<AuthorityFile>>) -> Result<Setting<Vec<Webhook>>, ConfigError> {
         let said = self.list(("", &[]), "WARREN_S3_WEBHOOKS", |file| file.s3.webhooks.clone());
-        let mut names = HashSet::new();
-        parsed("s3.webhooks", said, |text| {
-            let webhook = Webhook::parse(text).map_err(|error| InvalidValue(error.to_string()))?;
-            match names.insert(webhook.name().to_owned()) {
-                true => Ok(webhook),
-                false => Err(InvalidValue(format!(
-                    "two webhooks are called {:?}",
-                    webhook.name()
-                ))),
-            }
-        })
+        let Setting { value, source } = parsed("s3.webhooks", said, webhooks::reader())?;
+        match webhooks::vouched_for(value, &vouching.value) {
+            Ok(value) => Ok(Setting { value, source }),
+            Err(error) => Err(ConfigError::Value {
+                origin: format!("{}, s3.webhook_ca_files", vouching.source),
+                error,
+            }),
+        }
+    }
+
+    fn webhook_authorities(&self) -> Result<Setting<Vec<AuthorityFile>>, ConfigError> {
+        let said = self.list(("", &[]), "WARREN_S3_WEBHOOK_CA_FILES", |file| {
+            file.s3.webhook_ca_files.clone()
+        });
+        parsed("s3.webhook_ca_files", said, AuthorityFile::parse)
     }
 
     fn page(&self) -> Result<PageConfig, ConfigError> {

@@ -215,6 +215,27 @@ fn domains_of_buckets_come_from_one_place_and_are_names() {
         "",
     );
     assert!(twice.unwrap_err().contains("two webhooks are called"));
+    for (files, why) in [
+        (
+            "b=/ca.pem",
+            "s3.webhook_ca_files: no webhook in s3.webhooks is called \"b\"",
+        ),
+        (
+            "a=/nowhere/ca.pem",
+            "s3.webhook_ca_files: /nowhere/ca.pem: No such file",
+        ),
+        (
+            "plain=/ca.pem",
+            "the URL of the webhook \"plain\" is not https://",
+        ),
+        ("a=", "name a file"),
+        ("/ca.pem", "is not NAME=FILE"),
+    ] {
+        let files = format!("WARREN_S3_WEBHOOK_CA_FILES={files}");
+        let hooks = "s3.webhooks = ['a=https://x', 'plain=http://x']";
+        let refused = load(Flags::default(), &[&files], hooks).unwrap_err();
+        assert!(refused.contains(why), "{files}: {refused}");
+    }
     let websites = load(Flags::default(), &["WARREN_S3_WEBSITE_DOMAINS=web.example"], "").unwrap();
     assert_eq!(websites.website_domains.value[0].as_str(), "web.example");
     let websites = load(Flags::default(), &[], "s3.website_domains = ['W.example']").unwrap();

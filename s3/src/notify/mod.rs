@@ -3,6 +3,7 @@
 //! | file | its job |
 //! |---|---|
 //! | `webhook` | a receiver, as the owner of the box names it |
+//! | `authorities` | who vouches for a receiver, where the owner says so |
 //! | `record` | an event as S3 writes it |
 //! | `post` | sends one of them |
 //! | `waiting` | keys in the order in which they are to be told |
@@ -15,6 +16,7 @@
 //! within ten seconds is asked again, later and later, for five minutes at most; others are not kept waiting by it, and no request is.
 //! What survives a crash, and what does not, is said at `storage::model::ObjectEvent`'s module.
 
+mod authorities;
 mod lane;
 mod post;
 mod record;
@@ -31,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
 
+pub use self::authorities::{Authorities, InvalidAuthorities};
 use self::lane::Lane;
 use self::post::Tls;
 pub(crate) use self::record::test_event;
@@ -93,9 +96,9 @@ impl Webhooks {
         (tasks, stop): (&TaskTracker, &CancellationToken),
     ) {
         let lanes = std::mem::take(&mut *self.start.lock().unwrap_or_else(PoisonError::into_inner));
-        let tls = Tls::new();
         for (webhook, jobs) in lanes {
-            let lane = Lane::new(store.clone(), webhook, tls.clone(), region.to_owned());
+            let tls = Tls::new(webhook.as_ref().and_then(Webhook::authorities));
+            let lane = Lane::new(store.clone(), webhook, tls, region.to_owned());
             let telling = lane.run(jobs, stop.clone());
             tasks.spawn(telling.instrument(info_span!("tell")));
         }

@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
-use super::Webhook;
+use super::{Authorities, Webhook};
 
 /// How long all of it may take. Source: what AWS gives an HTTPS endpoint of SNS is 15 s; a receiver here is nearer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,15 @@ pub(super) enum PostError {
     /// No connection, or it broke.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// Nobody who is trusted vouches for its certificate.
+    #[error("no authority that is trusted vouches for its certificate (s3.webhook_ca_files can name one)")]
+    Stranger,
+    /// Its certificate is for somebody else.
+    #[error("its certificate is for another name")]
+    OtherName,
+    /// Its certificate proves nothing, for another reason.
+    #[error("its certificate is not valid: {0:?}")]
+    Certificate(CertificateError),
     /// Something else than HTTP.
     #[error("{0}")]
     Http(#[from] hyper::Error),
@@ -47,14 +56,16 @@ pub(super) enum PostError {
     Request(#[from] http::Error),
 }
 
-/// What TLS connections are made with: the certificate authorities that browsers trust.
-#[derive(Clone)]
+/// What TLS connections are made with: the certificate authorities that browsers trust, or those of the owner's choice.
 pub(super) struct Tls(Option<TlsConnector>);
 
 impl Tls {
-    pub(super) fn new() -> Self {
-        let roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    pub(super) fn new(authorities: Option<&Authorities>) -> Self {
+        let roots = match authorities {
+            Some(authorities) => authorities.roots(),
+            None => RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            },
         };
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -84,7 +95,25 @@ async fn sent(webhook: &Webhook, tls: &Tls, body: String) -> Result<(), PostErro
     }
     let tls = tls.0.as_ref().ok_or(PostError::NoTls)?;
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    exchange(tls.connect(name, stream).await?, request).await
+    let stream = tls.connect(name, stream).await.map_err(why_not_connected)?;
+    exchange(stream, request).await
+}
+
+/// What the owner of the box can do about it, where that is known.
+fn why_not_connected(error: io::Error) -> PostError {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer => PostError::Stranger,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                PostError::OtherName
+            }
+            other => PostError::Certificate(other.clone()),
+        },
+        _ => PostError::Io(error),
+    }
 }
 
 fn request(webhook: &Webhook, body: String) -> Result<Request<Full<Bytes>>, PostError> {
@@ -171,6 +200,6 @@ mod tests {
 
     #[test]
     fn tls_is_there() {
-        assert!(Tls::new().0.is_some());
+        assert!(Tls::new(None).0.is_some());
     }
 }

@@ -3,6 +3,8 @@
 use http::Uri;
 use http::uri::Scheme;
 
+use super::Authorities;
+
 /// Where a bucket's rules name receivers, around the name. As in the ARNs of other stores that call webhooks.
 const ARN: (&str, &str) = ("arn:warren:sqs::", ":webhook");
 
@@ -14,6 +16,8 @@ const NAME_BYTES_MAX: usize = 64;
 pub struct Webhook {
     name: String,
     url: Uri,
+    /// Who vouches for it; `None` for whomever browsers trust.
+    authorities: Option<Authorities>,
 }
 
 /// What is wrong with the text of a receiver.
@@ -51,7 +55,18 @@ impl Webhook {
             return Err(InvalidWebhook::BadUrl);
         }
         let name = name.to_owned();
-        Ok(Self { name, url })
+        Ok(Self {
+            name,
+            url,
+            authorities: None,
+        })
+    }
+
+    /// The same, for which nobody but these authorities vouches.
+    #[must_use]
+    pub fn vouched_for_by(self, authorities: Authorities) -> Self {
+        let authorities = Some(authorities);
+        Self { authorities, ..self }
     }
 
     /// The name of the receiver that an ARN names.
@@ -76,11 +91,16 @@ impl Webhook {
         format!("{}={}://{authority}/…", self.name, self.scheme())
     }
 
+    pub(super) fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref()
+    }
+
     pub(super) fn url(&self) -> &Uri {
         &self.url
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    /// Whether it is reached over TLS.
+    pub fn is_https(&self) -> bool {
         self.url.scheme() == Some(&Scheme::HTTPS)
     }
 
