@@ -29,6 +29,8 @@ const FIRST_AFTER: Duration = Duration::from_secs(2);
 /// At least between two looks: hints that find no room, and members that come and go, again and again must not keep a disk
 /// busy.
 const REST: Duration = Duration::from_secs(10);
+/// At most between two looks because of members that come and go all the time.
+const CALM_MAX: Duration = Duration::from_secs(300);
 /// How often it is seen whether members came or went, which reads no disk.
 const OFTEN: Duration = Duration::from_secs(2);
 /// Rows looked at before other work gets the thread.
@@ -39,13 +41,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Looks until stopped.
 pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
     let mut due = Instant::now() + FIRST_AFTER;
-    let mut members = Members::default();
+    let (mut members, mut calm) = (Members::default(), Calm::new(Instant::now()));
     while let Some(looking) = inner.upgrade() {
         let looked = Box::pin(async {
             let wait = due.duration_since(Instant::now()).min(OFTEN);
             let has_missed = timeout(wait, looking.events.missed()).await.is_ok();
-            let mine = match members.have_changed(&looking).await {
-                true => voted_in(&looking),
+            let mine = match calm.is_over(Instant::now()) && members.have_changed(&looking).await {
+                true => {
+                    calm.grow(Instant::now());
+                    voted_in(&looking)
+                }
                 false if has_missed || due <= Instant::now() => partitions_of(&looking),
                 false => return,
             };
@@ -81,6 +86,34 @@ impl Members {
         let are_uninformed = inner.events.take_uninformed(&reached);
         let before = self.reached.replace(reached);
         before != self.reached || are_uninformed
+    }
+}
+
+/// How long members may come and go without a look: the longer, the more often they do.
+struct Calm {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Calm {
+    fn new(now: Instant) -> Self {
+        Self {
+            until: now,
+            pause: REST,
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
+    /// Begins anew after a look; it is short again once nobody came or went for as long as it would be next.
+    fn grow(&mut self, now: Instant) {
+        if now >= self.until + self.pause {
+            self.pause = REST;
+        }
+        self.until = now + self.pause;
+        self.pause = self.pause.saturating_mul(2).min(CALM_MAX);
     }
 }
 
@@ -217,6 +250,23 @@ mod tests {
             assert_eq!(heard(third).await, expected);
         })
         .unwrap();
+    }
+
+    #[test]
+    fn members_that_come_and_go_all_the_time_cost_fewer_and_fewer_looks() {
+        let mut now = Instant::now();
+        let mut calm = Calm::new(now);
+        assert!(calm.is_over(now));
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            calm.grow(now);
+            assert!(!calm.is_over(now));
+            pauses.push((calm.until - now).as_secs());
+            now = calm.until;
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
+        calm.grow(now + CALM_MAX);
+        assert_eq!(calm.until, now + CALM_MAX + REST);
     }
 
     #[test]
