@@ -268,8 +268,6 @@ fn refuse_amz(rest: &str, value: &HeaderValue) -> S3Result<()> {
         | "object-lock-mode"
         | "object-lock-retain-until-date"
         | "object-lock-legal-hold" => true,
-        // Rules about events.
-        "skip-destination-validation" => true,
         // True without our doing anything: nobody pays, and these only describe the client.
         "request-payer"
         | "user-agent"

@@ -5,8 +5,8 @@ mod fixture;
 
 use fixture::{Fixture, key};
 use storage::model::{
-    DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode, Timestamp, VersionId, Versioning,
-    WriteCondition,
+    Cause, DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode, Timestamp, VersionId,
+    Versioning, WriteCondition,
 };
 use storage::{DeleteTarget, StoreError};
 
@@ -31,7 +31,7 @@ impl Fixture {
             version: Some(version),
             condition: WriteCondition::None,
             bypass,
-            cause: storage::model::Cause::default(),
+            cause: Cause::default(),
         };
         self.store.delete_object(&self.bucket, target).await.map(drop)
     }
@@ -145,7 +145,9 @@ async fn tags_are_changed_in_place_and_the_content_stays() {
     let k = key("k");
     let tagged = (0..8).map(|number| {
         let tags = tag(&number.to_string());
-        fixture.store.set_tags(&fixture.bucket, &k, None, tags)
+        fixture
+            .store
+            .set_tags(&fixture.bucket, &k, None, (tags, Cause::default()))
     });
     for tagged in futures_util::future::join_all(tagged).await {
         assert_eq!(tagged.unwrap(), VersionId::Null);
@@ -161,7 +163,7 @@ async fn tags_are_changed_in_place_and_the_content_stays() {
     assert_eq!(fixture.get("k").await.unwrap(), content);
     let missing = fixture
         .store
-        .set_tags(&fixture.bucket, &key("none"), None, tag("a"))
+        .set_tags(&fixture.bucket, &key("none"), None, (tag("a"), Cause::default()))
         .await;
     assert!(matches!(missing, Err(StoreError::NoSuchKey)));
 }

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta, timezone
 import boto3
 import pytest
 from botocore.config import Config
-from compare import keys_in, refused
-from hook import becomes_true
+from compare import becomes_true, keys_in, refused
 from moved_clock import MovedClock
 from warren_process import Server
 

@@ -6,7 +6,8 @@ import subprocess
 import boto3
 import pytest
 from botocore.config import Config
-from hook import Hook, becomes_true, short
+from compare import becomes_true
+from hook import Hook, short
 from warren_process import Server
 
 

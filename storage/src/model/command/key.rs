@@ -168,6 +168,8 @@ pub enum Rest {
 pub(super) struct Scope<'a> {
     pub(super) op: OpId,
     pub(super) terms: Terms,
+    /// When it was asked for: what it does is told to have been done then, however far behind another clock may be.
+    pub(super) asked: Timestamp,
     pub(super) telling: Option<&'a Telling>,
     bucket: BucketId,
     key: &'a ObjectKey,
@@ -200,6 +202,7 @@ pub(super) fn decide(
             keeping: command.keeping,
             now,
         },
+        asked: command.asked,
         telling: command.telling.as_ref(),
         bucket: command.bucket,
         key: &command.key,

@@ -165,8 +165,8 @@ fn tell_amended(scope: &Scope<'_>, mut row: ObjectRow, write: WriteId) -> Object
     if let (Some((telling, kind)), Some(facts)) = (told, amended.map(|amended| amended.facts.clone())) {
         let is_kept = scope.terms.keeping.versioning.was_ever_on();
         // Later than its creation, of which the row may know no event any more.
-        let now = scope.terms.now.after(Some(facts.modified));
-        row.tell(telling, kind, (&facts, is_kept), now);
+        let at = scope.asked.after(Some(facts.modified));
+        row.tell(telling, kind, (&facts, is_kept), at);
     }
     row
 }
@@ -178,7 +178,7 @@ fn tell_removed(scope: &Scope<'_>, before: &[WriteId], changed: &mut Changed) {
         return;
     };
     let Changed { row, displaced } = changed;
-    let (how, now) = (telling.cause.how, scope.terms.now);
+    let (how, at) = (telling.cause.how, scope.asked);
     let (Some(removed), Some(hidden)) = (how.removed(false), how.removed(true)) else {
         return;
     };
@@ -187,11 +187,11 @@ fn tell_removed(scope: &Scope<'_>, before: &[WriteId], changed: &mut Changed) {
     let marker = marker.map(|marker| marker.facts.clone());
     if marker.is_none() || how == How::Expire {
         for gone in &*displaced {
-            row.tell(telling, removed, (&gone.facts, is_kept), now);
+            row.tell(telling, removed, (&gone.facts, is_kept), at);
         }
     }
     if let Some(facts) = marker {
-        row.tell(telling, hidden, (&facts, is_kept), now);
+        row.tell(telling, hidden, (&facts, is_kept), at);
     }
 }
 

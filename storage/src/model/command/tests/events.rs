@@ -131,6 +131,17 @@ fn a_row_of_which_only_events_are_left_goes_with_the_last_of_them() {
 }
 
 #[test]
+fn a_deletion_is_told_to_be_of_when_it_was_asked_for() {
+    let mut told = Told::new(Versioning::Off);
+    for submission in [told.put(WriteCondition::None), told.delete()] {
+        told.rows.submit(&submission);
+    }
+    // By the clock that is furthest behind, which locks are judged by, it is earlier.
+    assert_eq!(told.rows.object().events[1].at, Timestamp::from_millis(30));
+    assert!(now() < Timestamp::from_millis(30));
+}
+
+#[test]
 fn markers_and_versions_are_told_apart() {
     use EventKind::{CreatedPut, Expired, ExpiredMarker, Removed, RemovedMarker};
     let mut told = Told::new(Versioning::Enabled);
