@@ -21,7 +21,7 @@ use crate::model::command::{
     Action, Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows,
     Submission, decide, decode_row, encode_row,
 };
-use crate::model::{MemberId, MeshKey, MeshRow, ObjectRow, OpId, Timestamp, row_key, summary};
+use crate::model::{MemberId, MeshKey, MeshRow, OpId, row_key};
 use crate::register::{
     self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
 };
@@ -86,7 +86,6 @@ impl Partitions {
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Outcome, Unsettled> {
         let row = Key::from(row_of(&submission));
         let partition = partition_of(&row).unwrap_or(ROOT_PARTITION);
-        let locked = submission.may_lock().then(|| row.clone());
         let operation = Operation {
             id: register::OpId(*submission.op.as_bytes()),
             is_retry: false,
@@ -97,12 +96,7 @@ impl Partitions {
         };
         let is_sole = self.registers.is_sole(partition);
         match self.registers.submit(partition, operation).await {
-            Ok(Answered::Outcome(outcome)) => {
-                if let Some(row) = locked {
-                    self.registers.bind(row).await;
-                }
-                Ok(outcome)
-            }
+            Ok(Answered::Outcome(outcome)) => Ok(outcome),
             Ok(Answered::Damaged(why)) => Err(Unsettled::nothing_written(StoreError::Damaged(why))),
             Ok(Answered::Unknown) => Err(Unsettled::submitted(StoreError::Unavailable, false)),
             Err(error) => Err(Unsettled::submitted(error, is_sole)),
@@ -455,6 +449,13 @@ impl Machine for Commands {
             return need;
         }
         match decided {
+            // Not for ever, perhaps: as soon as another clock is heard, it can be said.
+            Ok(decided) if !self.clock.is_known() && is_locked(&decided) => Decision::Commit {
+                stages: Vec::new(),
+                told_after: 0,
+                relies_on: Vec::new(),
+                outcome: Answered::Unknown,
+            },
             Ok(decided) if is_retry && matches!(decided.outcome, Outcome::Refused(_)) => {
                 refused(&submission, decided)
             }
@@ -478,23 +479,6 @@ impl Machine for Commands {
 
     fn lane_of(key: &Key) -> Key {
         lane_of(key)
-    }
-
-    fn may_bind(summary: &[u8]) -> bool {
-        summary::has_compliance(summary)
-    }
-
-    fn may_follow(&self, key: &Key, here: &Value, next: Option<&Value>) -> bool {
-        if !row_key::is_object(key) {
-            return true;
-        }
-        let row = |value: &Value| decode_row::<ObjectRow>(&value.body);
-        // What does not read binds nobody, or it would stay for ever; nothing that does not read replaces what binds.
-        let Ok(here) = row(here) else { return true };
-        match next.map(row).transpose() {
-            Ok(next) => here.keeps_all_bound(next.as_ref(), Timestamp::now()),
-            Err(_) => false,
-        }
     }
 }
 
@@ -544,6 +528,10 @@ fn refused(submission: &Submission, decided: Decided) -> Decision<Answered> {
         key,
         outcome: Answered::Outcome(decided.outcome),
     }
+}
+
+fn is_locked(decided: &Decided) -> bool {
+    matches!(decided.outcome, Outcome::Refused(Refusal::Locked))
 }
 
 fn committed(decided: Decided) -> Decision<Answered> {

@@ -2,8 +2,11 @@
 //!
 //! Locks stand in the clear facts of a version, so that whoever decides a command sees them. Whether a retention has ended is
 //! judged by all clocks of the mesh that are known: by that of the gateway a request came to and, for the holder who decides
-//! it, by the one that is furthest behind. It has ended only where all say so. What compliance keeps, every replica refuses to
-//! let go of by its own clock besides.
+//! it, by the one that is furthest behind. It has ended only where all say so.
+//!
+//! Replicas refuse nothing by a clock of their own. What one of them never takes, although a holder decided it, may stand at a
+//! few and be chosen by none for as long as that clock says: then nobody can read the key, nor write it, and fences that wait
+//! for its operation hold up other buckets. A box without a clock chip that starts in 1970 would be enough.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,18 +47,6 @@ impl Lock {
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Whether there is a retention of compliance, past or not.
-    pub(crate) fn complies(&self) -> bool {
-        let mode = self.retention.map(|retention| retention.mode);
-        mode == Some(RetentionMode::Compliance)
-    }
-
-    /// Until when nobody at all may remove the version or shorten its retention, if that is not over.
-    pub(crate) fn bound_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let retention = self.retention.filter(|_| self.complies())?;
-        retention.binds(now).then_some(retention.until)
     }
 
     /// Whether the version may be removed.

@@ -206,21 +206,6 @@ impl ObjectRow {
         Ok(removed)
     }
 
-    /// Whether `next` has every version whose retention of compliance binds, and none of these for less long: what every
-    /// replica sees to, whatever a holder decided.
-    pub(crate) fn keeps_all_bound(&self, next: Option<&Self>, now: Timestamp) -> bool {
-        let next = next.map_or(&[][..], |next| &next.versions);
-        self.versions.iter().all(|version| {
-            let Some(until) = version.facts.lock.bound_until(now) else {
-                return true;
-            };
-            let is_it =
-                |there: &&SealedVersion| (there.facts.id, there.write) == (version.facts.id, version.write);
-            let there = next.iter().find(is_it);
-            there.and_then(|there| there.facts.lock.bound_until(now)) >= Some(until)
-        })
-    }
-
     /// The blake3 of all versions: by it a command finds out whether the row is still the one that was judged.
     pub(crate) fn digest(&self) -> [u8; 32] {
         *blake3::hash(&encode_row(&self.versions)).as_bytes()
@@ -491,35 +476,6 @@ mod tests {
     }
 
     #[test]
-    fn what_compliance_keeps_is_in_whatever_follows_and_for_no_less_long() {
-        let on = terms(Versioning::Enabled);
-        let put = ObjectRow::default().put(version(1, 100), NO_CONDITION, &on);
-        let mut row = put.unwrap().row;
-        retained(&mut row, RetentionMode::Compliance, 2000);
-        let at = Timestamp::from_millis;
-        let more = row.clone().put(version(2, 200), NO_CONDITION, &on).unwrap().row;
-        assert!(row.keeps_all_bound(Some(&more), NOW) && !more.keeps_all_bound(None, NOW));
-        assert!(!row.keeps_all_bound(None, at(1999)) && row.keeps_all_bound(None, at(2000)));
-        for (mode, until, follows) in [
-            (RetentionMode::Compliance, 1999, false),
-            (RetentionMode::Compliance, 2001, true),
-            (RetentionMode::Governance, 2001, false),
-        ] {
-            let mut other = row.clone();
-            retained(&mut other, mode, until);
-            assert_eq!(row.keeps_all_bound(Some(&other), NOW), follows);
-        }
-        // Another content under the same id is another version.
-        let mut other = row.clone();
-        other.versions[0].write = version(9, 100).write;
-        assert!(!row.keeps_all_bound(Some(&other), NOW));
-        // Who may bypass governance, or lift a hold, asks the holder.
-        retained(&mut row, RetentionMode::Governance, 2000);
-        row.versions[0].facts.lock.legal_hold = Some(true);
-        assert!(row.keeps_all_bound(None, NOW));
-    }
-
-    #[test]
     fn a_version_that_is_put_without_a_retention_gets_that_of_its_bucket() {
         let mut on = terms(Versioning::Enabled);
         let default = DefaultRetention {
@@ -595,35 +551,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn what_a_holder_decides_is_refused_by_no_replica_whose_clock_says_no_less(
-            steps in prop::collection::vec((0_u8..6, 0_u64..20, 0_u64..20, any::<prop::sample::Index>()), 1..40),
-        ) {
-            let mut row = ObjectRow::default();
-            for (tag, (what, until, now, place)) in (1..).zip(steps) {
-                let before = row.clone();
-                let now = Timestamp::from_millis(now);
-                let terms = Terms { now, ..terms(if what == 0 { Versioning::Suspended } else { Versioning::Enabled }) };
-                let it = (!row.versions.is_empty()).then(|| &row.versions[place.index(row.versions.len())]);
-                let it = it.map(|version| (version.facts.id, version.write));
-                let mode = if tag % 3 == 0 { RetentionMode::Governance } else { RetentionMode::Compliance };
-                let retention = Some(Retention { mode, until: Timestamp::from_millis(until) });
-                let next = match (what, it) {
-                    (0 | 1, _) => row.put(version(tag, until), NO_CONDITION, &terms).map(|put| put.row),
-                    (2 | 3, Some(it)) => row.amend(it, Amendment::Retention { retention, bypass: true }, now),
-                    (4, Some((id, _))) => {
-                        let removed = row.remove(id, NO_CONDITION, (now, true));
-                        removed.map(|removed| removed.changed.map_or_else(ObjectRow::default, |changed| changed.row))
-                    }
-                    _ => row.delete(marker(tag, until), NO_CONDITION, &terms).map(|hidden| hidden.changed.unwrap().row),
-                };
-                row = next.unwrap_or_else(|_| before.clone());
-                for later in now.as_millis()..25 {
-                    prop_assert!(before.keeps_all_bound(Some(&row), Timestamp::from_millis(later)));
-                }
-            }
-        }
-
         #[test]
         fn versions_stay_newest_first_with_ids_of_their_own_whatever_the_clocks_say(
             steps in prop::collection::vec((0_u8..3, any::<bool>(), 0_u64..20, any::<prop::sample::Index>()), 1..40),

@@ -233,11 +233,6 @@ pub(crate) fn object_of(row: &[u8]) -> Option<Vec<u8>> {
     Some(object(bucket, object_key(row)?.as_str()))
 }
 
-/// Whether a row is that of an object.
-pub(crate) fn is_object(row: &[u8]) -> bool {
-    row.first() == Some(&OBJECT)
-}
-
 /// The object key that a row of objects, uploads or parts is about.
 pub(crate) fn object_key(row: &[u8]) -> Option<ObjectKey> {
     match *row.first()? {

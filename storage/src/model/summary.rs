@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! version 1 byte (1) │ flags 1 │ class 1 │ checksum 1 │ modified u64 │ size u64 │ md5 16 │ parts u16    (38 bytes, little-endian)
-//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row names blocks, 16 events are to be told,
-//!        32 a retention of compliance is on some version, past or not
+//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row names blocks, 16 events are to be told
 //! checksum: index + 1 of the algorithm, 0 for none; parts: 0 for a plain PUT
 //!
 //! A row without versions, of which only events are left: version 1 byte (1)
@@ -18,7 +17,6 @@ const OTHER_VERSIONS: u8 = 2;
 const NAMED_VERSION: u8 = 4;
 const NAMES_BLOCKS: u8 = 8;
 const TO_BE_TOLD: u8 = 16;
-const COMPLIANCE: u8 = 32;
 
 /// The current version of an object as the index knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +56,7 @@ pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
                 row.versions.iter().any(|version| !version.extents.is_empty()),
                 NAMES_BLOCKS,
             )
-            | flag(!row.events.is_empty(), TO_BE_TOLD)
-            | flag(
-                row.versions.iter().any(|version| version.facts.lock.complies()),
-                COMPLIANCE,
-            ),
+            | flag(!row.events.is_empty(), TO_BE_TOLD),
     );
     bytes.push(facts.class.index());
     bytes.push(facts.checksum.map_or(0, |algorithm| algorithm.index() + 1));
@@ -81,11 +75,6 @@ pub(crate) fn is_of_no_version(bytes: &[u8]) -> bool {
 /// Whether events are to be told of a row.
 pub(crate) fn is_to_be_told(bytes: &[u8]) -> bool {
     is_of_no_version(bytes) || bytes.get(1).is_some_and(|flags| flags & TO_BE_TOLD != 0)
-}
-
-/// Whether a retention of compliance is on some version of a row, past or not.
-pub(crate) fn has_compliance(bytes: &[u8]) -> bool {
-    !is_of_no_version(bytes) && bytes.get(1).is_some_and(|flags| flags & COMPLIANCE != 0)
 }
 
 /// Decodes a summary; `None` when it is not one of ours.
@@ -121,37 +110,6 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Summary> {
 mod tests {
     use super::super::{SealedVersion, VersionFacts, WriteId};
     use super::*;
-
-    #[test]
-    fn a_summary_says_whether_compliance_keeps_any_version() {
-        use super::super::{Lock, Retention, RetentionMode};
-        let version = |mode: Option<RetentionMode>| SealedVersion {
-            facts: VersionFacts {
-                lock: Lock {
-                    retention: mode.map(|mode| Retention {
-                        mode,
-                        until: Timestamp::from_millis(1),
-                    }),
-                    legal_hold: Some(true),
-                },
-                ..VersionFacts::marker_for_tests()
-            },
-            write: WriteId::after(0),
-            extents: Vec::new(),
-            invocation: None,
-            details: bytes::Bytes::new(),
-        };
-        let of = |modes: &[Option<RetentionMode>]| {
-            let versions = modes.iter().copied().map(version).collect();
-            has_compliance(&encode(&ObjectRow {
-                versions,
-                closing: Vec::new(),
-                events: Vec::new(),
-            }))
-        };
-        assert!(!of(&[None]) && !of(&[Some(RetentionMode::Governance)]));
-        assert!(of(&[None, Some(RetentionMode::Compliance)]));
-    }
 
     #[test]
     fn a_summary_reads_back_the_current_version() {
@@ -194,7 +152,6 @@ mod tests {
             );
         }
         let nothing = encode(&ObjectRow::default());
-        assert!(!has_compliance(&nothing));
         assert!(is_of_no_version(&nothing) && is_to_be_told(&nothing) && decode(&nothing).is_none());
         assert_eq!(decode(&[9; BYTES]), None);
         assert_eq!(decode(b""), None);

@@ -318,7 +318,9 @@ impl Home {
     /// # Errors
     /// There is no answer.
     pub(super) fn put(&self, signer: &Signer, path: &str, body: &[u8]) -> Result<u16> {
-        Ok(self.ask((signer, 0), "PUT", path, Body::Bytes(body))?.0)
+        Ok(self
+            .ask((signer, 0), &plain(("PUT", path), Body::Bytes(body)))?
+            .status)
     }
 
     /// Reads an object; the status of the answer, and its body.
@@ -326,7 +328,8 @@ impl Home {
     /// # Errors
     /// There is no answer.
     pub(super) fn get(&self, signer: &Signer, path: &str) -> Result<(u16, Vec<u8>)> {
-        self.ask((signer, 0), "GET", path, Body::Empty)
+        let reply = self.ask((signer, 0), &plain(("GET", path), Body::Empty))?;
+        Ok((reply.status, reply.body))
     }
 
     /// Asks its server from beside it, by a clock that is so many milliseconds ahead: a thread of its own enters the
@@ -334,34 +337,7 @@ impl Home {
     ///
     /// # Errors
     /// There is no answer.
-    pub(super) fn ask(
-        &self,
-        who: (&Signer, i64),
-        method: &str,
-        path: &str,
-        body: Body<'_>,
-    ) -> Result<(u16, Vec<u8>)> {
-        let request = Request {
-            method,
-            path,
-            query: "",
-            body,
-            take: Take::Keep,
-        };
-        let reply = self.ask_with(who, &request, &[])?;
-        Ok((reply.status, reply.body))
-    }
-
-    /// As [`Self::ask`], anything, with further headers.
-    ///
-    /// # Errors
-    /// There is no answer.
-    pub(super) fn ask_with(
-        &self,
-        (signer, ahead_ms): (&Signer, i64),
-        request: &Request<'_>,
-        headers: &[(&str, &str)],
-    ) -> Result<Reply> {
+    pub(super) fn ask(&self, (signer, ahead_ms): (&Signer, i64), request: &Request<'_>) -> Result<Reply> {
         wire::on_a_thread(|| {
             wire::enter(&self.namespace)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -371,7 +347,7 @@ impl Home {
                 let address: SocketAddr = S3.parse()?;
                 let mut connection = Connection::open(address, signer.clone()).await?;
                 connection.set_clock(ahead_ms);
-                Ok(connection.send_with(request, headers).await?)
+                Ok(connection.send(request).await?)
             })
         })
     }
@@ -381,20 +357,32 @@ impl Home {
     /// # Errors
     /// It is refused.
     pub(super) fn make_bucket_with_locks(&self, signer: &Signer, bucket: &str) -> Result<()> {
-        let put = Request {
-            method: "PUT",
-            path: &format!("/{bucket}"),
-            query: "",
-            body: Body::Empty,
-            take: Take::Keep,
-        };
-        let reply = self.ask_with((signer, 0), &put, &[("x-amz-bucket-object-lock-enabled", "true")])?;
-        let said = String::from_utf8_lossy(&reply.body);
-        ensure!(
-            reply.status == 200,
-            "the bucket {bucket}: {} {said}",
-            reply.status
-        );
+        let path = format!("/{bucket}");
+        let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let locks = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
+        for (query, body) in [("", ""), ("versioning=", versioning), ("object-lock=", locks)] {
+            let put = Request {
+                method: "PUT",
+                path: &path,
+                query,
+                body: Body::Bytes(body.as_bytes()),
+                take: Take::Keep,
+            };
+            let reply = self.ask((signer, 0), &put)?;
+            let said = String::from_utf8_lossy(&reply.body);
+            ensure!(reply.status == 200, "{bucket} {query}: {} {said}", reply.status);
+        }
         Ok(())
+    }
+}
+
+/// A request without a query, whose answer is kept.
+pub(super) fn plain<'a>((method, path): (&'a str, &'a str), body: Body<'a>) -> Request<'a> {
+    Request {
+        method,
+        path,
+        query: "",
+        body,
+        take: Take::Keep,
     }
 }

@@ -3,7 +3,6 @@
 mod ages;
 mod alike;
 mod bell;
-mod bind;
 mod cover;
 mod forget;
 mod heads;
@@ -27,7 +26,6 @@ use std::time::Duration;
 
 pub(crate) use ages::Look;
 pub(crate) use bell::Bell;
-use bind::BINDING_MAX;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -48,7 +46,7 @@ use super::peers::{Class, Peers};
 use crate::StoreError;
 use crate::disk::Disk;
 use crate::model::{MemberId, Timestamp};
-use crate::register::{Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Reply, Request, Value};
+use crate::register::{Config, Decision, Epoch, Event, Key, Loaded, Nonce, OpId, Reply, Request};
 use crate::tasks::Tasks;
 
 /// Partitions of keys, and behind them the root partition.
@@ -88,12 +86,6 @@ pub(crate) trait Machine: Send + Sync + 'static {
 
     /// The lane in which operations on the row of a key are decided.
     fn lane_of(key: &Key) -> Key;
-
-    /// Whether something in a row may have to stay, by its summary. Then [`Self::may_follow`] is asked before it is replaced.
-    fn may_bind(summary: &[u8]) -> bool;
-
-    /// Whether what is chosen here may be replaced, by the clock of this member.
-    fn may_follow(&self, key: &Key, here: &Value, next: Option<&Value>) -> bool;
 }
 
 /// An operation as it travels: a client's, or the cluster's own.
@@ -150,8 +142,6 @@ struct Inner<M: Machine> {
     meshed: Arc<AtomicBool>,
     /// What begins here is named as if it began later than this.
     newest: AtomicU64,
-    /// A permit for each row that is being marked because something in it must stay.
-    binding: Arc<Semaphore>,
     /// Calls to peers and commits under way: they run to their end.
     tasks: Tasks,
 }
@@ -191,7 +181,6 @@ impl<M: Machine> Registers<M> {
             adopting: (0..PARTITIONS).map(|_| Semaphore::new(1)).collect(),
             meshed,
             newest: AtomicU64::default(),
-            binding: Arc::new(Semaphore::new(BINDING_MAX)),
             tasks,
         })))
     }

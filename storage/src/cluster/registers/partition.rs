@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub(super) use self::adopt::Adopted;
 use super::ages::{Ages, Look};
 use super::record::{self, State};
-use super::rows::{Heads, Meaning, Pending, Tombstones, View};
+use super::rows::{Pending, Stamps, Tombstones, View};
 use super::{Done, Machine, Outgoing, Task};
 use crate::StoreError;
 use crate::disk::{Committing, Disk, Room, RowWrite};
@@ -84,8 +84,8 @@ struct Decided {
     own: Vec<Reply>,
     /// Whether some answer waits for a commit although it writes nothing.
     waits: bool,
-    /// Rows that were loaded under the same lock: until it is given up, nobody writes them to the disk.
-    known: Heads,
+    /// Stamps of rows that were loaded under the same lock: until it is given up, nobody writes them to the disk.
+    known: Stamps,
 }
 
 /// A commit under way: when it is durable, the answers that waited for it go on.
@@ -387,7 +387,7 @@ impl<M: Machine> Partition<M> {
                 let mut rows = view.in_ranges(&ranges);
                 for key in keys {
                     let row = view.row(&key);
-                    decided.known.insert(key.clone(), view.head_of(&row));
+                    decided.known.insert(key.clone(), row.stamp);
                     rows.insert(key, row);
                 }
                 view.failure()?;
@@ -586,11 +586,7 @@ impl<M: Machine> Partition<M> {
     }
 
     fn view<'a>(&'a self, pending: Option<&'a Pending>) -> View<'a> {
-        let meaning = Meaning {
-            partition_of: M::partition_of,
-            may_bind: M::may_bind,
-        };
-        View::new(&self.disk, pending, self.tombstones, self.number, meaning)
+        View::new(&self.disk, pending, self.tombstones, self.number, M::partition_of)
     }
 
     /// Whether the disk is behind what was decided.

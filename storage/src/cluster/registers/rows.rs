@@ -33,25 +33,8 @@ impl Tombstones {
     }
 }
 
-/// Of a row, what an acceptor needs first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) stamp: Stamp,
-    /// Whether it is known to be chosen and may say that something in it must stay.
-    pub(super) must_stay: bool,
-}
-
-/// Heads of rows that were looked up on disk.
-pub(super) type Heads = BTreeMap<Key, Head>;
-
-/// What keys and rows mean, as far as a view must know.
-#[derive(Clone, Copy)]
-pub(super) struct Meaning {
-    /// See [`Machine::partition_of`](super::Machine::partition_of).
-    pub(super) partition_of: fn(&[u8]) -> Option<u16>,
-    /// See [`Machine::may_bind`](super::Machine::may_bind).
-    pub(super) may_bind: fn(&[u8]) -> bool,
-}
+/// Stamps of rows that were looked up on disk.
+pub(super) type Stamps = BTreeMap<Key, Stamp>;
 
 /// A view of the rows of one partition. What the disk cannot say is noted, and reads as absent: whoever asked must look at
 /// [`View::failure`] before it acts on anything.
@@ -60,12 +43,10 @@ pub(super) struct View<'a> {
     /// `None` shows the durable state alone.
     pending: Option<&'a Pending>,
     /// What need not be looked up again.
-    known: Option<&'a Heads>,
-    /// The row that was looked up last: who asks for its head next need not look again.
-    last: RefCell<Option<(Key, Head)>>,
+    known: Option<&'a Stamps>,
     tombstones: Tombstones,
     partition: u16,
-    meaning: Meaning,
+    partition_of: fn(&[u8]) -> Option<u16>,
     failure: RefCell<Option<StoreError>>,
 }
 
@@ -75,51 +56,25 @@ impl<'a> View<'a> {
         pending: Option<&'a Pending>,
         tombstones: Tombstones,
         partition: u16,
-        meaning: Meaning,
+        partition_of: fn(&[u8]) -> Option<u16>,
     ) -> Self {
         Self {
             disk,
             pending,
             known: None,
-            last: RefCell::new(None),
             tombstones,
             partition,
-            meaning,
+            partition_of,
             failure: RefCell::new(None),
         }
     }
 
-    /// The same view where some rows are known. None of these may have been changed on disk since.
-    pub(super) fn knowing(self, known: &'a Heads) -> Self {
+    /// The same view where some stamps are known. None of these rows may have been changed on disk since.
+    pub(super) fn knowing(self, known: &'a Stamps) -> Self {
         Self {
             known: Some(known),
             ..self
         }
-    }
-
-    /// What an acceptor needs first of a row.
-    pub(super) fn head_of(&self, row: &Row) -> Head {
-        let value = row.content.value.as_ref();
-        Head {
-            stamp: row.stamp,
-            must_stay: row.chosen && value.is_some_and(|value| (self.meaning.may_bind)(&value.summary)),
-        }
-    }
-
-    /// As [`Self::head_of`], of the row of a key.
-    pub(super) fn head(&self, key: &Key) -> Head {
-        if let Some((_, row)) = self.pending.and_then(|pending| pending.get(key)) {
-            return self.head_of(row);
-        }
-        if let Some(head) = self.known.and_then(|known| known.get(key)) {
-            return *head;
-        }
-        if let Some((_, head)) = self.last.borrow().as_ref().filter(|(last, _)| last == key) {
-            return *head;
-        }
-        let head = self.head_of(&self.row(key));
-        *self.last.borrow_mut() = Some((key.clone(), head));
-        head
     }
 
     /// Why something could not be read.
@@ -195,8 +150,7 @@ impl<'a> View<'a> {
                     true => record::hidden_key(row.key()),
                     false => Some(row.key()),
                 };
-                let Some(key) = key.filter(|key| (self.meaning.partition_of)(key) == Some(self.partition))
-                else {
+                let Some(key) = key.filter(|key| (self.partition_of)(key) == Some(self.partition)) else {
                     continue;
                 };
                 let key = Key::copy_from_slice(key);
@@ -228,7 +182,10 @@ impl Rows for View<'_> {
     }
 
     fn stamp(&self, key: &Key) -> Stamp {
-        self.head(key).stamp
+        let pending = self.pending.and_then(|pending| pending.get(key));
+        let known = || self.known?.get(key).copied();
+        let stamp = pending.map(|(_, row)| row.stamp).or_else(known);
+        stamp.unwrap_or_else(|| self.row(key).stamp)
     }
 
     fn heads(&self, range: &KeyRange) -> (Vec<(Key, Stamp)>, Option<KeyRange>) {

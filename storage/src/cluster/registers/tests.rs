@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod bind;
 mod forget;
 mod holders;
 mod voters;
@@ -32,11 +31,7 @@ enum Command {
     Delete,
 }
 
-#[derive(Default)]
-struct Words {
-    /// Whether nothing has to stay any more.
-    nothing_stays: Arc<AtomicBool>,
-}
+struct Words;
 
 impl Machine for Words {
     type Command = Command;
@@ -93,15 +88,6 @@ impl Machine for Words {
     fn lane_of(key: &Key) -> Key {
         key.clone()
     }
-
-    fn may_bind(summary: &[u8]) -> bool {
-        summary.starts_with(b"about kept")
-    }
-
-    fn may_follow(&self, _: &Key, here: &Value, next: Option<&Value>) -> bool {
-        let begins = |value: &Value| value.body.starts_with(&here.body);
-        self.nothing_stays.load(Ordering::Relaxed) || next.is_some_and(begins)
-    }
 }
 
 fn text_of(body: &[u8]) -> String {
@@ -117,8 +103,6 @@ struct Switchboard {
     mute: Arc<Mutex<Vec<MemberId>>>,
     /// So many answers to operations that were passed on get lost, one after the other.
     losses: Arc<AtomicU32>,
-    /// As in [`Words`], for all.
-    nothing_stays: Arc<AtomicBool>,
 }
 
 impl Switchboard {
@@ -206,9 +190,7 @@ async fn members_under(folder: &Path, count: u32, first: &Config) -> (Switchboar
             MemberId(me),
             &disk,
             peers,
-            &Arc::new(Words {
-                nothing_stays: board.nothing_stays.clone(),
-            }),
+            &Arc::new(Words),
             first,
             Tasks::default(),
         );

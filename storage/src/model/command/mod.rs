@@ -90,8 +90,8 @@ pub enum InvalidCommand {
     Unreadable(String),
 }
 
-/// Decides what a command does to the rows as they are. `now` is what the clock of whoever decides says: locks are judged by
-/// it and by the clock of whoever submitted the command, whichever is behind.
+/// Decides what a command does to the rows as they are. `now` is the earliest that it may be: locks are judged by it and by the
+/// clock of whoever submitted the command, whichever is behind.
 ///
 /// # Errors
 /// A row cannot be read, or is not what its key says.
@@ -114,11 +114,6 @@ pub fn decide(
 }
 
 impl Submission {
-    /// Whether its bucket has locks, so that what it leaves may have to stay.
-    pub(crate) fn may_lock(&self) -> bool {
-        matches!(&self.command, Command::Object(command) if command.keeping.lock.is_some())
-    }
-
     /// As bytes for a wire.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)

@@ -109,7 +109,8 @@ impl Client {
                 let what = format!("box {} removed {name:?}, which is retained", self.seat);
                 self.record.accuse(what);
             }
-            204 | 403 | 409 | 500.. => {}
+            204 => self.record.versions().removed(),
+            403 | 409 | 500.. => {}
             _ => self.accuse("DELETE version", &reply),
         }
         is_kept(reply.status)
@@ -128,7 +129,6 @@ impl Client {
 
     async fn list_versions(&self, connection: &mut Connection, key: &str) -> bool {
         let before = self.record.versions().there(Some(key), now_ms());
-        // Of all keys only this one begins so and ends there.
         let (path, query) = (
             format!("/{KEEPING}"),
             format!("max-keys={LISTED_MAX}&prefix={key}&versions="),

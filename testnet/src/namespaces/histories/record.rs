@@ -233,7 +233,7 @@ impl Record {
         }
     }
 
-    /// What is known of versions. Never held while something else of a record is asked for.
+    /// What is known of versions.
     pub(super) fn versions(&self) -> MutexGuard<'_, Versions> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,9 +256,9 @@ impl Record {
             unknown,
             denied,
         } = &self.counts;
-        let (versions, bound) = self.versions().told();
+        let (versions, bound, removed) = self.versions().told();
         format!(
-            "{} operations answered, {} unknown, {} denied, {versions} versions, {bound} of them retained",
+            "{} operations answered, {} unknown, {} denied, {versions} versions, {bound} of them retained and {removed} removed",
             of(answered),
             of(unknown),
             of(denied)
@@ -283,6 +283,7 @@ impl Record {
         let mut wrongs = books.wrongs.clone();
         wrongs.extend(books.keys.iter().filter_map(|(key, entries)| wrong(key, entries)));
         wrongs.extend(books.sets.iter().flat_map(Set::wrongs));
+        wrongs.extend(self.versions().wrongs());
         (wrongs, books.keys.len() + books.sets.len())
     }
 

@@ -43,6 +43,7 @@ pub(super) struct Versions {
     made: BTreeMap<String, usize>,
     next: usize,
     turns: Vec<String>,
+    removed: usize,
 }
 
 impl Versions {
@@ -84,6 +85,11 @@ impl Versions {
             "version {name:?} was made twice, as {} and {value}",
             other.value
         ))
+    }
+
+    /// Somebody was told that one is gone.
+    pub(super) fn removed(&mut self) {
+        self.removed += 1;
     }
 
     /// Somebody asks for its removal.
@@ -129,10 +135,17 @@ impl Versions {
         still.cloned().collect()
     }
 
-    /// How many were made, and how many of them were ever bound.
-    pub(super) fn told(&self) -> (usize, usize) {
+    /// How many were made, how many of them were ever bound, and how many removed.
+    pub(super) fn told(&self) -> (usize, usize, usize) {
         let bound = self.known.values().filter(|version| version.bound_until > 0);
-        (self.known.len(), bound.count())
+        (self.known.len(), bound.count(), self.removed)
+    }
+
+    /// What is wrong with all of it: where much is tried, some of it is done.
+    pub(super) fn wrongs(&self) -> Option<String> {
+        let (made, bound, removed) = self.told();
+        let is_idle = made >= TURN && (bound == 0 || removed == 0);
+        is_idle.then(|| format!("of {made} versions {bound} were retained and {removed} removed"))
     }
 }
 
@@ -157,7 +170,7 @@ mod tests {
         assert_eq!(versions.lacks(&before, &nothing, 10), []);
         assert!(versions.there(None, 10).is_empty() && !versions.there(None, 9).is_empty());
         assert!(versions.made(name.clone(), 8).is_some());
-        assert_eq!(versions.told().0, 1);
+        assert_eq!(versions.told(), (1, 0, 0));
     }
 
     #[test]
@@ -169,6 +182,11 @@ mod tests {
             versions.made((key, number.to_string()), 1);
             assert!(versions.one(&mut dice).is_some() || number < 3);
         }
+        assert!(versions.wrongs().is_some());
+        let name = versions.one(&mut dice).unwrap().0;
+        versions.bind(&name, 1);
+        versions.removed();
+        assert_eq!((versions.wrongs(), versions.told().1), (None, 1));
         assert!(versions.made.len() >= 9 && versions.made.values().all(|made| *made <= TURN));
     }
 }

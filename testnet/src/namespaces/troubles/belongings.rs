@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
+use super::super::home::plain;
 use super::super::town::Town;
 use crate::client::Body;
 use crate::dice::Dice;
@@ -78,7 +79,9 @@ impl Belongings {
         let home = &town.seats[through].home;
         let path = format!("/{}/{key}", self.bucket);
         let body = Body::Bytes(&content);
-        let (status, _) = home.ask((&town.signer, ahead_ms), "PUT", &path, body)?;
+        let status = home
+            .ask((&town.signer, ahead_ms), &plain(("PUT", &path), body))?
+            .status;
         if status == 200 {
             self.stored.insert(key, content);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::super::home::{Home, within};
+use super::super::home::within;
 use super::super::town::Town;
 use crate::client::{Body, Reply, Request, Take, iso, texts};
 
@@ -29,22 +29,21 @@ impl Archive {
         let home = &town.seats[through].home;
         home.make_bucket_with_locks(&town.signer, BUCKET)?;
         let until = iso(SystemTime::now() + RETAINED);
-        let locked = [
-            ("x-amz-object-lock-mode", "COMPLIANCE"),
-            ("x-amz-object-lock-retain-until-date", until.as_str()),
-        ];
+        let wish = format!(
+            "<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>"
+        );
         let mut versions = Vec::new();
         for number in 0..OBJECTS {
             let path = format!("/{BUCKET}/{number}");
             let put = request(("PUT", &path, ""), Body::Bytes(path.as_bytes()));
-            let reply = home.ask_with((&town.signer, 0), &put, &locked)?;
-            let said = String::from_utf8_lossy(&reply.body);
-            ensure!(
-                reply.status == 200,
-                "storing {path} answers {} {said}",
-                reply.status
-            );
-            versions.push((path, reply.version.context("no version is named")?));
+            let reply = home.ask((&town.signer, 0), &put)?;
+            ensure!(reply.status == 200, "storing {path} answers {}", said(&reply));
+            let version = reply.version.context("no version is named")?;
+            let query = format!("retention=&versionId={version}");
+            let retain = request(("PUT", &path, &query), Body::Bytes(wish.as_bytes()));
+            let reply = home.ask((&town.signer, 0), &retain)?;
+            ensure!(reply.status == 200, "retaining {path} answers {}", said(&reply));
+            versions.push((path, version));
         }
         Ok(Self(versions))
     }
@@ -54,32 +53,9 @@ impl Archive {
     /// # Errors
     /// One is removed, or it is not decided in time.
     pub(super) fn stays(&self, town: &Town, asked: usize, ahead_ms: i64) -> Result<()> {
-        for (path, version) in &self.0 {
-            let query = format!("versionId={version}");
-            let delete = request(("DELETE", path, &query), Body::Empty);
-            let mut last = String::new();
-            let refused = within(DECIDED_WITHIN, || {
-                let reply = match town.seats[asked]
-                    .home
-                    .ask_with((&town.signer, ahead_ms), &delete, &[])
-                {
-                    Ok(reply) => reply,
-                    Err(error) => {
-                        last = format!("{error:#}");
-                        return Ok(false);
-                    }
-                };
-                last = format!("{} {}", reply.status, code(&reply));
-                match reply.status {
-                    403 if code(&reply) == "AccessDenied" => Ok(true),
-                    // It asks others who are not there, or not yet.
-                    500.. => Ok(false),
-                    _ => bail!("the removal of {path} answers {last}"),
-                }
-            })?;
-            refused.with_context(|| format!("the removal of {path} is never refused: {last}"))?;
-        }
-        Ok(())
+        self.each(town, (asked, ahead_ms), "DELETE", |reply, _| {
+            reply.status == 403 && code(reply) == "AccessDenied"
+        })
     }
 
     /// Reads each through these boxes.
@@ -87,19 +63,36 @@ impl Archive {
     /// # Errors
     /// One is not there.
     pub(super) fn is_there(&self, town: &Town, through: &[usize]) -> Result<()> {
-        for number in through {
-            for (path, version) in &self.0 {
-                let query = format!("versionId={version}");
-                let get = request(("GET", path, &query), Body::Empty);
-                let home: &Home = &town.seats[*number].home;
-                let reply = home.ask_with((&town.signer, 0), &get, &[])?;
-                ensure!(
-                    reply.status == 200 && reply.body == path.as_bytes(),
-                    "{path} read through box {number} answers {} {}",
-                    reply.status,
-                    code(&reply)
-                );
-            }
+        through.iter().try_for_each(|number| {
+            self.each(town, (*number, 0), "GET", |reply, path| {
+                reply.status == 200 && reply.body == path.as_bytes()
+            })
+        })
+    }
+
+    /// Asks the same of each version until it is answered well. A box that asks others who are not there, or not yet, says
+    /// that it cannot tell; any other answer is wrong.
+    fn each(
+        &self,
+        town: &Town,
+        (asked, ahead_ms): (usize, i64),
+        method: &str,
+        is_well: impl Fn(&Reply, &str) -> bool,
+    ) -> Result<()> {
+        for (path, version) in &self.0 {
+            let query = format!("versionId={version}");
+            let ask = request((method, path, &query), Body::Empty);
+            let mut last = String::new();
+            let answered = within(DECIDED_WITHIN, || {
+                match town.seats[asked].home.ask((&town.signer, ahead_ms), &ask) {
+                    Ok(reply) if is_well(&reply, path) => return Ok(true),
+                    Ok(reply) if reply.status >= 500 => last = said(&reply),
+                    Ok(reply) => bail!("{method} {path} at box {asked} answers {}", said(&reply)),
+                    Err(error) => last = format!("{error:#}"),
+                }
+                Ok(false)
+            })?;
+            answered.with_context(|| format!("{method} {path} at box {asked} is never answered: {last}"))?;
         }
         Ok(())
     }
@@ -108,6 +101,10 @@ impl Archive {
 fn code(reply: &Reply) -> String {
     let said = String::from_utf8_lossy(&reply.body);
     texts(&said, "Code").next().unwrap_or_default().to_owned()
+}
+
+fn said(reply: &Reply) -> String {
+    format!("{} {}", reply.status, code(reply))
 }
 
 fn request<'a>((method, path, query): (&'a str, &'a str, &'a str), body: Body<'a>) -> Request<'a> {

@@ -226,15 +226,11 @@ impl Client {
             version.retained_until = version.retained_until.max(until)
         });
         let (store, object) = (self.store.clone(), object_key(key));
+        let known = self.noted.borrow().kept.get(key, id);
+        let bound = known.is_some_and(|version| version.bound_until > until);
         let retained = store
             .set_retention(bucket, &object, Some(id), (retention, false))
             .await;
-        let bound = self
-            .noted
-            .borrow()
-            .kept
-            .get(key, id)
-            .is_some_and(|version| version.bound_until > until);
         match self.ended("retain", retained) {
             Ended::Well(_) if bound && until > Timestamp::now() => {
                 let what = format!(
