@@ -437,8 +437,8 @@ mod tests {
         check(
             true,
             copies,
-            Verdict::Degraded,
-            "DEGRADED: every object has 1 copy in 1 home (goal 2)",
+            Verdict::AtRisk,
+            "AT RISK: every object has 1 copy in 1 home (goal 2)",
             &["everything is in 1 of the 2 homes where it should be"],
         );
     }
