@@ -39,7 +39,7 @@ pub(super) struct QuietArgs {
     #[arg(value_name = "TIME", default_value = "2h", value_parser = time)]
     time: Duration,
     /// Bytes per second meanwhile, e.g. 100K
-    #[arg(long, value_name = "RATE", value_parser = |text: &str| Rate::parse(text))]
+    #[arg(long, value_name = "RATE", value_parser = slow)]
     rate: Option<Rate>,
     /// End it now
     #[arg(long, conflicts_with_all = ["time", "rate"])]
@@ -135,6 +135,15 @@ pub(super) async fn run(
         out.note(&format!("{} {advice}", out.mark(Mark::Look)));
     }
     Ok(Exit::Ok)
+}
+
+/// Reads a rate that is one: whoever wants no limit asks for no quiet time.
+fn slow(text: &str) -> Result<Rate, String> {
+    let rate = Rate::parse(text).map_err(|error| error.to_string())?;
+    match rate.0 {
+        Some(_) => Ok(rate),
+        None => Err("a quiet time has a limit; to end it: warren net quiet --end".into()),
+    }
 }
 
 /// Shows what clients have to trust.

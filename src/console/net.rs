@@ -7,12 +7,10 @@ use storage::model::Timestamp;
 use super::Console;
 use crate::config::Source;
 use crate::endpoint;
-use crate::mesh::{Quiet, Way};
+use crate::mesh::{QUIET_MAX, Quiet, Way};
 
 /// Bytes per second in a quiet time, unless told otherwise: what is urgent still comes, and a call beside it is not disturbed.
 const QUIET_RATE: u64 = 30_000;
-/// The longest quiet time, in seconds: whoever wants to go without for longer sets a limit.
-const QUIET_MAX: u64 = 7 * 24 * 3600;
 
 impl Console {
     /// What vouches for this box; none before there is a certificate.

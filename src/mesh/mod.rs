@@ -47,7 +47,7 @@ use door::Door;
 pub(crate) use join::{Arrival, capacity, knock};
 use removed::Former;
 use speed::Speed;
-pub(crate) use speed::{Quiet, Way};
+pub(crate) use speed::{QUIET_MAX, Quiet, Way};
 use wire::Roster;
 pub(crate) use wire::Wire;
 

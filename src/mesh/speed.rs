@@ -25,6 +25,9 @@ const FILE_BYTES_MAX: u64 = 1 << 10;
 /// How often it is looked whether a quiet time is over.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// The longest quiet time, in seconds: whoever wants to go without for longer sets a limit.
+pub(crate) const QUIET_MAX: u64 = 7 * 24 * 3600;
+
 /// Which way content flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -57,9 +60,15 @@ struct Said {
 }
 
 impl Said {
+    /// What holds for a while at this second. What would last longer than any may was said by a clock that was set back since.
+    fn quiet_at(&self, now: u64) -> Option<Quiet> {
+        self.quiet
+            .filter(|quiet| (1..=QUIET_MAX).contains(&quiet.until.saturating_sub(now)))
+    }
+
     /// The limits that hold at this second.
     fn at(&self, now: u64) -> Limits {
-        let Some(quiet) = self.quiet.filter(|quiet| quiet.until > now) else {
+        let Some(quiet) = self.quiet_at(now) else {
             return self.limits;
         };
         let lower =
@@ -103,8 +112,7 @@ impl Speed {
 
     /// What holds for a while, if something does.
     pub(crate) fn quiet(&self) -> Option<Quiet> {
-        let now = Timestamp::now().as_secs();
-        self.said().quiet.filter(|quiet| quiet.until > now)
+        self.said().quiet_at(Timestamp::now().as_secs())
     }
 
     /// Changes how fast content may flow one way, from now on and after the next start.
@@ -238,5 +246,14 @@ mod tests {
         };
         assert_eq!(said.at(999), limits(Some(30), Some(50)));
         assert_eq!(said.at(1000), limits(Some(30), None));
+        // The clock was far ahead when it began.
+        let far = Said {
+            quiet: Some(Quiet {
+                until: QUIET_MAX + 2,
+                ..QUIET
+            }),
+            ..said
+        };
+        assert_eq!((far.at(1), far.at(2)), (far.limits, limits(Some(30), Some(50))));
     }
 }

@@ -41,6 +41,19 @@ pub(crate) struct Request<'a> {
     pub(crate) take: Take,
 }
 
+impl<'a> Request<'a> {
+    /// One whose answer is kept.
+    pub(crate) const fn kept((method, path, query): (&'a str, &'a str, &'a str), body: Body<'a>) -> Self {
+        Self {
+            method,
+            path,
+            query,
+            body,
+            take: Take::Keep,
+        }
+    }
+}
+
 /// The body of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Body<'a> {

@@ -518,6 +518,7 @@ fn boxes_are_shown_measured_renamed_and_leave() {
         "{quiet}"
     );
     anna.place.run(&["net", "quiet", "9d"]).exits(2);
+    anna.place.run(&["net", "quiet", "--rate", "none"]).exits(2);
     let shown = anna.place.run(&["net", "check"]).exits(0);
     assert!(shown.stdout.contains("a second either way for"), "{shown:?}");
     let loud = anna

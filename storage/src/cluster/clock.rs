@@ -27,12 +27,12 @@ const UNKNOWN: i64 = i64::MIN;
 const ALONE: i64 = i64::MAX;
 
 impl Clock {
-    /// That of a member that is alone, or of one that has heard nobody yet.
-    pub(crate) fn new(is_alone: bool) -> Self {
+    /// That of a member that has heard nobody yet. One that is alone hears nobody of nobody.
+    pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
             heard: Mutex::default(),
-            least: AtomicI64::new(if is_alone { ALONE } else { UNKNOWN }),
+            least: AtomicI64::new(UNKNOWN),
         }
     }
 
@@ -102,7 +102,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_no_later_than_any_clock_says() {
-        let clock = Clock::new(true);
+        let clock = Clock::new();
+        clock.hear(&[], []);
         assert_eq!(behind(&clock), 0);
         let both = [BEN, CLEO];
         clock.hear(&both, [(BEN, later(2 * YEAR)), (CLEO, earlier(YEAR))]);
@@ -119,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_heard_nobody_knows_nothing() {
-        let clock = Clock::new(false);
+        let clock = Clock::new();
         assert_eq!(clock.earliest(), Timestamp::from_millis(0));
         clock.hear(&[BEN], []);
         assert_eq!(clock.earliest(), Timestamp::from_millis(0));
@@ -132,11 +133,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_jumps_ahead_is_not_believed_before_all_are_asked() {
-        let clock = Clock::new(false);
+        let clock = Clock::new();
         clock.hear(&[BEN], [(BEN, later(0))]);
         let jumped = clock.earliest_when(later(YEAR));
         assert!(jumped < later(1000) && jumped > earlier(1000));
-        let alone = Clock::new(true);
+        let alone = Clock::new();
+        alone.hear(&[], []);
         assert!(alone.earliest_when(later(YEAR)) > later(YEAR - 1000));
     }
 }

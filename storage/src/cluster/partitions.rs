@@ -63,7 +63,7 @@ impl Partitions {
         first: &Config,
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
-        let clock = Arc::new(Clock::new(false));
+        let clock = Arc::new(Clock::new());
         let commands = Commands { clock: clock.clone() };
         Ok(Self {
             disk: disk.clone(),

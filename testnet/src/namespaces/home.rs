@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::lab::PORT;
 use super::wire;
-use crate::client::{Body, Connection, Payload, Reply, Request, Signer, Take};
+use crate::client::{Body, Connection, Payload, Reply, Request, Signer};
 
 /// Where clients of a box connect, in its own namespace.
 pub(super) const S3: &str = "127.0.0.1:3900";
@@ -319,7 +319,7 @@ impl Home {
     /// There is no answer.
     pub(super) fn put(&self, signer: &Signer, path: &str, body: &[u8]) -> Result<u16> {
         Ok(self
-            .ask((signer, 0), &plain(("PUT", path), Body::Bytes(body)))?
+            .ask((signer, 0), &Request::kept(("PUT", path, ""), Body::Bytes(body)))?
             .status)
     }
 
@@ -328,7 +328,7 @@ impl Home {
     /// # Errors
     /// There is no answer.
     pub(super) fn get(&self, signer: &Signer, path: &str) -> Result<(u16, Vec<u8>)> {
-        let reply = self.ask((signer, 0), &plain(("GET", path), Body::Empty))?;
+        let reply = self.ask((signer, 0), &Request::kept(("GET", path, ""), Body::Empty))?;
         Ok((reply.status, reply.body))
     }
 
@@ -361,28 +361,11 @@ impl Home {
         let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
         let locks = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
         for (query, body) in [("", ""), ("versioning=", versioning), ("object-lock=", locks)] {
-            let put = Request {
-                method: "PUT",
-                path: &path,
-                query,
-                body: Body::Bytes(body.as_bytes()),
-                take: Take::Keep,
-            };
+            let put = Request::kept(("PUT", &path, query), Body::Bytes(body.as_bytes()));
             let reply = self.ask((signer, 0), &put)?;
             let said = String::from_utf8_lossy(&reply.body);
             ensure!(reply.status == 200, "{bucket} {query}: {} {said}", reply.status);
         }
         Ok(())
-    }
-}
-
-/// A request without a query, whose answer is kept.
-pub(super) fn plain<'a>((method, path): (&'a str, &'a str), body: Body<'a>) -> Request<'a> {
-    Request {
-        method,
-        path,
-        query: "",
-        body,
-        take: Take::Keep,
     }
 }

@@ -10,7 +10,7 @@ use super::client::{Client, is_kept};
 use super::record::Record;
 use super::value::{body, value_of};
 use super::versions::Name;
-use crate::client::{Body, Connection, Reply, Request, Take, iso, texts};
+use crate::client::{Body, Connection, Reply, Request, iso, texts};
 
 /// The bucket of versions.
 pub(crate) const KEEPING: &str = "versions";
@@ -159,7 +159,7 @@ impl Client {
         what: (&str, &str, &str),
         body: Body<'_>,
     ) -> Option<Reply> {
-        let sent = timeout(self.patience(), connection.send(&request(what, body))).await;
+        let sent = timeout(self.patience(), connection.send(&Request::kept(what, body))).await;
         let reply = sent.ok().and_then(Result::ok);
         self.record.heard(reply.is_some());
         reply
@@ -185,7 +185,7 @@ pub(super) async fn read_version(
     patience: Duration,
 ) -> Result<Reply> {
     let (path, query) = place(name, "");
-    let get = request(("GET", &path, &query), Body::Empty);
+    let get = Request::kept(("GET", &path, &query), Body::Empty);
     Ok(timeout(patience, connection.send(&get))
         .await
         .context("no answer")??)
@@ -216,16 +216,6 @@ fn place((key, version): &Name, before: &str) -> (String, String) {
         format!("/{KEEPING}/{key}"),
         format!("{before}versionId={version}"),
     )
-}
-
-fn request<'a>((method, path, query): (&'a str, &'a str, &'a str), body: Body<'a>) -> Request<'a> {
-    Request {
-        method,
-        path,
-        query,
-        body,
-        take: Take::Keep,
-    }
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Worker {
                 self.write(
                     connection,
                     (&key, Some(content)),
-                    &request("PUT", &path, "", body),
+                    &Request::kept(("PUT", &path, ""), body),
                     headers,
                 )
                 .await
@@ -110,7 +110,7 @@ impl Worker {
                 self.write(
                     connection,
                     (&key, None),
-                    &request("DELETE", &path, "", Body::Empty),
+                    &Request::kept(("DELETE", &path, ""), Body::Empty),
                     &[],
                 )
                 .await
@@ -171,10 +171,8 @@ impl Worker {
             }
             Ok(Err(_)) | Err(_) => return Err(Ended::Cut),
         };
-        let complete = request(
-            "POST",
-            &path,
-            &uploaded.query,
+        let complete = Request::kept(
+            ("POST", &path, &uploaded.query),
             Body::Bytes(uploaded.body.as_bytes()),
         );
         self.write(connection, (key, Some(content)), &complete, &[]).await
@@ -189,7 +187,7 @@ impl Worker {
         let path = path(key);
         let get = Request {
             take: held.map_or(Take::Keep, Take::Compare),
-            ..request("GET", &path, "", Body::Empty)
+            ..Request::kept(("GET", &path, ""), Body::Empty)
         };
         let reply = match timeout(PATIENCE, connection.send(&get)).await {
             Ok(Ok(reply)) => reply,
@@ -228,17 +226,6 @@ impl Worker {
     fn seed(&mut self) -> u64 {
         self.made += 1;
         ((self.number as u64 + 1) << 40) | self.made
-    }
-}
-
-/// A request whose answer is kept.
-pub(super) fn request<'a>(method: &'a str, path: &'a str, query: &'a str, body: Body<'a>) -> Request<'a> {
-    Request {
-        method,
-        path,
-        query,
-        body,
-        take: Take::Keep,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::super::home::S3;
 use super::super::wire;
 use super::BUCKET;
-use super::load::{path, request};
+use super::load::path;
 use crate::client::{Body, Connection, Content, Reply, Request, Signer, texts};
 
 /// How long a box may take to answer at last.
@@ -128,7 +128,7 @@ impl<'a> Asker<'a> {
 
     /// The answer to a request that may be sent again: the first that is not about the box itself.
     fn ask(&mut self, method: &str, path: &str, query: &str) -> Result<Reply> {
-        let request = request(method, path, query, Body::Empty);
+        let request = Request::kept((method, path, query), Body::Empty);
         let (began, mut last) = (Instant::now(), String::new());
         while began.elapsed() < EVER {
             let (signer, connection) = (self.signer, self.connection.take());

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::home::plain;
 use super::super::town::Town;
-use crate::client::Body;
+use crate::client::{Body, Request};
 use crate::dice::Dice;
 
 /// Sizes around those that the store tells apart: in a row, in one block, in several.
@@ -80,7 +79,7 @@ impl Belongings {
         let path = format!("/{}/{key}", self.bucket);
         let body = Body::Bytes(&content);
         let status = home
-            .ask((&town.signer, ahead_ms), &plain(("PUT", &path), body))?
+            .ask((&town.signer, ahead_ms), &Request::kept(("PUT", &path, ""), body))?
             .status;
         if status == 200 {
             self.stored.insert(key, content);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::super::home::within;
 use super::super::town::Town;
-use crate::client::{Body, Reply, Request, Take, iso, texts};
+use crate::client::{Body, Reply, Request, iso, texts};
 
 const BUCKET: &str = "archive";
 /// Objects: so many that every box decides about some, if boxes ever share that.
@@ -35,12 +35,12 @@ impl Archive {
         let mut versions = Vec::new();
         for number in 0..OBJECTS {
             let path = format!("/{BUCKET}/{number}");
-            let put = request(("PUT", &path, ""), Body::Bytes(path.as_bytes()));
+            let put = Request::kept(("PUT", &path, ""), Body::Bytes(path.as_bytes()));
             let reply = home.ask((&town.signer, 0), &put)?;
             ensure!(reply.status == 200, "storing {path} answers {}", said(&reply));
             let version = reply.version.context("no version is named")?;
             let query = format!("retention=&versionId={version}");
-            let retain = request(("PUT", &path, &query), Body::Bytes(wish.as_bytes()));
+            let retain = Request::kept(("PUT", &path, &query), Body::Bytes(wish.as_bytes()));
             let reply = home.ask((&town.signer, 0), &retain)?;
             ensure!(reply.status == 200, "retaining {path} answers {}", said(&reply));
             versions.push((path, version));
@@ -81,7 +81,7 @@ impl Archive {
     ) -> Result<()> {
         for (path, version) in &self.0 {
             let query = format!("versionId={version}");
-            let ask = request((method, path, &query), Body::Empty);
+            let ask = Request::kept((method, path, &query), Body::Empty);
             let mut last = String::new();
             let answered = within(DECIDED_WITHIN, || {
                 match town.seats[asked].home.ask((&town.signer, ahead_ms), &ask) {
@@ -105,14 +105,4 @@ fn code(reply: &Reply) -> String {
 
 fn said(reply: &Reply) -> String {
     format!("{} {}", reply.status, code(reply))
-}
-
-fn request<'a>((method, path, query): (&'a str, &'a str, &'a str), body: Body<'a>) -> Request<'a> {
-    Request {
-        method,
-        path,
-        query,
-        body,
-        take: Take::Keep,
-    }
 }
