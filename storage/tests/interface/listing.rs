@@ -1,11 +1,7 @@
 //! What the store promises about listings, through its public interface.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod fixture;
-
 use std::collections::BTreeMap;
 
-use fixture::Fixture;
+use crate::fixture::Fixture;
 use proptest::prelude::*;
 use storage::ListVersions;
 

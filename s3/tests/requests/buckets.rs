@@ -1,10 +1,6 @@
 //! Buckets, their listings and settings, over real HTTP against a real store.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::{World, options};
+use crate::common::{World, options};
 
 #[tokio::test]
 async fn a_bucket_is_created_found_and_deleted() {

@@ -1,9 +1,5 @@
 //! What the store promises about versions, through its public interface.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod fixture;
-
-use fixture::{Body, Fixture, everything_is_freed, key, noise};
+use crate::fixture::{Body, Fixture, everything_is_freed, key, noise};
 use storage::model::{Invocation, Lock, ObjectHeaders, StorageClass, VersionId, Versioning, WriteCondition};
 use storage::{CopyObject, DeleteOutcome, DeleteTarget, ListVersions, ListedVersion, NewObject, StoreError};
 
@@ -22,7 +18,7 @@ impl Fixture {
 
     async fn get_version(&self, name: &str, version: VersionId) -> Result<Vec<u8>, StoreError> {
         let object = self.store.object(&self.bucket, &key(name), Some(version)).await?;
-        fixture::read(&object, 0..object.info().size).await
+        crate::fixture::read(&object, 0..object.info().size).await
     }
 
     async fn delete_version(

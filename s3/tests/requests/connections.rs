@@ -1,12 +1,8 @@
 //! What a connection may do to the server and what it may expect, byte by byte.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{World, options, read_answer};
+use crate::common::{World, options, read_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -84,7 +80,7 @@ async fn a_setting_meant_for_one_bucket_never_reaches_its_successor() {
 }
 
 /// Sends a request's head, then a byte of its body every 100 ms, and gives the answer and when it came.
-async fn drip(world: &World, head: &[u8]) -> (common::Answer, Duration) {
+async fn drip(world: &World, head: &[u8]) -> (crate::common::Answer, Duration) {
     let stream = TcpStream::connect(world.address).await.unwrap();
     let (mut answers, mut requests) = stream.into_split();
     requests.write_all(head).await.unwrap();
@@ -98,7 +94,7 @@ async fn drip(world: &World, head: &[u8]) -> (common::Answer, Duration) {
     let answered = async {
         let mut bytes = vec![0; 8 * 1024];
         let len = answers.read(&mut bytes).await.unwrap();
-        common::answer(&bytes[..len])
+        crate::common::answer(&bytes[..len])
     };
     tokio::select! {
         answer = answered => (answer, begun.elapsed()),

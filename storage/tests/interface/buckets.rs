@@ -1,9 +1,5 @@
 //! What the store promises about buckets and access keys, through its public interface.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod fixture;
-
-use fixture::Fixture;
+use crate::fixture::Fixture;
 use storage::StoreError;
 use storage::model::{BucketSettings, Grants, WriteCondition};
 

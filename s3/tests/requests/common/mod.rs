@@ -1,7 +1,5 @@
 //! A server on a store of its own, and a client that signs and shows every byte of an answer.
 
-#![allow(dead_code, reason = "each test file uses a part of this")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

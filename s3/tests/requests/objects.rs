@@ -1,10 +1,6 @@
 //! What clients do with objects, over real HTTP against a real store.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::World;
+use crate::common::World;
 
 #[tokio::test]
 async fn an_object_reads_back_with_everything_that_was_said_about_it() {

@@ -1,10 +1,6 @@
 //! Conditions of bucket policies, over real HTTP against a real store.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::World;
+use crate::common::World;
 use storage::model::Grants;
 
 /// A policy with one statement about everyone.

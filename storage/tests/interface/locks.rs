@@ -1,9 +1,5 @@
 //! What the store promises about locks and tags of versions, through its public interface.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod fixture;
-
-use fixture::{Fixture, key};
+use crate::fixture::{Fixture, key};
 use storage::model::{
     Cause, DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionMode, Timestamp, VersionId,
     Versioning, WriteCondition,
@@ -136,7 +132,7 @@ async fn a_bucket_with_locks_keeps_versions_and_one_without_versions_gets_none()
 #[tokio::test]
 async fn tags_are_changed_in_place_and_the_content_stays() {
     let fixture = Fixture::new().await;
-    let content = fixture::noise(20_000, 3);
+    let content = crate::fixture::noise(20_000, 3);
     let etag = fixture.put("k", &content).await;
     let before = fixture.store.object(&fixture.bucket, &key("k"), None).await;
     let modified = before.unwrap().info().modified;

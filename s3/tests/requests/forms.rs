@@ -1,10 +1,6 @@
 //! Uploads by forms, over real HTTP against a real store.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::{Answer, World};
+use crate::common::{Answer, World};
 
 type Fields = Vec<(String, String)>;
 

@@ -1,10 +1,6 @@
 //! Buckets served as websites, over real HTTP against a real store.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::World;
+use crate::common::World;
 
 const READABLE: &str = r#"PUT /bucket?policy < {"Version":"2012-10-17","Statement":[
     {"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"},

@@ -1,9 +1,5 @@
 //! What the store promises about multipart uploads, through its public interface.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod fixture;
-
-use fixture::{Body, CompleteUploadCall, Fixture, everything_is_freed, key, noise};
+use crate::fixture::{Body, CompleteUploadCall, Fixture, everything_is_freed, key, noise};
 use storage::model::{ChecksumAlgorithm, ChecksumKind, ETag, PartNumber};
 use storage::{CompletedPart, ListUploads, StoreError};
 

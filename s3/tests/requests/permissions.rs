@@ -1,10 +1,6 @@
 //! For every operation, who may do it: nobody in particular, a key without grants, one that reads, one that writes, an owner.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::{Signer, World};
+use crate::common::{Signer, World};
 use storage::model::Grants;
 use warren_s3::route::Operation;
 

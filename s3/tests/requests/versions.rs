@@ -1,10 +1,6 @@
 //! Versions over real HTTP against a real store: what each answer says.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod common;
-
-use common::World;
+use crate::common::World;
 
 const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
 

@@ -1,11 +1,7 @@
 //! What the store promises about objects: put, read, raced for and copied, through its public interface.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod fixture;
-
 use std::sync::Arc;
 
-use fixture::{Body, Fixture, TRACES, everything_is_freed, key, noise, read};
+use crate::fixture::{Body, Fixture, TRACES, everything_is_freed, key, noise, read};
 use storage::model::{
     ChecksumAlgorithm, ChecksumValue, ETag, Lock, ObjectHeaders, ObjectKey, StorageClass, WriteCondition,
 };
