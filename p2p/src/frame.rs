@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 /// The longest body, in bytes: a block of 8 MiB, and room for what is said about it.
 pub const BODY_BYTES_MAX: usize = (8 << 20) + (64 << 10);
@@ -18,6 +19,8 @@ pub const BODY_BYTES_MAX: usize = (8 << 20) + (64 << 10);
 pub(crate) const REFUSAL_BYTES_MAX: usize = 512;
 /// The longest head, in bytes: four integers.
 const HEAD_BYTES_MAX: usize = 32;
+/// How long the rest of a head may take once it has begun: it fits into one packet, which may be lost a few times.
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(10);
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,8 @@ impl Head {
     }
 }
 
-/// Reads the head of the next message; none where the stream ends cleanly between messages.
+/// Reads the head of the next message, for which it waits; none where the stream ends cleanly between messages. A head that
+/// has begun must come to its end.
 pub(crate) async fn read_head<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Option<Head>> {
     let mut length = [0];
     if reader.read(&mut length).await? == 0 {
@@ -106,7 +110,9 @@ pub(crate) async fn read_head<R: AsyncRead + Unpin>(reader: &mut R) -> io::Resul
     let head = buffer
         .get_mut(..usize::from(length[0]))
         .ok_or(io::ErrorKind::InvalidData)?;
-    reader.read_exact(head).await?;
+    timeout(HEAD_WAIT, reader.read_exact(head))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     Ok(Some(Head::decode(head).ok_or(io::ErrorKind::InvalidData)?))
 }
 
@@ -134,6 +140,9 @@ pub(crate) fn refusal_text(text: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -144,6 +153,7 @@ mod tests {
 
     fn futures_executor<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread()
+            .enable_time()
             .build()
             .unwrap()
             .block_on(future)
@@ -176,6 +186,36 @@ mod tests {
         bytes[0] = u8::try_from(bytes.len() - 1).unwrap();
         assert!(read_all(&bytes).is_err());
         assert!(read_all(&[255; 300]).is_err());
+    }
+
+    /// Gives some bytes, and then nothing for ever.
+    struct Stalled(&'static [u8]);
+
+    impl AsyncRead for Stalled {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.0.is_empty() {
+                return Poll::Pending;
+            }
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_half_sent_is_given_up_and_one_that_has_not_begun_is_waited_for() {
+        let bytes = include_bytes!("../fixtures/call-head-1");
+        for sent in 1..bytes.len() {
+            let start = tokio::time::Instant::now();
+            let error = read_head(&mut Stalled(&bytes[..sent])).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(start.elapsed() <= HEAD_WAIT + Duration::from_secs(1), "{sent}");
+        }
+        let waited = timeout(Duration::from_secs(3600), read_head(&mut Stalled(b""))).await;
+        assert!(waited.is_err());
+        assert!(read_head(&mut Stalled(bytes)).await.unwrap().is_some());
     }
 
     proptest! {

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dummy;
 use libp2p::swarm::{
     CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
@@ -23,15 +22,17 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use crate::MeshId;
-use crate::address::is_relayed;
-use crate::door::Door;
+use crate::door::{Door, payer};
 use crate::locked::locked;
 use crate::removal::Removed;
 
 /// How long a guest may stay without becoming a member.
 const GUEST_STAY: Duration = Duration::from_secs(60);
-/// Guests at once; more wait outside.
-const GUESTS_MAX: usize = 16;
+/// Guests at once, of all addresses and of one; more wait outside.
+pub(crate) const GUESTS_MAX: usize = 16;
+const GUESTS_PER_ADDRESS_MAX: usize = 4;
+/// Connections of one guest: it knocks at as many addresses as an invite names, with two transports each.
+const CONNECTIONS_PER_GUEST_MAX: usize = 2 * crate::invite::ADDRESSES_MAX;
 /// Connections of one member; a direct one per transport, one for blocks, a relayed one, and what crossed on the way.
 const CONNECTIONS_PER_MEMBER_MAX: usize = 12;
 /// How long a former member may stay, and with how many connections: it is told that it is one, no more.
@@ -40,6 +41,8 @@ const PARTING_MAX: usize = 2;
 /// How long a stranger has to introduce itself, and how many may at once.
 const STRANGER_STAY: Duration = Duration::from_secs(5);
 const STRANGERS_MAX: usize = 8;
+/// How many of these may come from one address: a home with two boxes, each with two transports.
+const STRANGERS_PER_ADDRESS_MAX: usize = 4;
 /// How often guests are looked after.
 const ROUND: Duration = Duration::from_millis(500);
 
@@ -115,6 +118,8 @@ impl Standing {
 
 struct Connection {
     peer: PeerId,
+    /// Whose connection it is to pay for; none of a relayed one.
+    from: Option<IpAddr>,
     opening: Arc<Opening>,
     since: Instant,
     standing: Standing,
@@ -140,7 +145,13 @@ struct State {
 
 impl State {
     /// As what a peer is let in that just proved its key, unless it is denied.
-    fn standing(&self, peer: &PeerId, visiting: bool, now: Instant) -> Result<Standing, Denied> {
+    fn standing(
+        &self,
+        peer: &PeerId,
+        from: Option<IpAddr>,
+        visiting: bool,
+        now: Instant,
+    ) -> Result<Standing, Denied> {
         let connections = self.connections.values();
         let same = connections.clone().filter(|known| known.peer == *peer).count();
         if self.members.contains(peer) {
@@ -150,11 +161,15 @@ impl State {
                 Err(Denied::TooManyConnections)
             };
         }
-        let invited = self.guests_until.is_some_and(|until| now < until);
-        if invited || visiting && self.joins > 0 {
+        if self.expects_guests(now) || visiting && self.joins > 0 {
             let is_guest = |standing| matches!(standing, Standing::Member | Standing::Guest);
             let guests = connections.filter(|known| is_guest(known.standing) && !known.opening.is_open());
-            return if guests.count() < GUESTS_MAX {
+            let others = || guests.clone().filter(|known| known.peer != *peer);
+            let near = others().filter(|known| known.from.is_some() && known.from == from);
+            let near: HashSet<_> = near.map(|known| known.peer).collect();
+            let others: HashSet<_> = others().map(|known| known.peer).collect();
+            let is_crowd = !visiting && near.len() >= GUESTS_PER_ADDRESS_MAX;
+            return if same < CONNECTIONS_PER_GUEST_MAX && others.len() < GUESTS_MAX && !is_crowd {
                 Ok(Standing::Guest)
             } else {
                 Err(Denied::TooManyGuests)
@@ -167,11 +182,19 @@ impl State {
                 Err(Denied::Stranger)
             };
         }
-        let strangers = connections.filter(|known| known.standing == Standing::Stranger);
-        if self.hears_introductions && !visiting && strangers.count() < STRANGERS_MAX {
+        let strangers: Vec<_> = connections
+            .filter(|known| known.standing == Standing::Stranger)
+            .collect();
+        let near = strangers.iter().filter(|known| known.from == from);
+        let is_heard = strangers.len() < STRANGERS_MAX && near.count() < STRANGERS_PER_ADDRESS_MAX;
+        if self.hears_introductions && !visiting && is_heard {
             return Ok(Standing::Stranger);
         }
         Err(Denied::Stranger)
+    }
+
+    fn expects_guests(&self, now: Instant) -> bool {
+        self.guests_until.is_some_and(|until| now < until)
     }
 }
 
@@ -268,31 +291,33 @@ impl Admissions {
             .unwrap_or_default()
     }
 
-    fn knock(&self, remote: &Multiaddr) -> Result<(), Denied> {
-        // A relayed connection bears the relay's address, and the relay is a member.
-        if is_relayed(remote) {
-            return Ok(());
-        }
-        let ip = remote.iter().find_map(|part| match part {
-            Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-            Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
-            _ => None,
-        });
-        match ip {
-            Some(ip) if !locked(&self.state).door.knock(ip, Instant::now()) => Err(Denied::TooOften),
+    fn knock(&self, id: ConnectionId, remote: &Multiaddr) -> Result<(), Denied> {
+        match payer(remote) {
+            Some(ip) if !locked(&self.state).door.knock(id, ip, Instant::now()) => Err(Denied::TooOften),
             _ => Ok(()),
         }
     }
 
-    fn admit(&self, id: ConnectionId, peer: PeerId, visiting: bool) -> Result<(), Denied> {
+    fn admit(
+        &self,
+        id: ConnectionId,
+        peer: PeerId,
+        from: Option<IpAddr>,
+        visiting: bool,
+    ) -> Result<(), Denied> {
         let mut state = locked(&self.state);
+        state.door.end(id);
         let now = Instant::now();
         let open = state.members.contains(&peer);
-        let standing = state.standing(&peer, visiting, now)?;
+        let standing = state.standing(&peer, from, visiting, now)?;
+        if let Some(ip) = from.filter(|_| open) {
+            state.door.welcome(ip);
+        }
         let opening = Arc::new(Opening::default());
         opening.set(open);
         let connection = Connection {
             peer,
+            from,
             opening,
             since: now,
             standing,
@@ -302,7 +327,9 @@ impl Admissions {
     }
 
     fn forget(&self, id: ConnectionId) {
-        locked(&self.state).connections.remove(&id);
+        let mut state = locked(&self.state);
+        state.door.end(id);
+        state.connections.remove(&id);
     }
 
     /// The next connections to close; else remembers whom to wake when there are some.
@@ -367,11 +394,11 @@ impl NetworkBehaviour for Gate {
 
     fn handle_pending_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.admissions.knock(remote).map_err(ConnectionDenied::new)
+        self.admissions.knock(id, remote).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
@@ -379,10 +406,10 @@ impl NetworkBehaviour for Gate {
         id: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.admissions
-            .admit(id, peer, false)
+            .admit(id, peer, payer(remote), false)
             .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -391,12 +418,12 @@ impl NetworkBehaviour for Gate {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.admissions
-            .admit(id, peer, true)
+            .admit(id, peer, payer(remote), true)
             .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -441,15 +468,26 @@ mod tests {
         ConnectionId::new_unchecked(at)
     }
 
+    /// Admits somebody from an address of its own.
+    fn admit(gate: &Admissions, at: usize, peer: PeerId, visiting: bool) -> Result<(), Denied> {
+        let own = u32::try_from(at).unwrap();
+        gate.admit(
+            connection(at),
+            peer,
+            Some(std::net::Ipv4Addr::from(own).into()),
+            visiting,
+        )
+    }
+
     #[test]
     fn a_stranger_is_denied_unless_an_invite_is_outstanding() {
         let (gate, stranger) = (Admissions::default(), PeerId::random());
-        assert_eq!(gate.admit(connection(1), stranger, false), Err(Denied::Stranger));
+        assert_eq!(admit(&gate, 1, stranger, false), Err(Denied::Stranger));
         gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
-        assert_eq!(gate.admit(connection(2), stranger, false), Ok(()));
+        assert_eq!(admit(&gate, 2, stranger, false), Ok(()));
         assert!(!gate.opening(connection(2)).is_open());
         gate.allow_guests_until(None);
-        assert_eq!(gate.admit(connection(3), stranger, false), Err(Denied::Stranger));
+        assert_eq!(admit(&gate, 3, stranger, false), Err(Denied::Stranger));
     }
 
     #[test]
@@ -462,14 +500,11 @@ mod tests {
             removed_s: 1,
         };
         gate.set_removed(HashMap::from([(peer, removed)]));
-        let admitted = (0..10).filter(|at| gate.admit(connection(*at), peer, false).is_ok());
+        let admitted = (0..10).filter(|at| admit(&gate, *at, peer, false).is_ok());
         assert_eq!(admitted.count(), PARTING_MAX);
         assert!(!gate.opening(connection(0)).is_open());
         assert_eq!(gate.removal(&peer), Some(removed));
-        assert_eq!(
-            gate.admit(connection(20), PeerId::random(), false),
-            Err(Denied::Stranger)
-        );
+        assert_eq!(admit(&gate, 20, PeerId::random(), false), Err(Denied::Stranger));
         gate.set_members(HashSet::from([peer]));
         assert_eq!(gate.removal(&peer), None);
     }
@@ -478,7 +513,7 @@ mod tests {
     fn a_stranger_that_may_be_a_member_is_heard_for_a_moment_and_a_former_one_as_such() {
         let (gate, stranger) = (Admissions::default(), PeerId::random());
         gate.hear_introductions(true);
-        let admitted = (0..20).filter(|at| gate.admit(connection(*at), stranger, false).is_ok());
+        let admitted = (0..20).filter(|at| admit(&gate, *at, stranger, false).is_ok());
         assert_eq!(admitted.count(), STRANGERS_MAX);
         assert_eq!(gate.standing(connection(0)), Standing::Stranger);
         assert!(!gate.opening(connection(0)).is_open());
@@ -490,7 +525,7 @@ mod tests {
             removed_s: 1,
         };
         gate.set_removed(HashMap::from([(node.peer(), removed)]));
-        gate.admit(connection(30), node.peer(), false).unwrap();
+        admit(&gate, 30, node.peer(), false).unwrap();
         assert_eq!(gate.standing(connection(30)), Standing::Former);
         assert!(!gate.hears_introductions_of(&node.peer()));
     }
@@ -499,7 +534,7 @@ mod tests {
     fn a_guest_is_promoted_in_place_and_a_removed_member_is_cut() {
         let (gate, peer) = (Admissions::default(), PeerId::random());
         gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
-        gate.admit(connection(1), peer, false).unwrap();
+        admit(&gate, 1, peer, false).unwrap();
         let opening = gate.opening(connection(1));
         gate.set_members(HashSet::from([peer]));
         assert!(opening.is_open());
@@ -513,10 +548,10 @@ mod tests {
     fn visiting_strangers_ends_with_the_visit() {
         let (gate, stranger) = (Admissions::default(), PeerId::random());
         let visit = gate.visit();
-        assert_eq!(gate.admit(connection(1), stranger, true), Ok(()));
-        assert_eq!(gate.admit(connection(2), stranger, false), Err(Denied::Stranger));
+        assert_eq!(admit(&gate, 1, stranger, true), Ok(()));
+        assert_eq!(admit(&gate, 2, stranger, false), Err(Denied::Stranger));
         drop(visit);
-        assert_eq!(gate.admit(connection(3), stranger, true), Err(Denied::Stranger));
+        assert_eq!(admit(&gate, 3, stranger, true), Err(Denied::Stranger));
     }
 
     #[test]
@@ -526,13 +561,38 @@ mod tests {
         gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
         let admitted = |peer: &dyn Fn() -> PeerId, from: usize| {
             (from..from + 100)
-                .filter(|at| gate.admit(connection(*at), peer(), false).is_ok())
+                .filter(|at| admit(&gate, *at, peer(), false).is_ok())
                 .count()
         };
         assert_eq!(admitted(&PeerId::random, 0), GUESTS_MAX);
         assert_eq!(admitted(&|| member, 1000), CONNECTIONS_PER_MEMBER_MAX);
         gate.forget(connection(1000));
-        assert_eq!(gate.admit(connection(2000), member, false), Ok(()));
+        assert_eq!(admit(&gate, 2000, member, false), Ok(()));
+    }
+
+    #[test]
+    fn one_address_takes_neither_all_places_of_guests_nor_all_of_strangers() {
+        let (gate, home) = (Admissions::default(), Some([203, 0, 113, 1].into()));
+        let crowd = |from: usize| {
+            (from..from + 100)
+                .filter(|at| gate.admit(connection(*at), PeerId::random(), home, false).is_ok())
+                .count()
+        };
+        gate.hear_introductions(true);
+        assert_eq!(crowd(0), STRANGERS_PER_ADDRESS_MAX);
+        assert_eq!(admit(&gate, 1000, PeerId::random(), false), Ok(()));
+        gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
+        assert_eq!(crowd(2000), GUESTS_PER_ADDRESS_MAX);
+        assert_eq!(admit(&gate, 3000, PeerId::random(), false), Ok(()));
+    }
+
+    #[test]
+    fn a_guest_may_knock_at_every_address_of_its_invite_and_is_one_guest() {
+        let (gate, joiner) = (Admissions::default(), PeerId::random());
+        gate.allow_guests_until(Some(Instant::now() + Duration::from_secs(60)));
+        let admitted = (0..100).filter(|at| admit(&gate, *at, joiner, false).is_ok());
+        assert_eq!(admitted.count(), CONNECTIONS_PER_GUEST_MAX);
+        assert_eq!(admit(&gate, 200, PeerId::random(), false), Ok(()));
     }
 
     #[test]

@@ -19,11 +19,13 @@ use serde_bytes::ByteBuf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::certificate::BYTES_MAX;
 use crate::event_loop::Command;
 use crate::gate::Admissions;
+use crate::heard::Heard;
 use crate::locked::locked;
 use crate::notice;
 use crate::streams::{Control, Incoming};
@@ -62,6 +64,12 @@ fn read(bytes: &[u8], signer: &MeshId, peer: &NodeId) -> Option<Claims> {
     Some(own.claims().clone())
 }
 
+/// Reads any bytes as a message, as fuzzing does.
+#[cfg(any(test, feature = "hostile"))]
+pub(crate) fn read_hostile(bytes: &[u8], mesh: &MeshId, node: &NodeId) {
+    assert!(read(bytes, mesh, node).is_none(), "the mesh never signed that");
+}
+
 /// What introducing and being introduced to needs.
 pub(crate) struct Introductions {
     pub(crate) protocol: StreamProtocol,
@@ -69,6 +77,7 @@ pub(crate) struct Introductions {
     pub(crate) admissions: Admissions,
     /// What proves this node to others; nothing where it cannot.
     pub(crate) certificates: Mutex<Vec<Certificate>>,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Introductions {
@@ -97,30 +106,38 @@ impl Introductions {
         self.control.links().forget_except(|_| false);
     }
 
-    /// Hears strangers introduce themselves, until stopped.
+    /// Hears strangers introduce themselves, none waiting for another, until stopped.
     pub(crate) async fn hear(
         self: Arc<Self>,
         mut incoming: mpsc::Receiver<Incoming>,
         commands: mpsc::Sender<Command>,
         stop: CancellationToken,
     ) {
+        let heard = Heard::default();
         while let Some(Some(mut stranger)) = stop.run_until_cancelled(incoming.recv()).await {
-            let (Some(signer), Some(node)) = (self.admissions.signer(), NodeId::of_peer(&stranger.peer))
-            else {
+            let Some(turn) = heard.turn(stranger.peer) else {
                 continue;
             };
-            // One after another: there are few strangers at once, and each has this long.
-            let Ok(Ok(message)) =
-                timeout(WAIT, notice::receive(&mut stranger.stream, MESSAGE_BYTES_MAX)).await
-            else {
-                continue;
-            };
-            let claims = read(&message, &signer, &node);
-            if let Some(claims) = claims.filter(|_| self.admissions.hears_introductions_of(&stranger.peer)) {
-                // The loop is gone only when this node stops.
-                let _ = commands.send(Command::Introduced { claims }).await;
-            }
+            let (introductions, commands, stop) = (Arc::clone(&self), commands.clone(), stop.clone());
+            self.tasks.spawn(async move {
+                let hearing = introductions.heard(&mut stranger);
+                if let Some(Some(claims)) = stop.run_until_cancelled(hearing).await {
+                    // The loop is gone only when this node stops.
+                    let _ = commands.send(Command::Introduced { claims }).await;
+                }
+                drop(turn);
+            });
         }
+    }
+
+    /// What a stranger proves to be, in time.
+    async fn heard(&self, stranger: &mut Incoming) -> Option<Claims> {
+        let node = NodeId::of_peer(&stranger.peer)?;
+        let said = timeout(WAIT, notice::receive(&mut stranger.stream, MESSAGE_BYTES_MAX)).await;
+        let claims = read(&said.ok()?.ok()?, &self.admissions.signer()?, &node)?;
+        self.admissions
+            .hears_introductions_of(&stranger.peer)
+            .then_some(claims)
     }
 }
 

@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// Connects to whoever listens there.
-    async fn visit(&self, address: Multiaddr) -> Option<PeerId> {
+    pub(crate) async fn visit(&self, address: Multiaddr) -> Option<PeerId> {
         let (connected, who) = oneshot::channel();
         let visit = Command::Visit { address, connected };
         self.inner.commands.send(visit).await.ok()?;

@@ -10,6 +10,9 @@ mod event_loop;
 mod frame;
 mod gate;
 mod gated;
+mod heard;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod identity;
 mod introduction;
 mod invite;

@@ -19,10 +19,12 @@ use serde_bytes::ByteArray;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::event_loop::Command;
 use crate::gate::Admissions;
+use crate::heard::Heard;
 use crate::notice;
 use crate::streams::{Control, Incoming};
 use crate::{MeshId, NodeId};
@@ -89,6 +91,15 @@ fn read(bytes: &[u8], mesh: &MeshId, member: &NodeId, own: NodeId) -> Option<Rem
     key.verify_strict(&said, &signature).is_ok().then_some(removed)
 }
 
+/// Reads any bytes as a message, as fuzzing does.
+#[cfg(any(test, feature = "hostile"))]
+pub(crate) fn read_hostile(bytes: &[u8], mesh: &MeshId, node: &NodeId) {
+    assert!(
+        read(bytes, mesh, node, *node).is_none(),
+        "the member never signed that"
+    );
+}
+
 /// What telling and being told need.
 pub(crate) struct Parting {
     pub(crate) mesh: MeshId,
@@ -96,6 +107,7 @@ pub(crate) struct Parting {
     pub(crate) key: Keypair,
     pub(crate) control: Control,
     pub(crate) admissions: Admissions,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Parting {
@@ -121,24 +133,36 @@ impl Parting {
         self.control.links().forget_except(|_| false);
     }
 
-    /// Hears from members that this node is one no longer, until stopped.
+    /// Hears from members that this node is one no longer, none waiting for another, until stopped.
     pub(crate) async fn hear(
         self: Arc<Self>,
         mut incoming: mpsc::Receiver<Incoming>,
         commands: mpsc::Sender<Command>,
         stop: CancellationToken,
     ) {
+        let heard = Heard::default();
         while let Some(Some(mut teller)) = stop.run_until_cancelled(incoming.recv()).await {
             // A stranger, or whoever was removed itself, can say what it likes.
             let member = NodeId::of_peer(&teller.peer).filter(|_| self.admissions.is_member(&teller.peer));
-            let Some(member) = member else { continue };
-            let told = timeout(TELL_WAIT, notice::receive(&mut teller.stream, MESSAGE_BYTES_MAX)).await;
-            let Ok(Ok(message)) = told else { continue };
-            if let Some(removed) = read(&message, &self.mesh, &member, self.own) {
-                // The loop is gone only when this node stops.
-                let _ = commands.send(Command::Told { removed }).await;
-            }
+            let (Some(member), Some(turn)) = (member, heard.turn(teller.peer)) else {
+                continue;
+            };
+            let (parting, commands, stop) = (Arc::clone(&self), commands.clone(), stop.clone());
+            self.tasks.spawn(async move {
+                let hearing = parting.heard(&mut teller, &member);
+                if let Some(Some(removed)) = stop.run_until_cancelled(hearing).await {
+                    // The loop is gone only when this node stops.
+                    let _ = commands.send(Command::Told { removed }).await;
+                }
+                drop(turn);
+            });
         }
+    }
+
+    /// What a member says of this node, in time.
+    async fn heard(&self, teller: &mut Incoming, member: &NodeId) -> Option<Removed> {
+        let said = timeout(TELL_WAIT, notice::receive(&mut teller.stream, MESSAGE_BYTES_MAX)).await;
+        read(&said.ok()?.ok()?, &self.mesh, member, self.own)
     }
 }
 

@@ -260,6 +260,7 @@ impl Common {
             key,
             control: Control::new(self.parting.clone()),
             admissions: self.admissions.clone(),
+            tasks: self.tasks.clone(),
         })
     }
 
@@ -269,6 +270,7 @@ impl Common {
             control: Control::new(self.introducing.clone()),
             admissions: self.admissions.clone(),
             certificates: Mutex::default(),
+            tasks: self.tasks.clone(),
         })
     }
 

@@ -1,9 +1,16 @@
 //! Who gets in, who does not, and what those learn who do not.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::{CallError, Certificate, Class, Invite, JoinError, MeshKey, Path, Removed, Role};
+use bytes::Bytes;
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::join::{self, Failure};
+use crate::{Applicant, CallError, Certificate, Class, Invite, JoinError, MeshKey, Path, Removed, Role};
 
 use super::support::{Echo, Home, befriend, mesh_key, pair};
 
@@ -53,6 +60,90 @@ async fn wrong_revoked_and_used_invites_are_refused_alike() {
         c.call(&a, Class::Metadata, b"x").await,
         Err(CallError::NotConnected)
     );
+}
+
+/// All that is said to somebody who pleads with an invite in vain, byte for byte but for the nonce.
+async fn refusal(from: &Home, to: &Home, invite: &Invite, name: &str) -> Vec<u8> {
+    let _visit = from.node.inner.admissions.visit();
+    let peer = from.node.visit(to.address().tcp()).await.unwrap();
+    let guests = &from.node.inner.guests;
+    let opened = guests.open(&peer, join::PROTOCOL, Class::Metadata, true).await;
+    let mut stream = Recorded {
+        stream: opened.unwrap().stream,
+        heard: Vec::new(),
+    };
+    let applicant = Applicant {
+        zone: "there".into(),
+        name: name.into(),
+        greeting: Bytes::new(),
+    };
+    let asked = join::ask(&mut stream, invite, from.id(), to.id(), &applicant).await;
+    assert!(matches!(asked, Err(Failure::Refused)), "{asked:?}");
+    stream.read_to_end(&mut Vec::new()).await.unwrap();
+    let mut heard = stream.heard;
+    // Two bytes of length, two of the kind of string, and the nonce itself.
+    heard[4..36].fill(0);
+    heard
+}
+
+/// A stream that remembers what came.
+struct Recorded<S> {
+    stream: S,
+    heard: Vec<u8>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.heard.extend(&buffer[..read]);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_refusal_is_the_same_to_the_byte() {
+    let (a, b, c) = (Home::start().await, Home::start().await, Home::start().await);
+    let [open, used, revoked, expired] = [(); 4].map(|()| a.invite());
+    b.join(&used).await.unwrap();
+    a.revoke(&revoked);
+    a.expire(&expired);
+    let wrong = Invite::new(mesh_key().id(), Role::Trusted, 1 << 33, vec![a.address()]).unwrap();
+    let of_another = MeshKey::from_secret(&[9; 32]).id();
+    let of_another = Invite::new(of_another, Role::Trusted, 1 << 33, vec![a.address()]).unwrap();
+    let mut heard = Vec::new();
+    for (invite, name) in [
+        (&wrong, "joiner"),
+        (&used, "joiner"),
+        (&revoked, "joiner"),
+        (&expired, "joiner"),
+        (&of_another, "joiner"),
+        // One that works, for a name that is none.
+        (&open, "\n"),
+    ] {
+        heard.push(refusal(&c, &a, invite, name).await);
+    }
+    assert!(heard.iter().all(|said| *said == heard[0]), "{heard:?}");
+    // The challenge, of which all but the nonce is always the same, and a verdict of nothing.
+    assert_eq!(heard[0].len(), 36 + 3);
+    assert!(c.join(&open).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,15 +1,19 @@
 //! What a peer cannot do, whether it is a stranger or a member gone bad.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use libp2p::swarm::Stream;
 use libp2p::{PeerId, StreamProtocol};
 
-use super::support::{Home, pair};
+use super::support::{Echo, Home, befriend, mesh_key, pair};
 use crate::streams::Control;
-use crate::{Class, blocks, calls, join};
+use crate::{Class, NodeId, Refusal, Service, blocks, calls, join};
 
 /// A stream of a member, in whose name the test may write what it likes.
 async fn raw(from: &Home, to: &Home, protocol: StreamProtocol) -> io::Result<Stream> {
@@ -117,16 +121,24 @@ async fn a_flood_of_streams_is_reset_and_the_peer_still_served() {
             held.push(stream);
         }
     }
-    let mut cut = 0;
-    for stream in &mut held {
-        let mut byte = [0];
-        let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut byte)).await;
-        cut += usize::from(read.is_ok());
+    let (all, start) = (held.len(), std::time::Instant::now());
+    let mut left = held;
+    // On a busy machine resets take their time; those that were let in are not cut that soon.
+    while left.len() > 32 && start.elapsed() < crate::frame::HEAD_WAIT / 2 {
+        let mut still = Vec::new();
+        for mut stream in left {
+            let mut byte = [0];
+            let read = tokio::time::timeout(Duration::from_millis(5), stream.read(&mut byte)).await;
+            if read.is_err() {
+                still.push(stream);
+            }
+        }
+        left = still;
     }
-    assert!(cut >= held.len() - 32, "{cut} of {} cut", held.len());
+    assert!(left.len() <= 32, "{} of {all} not cut", left.len());
     still_serves(&b, &a).await;
     // Whoever stops flooding is served as before.
-    drop(held);
+    drop(left);
     still_serves(&a, &b).await;
 }
 
@@ -210,13 +222,142 @@ async fn garbage_in_the_join_protocol_harms_nobody() {
     b.join(&invite).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_begins_heads_and_stalls_is_cut_and_delays_nobody() {
+    let (a, b) = pair().await;
+    let mut stalled = Vec::new();
+    for protocol in [calls::PROTOCOL, blocks::PROTOCOL] {
+        for bytes in [&[9][..], &[9, 0x84, 1]] {
+            let mut stream = raw(&a, &b, protocol.clone()).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            stream.flush().await.unwrap();
+            stalled.push(stream);
+        }
+    }
+    still_serves(&a, &b).await;
+    still_serves(&b, &a).await;
+    tokio::time::sleep(crate::frame::HEAD_WAIT).await;
+    for stream in &mut stalled {
+        assert!(is_cut(stream).await);
+    }
+    still_serves(&a, &b).await;
+}
+
+/// Answers with a mebibyte, and counts how often.
+struct Generous(AtomicUsize);
+
+impl Service for Generous {
+    fn answer(&self, _: NodeId, _: Class, request: Bytes) -> BoxFuture<'static, Result<Bytes, Refusal>> {
+        let is_large = request.starts_with(b"much");
+        if is_large {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        Box::pin(async move {
+            Ok(if is_large {
+                vec![0; 1 << 20].into()
+            } else {
+                request
+            })
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_asks_for_much_and_takes_nothing_fills_no_memory_and_delays_nobody() {
+    let generous = Arc::new(Generous(AtomicUsize::new(0)));
+    let folder = tempfile::tempdir().unwrap();
+    let b = Home::start_in(folder, mesh_key(), generous.clone(), |_| {}).await;
+    let (a, c) = (Home::start().await, Home::start().await);
+    befriend(&b, &a).await;
+    befriend(&b, &c).await;
+    b.node.set_members([a.id(), c.id()]);
+    b.connected(&[a.id(), c.id()]).await;
+    a.connected(&[b.id()]).await;
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        let mut stream = raw(&a, &b, calls::PROTOCOL).await.unwrap();
+        for id in 0..200_u64 {
+            let mut head = vec![0];
+            ciborium::into_writer(&(id, 1_u8, 60_000_u32, 4_u32), &mut head).unwrap();
+            head[0] = u8::try_from(head.len() - 1).unwrap();
+            stream.write_all(&[&head[..], b"much"].concat()).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        greedy.push(stream);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // What it is granted, what is on its way through buffers, and what was being answered by then: not all that it asked for.
+    let answered = generous.0.load(Ordering::SeqCst);
+    assert!((16..200).contains(&answered), "{answered} of 800 answered");
+    still_serves(&c, &b).await;
+    still_serves(&b, &c).await;
+    // It is served itself again once it lets go.
+    drop(greedy);
+    still_serves(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_that_says_nothing_delays_no_other_that_introduces_itself() {
+    let (a, friend) = pair().await;
+    let claims = a.directory.certificate(friend.id(), "friend").claims().clone();
+    let certificate = crate::Certificate::issue(&mesh_key(), claims).unwrap();
+    a.node.set_members([]);
+    a.node.hear_introductions(true);
+    let slow = Home::start().await;
+    let _visit = slow.node.inner.admissions.visit();
+    let peer = slow.node.visit(a.address().tcp()).await.unwrap();
+    let introducing = &slow.node.inner.introductions;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        let opened = introducing
+            .control
+            .open(&peer, introducing.protocol.clone(), Class::Metadata, true)
+            .await;
+        let mut stream = opened.unwrap().stream;
+        stream.write_all(&[0]).await.unwrap();
+        stream.flush().await.unwrap();
+        silent.push(stream);
+    }
+    friend.node.set_certificates(vec![certificate]);
+    friend.node.retry().await;
+    let start = std::time::Instant::now();
+    a.until(|node| !node.introduced().is_empty()).await;
+    // One after another they would have been heard for five seconds each.
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_never_prove_a_key_are_few_at_once_and_members_get_in_beside_them() {
+    let (a, b) = pair().await;
+    let folder = b.folder;
+    b.node.shutdown().await;
+    let at = match a.address().host() {
+        crate::HostName::Ip(ip) => std::net::SocketAddr::new(*ip, a.address().port()),
+        crate::HostName::Dns(_) => unreachable!("it listens at a number"),
+    };
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(tokio::net::TcpStream::connect(at).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut open = 0;
+    for stream in &mut silent {
+        let mut byte = [0];
+        let read = tokio::io::AsyncReadExt::read(stream, &mut byte);
+        // What is beyond the limit is closed at once; the others hear the beginning of a handshake, or wait for ours.
+        let heard = tokio::time::timeout(Duration::from_millis(20), read).await;
+        open += usize::from(!matches!(heard, Ok(Ok(0) | Err(_))));
+    }
+    assert!(open <= 16, "{open} open");
+    let b = Home::start_in(folder, mesh_key(), Arc::new(Echo), |options| {
+        options.members = vec![a.id()];
+    })
+    .await;
+    // From the same address as all of these: they are cut when they have taken too long.
+    b.connected(&[a.id()]).await;
+}
+
 /// Connects a stranger, as a joiner would.
 async fn visited(from: &Home, to: &Home) -> PeerId {
-    let (connected, who) = tokio::sync::oneshot::channel();
-    let visit = crate::event_loop::Command::Visit {
-        address: to.address().tcp(),
-        connected,
-    };
-    from.node.inner.commands.send(visit).await.unwrap();
-    who.await.unwrap()
+    from.node.visit(to.address().tcp()).await.unwrap()
 }

@@ -1,6 +1,6 @@
 //! A few nodes of one mesh on this machine, and a host that keeps invites the way a directory does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +39,7 @@ pub(crate) struct Directory {
     key: MeshKey,
     own: NodeId,
     invites: Mutex<HashMap<InviteId, Option<NodeId>>>,
+    expired: Mutex<HashSet<InviteId>>,
 }
 
 impl Directory {
@@ -57,10 +58,11 @@ impl Directory {
 
 impl Host for Directory {
     fn redeem(&self, application: Application) -> BoxFuture<'static, Result<Welcome, NotWelcome>> {
+        let is_expired = self.expired.lock().unwrap().contains(&application.invite);
         let mut invites = self.invites.lock().unwrap();
         let used = invites.get_mut(&application.invite).ok_or(NotWelcome);
         let welcome = used.and_then(|used| {
-            if *used.get_or_insert(application.node) != application.node {
+            if is_expired || *used.get_or_insert(application.node) != application.node {
                 return Err(NotWelcome);
             }
             Ok(Welcome {
@@ -118,6 +120,7 @@ impl Home {
             key,
             own: identity.node_id(),
             invites: Mutex::default(),
+            expired: Mutex::default(),
         });
         let mut options = options(&folder);
         change(&mut options);
@@ -145,6 +148,10 @@ impl Home {
         self.directory.invites.lock().unwrap().insert(invite.id(), None);
         self.node.expect_guests(Duration::from_secs(60));
         invite
+    }
+
+    pub(crate) fn expire(&self, invite: &Invite) {
+        self.directory.expired.lock().unwrap().insert(invite.id());
     }
 
     pub(crate) fn revoke(&self, invite: &Invite) {
