@@ -128,6 +128,14 @@ impl appliance::Node for Console {
         self.invites_shown()
     }
 
+    fn call_box(&self, address: &str) -> Result<(), NodeError> {
+        self.call(address)
+    }
+
+    fn called(&self) -> Vec<api::CalledBox> {
+        self.called_shown()
+    }
+
     async fn revoke_invite(&self, id: &str) -> Result<(), NodeError> {
         self.revoke(id).await
     }

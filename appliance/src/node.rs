@@ -3,9 +3,9 @@
 use std::future::Future;
 
 use crate::api::{
-    AppTested, Bucket, BucketInfo, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey, CreatedInvite,
-    CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport, Pong, Quota,
-    RepairShown, ScrubShown, SetAlias, SetLimit, SetQuiet, Setting, SweepShown,
+    AppTested, Bucket, BucketInfo, CalledBox, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey,
+    CreatedInvite, CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport,
+    Pong, Quota, RepairShown, ScrubShown, SetAlias, SetLimit, SetQuiet, Setting, SweepShown,
 };
 use crate::{Facts, HttpsFacts, Measures, Past};
 
@@ -196,6 +196,15 @@ pub trait Node: Objects {
     /// # Errors
     /// `NoSuchInvite`, `InviteUsed`, or the store's own.
     fn revoke_invite(&self, id: &str) -> impl Future<Output = Result<(), NodeError>> + Send;
+
+    /// Has a box called that waits with an invite at this address, again and again until it is in or no invite is open.
+    ///
+    /// # Errors
+    /// It is no address, or no invite is open.
+    fn call_box(&self, address: &str) -> Result<(), NodeError>;
+
+    /// The boxes that are called, or were of late.
+    fn called(&self) -> Vec<CalledBox>;
 
     /// What vouches for this box over HTTPS; none before there is a certificate.
     fn https(&self) -> Option<HttpsFacts>;

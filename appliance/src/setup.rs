@@ -79,6 +79,10 @@ pub trait Fresh: Send + Sync + 'static {
     /// What a new mesh is shown once may be lost.
     fn become_it(&self, wish: Wish) -> impl Future<Output = Result<Became, String>> + Send;
 
+    /// The command that a person has to type at the box that invited this one, so that it can join; none where nothing is to be
+    /// done but wait.
+    fn wants(&self) -> Option<String>;
+
     /// Somebody has written down what is shown once.
     fn noted(&self);
 }

@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use crate::address::is_relayed;
 use crate::book::{self, Book};
+use crate::callback::Callbacks;
 use crate::gate::Admissions;
 use crate::introduction::Introductions;
 use crate::links::{Links, Transport};
@@ -98,6 +99,7 @@ pub(crate) struct EventLoop {
     pub(crate) tasks: TaskTracker,
     pub(crate) parting: Arc<Parting>,
     pub(crate) introductions: Arc<Introductions>,
+    pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) book: Book,
     pub(crate) book_path: PathBuf,
     /// Whether the owner says that this node is reachable, so that it needs no relay.
@@ -228,6 +230,7 @@ impl EventLoop {
         self.guests.forget_except(|_| false);
         self.parting.forget_gone();
         self.introductions.forget_gone();
+        self.callbacks.forget_gone();
         self.look_after_all(now);
         self.reserve();
         if self.state.is_book_changed && now.saturating_duration_since(self.state.kept) >= KEEP_EVERY {

@@ -139,6 +139,8 @@ struct State {
     signer: Option<MeshId>,
     /// Knocking at strangers' doors ourselves: how many joins are under way.
     joins: usize,
+    /// How often this node waits to be called back by a member of the mesh that it wants to join.
+    awaited: usize,
     door: Door,
     waker: Option<Waker>,
 }
@@ -161,7 +163,7 @@ impl State {
                 Err(Denied::TooManyConnections)
             };
         }
-        if self.expects_guests(now) || visiting && self.joins > 0 {
+        if self.expects_guests(now) || self.awaited > 0 || visiting && self.joins > 0 {
             let is_guest = |standing| matches!(standing, Standing::Member | Standing::Guest);
             let guests = connections.filter(|known| is_guest(known.standing) && !known.opening.is_open());
             let others = || guests.clone().filter(|known| known.peer != *peer);
@@ -281,6 +283,22 @@ impl Admissions {
         Visit(self.clone())
     }
 
+    /// Whether an invite is outstanding.
+    pub(crate) fn expects_guests(&self) -> bool {
+        locked(&self.state).expects_guests(Instant::now())
+    }
+
+    /// Lets strangers call this node back while it waits for that.
+    pub(crate) fn await_callback(&self) -> CallbackAwaited {
+        locked(&self.state).awaited += 1;
+        CallbackAwaited(self.clone())
+    }
+
+    /// Whether this node waits to be called back.
+    pub(crate) fn awaits_callback(&self) -> bool {
+        locked(&self.state).awaited > 0
+    }
+
     /// Whether this connection carries the protocols of members, and who is told when it does.
     pub(crate) fn opening(&self, id: ConnectionId) -> Arc<Opening> {
         // A connection the gate does not know stays closed for ever.
@@ -362,6 +380,16 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let mut state = locked(&self.0.state);
         state.joins = state.joins.saturating_sub(1);
+    }
+}
+
+/// Keeps this node open to be called back.
+pub(crate) struct CallbackAwaited(Admissions);
+
+impl Drop for CallbackAwaited {
+    fn drop(&mut self) {
+        let mut state = locked(&self.0.state);
+        state.awaited = state.awaited.saturating_sub(1);
     }
 }
 
@@ -593,6 +621,16 @@ mod tests {
         let admitted = (0..100).filter(|at| admit(&gate, *at, joiner, false).is_ok());
         assert_eq!(admitted.count(), CONNECTIONS_PER_GUEST_MAX);
         assert_eq!(admit(&gate, 200, PeerId::random(), false), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_to_be_called_hears_strangers_for_as_long_as_it_waits() {
+        let (gate, caller) = (Admissions::default(), PeerId::random());
+        let awaited = gate.await_callback();
+        assert!(gate.awaits_callback() && !gate.expects_guests());
+        assert_eq!(admit(&gate, 1, caller, false), Ok(()));
+        drop(awaited);
+        assert_eq!(admit(&gate, 2, caller, false), Err(Denied::Stranger));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! and with the length before it put right.
 
 use crate::frame::{BODY_BYTES_MAX, Head, read_body, read_head};
-use crate::{Certificate, Invite, MeshId, MeshKey, NodeId, introduction, join, removal};
+use crate::{Certificate, Invite, InviteId, MeshId, MeshKey, NodeId, callback, introduction, join, removal};
 
 fn mesh() -> MeshId {
     MeshKey::from_secret(&[7; 32]).id()
@@ -26,6 +26,7 @@ pub fn join(bytes: &[u8]) {
     for bytes in [Some(bytes), framed.as_deref()].into_iter().flatten() {
         now(join::read_hostile(bytes));
     }
+    callback::read_hostile(bytes, &InviteId::from_bytes([9; 32]), &node());
     introduction::read_hostile(bytes, &mesh(), &node());
     removal::read_hostile(bytes, &mesh(), &node());
     assert!(

@@ -28,13 +28,18 @@ pub enum JoinError {
     OtherMesh,
     /// Nobody of the mesh answered.
     #[error(
-        "nobody of the mesh let this box in{}; if the invite was used, revoked or has expired, ask for a new one; if not, is the inviting box on? Else join from the same network, or invite from a box that the internet can reach: a server, or a home whose router forwards its port (see `warren net check`)",
+        "nobody of the mesh let this box in{}; if the invite was used, revoked or has expired, ask for a new one; if not, is the inviting box on? Else join from the same network, or invite from a box that the internet can reach: a server, or a home whose router forwards its port (see `warren net check`). Where the internet reaches this box instead, say where: `warren join … --mesh-public HOST:PORT`, and the inviting box can call it",
         tried(.addresses)
     )]
     NobodyAnswered {
         /// Where it knocked.
         addresses: Vec<Address>,
     },
+    /// No member called this box.
+    #[error(
+        "no member called this box; on the box that invited, type `warren invite call HOST:PORT` with the address at which the internet reaches this one, and let its port through the firewall"
+    )]
+    NobodyCalled,
     /// A member of the mesh refused.
     #[error("the invite was refused: it was used, revoked, or has expired; ask for a new one")]
     Refused,

@@ -3,6 +3,7 @@
 mod address;
 mod blocks;
 mod book;
+mod callback;
 mod calls;
 mod certificate;
 mod door;
@@ -39,6 +40,7 @@ mod tests;
 mod upkeep;
 
 pub use address::{Address, Host as HostName, InvalidAddress};
+pub use callback::{CallBackError, TAGS_MAX as CALLED_ABOUT_MAX};
 pub use certificate::{Certificate, Claims, InvalidCertificate, NAME_BYTES_MAX, Role};
 pub use frame::BODY_BYTES_MAX;
 pub use identity::{Identity, IdentityError};

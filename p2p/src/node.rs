@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::blocks::Blocks;
+use crate::callback::Callbacks;
 use crate::calls::Calls;
 use crate::event_loop::{Command, Told};
 use crate::frame::BODY_BYTES_MAX;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) mesh: MeshId,
     pub(crate) admissions: Admissions,
     pub(crate) introductions: Arc<Introductions>,
+    pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) links: Links,
     pub(crate) guests: Control,
     pub(crate) told: Arc<Mutex<Told>>,

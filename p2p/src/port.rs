@@ -16,7 +16,8 @@ const FREE_WAIT: Duration = Duration::from_secs(5);
 /// How often the port is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The port to use: the one asked for, the one kept, or a free one that is kept from now on.
+/// The port to use: the one asked for, the one kept, the one that the owner says is reached from everywhere, or a free one; it
+/// is kept from now on.
 pub(crate) fn choose(options: &Options) -> Result<u16, StartError> {
     if let Some(port) = options.port {
         return Ok(port);
@@ -29,7 +30,10 @@ pub(crate) fn choose(options: &Options) -> Result<u16, StartError> {
         let path = path.clone();
         move |source| StartError::Port { action, path, source }
     };
-    let port = free().map_err(failed("choose a port to keep in"))?;
+    let port = match options.public.first() {
+        Some(public) => public.port(),
+        None => free().map_err(failed("choose a port to keep in"))?,
+    };
     fs::write(&path, format!("{port}\n")).map_err(failed("keep the port in"))?;
     Ok(port)
 }

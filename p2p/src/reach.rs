@@ -1,7 +1,7 @@
 //! How this node can be reached from outside, as far as it knows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::address::is_local;
 use crate::{Address, HostName, NodeId};
@@ -51,12 +51,31 @@ impl Reach {
         all
     }
 
+    /// Where the internet may reach this node, as far as it knows: where its owner says so, else at the addresses of the
+    /// internet that this machine has itself. Of IPv6, which homes have behind a wall as well, only the owner knows.
+    pub fn callable(&self) -> Vec<Address> {
+        if !self.public.is_empty() {
+            return self.public.iter().cloned().collect();
+        }
+        let is_open = |address: &&Address| match address.host() {
+            HostName::Ip(IpAddr::V4(ip)) => !is_local(IpAddr::V4(*ip)) && !is_shared(*ip),
+            _ => false,
+        };
+        self.listening.iter().filter(is_open).cloned().collect()
+    }
+
     /// Whether members in different networks saw this node come from different ports, so that punching through with TCP is
     /// of no use.
     pub fn is_symmetric(&self) -> bool {
         let ports: HashSet<_> = self.observed.values().map(Address::port).collect();
         ports.len() > 1
     }
+}
+
+/// Whether an address is one that a provider shares among homes (RFC 6598), which private networks over the internet use too.
+const fn is_shared(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && second & 0xc0 == 64
 }
 
 /// Who confirmed that an address can be reached. One server is not believed: it may share a network with this node, or a
@@ -120,6 +139,19 @@ mod tests {
             reach.knocked(),
             [address("203.0.113.7:4"), address("192.168.1.2:4")]
         );
+    }
+
+    #[test]
+    fn a_server_knows_where_it_can_be_called_and_a_home_is_told() {
+        let mut reach = Reach::default();
+        for text in ["127.0.0.1:4", "192.168.1.2:4", "100.64.0.9:4", "[2001:db8::1]:4"] {
+            reach.listening.insert(address(text));
+        }
+        assert_eq!(reach.callable(), []);
+        reach.listening.insert(address("203.0.113.7:4"));
+        assert_eq!(reach.callable(), [address("203.0.113.7:4")]);
+        reach.public.insert(address("box.example.org:4001"));
+        assert_eq!(reach.callable(), [address("box.example.org:4001")]);
     }
 
     #[test]

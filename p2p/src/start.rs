@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blocks::Blocks;
+use crate::callback::Callbacks;
 use crate::calls::Calls;
 use crate::event_loop::{Command, EventLoop, State, Told};
 use crate::gate::Admissions;
@@ -57,7 +58,7 @@ pub struct Options {
     pub folder: PathBuf,
     /// Where to listen; usually every address of both families.
     pub listen: Vec<IpAddr>,
-    /// The port for TCP and UDP; without one a random port is chosen once and kept.
+    /// The port for TCP and UDP; without one that of the first public address or a random one is chosen once and kept.
     pub port: Option<u16>,
     /// Where the owner says it can be reached from everywhere: a server on the internet, a forwarded port.
     pub public: Vec<Address>,
@@ -106,6 +107,7 @@ struct Common {
     guests: Links,
     parting: Links,
     introducing: Links,
+    calling_back: Links,
     paces: Arc<Paces>,
     told: Arc<Mutex<Told>>,
     tasks: TaskTracker,
@@ -133,22 +135,26 @@ impl Node {
         let (joins_in, joins) = mpsc::channel(INCOMING_MAX);
         let (partings_in, partings) = mpsc::channel(INCOMING_MAX);
         let (introductions_in, introductions) = mpsc::channel(INCOMING_MAX);
+        let (callbacks_in, callbacks) = mpsc::channel(INCOMING_MAX);
         let parting = common.parting(keypair.clone());
         let introducing = common.introductions();
-        let incoming = [calls_in, joins_in, partings_in, introductions_in];
+        let called = common.callbacks();
+        let incoming = [calls_in, joins_in, partings_in, introductions_in, callbacks_in];
         let swarm = common.swarm(keypair, &options, incoming)?;
         let (changes_in, changes) = watch::channel(0);
         let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-        let ends = (&parting, &introducing);
+        let ends = (&parting, &introducing, &called);
         let mut event_loop = common.event_loop(swarm, &options, changes_in, commands_in.clone(), ends);
         listen(&mut event_loop, &options.listen, port)?;
         for address in options.public {
             event_loop.set_public(address, true);
         }
         let hall = common.hall(host);
-        let inner = common.inner(service, commands_in.clone(), changes, &introducing);
+        let ends = (&introducing, &called);
+        let inner = common.inner(service, commands_in.clone(), changes, ends);
         inner.tasks.spawn(Arc::clone(&inner.server).serve(calls));
         inner.tasks.spawn(hall.hear(joins));
+        inner.tasks.spawn(called.hear(callbacks, inner.stop.clone()));
         let hearing = introducing.hear(introductions, commands_in.clone(), inner.stop.clone());
         inner.tasks.spawn(hearing);
         let hearing = parting.hear(partings, commands_in, inner.stop.clone());
@@ -194,6 +200,7 @@ impl Common {
             guests: Links::default(),
             parting: Links::default(),
             introducing: Links::default(),
+            calling_back: Links::default(),
             paces: Arc::new(paces),
             told: Arc::default(),
             tasks: TaskTracker::new(),
@@ -205,7 +212,7 @@ impl Common {
         &self,
         keypair: Keypair,
         options: &Options,
-        [calls, joins, partings, introductions]: [mpsc::Sender<Incoming>; 4],
+        [calls, joins, partings, introductions, callbacks]: [mpsc::Sender<Incoming>; 5],
     ) -> Result<Swarm<Behaviour>, StartError> {
         let parts = Parts {
             keypair,
@@ -219,6 +226,8 @@ impl Common {
             partings,
             introducing: self.introducing.clone(),
             introductions,
+            calling_back: self.calling_back.clone(),
+            callbacks,
             mdns: options.mdns,
             upnp: options.upnp,
         };
@@ -231,7 +240,7 @@ impl Common {
         options: &Options,
         changes: watch::Sender<u64>,
         commands: mpsc::Sender<Command>,
-        (parting, introductions): (&Arc<Parting>, &Arc<Introductions>),
+        (parting, introductions, callbacks): (&Arc<Parting>, &Arc<Introductions>, &Arc<Callbacks>),
     ) -> EventLoop {
         let book_path = options.folder.join("addresses");
         EventLoop {
@@ -246,6 +255,7 @@ impl Common {
             tasks: self.tasks.clone(),
             parting: Arc::clone(parting),
             introductions: Arc::clone(introductions),
+            callbacks: Arc::clone(callbacks),
             book: book::load(&book_path),
             book_path,
             is_public: !options.public.is_empty(),
@@ -274,6 +284,11 @@ impl Common {
         })
     }
 
+    fn callbacks(&self) -> Arc<Callbacks> {
+        let links = self.calling_back.clone();
+        Arc::new(Callbacks::new(self.own, links, self.tasks.clone()))
+    }
+
     fn hall(&self, host: Arc<dyn Host>) -> Arc<Hall> {
         Arc::new(Hall {
             host,
@@ -289,7 +304,7 @@ impl Common {
         service: Arc<dyn Service>,
         commands: mpsc::Sender<Command>,
         changes: watch::Receiver<u64>,
-        introductions: &Arc<Introductions>,
+        (introductions, callbacks): (&Arc<Introductions>, &Arc<Callbacks>),
     ) -> Inner {
         let control = Control::new(self.links.clone());
         let server = Server::new(
@@ -304,6 +319,7 @@ impl Common {
             mesh: self.mesh,
             admissions: self.admissions,
             introductions: Arc::clone(introductions),
+            callbacks: Arc::clone(callbacks),
             links: self.links,
             guests: Control::new(self.guests),
             told: self.told,

@@ -18,7 +18,7 @@ use crate::gate::{Admissions, Gate, Standing};
 use crate::gated::Gated;
 use crate::links::Links;
 use crate::streams::{self, Incoming};
-use crate::{MeshId, blocks, calls, join, removal};
+use crate::{MeshId, blocks, callback, calls, join, removal};
 
 /// How often a connection is probed, and how long a probe may take: a peer whose cable is pulled is gone after both.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -34,13 +34,14 @@ const CIRCUIT: Duration = Duration::from_secs(7 * 24 * 3600);
 const AGENT: &str = concat!("warren/", env!("CARGO_PKG_VERSION"));
 
 /// The gate comes first, so that it decides before any other sees a connection. Only `joining` and `parting` are open to
-/// guests, and only `introducing` to strangers.
+/// guests, and `called_back` while this node waits to join, and only `introducing` to strangers.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     gate: Gate,
     pub(crate) joining: streams::Behaviour,
     parting: streams::Behaviour,
     introducing: streams::Behaviour,
+    called_back: streams::Behaviour,
     pub(crate) streams: Gated<streams::Behaviour>,
     pub(crate) identify: Gated<identify::Behaviour>,
     pub(crate) ping: Gated<ping::Behaviour>,
@@ -70,6 +71,9 @@ pub(crate) struct Parts {
     /// Connections of strangers, and those to introduce this node on.
     pub(crate) introducing: Links,
     pub(crate) introductions: mpsc::Sender<Incoming>,
+    /// Connections over which this node may be called back, and who did.
+    pub(crate) calling_back: Links,
+    pub(crate) callbacks: mpsc::Sender<Incoming>,
     pub(crate) mdns: bool,
     pub(crate) upnp: bool,
 }
@@ -105,13 +109,19 @@ fn behaviour(parts: Parts, keypair: &Keypair, relay_client: relay::client::Behav
         .with_timeout(PROBE_WAIT);
     Behaviour {
         gate: Gate::new(gate()),
-        joining: streams::Behaviour::guests(parts.guests, join::PROTOCOL, parts.joins, known(gate())),
+        joining: streams::Behaviour::guests(parts.guests, join::PROTOCOL, parts.joins, lets_in(gate())),
         parting: streams::Behaviour::guests(parts.parting, removal::PROTOCOL, parts.partings, known(gate())),
         introducing: streams::Behaviour::guests(
             parts.introducing,
             introduction(&parts.mesh),
             parts.introductions,
             stranger(gate()),
+        ),
+        called_back: streams::Behaviour::guests(
+            parts.calling_back,
+            callback::PROTOCOL,
+            parts.callbacks,
+            awaited(gate()),
         ),
         streams: Gated::new(
             gate(),
@@ -153,6 +163,19 @@ pub(crate) fn introduction(mesh: &MeshId) -> StreamProtocol {
 /// Offers a protocol to all but strangers.
 fn known(admissions: Admissions) -> impl Fn(ConnectionId) -> bool {
     move |id| admissions.standing(id) != Standing::Stranger
+}
+
+/// Offers a protocol to all but strangers, unless this node is no member itself and waits to be called.
+fn lets_in(admissions: Admissions) -> impl Fn(ConnectionId) -> bool {
+    move |id| {
+        let standing = admissions.standing(id);
+        standing != Standing::Stranger && !(standing == Standing::Guest && admissions.awaits_callback())
+    }
+}
+
+/// Offers a protocol to guests for as long as this node waits to be called back.
+fn awaited(admissions: Admissions) -> impl Fn(ConnectionId) -> bool {
+    move |id| admissions.awaits_callback() && admissions.standing(id) == Standing::Guest
 }
 
 /// Offers a protocol to strangers only.

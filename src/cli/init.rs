@@ -50,6 +50,7 @@ pub(super) fn run(common: &Common, args: InitArgs, out: &Output) -> Result<Exit,
         zone: args.zone,
         give: args.give,
         data: args.data,
+        mesh_public: Vec::new(),
     };
     let config = said.decide(common)?;
     logging::start(&config.log_level.value, config.log_format.value, out.colour);

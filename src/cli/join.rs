@@ -1,27 +1,32 @@
 //! `warren join`: makes this box a member of a mesh.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use appliance::api::Schema;
+use appliance::lasted;
 use clap::Args;
-use p2p::{Invite, JoinError, LinkStatus, Path, Transport};
+use p2p::{Address, Invite, JoinError, LinkStatus, Path, Transport};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Common;
 use super::failure::{Exit, Failure};
 use super::init::storage_line;
+use super::invite::time;
 use super::output::{Mark, Output, row};
 use super::said::Said;
 use super::server::runtime;
 use super::status::millis;
 use crate::config::Config;
-use crate::mesh::{Arrival, box_name, is_free, knock};
+use crate::mesh::{Arrival, Patience, box_name, is_free, knock};
 use crate::node::claim;
 use crate::{logging, mesh};
 
 /// No pasted invite is longer, in bytes.
 const TOKEN_BYTES_MAX: u64 = 4096;
+/// How long a box waits to be called unless it is told otherwise: somebody has to walk to the other one.
+const WAIT: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Args)]
 pub(super) struct JoinArgs {
@@ -39,6 +44,12 @@ pub(super) struct JoinArgs {
     /// Directory of blocks and how much it may hold, e.g. /mnt/a:500G; may be repeated
     #[arg(long, value_name = "DIR[:SIZE]")]
     data: Vec<String>,
+    /// Where the internet reaches this box, e.g. box.example.org:4001, so that the inviting box can call it; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    mesh_public: Vec<String>,
+    /// How long to wait to be called by the inviting box, where this one cannot reach it [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    wait: Option<Duration>,
 }
 
 pub(super) fn run(common: &Common, args: JoinArgs, out: &Output) -> Result<Exit, Failure> {
@@ -49,6 +60,7 @@ pub(super) fn run(common: &Common, args: JoinArgs, out: &Output) -> Result<Exit,
         zone: args.zone,
         give: args.give,
         data: args.data,
+        mesh_public: args.mesh_public,
     };
     let config = said.decide(common)?;
     for (what, text) in [("--name", &name), ("--zone", &config.zone.value)] {
@@ -61,19 +73,27 @@ pub(super) fn run(common: &Common, args: JoinArgs, out: &Output) -> Result<Exit,
         return Err(Failure::new(Exit::Conflict, message).hint(hint));
     }
     mesh::check_port(&config)?;
-    runtime()?.block_on(join(&config, &invite, name, said, out))
+    let wait = args.wait.unwrap_or(WAIT);
+    runtime()?.block_on(join(&config, &invite, (name, wait), said, out))
 }
 
 async fn join(
     config: &Config,
     invite: &Invite,
-    name: String,
+    (name, wait): (String, Duration),
     said: Said,
     out: &Output,
 ) -> Result<Exit, Failure> {
     let (_socket, identity) = claim(&config.state.value)?;
     out.note("  Knocking …");
-    let arrival = knock(config, &identity, invite, name).await.map_err(refused)?;
+    let tell = |at: &[Address]| {
+        for line in wait_to_be_called(at, wait) {
+            out.note(&line);
+        }
+    };
+    let patience = Patience { wait, tell: &tell };
+    let arrival = knock(config, &identity, invite, name, patience).await;
+    let arrival = arrival.map_err(refused)?;
     let joined = Joined::by(&arrival, config);
     let said = Said {
         name: Some(arrival.mesh().to_owned()),
@@ -86,6 +106,17 @@ async fn join(
     let link = arrival.settle(&config.state.value).await?;
     joined.report(config, link, out)?;
     Ok(Exit::Ok)
+}
+
+/// What a person does whose new box is reached by the internet, and cannot reach the one that invited it.
+fn wait_to_be_called(at: &[Address], wait: Duration) -> [String; 3] {
+    let call = |address: &Address| format!("warren invite call {address}");
+    let calls: Vec<_> = at.iter().map(call).collect();
+    [
+        "! This box reaches nobody of the mesh. It may be the one that can be reached.".to_owned(),
+        format!("→ On the box that invited, type:  {}", calls.join("   or   ")),
+        format!("  Waiting for its call, for {} …", lasted(wait.as_secs())),
+    ]
 }
 
 /// Reads the invite from the command line, in one piece or in several, or from stdin.
@@ -131,7 +162,7 @@ pub(super) fn is_name(what: &str, text: &str) -> Result<(), Failure> {
 /// Why a box was not let in.
 pub(super) fn refused(error: anyhow::Error) -> Failure {
     let exit = match error.downcast_ref::<JoinError>() {
-        Some(JoinError::NobodyAnswered { .. }) => Exit::Timeout,
+        Some(JoinError::NobodyAnswered { .. } | JoinError::NobodyCalled) => Exit::Timeout,
         Some(JoinError::Refused | JoinError::Impostor) => Exit::Denied,
         Some(JoinError::OtherMesh) => Exit::Conflict,
         None => return Failure::from(error),
@@ -217,6 +248,18 @@ mod tests {
         let key = p2p::MeshKey::generate().unwrap();
         let invite = Invite::new(key.id(), p2p::Role::Trusted, 1 << 33, Vec::new()).unwrap();
         invite.text().to_string()
+    }
+
+    #[test]
+    fn a_box_that_waits_says_what_to_type_at_the_other() {
+        let at = ["203.0.113.7:4001", "box.example.org:4001"].map(|at| at.parse().unwrap());
+        let lines = wait_to_be_called(&at, WAIT);
+        assert!(
+            lines[1].contains(
+                "warren invite call 203.0.113.7:4001   or   warren invite call box.example.org:4001"
+            )
+        );
+        assert!(lines[2].contains("10 min"), "{lines:?}");
     }
 
     #[test]

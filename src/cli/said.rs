@@ -18,6 +18,8 @@ pub(super) struct Said {
     pub(super) zone: Option<String>,
     pub(super) give: Option<String>,
     pub(super) data: Vec<String>,
+    /// Where the internet reaches this box.
+    pub(super) mesh_public: Vec<String>,
 }
 
 impl Said {
@@ -27,6 +29,7 @@ impl Said {
             name: self.name.clone(),
             zone: self.zone.clone(),
             data: self.data.clone(),
+            mesh_public: self.mesh_public.clone(),
             ..Flags::default()
         };
         if let Some(give) = &self.give {
@@ -42,10 +45,16 @@ impl Said {
     /// Keeps what was said in the state directory.
     pub(super) fn remember(&self, config: &Config) -> Result<(), Failure> {
         let said_data = self.give.is_some() || !self.data.is_empty();
+        let said_public = !self.mesh_public.is_empty();
+        let mesh = config::MeshSection {
+            public: said_public.then(|| self.mesh_public.clone()),
+            ..config::MeshSection::default()
+        };
         let file = config::File {
             name: self.name.clone(),
             zone: self.zone.as_ref().map(|_| config.zone.value.clone()),
             data: said_data.then(|| config.data.value.iter().map(ToString::to_string).collect()),
+            mesh,
             ..config::File::default()
         };
         let text = toml::to_string(&file).context("write what this box was told")?;

@@ -3,11 +3,13 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use appliance::api::{Schema, Secret};
 use appliance::{Access, Became, Fresh, MeshWish, Setup, ShownOnce, Suggestion, Wish};
+use p2p::Address;
 use rustix::fs::statvfs;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +23,14 @@ use super::{Common, load};
 use crate::config::{Config, Flags};
 use crate::endpoint;
 use crate::first_start::{self, Made};
-use crate::mesh::{box_name, is_free, knock};
+use crate::mesh::{Patience, box_name, is_free, knock};
 use crate::node::{Loss, Node, Start, claim, page_listeners, page_options};
 use crate::notify::ServiceManager;
 
 /// How often the box looks whether its login code still works: each is shown before anybody has to ask for it.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a box that reaches nobody waits to be called, while its page says so.
+const CALL_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// Serves the wizard until the box is made, if it is to be asked and is nothing yet. False where it is told to stop before.
 ///
@@ -52,6 +56,7 @@ pub(super) async fn ask(
     let fresh = FreshBox {
         common: common.clone(),
         state: state.clone(),
+        wants: Mutex::default(),
     };
     let (setup, maker) = Setup::new(fresh, Access::open(state));
     let page = setup.serve(listeners, page_options(config));
@@ -111,6 +116,8 @@ fn say(page: &[String], code: &str, out: &Output) {
 struct FreshBox {
     common: Common,
     state: PathBuf,
+    /// What a person has to do for it while it is being made.
+    wants: Mutex<Option<String>>,
 }
 
 impl Fresh for FreshBox {
@@ -130,6 +137,7 @@ impl Fresh for FreshBox {
             zone: Some(wish.zone).filter(|zone| !zone.is_empty()),
             give: Some(wish.give).filter(|give| !give.is_empty()),
             data: Vec::new(),
+            mesh_public: Vec::new(),
         };
         let became = match wish.mesh {
             MeshWish::New(name) => {
@@ -138,10 +146,15 @@ impl Fresh for FreshBox {
             }
             MeshWish::Invited(invite) => Box::pin(self.join(&invite, said)).await,
         };
+        self.want(None);
         became.map_err(|failure| match failure.hint {
             Some(hint) => format!("{}; {hint}", failure.message),
             None => failure.message,
         })
+    }
+
+    fn wants(&self) -> Option<String> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn noted(&self) {
@@ -156,6 +169,10 @@ impl Fresh for FreshBox {
 }
 
 impl FreshBox {
+    fn want(&self, command: Option<String>) {
+        *self.wants.lock().unwrap_or_else(PoisonError::into_inner) = command;
+    }
+
     async fn found(&self, said: Said) -> Result<Became, Failure> {
         let config = said.decide(&self.common)?;
         let mesh = config.name.value.clone();
@@ -196,7 +213,15 @@ impl FreshBox {
         let config = said.decide(&self.common)?;
         join::is_name("the place", &config.zone.value)?;
         let (_socket, identity) = claim(&config.state.value)?;
-        let arrival = knock(&config, &identity, &invite, box_name()).await;
+        let tell = |at: &[Address]| {
+            let calls: Vec<_> = at.iter().map(|at| format!("warren invite call {at}")).collect();
+            self.want(Some(calls.join(" or ")));
+        };
+        let patience = Patience {
+            wait: CALL_WAIT,
+            tell: &tell,
+        };
+        let arrival = knock(&config, &identity, &invite, box_name(), patience).await;
         let arrival = arrival.map_err(join::refused)?;
         let mesh = arrival.mesh().to_owned();
         let said = Said {

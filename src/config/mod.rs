@@ -38,7 +38,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use file::{File, FileError};
+pub use file::{File, FileError, MeshSection};
 use p2p::Address;
 use s3::notify::Webhook;
 use s3::proxies::Network;

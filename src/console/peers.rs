@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use appliance::NodeError;
 use appliance::api::{
-    self, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState, NetReport, PathKind, PeerPath,
-    Pong, Schema, Secret,
+    self, CallState, CalledBox, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState,
+    NetReport, PathKind, PeerPath, Pong, Schema, Secret,
 };
 use futures_util::future::join_all;
-use p2p::{Gateway, LinkStatus, NodeId, Path};
+use p2p::{CallBackError, Gateway, LinkStatus, NodeId, Path};
 use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Role, Timestamp};
 use storage::{Parting, StoreError};
 
 use super::{Console, refusal, time_shown};
-use crate::mesh::{Quiet, Told, box_name, name_of};
+use crate::mesh::{Called, Progress, Quiet, Told, box_name, name_of};
 
 /// The longest that an invite may work: whoever finds it in an old mail is not to join with it.
 const VALID_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -288,6 +288,29 @@ impl Console {
         revoked.map_err(|error| refusal(error, id))
     }
 
+    /// Has a box called, unless nothing would let it in.
+    pub(super) fn call(&self, address: &str) -> Result<(), NodeError> {
+        let address: p2p::Address = address
+            .trim()
+            .parse()
+            .map_err(|error: p2p::InvalidAddress| NodeError::Invalid(format!("{address:?}: {error}")))?;
+        let now = Timestamp::now();
+        let is_open = |row: &InviteRow| row.redeemed.is_none() && now < row.expires;
+        if !self.store.invites().iter().any(|(_, row)| is_open(row)) {
+            let why = CallBackError::NoInvite.to_string();
+            return Err(NodeError::Invalid(why));
+        }
+        self.mesh.call_back(address);
+        Ok(())
+    }
+
+    pub(super) fn called_shown(&self) -> Vec<CalledBox> {
+        let called = self.mesh.called().into_iter();
+        called
+            .map(|called| called_shown(called, |node| self.name_of(node)))
+            .collect()
+    }
+
     pub(super) fn net_report(&self) -> NetReport {
         let reach = self.mesh.reach();
         let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
@@ -349,6 +372,22 @@ fn path(link: &LinkStatus, name_of: impl Fn(&NodeId) -> String) -> PeerPath {
     }
 }
 
+fn called_shown(called: Called, name_of: impl Fn(&NodeId) -> String) -> CalledBox {
+    let (state, why, name) = match &called.progress {
+        Progress::Calling => (CallState::Calling, None, None),
+        Progress::InVain(error) => (CallState::InVain, Some(error.to_string()), None),
+        Progress::Answered => (CallState::Answered, None, None),
+        Progress::LetIn(node) => (CallState::LetIn, None, Some(name_of(node))),
+        Progress::Over => (CallState::Over, None, None),
+    };
+    CalledBox {
+        address: called.address.to_string(),
+        state,
+        why,
+        name,
+    }
+}
+
 /// The only invite whose id begins so.
 fn begins_with(invites: &[(InviteId, InviteRow)], id: &str) -> Result<(InviteId, InviteRow), NodeError> {
     let mut matching = invites
@@ -394,7 +433,8 @@ fn advice(reach: &p2p::Reach, congestion_control: Option<&str>) -> Vec<String> {
     if reach.public.is_empty() && reach.relays.is_empty() {
         advice.push(
             "boxes outside this network cannot call this one: forward its port on the router and say so with \
-             --mesh-public, or invite a server on the internet, through which the homes find each other"
+             --mesh-public, or invite a server on the internet, through which the homes find each other (warren \
+             invite --for HOST:PORT)"
                 .to_owned(),
         );
     }

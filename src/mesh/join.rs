@@ -8,8 +8,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use p2p::{
-    Applicant, Application, Class, Host, Identity, Invite, LinkStatus, NodeId, NotWelcome, Refusal, Service,
-    Welcome,
+    Address, Applicant, Application, Class, Host, Identity, Invite, JoinError, LinkStatus, NodeId,
+    NotWelcome, Refusal, Service, Welcome,
 };
 use rustix::fs::statvfs;
 use storage::Gift;
@@ -32,7 +32,15 @@ pub(crate) struct Arrival {
     pub(crate) name: String,
 }
 
-/// Knocks at the doors that an invite names, as the box with this configuration.
+/// What a box does where it reaches nobody, and the internet may reach it: it waits to be called by the box that invited it.
+pub(crate) struct Patience<'a> {
+    /// For how long; zero for not at all.
+    pub(crate) wait: Duration,
+    /// Told when it begins to wait, with the addresses at which it may be called.
+    pub(crate) tell: &'a (dyn Fn(&[Address]) + Send + Sync),
+}
+
+/// Knocks at the doors that an invite names, as the box with this configuration; else waits to be called, where it may be.
 ///
 /// # Errors
 /// [`JoinError`]; it cannot listen.
@@ -41,6 +49,7 @@ pub(crate) async fn knock(
     identity: &Identity,
     invite: &Invite,
     name: String,
+    patience: Patience<'_>,
 ) -> anyhow::Result<Arrival> {
     let options = super::options(config, invite.mesh(), Vec::new())?;
     let nobody = Arc::new(Nobody);
@@ -52,7 +61,15 @@ pub(crate) async fn knock(
         name,
         greeting: serde_json::to_vec(&Greeting::new(capacity(config)))?.into(),
     };
-    let joined = node.join(invite, &applicant).await;
+    let mut joined = node.join(invite, &applicant).await;
+    let callable = node.reach().callable();
+    if matches!(joined, Err(JoinError::NobodyAnswered { .. }))
+        && !patience.wait.is_zero()
+        && !callable.is_empty()
+    {
+        (patience.tell)(&callable);
+        joined = node.await_callback(invite, &applicant, patience.wait).await;
+    }
     match joined.map_err(anyhow::Error::from).and_then(understand) {
         Ok((welcome, gift)) => Ok(Arrival {
             node,

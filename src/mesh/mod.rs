@@ -2,6 +2,7 @@
 //!
 //! | file | its job |
 //! |---|---|
+//! | `callback` | calls boxes that wait with an invite |
 //! | `speed` | remembers how fast content may flow |
 //! | `wire` | the way to other members, by their numbers |
 //! | `desk` | answers the calls of other members |
@@ -12,6 +13,7 @@
 //! | `place` | takes a place anew, where a disk has forgotten |
 //! | `removed` | remembers who was a member |
 
+mod callback;
 mod desk;
 mod door;
 mod follow;
@@ -41,10 +43,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
+use callback::Callbacks;
+pub(crate) use callback::{Called, Progress};
 pub(crate) use desk::Told;
 use desk::{ASK_FACTS, Desk};
 use door::Door;
-pub(crate) use join::{Arrival, capacity, knock};
+pub(crate) use join::{Arrival, Patience, capacity, knock};
 use removed::Former;
 use speed::Speed;
 pub(crate) use speed::{QUIET_MAX, Quiet, Way};
@@ -71,6 +75,7 @@ pub(crate) struct Mesh {
     wire: Arc<Wire>,
     store: Store,
     speed: Speed,
+    callbacks: Callbacks,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// A new place was found for this box.
@@ -167,6 +172,7 @@ impl Mesh {
             wire,
             store,
             speed,
+            callbacks: Callbacks::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             is_given_place: CancellationToken::new(),
@@ -192,6 +198,13 @@ impl Mesh {
         mesh.tasks.spawn(placing.instrument(info_span!("mesh")));
         let pacing = speed::keep_to(mesh.speed.clone(), mesh.node.clone(), mesh.stop.clone());
         mesh.tasks.spawn(pacing.instrument(info_span!("mesh")));
+        let calling = callback::keep_calling(
+            mesh.callbacks.clone(),
+            mesh.store.clone(),
+            mesh.node.clone(),
+            mesh.stop.clone(),
+        );
+        mesh.tasks.spawn(calling.instrument(info_span!("mesh")));
         mesh.tasks.close();
         Ok(mesh)
     }
@@ -287,6 +300,16 @@ impl Mesh {
         let told = join_all(others.into_iter().map(|node| self.told_by(node))).await;
         let public = told.into_iter().flatten().flat_map(|told| told.public);
         public.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Has a box called that waits with an invite at an address that this one can reach.
+    pub(crate) fn call_back(&self, address: Address) {
+        self.callbacks.call(address);
+    }
+
+    /// The boxes that are called, or were of late.
+    pub(crate) fn called(&self) -> Vec<Called> {
+        self.callbacks.all()
     }
 
     /// The key that signs for the mesh; where it is being replaced, once there is another.

@@ -244,6 +244,50 @@ pub struct InviteList {
     pub schema: Schema,
     /// The oldest first.
     pub invites: Vec<Invite>,
+    /// Boxes that this one calls, or did of late, the one asked for last at the end.
+    #[serde(default)]
+    pub called: Vec<CalledBox>,
+}
+
+/// Asks that a box is called that waits with an invite where this one can reach it, and cannot reach this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallBox {
+    /// Version of this document.
+    pub schema: Schema,
+    /// `HOST:PORT` at which it is reached.
+    pub address: String,
+}
+
+/// A box that is called, until it is in or no invite is open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CalledBox {
+    /// Where.
+    pub address: String,
+    /// How far that has come.
+    pub state: CallState,
+    /// Why the last call came to nothing, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What the box is called, once it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// How far the call of a box has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallState {
+    /// It is made, or about to be.
+    Calling,
+    /// It came to nothing so far, and is made again.
+    InVain,
+    /// The box answered, and asks to be let in.
+    Answered,
+    /// The box is in.
+    LetIn,
+    /// No invite is open any more.
+    Over,
 }
 
 /// An invite just made: the only document that holds its token.

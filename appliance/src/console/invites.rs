@@ -6,7 +6,7 @@ use super::layout::Tab;
 use super::pieces::{button, form, moment};
 use super::{Outcome, Page, path, unknown};
 use crate::Node;
-use crate::api::{CreateInvite, InviteState, Role, Schema};
+use crate::api::{CallState, CalledBox, CreateInvite, InviteState, Role, Schema};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
 
@@ -22,6 +22,7 @@ const LIVES: [(u64, &str); 4] = [
 
 pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
     let invites = desk.node.invites();
+    let called = desk.node.called();
     let public = !desk.node.net().public.is_empty();
     Page {
         tab: Tab::Invites,
@@ -43,6 +44,23 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                         "No address of this box is known to be open to the internet. The invite works in this network, and wherever "
                         "another member can be reached. " code { "warren net check" } " says more."
                     }
+                }
+            }
+            @if invites.iter().any(|invite| invite.state == InviteState::Open) || !called.is_empty() {
+                section.card aria-labelledby="call" {
+                    h2 #call { "The new box is a server on the internet" }
+                    p {
+                        "Where this box reaches it and not the other way round, let it wait with the invite ("
+                        code { "warren join" } ", or its page), and call it from here."
+                    }
+                    (form(visitor, "/invites/call", html! {
+                        label for="address" { "Its address" }
+                        div.row {
+                            input #address name="address" required maxlength="270" placeholder="box.example.org:4001" autocapitalize="none" spellcheck="false";
+                            button type="submit" { "Call it" }
+                        }
+                    }))
+                    @for called in &called { (call(called)) }
                 }
             }
             @if invites.is_empty() { p.empty { "No invites yet." } } @else {
@@ -68,7 +86,20 @@ pub(super) fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
     }
 }
 
-/// Makes an invite, or takes one back.
+/// How far the call of a box has come.
+fn call(called: &CalledBox) -> maud::Markup {
+    let what = match (called.state, &called.name, &called.why) {
+        (CallState::LetIn, Some(name), _) => format!("{name} is in. It runs once its server is started."),
+        (CallState::LetIn, None, _) => "is in.".into(),
+        (CallState::Over, ..) => "no invite was open any more.".into(),
+        (CallState::Answered, ..) => "answered, and asks to be let in.".into(),
+        (_, _, Some(why)) => format!("is called again and again: {why}."),
+        (_, _, None) => "is called.".into(),
+    };
+    html! { p role="status" { code { (called.address) } ": " (what) } }
+}
+
+/// Makes an invite, takes one back, or calls a box that waits with one.
 pub(super) async fn act<N: Node>(desk: &Desk<N>, parts: &[&str], form: &Form) -> Outcome {
     let to = || "/invites".to_owned();
     match parts {
@@ -81,6 +112,11 @@ pub(super) async fn act<N: Node>(desk: &Desk<N>, parts: &[&str], form: &Form) ->
             };
             let made = desk.node.create_invite(request).await?;
             Ok((to(), Note::Invite(Box::new(made))))
+        }
+        ["call"] => {
+            desk.node.call_box(form.get("address"))?;
+            let said = "The box is called until it is in, or no invite is open; look here again in a moment.";
+            Ok((to(), Note::Done(said.into())))
         }
         [id, "revoke"] => {
             desk.node.revoke_invite(id).await?;

@@ -127,6 +127,14 @@ impl Node for Nobody {
         match *self {}
     }
 
+    fn call_box(&self, _: &str) -> Result<(), NodeError> {
+        match *self {}
+    }
+
+    fn called(&self) -> Vec<CalledBox> {
+        match *self {}
+    }
+
     async fn revoke_invite(&self, _: &str) -> Result<(), NodeError> {
         match *self {}
     }

@@ -7,10 +7,11 @@ use super::reply::{Described, Done, Events, Judged, Line, Made, Numbers, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
-    AskSweep, BucketList, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList, KeyInfo,
-    KeyList, LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic, SetQuota,
-    Settled, TestApp, TokenList,
+    AskSweep, BucketList, CallBox, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList,
+    KeyInfo, KeyList, LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic,
+    SetQuota, Settled, TestApp, TokenList,
 };
+use crate::desk::Desk;
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
 use crate::{Node, NodeError, Problem, kit, live, metrics, verdict};
 
@@ -206,13 +207,7 @@ fn mesh<N: Node>(to: &mut Routes<N>) {
         "/api/v1/invites",
         Read,
         "Invites that work, or did of late.",
-        |desk, _, Nothing| async move {
-            let invites = desk.node.invites();
-            Ok(Shown(InviteList {
-                schema: Schema,
-                invites,
-            }))
-        },
+        |desk, _, Nothing| async move { Ok(Shown(invite_list(&desk))) },
     );
     to.add(
         POST,
@@ -220,6 +215,17 @@ fn mesh<N: Node>(to: &mut Routes<N>) {
         Admin,
         "Makes an invite; its token is shown once.",
         |desk, _, Ask(asked)| async move { Ok(Made(desk.node.create_invite(asked).await?)) },
+    );
+    to.add(
+        POST,
+        "/api/v1/invites/call",
+        Admin,
+        "Calls a box that waits with an invite where this one can reach it, and cannot reach this one.",
+        |desk, _, Ask(asked)| async move {
+            let asked: CallBox = asked;
+            desk.node.call_box(&asked.address)?;
+            Ok(Shown(invite_list(&desk)))
+        },
     );
     to.add(
         DELETE,
@@ -252,6 +258,14 @@ fn mesh<N: Node>(to: &mut Routes<N>) {
         "Has content flow slowly for a while, either way.",
         |desk, _, Ask(asked)| async move { Ok(Shown(desk.node.set_quiet(asked).await?)) },
     );
+}
+
+fn invite_list<N: Node>(desk: &Desk<N>) -> InviteList {
+    InviteList {
+        schema: Schema,
+        invites: desk.node.invites(),
+        called: desk.node.called(),
+    }
 }
 
 fn upkeep<N: Node>(to: &mut Routes<N>) {

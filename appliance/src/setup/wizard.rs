@@ -73,7 +73,7 @@ fn shown<F: Fresh>(visit: &Visit<'_, Setup<F>>, visitor: &Visitor) -> Response<B
         ),
         Stage::Working => (
             "One moment",
-            html! { p role="status" { "The box is being made. Where it joins a mesh, it looks for the others: up to a minute." } },
+            working(visit.desk.fresh.wants().as_deref()),
             Some(AGAIN),
         ),
         Stage::Made(became) => match &became.first {
@@ -95,6 +95,22 @@ fn shown<F: Fresh>(visit: &Visit<'_, Setup<F>>, visitor: &Visitor) -> Response<B
         response.headers_mut().insert(header::REFRESH, again);
     }
     response
+}
+
+/// That the box is being made, and what a person has to do for it meanwhile.
+fn working(wants: Option<&str>) -> Markup {
+    html! {
+        @if let Some(command) = wants {
+            div role="status" {
+                p { strong { "This box reaches nobody of the mesh. It may be the one that can be reached." } }
+                p { "On the box that invited, in a terminal:" }
+                (copyable("call", command))
+                p { "or give it this address on its page, under Invites. This box waits five minutes for the call; let its port through its firewall." }
+            }
+        } @else {
+            p role="status" { "The box is being made. Where it joins a mesh, it looks for the others: up to a minute." }
+        }
+    }
 }
 
 /// The two ways that a box can go, with what was said before where that could not be done.

@@ -144,10 +144,21 @@ impl Home {
 
     /// An invite that this node honours once.
     pub(crate) fn invite(&self) -> Invite {
-        let invite = Invite::new(mesh_key().id(), Role::Trusted, 1 << 33, vec![self.address()]).unwrap();
+        self.invite_naming(vec![self.address()])
+    }
+
+    /// The same that says to knock there.
+    pub(crate) fn invite_naming(&self, addresses: Vec<Address>) -> Invite {
+        let invite = Invite::new(mesh_key().id(), Role::Trusted, 1 << 33, addresses).unwrap();
         self.directory.invites.lock().unwrap().insert(invite.id(), None);
         self.node.expect_guests(Duration::from_secs(60));
         invite
+    }
+
+    /// Honours an invite that another made.
+    pub(crate) fn honour(&self, invite: &Invite) {
+        self.directory.invites.lock().unwrap().insert(invite.id(), None);
+        self.node.expect_guests(Duration::from_secs(60));
     }
 
     pub(crate) fn expire(&self, invite: &Invite) {

@@ -5,6 +5,7 @@ mod disk;
 pub(crate) mod distance;
 mod driver;
 mod evidence;
+mod founder;
 mod histories;
 mod home;
 mod homes;
@@ -42,6 +43,8 @@ enum Scenario {
     Lan,
     /// The real program in two homes behind routers, with a server between them
     Homes,
+    /// The real program in a home behind a router of each kind, which a server joins that cannot reach it
+    Founder,
     /// The real program under load while everything goes wrong, judged for linearizability
     Histories(histories::Options),
     /// The real program on three boxes that are killed under load, again and again
@@ -62,10 +65,11 @@ pub(crate) fn namespaces(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let broken = match &options.scenario {
-        None => nat::nat()? + nat::lan()? + homes::homes()?,
+        None => nat::nat()? + nat::lan()? + homes::homes()? + founder::founder()?,
         Some(Scenario::Nat) => nat::nat()?,
         Some(Scenario::Lan) => nat::lan()?,
         Some(Scenario::Homes) => homes::homes()?,
+        Some(Scenario::Founder) => founder::founder()?,
         Some(Scenario::Histories(options)) => histories::histories(options)?,
         Some(Scenario::Kill(options)) => kill::kill(options)?,
         Some(Scenario::Small(options)) => small::small(options)?,
