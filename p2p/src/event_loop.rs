@@ -31,7 +31,7 @@ use crate::locked::locked;
 use crate::reach::{Confirmations, Reach};
 use crate::removal::{Parting, Removed};
 use crate::swarm::{Behaviour, BehaviourEvent};
-use crate::upkeep::{Retry, Standing, dialled, missing, standing, surplus};
+use crate::upkeep::{Retry, Standing, dialled, leaves_home, missing, standing, surplus};
 use crate::{Address, Claims, HostName, NodeId};
 
 /// How often members are looked after.
@@ -112,6 +112,8 @@ pub(crate) struct State {
     cares: HashMap<PeerId, Care>,
     visits: HashMap<ConnectionId, oneshot::Sender<PeerId>>,
     relays: HashMap<PeerId, Multiaddr>,
+    /// Where members announce themselves on the LAN.
+    near: HashMap<PeerId, HashSet<Address>>,
     reservations: HashMap<PeerId, ListenerId>,
     confirmations: Confirmations,
     is_book_changed: bool,
@@ -126,6 +128,7 @@ impl State {
             cares: HashMap::new(),
             visits: HashMap::new(),
             relays: HashMap::new(),
+            near: HashMap::new(),
             reservations: HashMap::new(),
             confirmations: Confirmations::default(),
             is_book_changed: false,
@@ -218,6 +221,7 @@ impl EventLoop {
         self.book
             .keep_only(&members.iter().filter_map(NodeId::of_peer).collect());
         self.state.cares.retain(|peer, _| members.contains(peer));
+        self.state.near.retain(|peer, _| members.contains(peer));
         self.links.forget_except(|peer| members.contains(peer));
         self.look_after_all(Instant::now());
         self.changed();
@@ -254,12 +258,16 @@ impl EventLoop {
         let care = self.state.cares.entry(peer).or_insert_with(fresh);
         let smaller_id = NodeId::of_peer(&peer).is_some_and(|node| self.own < node);
         let (failures, extra_due) = (care.extra.failures(), care.extra.is_due(now));
-        let (standing, worked, lacking, closing) = self.links.with(&peer, |links| {
-            let lacking = if extra_due { missing(links, failures) } else { None };
+        let near = self.state.near.get(&peer);
+        let near = near.filter(|near| extra_due && !near.is_empty());
+        let (standing, worked, shorter, lacking, closing) = self.links.with(&peer, |links| {
+            let shorter = near.filter(|_| leaves_home(links));
+            let lacking = extra_due && shorter.is_none();
             (
                 standing(links, now),
                 dialled(links),
-                lacking,
+                shorter.map(|near| near.iter().cloned().collect::<Vec<_>>()),
+                lacking.then(|| missing(links, failures)).flatten(),
                 surplus(links, now, smaller_id),
             )
         });
@@ -271,7 +279,7 @@ impl EventLoop {
         let seek = !is_direct && care.dial.is_due(now);
         if seek {
             care.dial.tried(now);
-        } else if lacking.is_some() {
+        } else if lacking.is_some() || shorter.is_some() {
             care.extra.tried(now);
         }
         let ask_due = !is_direct && now >= care.ask;
@@ -285,6 +293,9 @@ impl EventLoop {
         }
         if ask_due {
             self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+        }
+        if let Some(near) = shorter {
+            self.dial(peer, &near, PeerCondition::NotDialing);
         }
         if let Some((transport, address)) = lacking {
             self.dial_extra(peer, transport, &address);
@@ -474,6 +485,11 @@ impl EventLoop {
             } else {
                 reach.listening.remove(&listening);
             }
+            let own = reach.listening.iter().filter_map(|address| match address.host() {
+                HostName::Ip(ip) => Some(*ip),
+                HostName::Dns(_) => None,
+            });
+            self.links.set_own(own);
         }
         // The network changed: what failed before may work now.
         self.retry_all();

@@ -1,6 +1,6 @@
 //! Which connections lead to which peer, how good they are, and which of them a call or a block takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::locked::locked;
 use crate::streams::Request;
 use crate::{Class, NodeId};
 
-/// How a peer is reached.
+/// How a peer is reached, the best way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// Inside one site.
@@ -71,6 +71,15 @@ impl Link {
     pub(crate) const fn is_relayed(&self) -> bool {
         matches!(self.path, Path::Relayed { .. })
     }
+
+    /// How far it leads away: what leaves a home and comes back through its router's public address is a detour.
+    pub(crate) const fn detour(&self) -> u8 {
+        match self.path {
+            Path::Lan => 0,
+            Path::Direct => 1,
+            Path::Relayed { .. } => 2,
+        }
+    }
 }
 
 /// Whether two addresses are the same but for names of peers and circuits.
@@ -79,8 +88,8 @@ fn same_place(one: &Multiaddr, other: &Multiaddr) -> bool {
     one.iter().filter(is_place).eq(other.iter().filter(is_place))
 }
 
-/// The path and transport that an address implies.
-pub(crate) fn nature(address: &Multiaddr) -> (Path, Transport) {
+/// The path and transport that an address implies, to a node that is in these networks.
+fn nature(address: &Multiaddr, own: &HashSet<u64>) -> (Path, Transport) {
     let quic = address.iter().any(|part| part == Protocol::QuicV1);
     let transport = if quic { Transport::Quic } else { Transport::Tcp };
     if is_relayed(address) {
@@ -95,12 +104,21 @@ pub(crate) fn nature(address: &Multiaddr) -> (Path, Transport) {
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
     });
-    let path = if ip.is_some_and(is_local) {
+    let is_near = |ip| is_local(ip) || network(ip).is_some_and(|network| own.contains(&network));
+    let path = if ip.is_some_and(is_near) {
         Path::Lan
     } else {
         Path::Direct
     };
     (path, transport)
+}
+
+/// The /64 of an address that is global although it is on a LAN, as all of IPv6 are; of IPv4 there is no telling.
+fn network(ip: IpAddr) -> Option<u64> {
+    match ip {
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none() => u64::try_from(ip.to_bits() >> 64).ok(),
+        _ => None,
+    }
 }
 
 /// Bytes that went to and came from a peer in calls and blocks, since this node started.
@@ -173,6 +191,8 @@ pub struct LinkStatus {
 #[derive(Clone, Default)]
 pub(crate) struct Links {
     peers: Arc<Mutex<HashMap<PeerId, Peer>>>,
+    /// The networks of IPv6 that this node is in.
+    own: Arc<Mutex<HashSet<u64>>>,
     /// Told whenever there is another connection to use.
     added: Arc<Notify>,
 }
@@ -188,6 +208,16 @@ impl Links {
         known.links.push(link);
         drop(peers);
         self.added.notify_waiters();
+    }
+
+    /// Says at which addresses this node is.
+    pub(crate) fn set_own(&self, addresses: impl Iterator<Item = IpAddr>) {
+        *locked(&self.own) = addresses.filter_map(network).collect();
+    }
+
+    /// The path and transport of a connection to this address.
+    pub(crate) fn nature(&self, address: &Multiaddr) -> (Path, Transport) {
+        nature(address, &locked(&self.own))
     }
 
     /// Whether there is a connection, or was one a moment ago: one that broke is soon replaced.
@@ -375,30 +405,30 @@ impl Chosen {
     }
 }
 
-/// Calls take QUIC before TCP, the oldest. Blocks take another connection than calls, TCP before QUIC, since a filled
-/// connection delays all it carries. Relayed ones serve when nothing else is there, and only those serve that both ends use.
+/// Of the connections that both ends use only those serve that make the shortest detour: none that leaves a home where one
+/// stays in it, and relayed ones when nothing else is there. Among these, calls take QUIC before TCP, the oldest. Blocks take
+/// another connection than calls, TCP before QUIC, since a filled connection delays all it carries.
 fn chosen<'a>(
     links: impl Iterator<Item = &'a Link> + Clone,
     class: Class,
     allow_relay: bool,
 ) -> Option<&'a Link> {
-    let links = links.filter(|link| link.is_taken_up);
-    let direct = || links.clone().filter(|link| !link.is_relayed());
-    let for_calls = direct().min_by_key(|link| (link.transport != Transport::Quic, link.id));
-    let first = match class {
+    let links = links.filter(|link| link.is_taken_up && (allow_relay || !link.is_relayed()));
+    let detour = links.clone().map(Link::detour).min()?;
+    let nearest = links.filter(|link| link.detour() == detour);
+    if nearest.clone().any(Link::is_relayed) {
+        return nearest.min_by_key(|link| link.id);
+    }
+    let for_calls = nearest
+        .clone()
+        .min_by_key(|link| (link.transport != Transport::Quic, link.id));
+    match class {
         Class::Metadata => for_calls,
-        Class::Block => direct()
+        Class::Block => nearest
             .filter(|link| for_calls.is_none_or(|taken| taken.id != link.id))
             .max_by_key(|link| (link.transport == Transport::Tcp, link.id))
             .or(for_calls),
-    };
-    let relayed = || {
-        links
-            .clone()
-            .filter(|link| link.is_relayed())
-            .min_by_key(|link| link.id)
-    };
-    first.or_else(|| if allow_relay { relayed() } else { None })
+    }
 }
 
 #[cfg(test)]
@@ -413,10 +443,12 @@ mod tests {
                 id: ConnectionId::new_unchecked(at),
                 path: if what == "relayed" {
                     Path::Relayed { via: Some(via) }
+                } else if what.starts_with("lan-") {
+                    Path::Lan
                 } else {
                     Path::Direct
                 },
-                transport: if what == "quic" {
+                transport: if what.ends_with("quic") {
                     Transport::Quic
                 } else {
                     Transport::Tcp
@@ -459,6 +491,15 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_in_a_home_serves_before_what_comes_back_through_its_router() {
+        check("quic lan-tcp", Some(1), Some(1));
+        check("tcp quic lan-quic", Some(2), Some(2));
+        check("quic tcp lan-tcp lan-quic", Some(3), Some(2));
+        check("relayed lan-tcp", Some(1), Some(1));
+        assert!(chosen(links("relayed lan-tcp").iter(), Class::Block, false).is_some());
+    }
+
+    #[test]
     fn a_connection_serves_once_the_other_end_was_heard_on_it() {
         let (known, peer) = (Links::default(), PeerId::random());
         let mut accepted = links("quic").remove(0);
@@ -478,7 +519,8 @@ mod tests {
     #[test]
     fn an_address_tells_the_path() {
         let relay = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
-        let path = |address: &str| nature(&address.parse().unwrap());
+        let known = Links::default();
+        let path = |address: &str| known.nature(&address.parse().unwrap());
         assert_eq!(path("/ip4/192.168.1.2/tcp/1"), (Path::Lan, Transport::Tcp));
         let direct = path("/ip4/203.0.113.2/udp/1/quic-v1");
         assert_eq!(direct, (Path::Direct, Transport::Quic));
@@ -487,6 +529,14 @@ mod tests {
         assert_eq!(relayed, (Path::Relayed { via }, Transport::Quic));
         let unnamed = path("/ip4/203.0.113.2/tcp/1/p2p-circuit");
         assert_eq!(unnamed, (Path::Relayed { via: None }, Transport::Tcp));
+        // A home has one network of IPv6, whose addresses are of the internet.
+        let global = "/ip6/2001:db8:0:1::7/tcp/1";
+        assert_eq!(path(global).0, Path::Direct);
+        let own = ["2001:db8:0:1::2", "192.168.1.2"].map(|ip| ip.parse().unwrap());
+        known.set_own(own.into_iter());
+        assert_eq!(path(global).0, Path::Lan);
+        assert_eq!(path("/ip6/2001:db8:0:2::7/tcp/1").0, Path::Direct);
+        assert_eq!(path("/ip4/203.0.113.2/tcp/1").0, Path::Direct);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Class;
-use crate::links::{Chosen, Link, Links, Path, nature};
+use crate::links::{Chosen, Link, Links, Path};
 
 /// Streams that a peer may hold open towards this node on one connection; more are reset.
 const INBOUND_MAX: usize = 32;
@@ -176,7 +176,7 @@ impl Behaviour {
         let telling = local
             .filter(|local| crate::address::is_relayed(local))
             .unwrap_or(remote);
-        let (mut path, transport) = nature(telling);
+        let (mut path, transport) = self.links.nature(telling);
         if path == (Path::Relayed { via: None }) {
             let via = self.links.found_at(telling);
             path = Path::Relayed { via };

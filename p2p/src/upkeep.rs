@@ -15,7 +15,7 @@ const TRIES_EACH: u32 = 3;
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How long a direct connection must have lasted before relayed ones are closed, so that what they carry can end.
 const SETTLED: Duration = Duration::from_secs(20);
-/// Direct connections to one peer beyond which the youngest goes: one for calls, one for blocks, and two that crossed.
+/// Direct connections to one peer beyond which one goes, the youngest of those that make the longest detour: one for calls, one for blocks, and two that crossed.
 const DIRECT_MAX: usize = 4;
 
 /// When to try something again that fails.
@@ -55,12 +55,18 @@ impl Retry {
     }
 }
 
-/// An address that this node dialled with success.
+/// An address that this node dialled with success, the nearest.
 pub(crate) fn dialled(links: &[Link]) -> Option<Address> {
     links
         .iter()
         .filter(|link| link.dialled && !link.is_relayed())
-        .find_map(|link| Address::of(&link.remote))
+        .min_by_key(|link| link.detour())
+        .and_then(|link| Address::of(&link.remote))
+}
+
+/// Whether all connections leave the home: where the other end is in it as well, there is a shorter path.
+pub(crate) fn leaves_home(links: &[Link]) -> bool {
+    !links.is_empty() && links.iter().all(|link| link.detour() > 0)
 }
 
 /// How well a member is connected.
@@ -84,10 +90,17 @@ pub(crate) fn standing(links: &[Link], now: Instant) -> Standing {
     }
 }
 
-/// The connection that calls and blocks would still like to have: a direct one of the other transport, so that blocks have
-/// one to themselves. Who dialled the first one dials, since it knows an address that works.
+/// The connection that calls and blocks would still like to have: a direct one of the other transport, as near as the nearest
+/// there is, so that blocks have one to themselves. Who dialled the first one dials, since it knows an address that works.
 pub(crate) fn missing(links: &[Link], failures: u32) -> Option<(Transport, Address)> {
-    let direct = || links.iter().filter(|link| !link.is_relayed());
+    let detour = links.iter().map(Link::detour).min()?;
+    let direct = || {
+        let nearest = links.iter().filter(|link| link.detour() == detour);
+        nearest.filter(|link| !link.is_relayed())
+    };
+    if !direct().any(|link| link.dialled) {
+        return None;
+    }
     let address = dialled(links)?;
     let has = |transport| direct().any(|link| link.transport == transport);
     let wanted = match (has(Transport::Quic), has(Transport::Tcp)) {
@@ -116,7 +129,7 @@ pub(crate) fn surplus(links: &[Link], now: Instant, smaller_id: bool) -> Vec<Con
     }
     // Only one side closes, or each would close what the other keeps.
     if smaller_id {
-        direct.sort_by_key(|link| link.id);
+        direct.sort_by_key(|link| (link.detour(), link.id));
         closed.extend(direct.iter().skip(DIRECT_MAX).map(|link| link.id));
     }
     closed
@@ -134,18 +147,21 @@ mod tests {
 
     fn link(at: usize, what: &str, since: Instant) -> Link {
         let via = NodeId::of(&ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key());
-        let quic = what.contains("quic");
+        let (quic, is_near) = (what.contains("quic"), what.contains("lan-"));
         let remote: Multiaddr = if quic {
             "/ip4/203.0.113.7/udp/4/quic-v1"
         } else {
             "/ip4/203.0.113.7/tcp/4"
         }
+        .replace("203.0.113.7", if is_near { "192.168.1.7" } else { "203.0.113.7" })
         .parse()
         .unwrap();
         Link {
             id: ConnectionId::new_unchecked(at),
             path: if what == "relayed" {
                 Path::Relayed { via: Some(via) }
+            } else if is_near {
+                Path::Lan
             } else {
                 Path::Direct
             },
@@ -184,6 +200,32 @@ mod tests {
         check("quic", 1, Some(Transport::Quic));
         check("quic quic", 1, None);
         check("quic quic", 2, Some(Transport::Tcp));
+    }
+
+    #[test]
+    fn the_second_connection_is_as_near_as_the_first() {
+        check("quic tcp lan-quic", 0, Some(Transport::Tcp));
+        check("quic <lan-quic", 0, None);
+        check("quic lan-quic lan-tcp", 0, None);
+        let found = missing(&links("quic lan-quic", Instant::now()), 0);
+        assert_eq!(
+            found.map(|(_, address)| address),
+            Some("192.168.1.7:4".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_shorter_path_is_looked_for_until_there_is_one() {
+        let leaves = |what: &str| leaves_home(&links(what, Instant::now()));
+        assert!(leaves("quic tcp") && leaves("relayed"));
+        assert!(!leaves("quic lan-tcp") && !leaves(""));
+    }
+
+    #[test]
+    fn of_too_many_connections_those_that_stay_at_home_are_kept() {
+        let start = Instant::now();
+        let many = links("quic tcp quic lan-tcp lan-quic", start);
+        assert_eq!(surplus(&many, start, true), [ConnectionId::new_unchecked(2)]);
     }
 
     #[test]

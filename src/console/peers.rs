@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use appliance::NodeError;
 use appliance::api::{
-    self, CallState, CalledBox, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState,
-    NetReport, PathKind, PeerPath, Pong, Schema, Secret,
+    self, CallState, CalledBox, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState, NetReport,
+    PathKind, PeerPath, Pong, Schema, Secret,
 };
 use futures_util::future::join_all;
 use p2p::{CallBackError, Gateway, LinkStatus, NodeId, Path};

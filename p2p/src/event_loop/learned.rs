@@ -35,8 +35,13 @@ impl EventLoop {
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan(found),
             BehaviourEvent::Mdns(mdns::Event::Expired(gone)) => {
                 let mut told = locked(&self.told);
-                for (_, address) in gone {
+                for (peer, address) in gone {
                     told.nearby.remove(&address);
+                    if let (Some(near), Some(address)) =
+                        (self.state.near.get_mut(&peer), Address::of(&address))
+                    {
+                        near.remove(&address);
+                    }
                 }
             }
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
@@ -152,9 +157,16 @@ impl EventLoop {
         let now = Instant::now();
         for (peer, address) in found {
             if self.admissions.is_member(&peer) {
+                if let Some(place) = Address::of(&address) {
+                    let near = self.state.near.entry(peer).or_default();
+                    if near.len() < TOLD_MAX {
+                        near.insert(place);
+                    }
+                }
                 self.hear(peer, &[address], false);
                 if let Some(care) = self.state.cares.get_mut(&peer) {
                     care.dial = Retry::at(now);
+                    care.extra = Retry::at(now);
                 }
                 if !self.links.is_connected(&peer) {
                     self.look_after(peer, now);
