@@ -114,7 +114,7 @@ pub(crate) async fn watch<N: Node>(desk: Arc<Desk<N>>) {
     }
 }
 
-/// The status as a line of JSON. Seconds that pass are no news.
+/// The status as a line of JSON. Seconds that pass are no news, nor is how fast something went.
 async fn drawn<N: Node>(desk: &Desk<N>) -> Arc<str> {
     let mut status = verdict::status(desk.facts().await);
     status.uptime_seconds = 0;
@@ -122,6 +122,8 @@ async fn drawn<N: Node>(desk: &Desk<N>) -> Arc<str> {
         home.seen_seconds = None;
         if let Some(path) = &mut home.path {
             path.round_trip_seconds = None;
+            path.sent_bytes_per_second = None;
+            path.received_bytes_per_second = None;
         }
     }
     serde_json::to_string(&status).unwrap_or_default().into()

@@ -213,6 +213,22 @@ fn peers(page: &mut Page, homes: &[Home]) {
         "Round-trip time to another box.",
         others().filter_map(|home| Some((label("peer", &home.name), round_trip(home)?))),
     );
+    let speed = |home: &Home, way: &str| {
+        let path = home.path.as_ref()?;
+        let bytes = match way {
+            "sent" => path.sent_bytes_per_second?,
+            _ => path.received_bytes_per_second?,
+        };
+        let labels = format!("{},{}", label("peer", &home.name), label("way", way));
+        Some((labels, bytes as f64))
+    };
+    page.gauge(
+        "warren_peer_content_bytes_per_second",
+        "How fast content went to another box and came from it while some did, measured last.",
+        others()
+            .flat_map(|home| ["sent", "received"].map(|way| speed(home, way)))
+            .flatten(),
+    );
     page.gauge(
         "warren_replication_pending_bytes",
         "Bytes of blocks that a box is known to lack.",

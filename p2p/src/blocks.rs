@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::calls::answer_of;
 use crate::frame::{self, Head};
-use crate::links::Traffic;
 use crate::locked::locked;
 use crate::paced::{self, Paces, Way};
 use crate::streams::{Control, Opened};
+use crate::traffic::Traffic;
 use crate::{CallError, Class};
 
 /// The protocol of block calls.
@@ -92,10 +92,13 @@ impl Blocks {
             traffic: &peer.traffic,
         };
         let wait = until.saturating_duration_since(Instant::now());
+        // Until it is answered: what was written may still be in buffers on the way.
+        let sending = peer.traffic.sending(request.len());
         paced::write(&mut over.stream, Head::request(0, wait, request), request, way).await?;
         let head = frame::read_head(&mut over.stream)
             .await?
             .ok_or(io::ErrorKind::UnexpectedEof)?;
+        drop(sending);
         let body = paced::read_body(&mut over.stream, head.length, way).await?;
         Ok(answer_of(head.kind, body).ok_or(io::ErrorKind::InvalidData)?)
     }

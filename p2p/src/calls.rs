@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::frame::{self, Head, Kind};
-use crate::links::Traffic;
 use crate::locked::locked;
 use crate::streams::Control;
+use crate::traffic::Traffic;
 use crate::{CallError, Class};
 
 /// The protocol of metadata calls.

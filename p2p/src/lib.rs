@@ -37,6 +37,7 @@ mod streams;
 mod swarm;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod upkeep;
 
 pub use address::{Address, Host as HostName, InvalidAddress};

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tokio::time::timeout;
 use crate::address::{is_local, is_relayed};
 use crate::locked::locked;
 use crate::streams::Request;
+use crate::traffic::Traffic;
 use crate::{Class, NodeId};
 
 /// How a peer is reached, the best way first.
@@ -121,30 +121,6 @@ fn network(ip: IpAddr) -> Option<u64> {
     }
 }
 
-/// Bytes that went to and came from a peer in calls and blocks, since this node started.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    sent: AtomicU64,
-    received: AtomicU64,
-}
-
-impl Traffic {
-    pub(crate) fn count_sent(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn totals(&self) -> (u64, u64) {
-        (
-            self.sent.load(Ordering::Relaxed),
-            self.received.load(Ordering::Relaxed),
-        )
-    }
-}
-
 #[derive(Default)]
 struct Peer {
     links: Vec<Link>,
@@ -168,6 +144,11 @@ pub struct PeerStatus {
     pub sent_bytes_per_s: f64,
     /// Bytes per second received from it of late.
     pub received_bytes_per_s: f64,
+    /// Bytes per second of content sent to it while some was, when that was measured last; `None` before enough was. What it
+    /// asked for and this node's buffers hold counts as sent.
+    pub sent_content_per_s: Option<u64>,
+    /// The same of content received from it.
+    pub received_content_per_s: Option<u64>,
     /// Bytes sent to it since this node started.
     pub sent_bytes: u64,
     /// Bytes received from it since this node started.
@@ -339,7 +320,7 @@ impl Links {
 
     /// Measures the speeds of the last `elapsed`.
     pub(crate) fn measure(&self, elapsed: Duration) {
-        let seconds = elapsed.as_secs_f64().max(0.001);
+        let (seconds, now) = (elapsed.as_secs_f64().max(0.001), Instant::now());
         for peer in self.locked().values_mut() {
             let (sent, received) = peer.traffic.totals();
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
@@ -349,6 +330,7 @@ impl Links {
                 smooth(peer.speed.1, rate(received, peer.measured.1)),
             );
             peer.measured = (sent, received);
+            peer.traffic.measure(now);
         }
     }
 
@@ -357,6 +339,7 @@ impl Links {
         let peer = peers.entry(node.peer()).or_default();
         let link = chosen(peer.links.iter(), Class::Metadata, true);
         let (sent_bytes, received_bytes) = peer.traffic.totals();
+        let (sent_content_per_s, received_content_per_s) = peer.traffic.speeds();
         PeerStatus {
             node,
             link: link.map(|link| LinkStatus {
@@ -372,6 +355,8 @@ impl Links {
             },
             sent_bytes_per_s: peer.speed.0,
             received_bytes_per_s: peer.speed.1,
+            sent_content_per_s,
+            received_content_per_s,
             sent_bytes,
             received_bytes,
         }

@@ -8,8 +8,8 @@ use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::frame::Head;
-use crate::links::Traffic;
 use crate::pace::Pace;
+use crate::traffic::Traffic;
 
 /// What moves at once: large enough to be cheap, small enough to be paced smoothly.
 const PIECE_BYTES: usize = 256 << 10;
@@ -40,6 +40,7 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
     way: Way<'_>,
 ) -> io::Result<()> {
     unstalled(writer.write_all(&head.encode())).await?;
+    let flow = way.traffic.sending(body.len());
     for piece in body.chunks(PIECE_BYTES) {
         way.paces.sent.spend(piece.len()).await;
         if way.relayed {
@@ -47,6 +48,7 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
         }
         unstalled(writer.write_all(piece)).await?;
         way.traffic.count_sent(piece.len());
+        flow.count(piece.len());
     }
     unstalled(writer.flush()).await
 }
@@ -58,10 +60,12 @@ pub(crate) async fn read_body<R: AsyncRead + Unpin>(
     way: Way<'_>,
 ) -> io::Result<Bytes> {
     let mut body = vec![0; length];
+    let flow = way.traffic.receiving(length);
     for piece in body.chunks_mut(PIECE_BYTES) {
         way.paces.received.spend(piece.len()).await;
         unstalled(reader.read_exact(piece)).await?;
         way.traffic.count_received(piece.len());
+        flow.count(piece.len());
     }
     Ok(body.into())
 }

@@ -17,10 +17,11 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::frame::{self, BODY_BYTES_MAX, Head, Kind};
-use crate::links::{Links, Traffic};
+use crate::links::Links;
 use crate::locked::locked;
 use crate::paced::{self, Paces, Way};
 use crate::streams::Incoming;
+use crate::traffic::Traffic;
 use crate::{Class, NodeId, Refusal, Service, blocks};
 
 /// Metadata calls of one peer answered at once.

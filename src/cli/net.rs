@@ -11,6 +11,7 @@ use hyper::Method;
 use super::failure::{Exit, Failure};
 use super::invite::time;
 use super::output::{Mark, Output, row};
+use super::status::{path, speed};
 use crate::admin_client::AdminClient;
 use crate::config::Rate;
 
@@ -131,6 +132,20 @@ pub(super) async fn run(
         row(["Quiet", &quiet]),
         row(["TCP", report.congestion_control.as_deref().unwrap_or("–")]),
     ])?;
+    if !report.peers.is_empty() {
+        let head = [row(["BOX", "PATH", "SPEED"])];
+        let rows = report.peers.iter().map(|peer| {
+            let way = peer.path.as_ref();
+            let none = || "–".to_owned();
+            row([
+                &peer.name,
+                &way.map_or_else(|| "away".to_owned(), path),
+                &way.and_then(speed).unwrap_or_else(none),
+            ])
+        });
+        out.data("")?;
+        out.table(&head.into_iter().chain(rows).collect::<Vec<_>>())?;
+    }
     for advice in &report.advice {
         out.note(&format!("{} {advice}", out.mark(Mark::Look)));
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
-use super::status::{homes, millis, path};
+use super::status::{homes, millis, path, speed};
 use crate::admin_client::AdminClient;
 use appliance::{ByteSize, lasted};
 
@@ -214,6 +214,14 @@ fn show(info: &PeerInfo, out: &Output) -> Result<(), Failure> {
         row(["Node", &peer.node]),
         row(["State", &seen]),
         row(["Path", &peer.path.as_ref().map_or_else(|| "–".to_owned(), path)]),
+        row([
+            "Speed",
+            &peer
+                .path
+                .as_ref()
+                .and_then(speed)
+                .unwrap_or_else(|| "–".to_owned()),
+        ]),
         row(["Hands over", if peer.draining { "yes" } else { "no" }]),
         row(["Gives", &ByteSize(peer.given_bytes).to_string()]),
         row(["Uses", used.as_deref().unwrap_or("–")]),

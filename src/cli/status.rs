@@ -88,6 +88,7 @@ pub(super) fn homes(homes: &[Home]) -> Vec<Vec<String>> {
         "USED / GIVEN",
         "BEHIND",
         "PATH",
+        "SPEED",
         "VERSION",
     ])];
     let homes = homes.iter().map(|home| {
@@ -104,6 +105,11 @@ pub(super) fn homes(homes: &[Home]) -> Vec<Vec<String>> {
             &used(home),
             &home.behind.as_ref().map_or_else(|| "?".to_owned(), behind),
             &home.path.as_ref().map_or_else(|| "–".to_owned(), path),
+            &home
+                .path
+                .as_ref()
+                .and_then(speed)
+                .unwrap_or_else(|| "–".to_owned()),
             home.version.as_deref().unwrap_or("–"),
         ])
     });
@@ -135,6 +141,17 @@ pub(super) fn path(path: &PeerPath) -> String {
         Some(seconds) => format!("{way}, {}", millis(seconds)),
         None => way,
     }
+}
+
+/// How fast content went and came when that was measured last; `None` before it was.
+pub(super) fn speed(path: &PeerPath) -> Option<String> {
+    let one = |arrow: char, bytes: Option<u64>| bytes.map(|bytes| format!("{arrow} {}/s", ByteSize(bytes)));
+    let both = [
+        one('↑', path.sent_bytes_per_second),
+        one('↓', path.received_bytes_per_second),
+    ];
+    let both: Vec<_> = both.into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(" "))
 }
 
 /// A short time as people read it.

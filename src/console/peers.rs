@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use appliance::NodeError;
 use appliance::api::{
-    self, CallState, CalledBox, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState, NetReport,
-    PathKind, PeerPath, Pong, Schema, Secret,
+    self, CallState, CalledBox, CreateInvite, CreatedInvite, EpochForced, Home, Invite, InviteState,
+    NetReport, PathKind, PeerPath, PeerReached, Pong, Schema, Secret,
 };
 use futures_util::future::join_all;
-use p2p::{CallBackError, Gateway, LinkStatus, NodeId, Path};
+use p2p::{CallBackError, Gateway, NodeId, Path, PeerStatus};
 use storage::model::{InviteId, InviteRow, MemberId, MemberRow, Role, Timestamp};
 use storage::{Parting, StoreError};
 
@@ -67,7 +67,7 @@ impl Console {
         Home {
             node: node.to_string(),
             online: status.link.is_some(),
-            path: status.link.map(|link| self.path(&link)),
+            path: self.path(&status),
             seen_seconds: match (&status.link, status.seen) {
                 (None, Some(seen)) => Some(seen.elapsed().as_secs()),
                 _ => None,
@@ -116,8 +116,9 @@ impl Console {
         }
     }
 
-    fn path(&self, link: &LinkStatus) -> PeerPath {
-        path(link, |node| self.name_of(node))
+    /// How a box is reached, if it is.
+    fn path(&self, status: &PeerStatus) -> Option<PeerPath> {
+        path(status, |node| self.name_of(node))
     }
 
     fn name_of(&self, node: &NodeId) -> String {
@@ -216,7 +217,7 @@ impl Console {
         Ok(Pong {
             schema: Schema,
             answer_seconds: asked.elapsed().as_secs_f64(),
-            path: self.mesh.peer(node).link.map(|link| self.path(&link)),
+            path: self.path(&self.mesh.peer(node)),
             name: row.name.clone(),
         })
     }
@@ -311,6 +312,20 @@ impl Console {
             .collect()
     }
 
+    /// How each other box is reached.
+    fn reached(&self) -> Vec<PeerReached> {
+        let members = self.store.members();
+        let others = members.iter().filter(|(member, _)| *member != self.store.me());
+        let reached = others.map(|(member, row)| PeerReached {
+            name: row.name.clone(),
+            path: self
+                .mesh
+                .node_of(*member)
+                .and_then(|node| self.path(&self.mesh.peer(node))),
+        });
+        reached.collect()
+    }
+
     pub(super) fn net_report(&self) -> NetReport {
         let reach = self.mesh.reach();
         let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
@@ -327,6 +342,7 @@ impl Console {
             limit_up: self.mesh.limits().sent,
             limit_down: self.mesh.limits().received,
             quiet: self.mesh.quiet().map(quiet_shown),
+            peers: self.reached(),
             advice: advice(&reach, control.as_deref()),
             congestion_control: control,
         }
@@ -358,18 +374,21 @@ fn found(members: &[(MemberId, MemberRow)], text: &str) -> Result<(MemberId, Mem
     }
 }
 
-fn path(link: &LinkStatus, name_of: impl Fn(&NodeId) -> String) -> PeerPath {
+fn path(status: &PeerStatus, name_of: impl Fn(&NodeId) -> String) -> Option<PeerPath> {
+    let link = status.link?;
     let (kind, via) = match link.path {
         Path::Lan => (PathKind::Lan, None),
         Path::Direct => (PathKind::Direct, None),
         Path::Relayed { via } => (PathKind::Relayed, via),
     };
-    PeerPath {
+    Some(PeerPath {
         kind,
         via: via.as_ref().map(name_of),
         transport: link.transport.to_string(),
         round_trip_seconds: link.round_trip.map(|time| time.as_secs_f64()),
-    }
+        sent_bytes_per_second: status.sent_content_per_s,
+        received_bytes_per_second: status.received_content_per_s,
+    })
 }
 
 fn called_shown(called: Called, name_of: impl Fn(&NodeId) -> String) -> CalledBox {

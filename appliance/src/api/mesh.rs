@@ -57,6 +57,12 @@ pub struct PeerPath {
     /// Seconds there and back, once measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_seconds: Option<f64>,
+    /// Bytes per second of content sent this way while some was, measured last; absent before enough was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes_per_second: Option<u64>,
+    /// Bytes per second of content that came this way while some did, measured last; absent before enough did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_bytes_per_second: Option<u64>,
 }
 
 /// A kind of way between two boxes.
@@ -336,8 +342,21 @@ pub struct NetReport {
     /// What holds for a while only; absent where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+    /// How each other box is reached from here.
+    #[serde(default)]
+    pub peers: Vec<PeerReached>,
     /// What could be better and how, a sentence each.
     pub advice: Vec<String>,
+}
+
+/// How another box is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerReached {
+    /// What it is called.
+    pub name: String,
+    /// By which way; absent where it is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PeerPath>,
 }
 
 /// A time in which content flows no faster than this, either way.

@@ -176,6 +176,8 @@ fn path(path: Option<&PeerPath>, here: bool) -> Markup {
                 (match path.kind { PathKind::Lan => "LAN", PathKind::Direct => "direct", PathKind::Relayed => "relayed" })
                 @if let Some(seconds) = path.round_trip_seconds { " " (format!("{:.0} ms", seconds * 1e3)) }
                 @if let Some(via) = &path.via { span.small { "by " (via) } }
+                @if let Some(bytes) = path.sent_bytes_per_second { span.small { "↑ " (size(bytes)) "/s" } }
+                @if let Some(bytes) = path.received_bytes_per_second { span.small { "↓ " (size(bytes)) "/s" } }
             }
         }
     }
