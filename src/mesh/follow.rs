@@ -50,10 +50,12 @@ pub(super) async fn follow(
         here.clone_from(&connected);
         if !newcomers.is_empty() {
             info!(?newcomers, "members connected");
-            // Whatever changed while nobody was there.
-            let heard = store.hear_news();
-            if stop.run_until_cancelled(heard).await.is_none() {
-                return;
+            // Whatever changed while nobody was there. Whoever was removed is answered by nobody, and told so meanwhile.
+            let mut told = node.changes();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = store.hear_news() => {}
+                _ = told.wait_for(|_| is_removed(&node, store.me())) => {}
             }
         }
         tokio::select! {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::home::{Home, within};
 use super::lab::{Lab, Nat, PORT, Place, SERVER};
@@ -16,6 +17,8 @@ use crate::client::Signer;
 
 /// Where boxes offer S3.
 const PORT_OF_S3: u16 = 3900;
+/// How soon everybody who is connected has heard that a member was removed.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 /// The most that a row carries itself.
 const INLINE_BYTES: usize = 4096;
 
@@ -50,7 +53,7 @@ fn pair(program: &Path, (a, b): (Nat, Nat), is_direct: bool) -> Result<Kept> {
         place(Place::HomeA, "anna")?,
         place(Place::HomeB, "ben")?,
     ];
-    story(&lab, homes, is_direct)
+    story(&lab, homes, ([a, b], is_direct))
 }
 
 /// Two boxes on one LAN with no internet.
@@ -108,7 +111,11 @@ fn called(home: &Home) -> Result<String> {
         .context("find the name in the network")
 }
 
-fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home; 3], is_direct: bool) -> Result<Kept> {
+fn story(
+    lab: &Lab,
+    [mut server, mut anna, mut ben]: [Home; 3],
+    (routers, is_direct): ([Nat; 2], bool),
+) -> Result<Kept> {
     let mut kept = Kept::default();
     let public = format!("{SERVER}:{PORT}");
     server.start(&["--mesh-public", &public])?;
@@ -163,7 +170,58 @@ fn story(lab: &Lab, [mut server, mut anna, mut ben]: [Home; 3], is_direct: bool)
     )?;
     let took = within(EVER, || Ok(is_as_promised(&ben.path_to("anna")?, is_direct)))?;
     kept.tell("ben reaches anna as before", took, EVER);
+    is_told(&[&anna, &ben], routers)?;
+    leaves(&mut kept, [&server, &anna, &ben])?;
     Ok(kept)
+}
+
+/// `net check` says what is so: who relays, of which kind the router is, and how the others are reached.
+fn is_told(homes: &[&Home; 2], routers: [Nat; 2]) -> Result<()> {
+    for (home, router) in homes.iter().zip(routers) {
+        let told = within(EVER, || {
+            let check = home.say(&["net", "check"])?;
+            let peers = check["peers"].as_array().context("find the peers")?;
+            let is_via_server =
+                |peer: &Value| peer["path"]["kind"] != "relayed" || peer["path"]["via"] == check["relays"][0];
+            Ok(check["relays"].as_array().is_some_and(|relays| relays.len() == 1)
+                && peers.len() == 2
+                && peers
+                    .iter()
+                    .all(|peer| !peer["path"].is_null() && is_via_server(peer)))
+        })?;
+        let check = home.say(&["net", "check"])?;
+        ensure!(told.is_some(), "a home behind a {router} is told {check:#}");
+        // One server sees one port: two would tell a symmetric one.
+        ensure!(check["public"] == serde_json::json!([]), "{check:#}");
+    }
+    println!("  net check says so at both homes");
+    Ok(())
+}
+
+/// A member is removed, of which it and the others hear at once.
+fn leaves(kept: &mut Kept, [server, anna, ben]: [&Home; 3]) -> Result<()> {
+    let heard = ben.logged_bytes();
+    let began = Instant::now();
+    server.say(&["peer", "remove", "ben", "--lose-data"])?;
+    println!(
+        "  ben is removed: that is decided after {:.2} s",
+        began.elapsed().as_secs_f64()
+    );
+    let began = Instant::now();
+    let mut hears = |what: &str, is_so: &mut dyn FnMut() -> Result<bool>| -> Result<()> {
+        let came = within(EVER, is_so)?.map(|_| began.elapsed());
+        kept.tell(what, came, REMOVED_WITHIN);
+        Ok(())
+    };
+    hears("anna has heard it", &mut || {
+        let peers = anna.say(&["peer", "ls"])?;
+        let peers = peers["peers"].as_array().context("find the peers")?;
+        Ok(!peers.iter().any(|peer| peer["name"] == "ben"))
+    })?;
+    hears("ben is cut off from both, and knows why", &mut || {
+        let said = ben.logged_since(heard)?;
+        Ok(said.contains("was removed from the mesh"))
+    })
 }
 
 /// Whether a path is one that the routers allow.
