@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::driver::{Order, Reply};
+use super::driver::{Order, Reply, Way};
 use super::lab::{Lab, Place};
 
 /// How long between two looks at what a node should soon be able to do.
@@ -116,8 +116,8 @@ impl Driven {
         }
     }
 
-    /// How a peer is reached: path and transport; none when it is away.
-    pub(crate) fn path(&mut self, to: &str) -> Result<Option<(String, String)>> {
+    /// How a peer is reached; none when it is away.
+    pub(crate) fn path(&mut self, to: &str) -> Result<Option<Way>> {
         self.tell(&Order::Peer { node: to.to_owned() })?;
         match self.reply()? {
             Reply::Reached(path) => Ok(path),
@@ -135,8 +135,24 @@ impl Driven {
     /// Waits until a peer is reached without a relay; how long that took.
     pub(crate) fn direct(&mut self, to: &str, within: Duration) -> Result<Option<Duration>> {
         let start = Instant::now();
-        let is_direct = |node: &mut Self| Ok(node.path(to)?.is_some_and(|(path, _)| path != "relayed"));
+        let is_direct = |node: &mut Self| Ok(node.path(to)?.is_some_and(|way| way.path != "relayed"));
         self.until(within, is_direct)
+            .map(|came| came.then(|| start.elapsed()))
+    }
+
+    /// Waits until a peer is reached by such a path, through this one where it is relayed; how long that took.
+    pub(crate) fn reached(
+        &mut self,
+        to: &str,
+        (path, via): (&str, Option<&str>),
+        within: Duration,
+    ) -> Result<Option<Duration>> {
+        let start = Instant::now();
+        let is_so = |node: &mut Self| {
+            let way = node.path(to)?;
+            Ok(way.is_some_and(|way| way.path == path && way.via.as_deref() == via))
+        };
+        self.until(within, is_so)
             .map(|came| came.then(|| start.elapsed()))
     }
 

@@ -1,6 +1,7 @@
 //! The process that runs one node of a mesh in a namespace, and does what it reads line by line.
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,9 @@ pub(crate) struct DriverOptions {
     /// Where it can be reached from everywhere
     #[arg(long)]
     public: Vec<Address>,
+    /// Listen at addresses of IPv6 as well
+    #[arg(long)]
+    ipv6: bool,
     /// Find members on the LAN
     #[arg(long)]
     mdns: bool,
@@ -56,9 +60,20 @@ pub(crate) enum Order {
 pub(crate) enum Reply {
     Done,
     Text(String),
-    /// How a peer is reached: "lan", "direct" or "relayed", and by what transport; none when it is away.
-    Reached(Option<(String, String)>),
+    /// How a peer is reached; none when it is away.
+    Reached(Option<Way>),
     Failed(String),
+}
+
+/// How a peer is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Way {
+    /// "lan", "direct" or "relayed".
+    pub(crate) path: String,
+    /// The id of the member that relays.
+    pub(crate) via: Option<String>,
+    /// "QUIC" or "TCP".
+    pub(crate) transport: String,
 }
 
 /// Gives back what it gets.
@@ -152,7 +167,10 @@ async fn run(options: &DriverOptions) -> Result<()> {
         mesh: mesh_key().id(),
         members: Vec::new(),
         folder: options.folder.clone(),
-        listen: vec![std::net::Ipv4Addr::UNSPECIFIED.into()],
+        listen: match options.ipv6 {
+            true => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            false => vec![Ipv4Addr::UNSPECIFIED.into()],
+        },
         port: Some(PORT),
         public: options.public.clone(),
         mdns: options.mdns,
@@ -229,12 +247,16 @@ async fn obey(node: &Node, door: &Door, order: Order) -> Result<Reply> {
         Order::Peer { node: peer } => {
             let link = node.peer(peer.parse()?).link;
             Ok(Reply::Reached(link.map(|link| {
-                let path = match link.path {
-                    Path::Lan => "lan",
-                    Path::Direct => "direct",
-                    Path::Relayed { .. } => "relayed",
+                let (path, via) = match link.path {
+                    Path::Lan => ("lan", None),
+                    Path::Direct => ("direct", None),
+                    Path::Relayed { via } => ("relayed", via),
                 };
-                (path.to_owned(), link.transport.to_string())
+                Way {
+                    path: path.to_owned(),
+                    via: via.map(|node| node.to_string()),
+                    transport: link.transport.to_string(),
+                }
             })))
         }
     }

@@ -163,6 +163,46 @@ impl Lab {
         )
     }
 
+    /// Lets nothing through between the two homes, or everything again; both still reach the server.
+    pub(crate) fn set_wall_between_homes(&self, stands: bool) -> Result<()> {
+        let home_b = "203.0.113.102";
+        let rule = format!("ip daddr {home_b} drop; ip saddr {home_b} drop;");
+        self.filter("nata", "between", stands.then_some(&rule))
+    }
+
+    /// Has both routers let no UDP through, as some networks do.
+    pub(crate) fn drop_udp(&self) -> Result<()> {
+        for router in ["nata", "natb"] {
+            self.filter(router, "noudp", Some("meta l4proto udp drop;"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives both boxes of home A an address of IPv6, of the internet as all of these are, and takes the others from them.
+    pub(crate) fn make_home_a_ipv6(&self) -> Result<[String; 2]> {
+        let boxes = [(Place::HomeA, 10), (Place::HomeA2, 11)];
+        for (place, host) in boxes {
+            let name = place.name();
+            self.run_with_input(name, &["sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0"], "")?;
+            self.ip(name, &format!("addr del 192.168.1.{host}/24 dev eth0"))?;
+            self.ip(name, &format!("addr add 2001:db8:0:1::{host}/64 dev eth0 nodad"))?;
+        }
+        Ok(boxes.map(|(_, host)| format!("[2001:db8:0:1::{host}]:{PORT}")))
+    }
+
+    /// Adds a rule to what a router forwards, or takes it away.
+    fn filter(&self, router: &str, table: &str, rule: Option<&str>) -> Result<()> {
+        let text = match rule {
+            Some(rule) => format!(
+                "table ip {table} {{
+                   chain through {{ type filter hook forward priority -10; {rule} }}
+                 }}"
+            ),
+            None => format!("delete table ip {table}"),
+        };
+        self.run_with_input(router, &["nft", "-f", "-"], &text)
+    }
+
     fn router(&self, name: &str, host: u8, quality: Quality) -> Result<()> {
         let far = format!("tap-{name}");
         let near = End {

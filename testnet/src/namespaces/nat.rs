@@ -13,6 +13,8 @@ use super::wire::Quality;
 pub(super) const EVER: Duration = Duration::from_secs(90);
 /// How soon homes behind routers that allow it are to be connected without a relay.
 pub(super) const DIRECT_WITHIN: Duration = Duration::from_secs(3);
+/// How soon a direct path that died is there again once it can be: both ends must try within the same half minute.
+const BACK_WITHIN: Duration = Duration::from_secs(180);
 /// How long a direct path is waited for where none is promised.
 const DIRECT_PERHAPS: Duration = Duration::from_secs(5);
 /// What is sent to see how fast a path is.
@@ -33,6 +35,14 @@ const PAIRS: [(Nat, Nat, Promise); 5] = [
     (Nat::Cone, Nat::Symmetric, Promise::Relayed),
     (Nat::Symmetric, Nat::Symmetric, Promise::Relayed),
 ];
+
+/// A line that loses some of what it carries.
+const LOSSY: Quality = Quality {
+    loss_percent: 2.0,
+    ..QUALITY
+};
+/// How long a cable is out: longer than it takes to notice.
+const CABLE_OUT: Duration = Duration::from_secs(25);
 
 pub(super) const QUALITY: Quality = Quality {
     delay: Duration::from_millis(20),
@@ -96,18 +106,46 @@ pub(crate) fn nat() -> Result<usize> {
     for (a, b, promise) in PAIRS {
         broken += played(&format!("{a} / {b}"), || pair(a, b, promise))?;
     }
-    Ok(broken)
+    for (a, b, promise) in PAIRS {
+        broken += played(&format!("{a} / {b}, 2 % of all lost"), || lossy(a, b, promise))?;
+    }
+    Ok(broken + played("cone / cone, no UDP gets through", no_udp)?)
 }
 
 fn pair(a: Nat, b: Nat, promise: Promise) -> Result<Kept> {
     let lab = Lab::build(a, b, QUALITY).context("build the lab")?;
     let folder = tempfile::tempdir().context("make folder")?;
     let mut story = Story::begin(&lab, folder.path())?;
-    story.meet(promise)?;
+    story.meet(promise, DIRECT_WITHIN)?;
     story.lose_server(promise)?;
     if a == Nat::Cone {
+        if promise == Promise::Direct {
+            story.lose_direct_path()?;
+        }
+        story.pull_cable()?;
         story.change_address()?;
     }
+    Ok(story.kept)
+}
+
+/// The same over lines that lose some: whoever joins, calls and punches gets through all the same.
+fn lossy(a: Nat, b: Nat, promise: Promise) -> Result<Kept> {
+    let lab = Lab::build(a, b, LOSSY).context("build the lab")?;
+    let folder = tempfile::tempdir().context("make folder")?;
+    let mut story = Story::begin(&lab, folder.path())?;
+    story.meet(promise, EVER)?;
+    Ok(story.kept)
+}
+
+/// Homes in networks that let only TCP through.
+fn no_udp() -> Result<Kept> {
+    let lab = Lab::build(Nat::Cone, Nat::Cone, QUALITY).context("build the lab")?;
+    lab.drop_udp()?;
+    let folder = tempfile::tempdir().context("make folder")?;
+    let mut story = Story::begin(&lab, folder.path())?;
+    story.meet(Promise::Relayed, EVER)?;
+    let way = story.b.path(&story.a.id)?.context("there is a path")?;
+    anyhow::ensure!(way.transport == "TCP", "over {way:?} although UDP is dropped");
     Ok(story.kept)
 }
 
@@ -116,7 +154,7 @@ fn pair(a: Nat, b: Nat, promise: Promise) -> Result<Kept> {
 /// # Errors
 /// The lab cannot be built.
 pub(crate) fn lan() -> Result<usize> {
-    played("one LAN, no internet", one_lan)
+    Ok(played("one LAN, no internet", one_lan)? + played("one LAN of IPv6", lan_of_ipv6)?)
 }
 
 fn one_lan() -> Result<Kept> {
@@ -140,6 +178,27 @@ fn one_lan() -> Result<Kept> {
         two.reach(&one.id, EVER)?,
         EVER,
     );
+    Ok(kept)
+}
+
+/// The same where the LAN has only IPv6, and addresses that are of the internet.
+fn lan_of_ipv6() -> Result<Kept> {
+    let lab = Lab::build(Nat::Cone, Nat::Cone, QUALITY).context("build the lab")?;
+    let [at_one, _] = lab.make_home_a_ipv6()?;
+    let folder = tempfile::tempdir().context("make folder")?;
+    let mut one = Driven::start(&lab, Place::HomeA, &folder.path().join("one"), &["--ipv6"])?;
+    let mut two = Driven::start(&lab, Place::HomeA2, &folder.path().join("two"), &["--ipv6"])?;
+    let mut kept = Kept::default();
+    let invite = one.invite(vec![at_one])?;
+    two.join(&invite)?;
+    let members = [one.id.clone(), two.id.clone()];
+    one.set_members(&members)?;
+    two.set_members(&members)?;
+    kept.tell("first call", two.reach(&one.id, EVER)?, DIRECT_WITHIN);
+    for (who, home, other) in [("one", &mut one, &members[1]), ("two", &mut two, &members[0])] {
+        let took = home.reached(other, ("lan", None), EVER)?;
+        kept.tell(&format!("{who} knows the other to be on its LAN"), took, EVER);
+    }
     Ok(kept)
 }
 
@@ -176,7 +235,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    fn meet(&mut self, promise: Promise) -> Result<()> {
+    fn meet(&mut self, promise: Promise, soon: Duration) -> Result<()> {
         self.server.set_members(&self.members)?;
         self.a.set_members(&self.members)?;
         self.b.set_members(&self.members)?;
@@ -190,9 +249,15 @@ impl<'a> Story<'a> {
         };
         let direct = self.b.direct(&self.a.id, wait)?.map(|_| start.elapsed());
         match (direct, promise) {
-            (direct, Promise::Direct) => self.kept.tell("direct", direct, DIRECT_WITHIN),
+            (direct, Promise::Direct) => self.kept.tell("direct", direct, soon),
             (Some(after), Promise::Relayed) => println!("  direct after {:.2} s", after.as_secs_f64()),
-            (None, Promise::Relayed) => println!("  stays relayed, as these routers must"),
+            (None, Promise::Relayed) => {
+                let relayed = self
+                    .b
+                    .reached(&self.a.id, ("relayed", Some(&self.server.id)), EVER)?;
+                self.kept
+                    .tell("relayed via the server, as these routers must", relayed, EVER);
+            }
         }
         let took = self.b.block(&self.a.id, BLOCK_BYTES, EVER)?;
         println!(
@@ -225,6 +290,39 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
+    /// Both homes still reach the server, and each other only through it, for a while.
+    fn lose_direct_path(&mut self) -> Result<()> {
+        anyhow::ensure!(
+            self.b.direct(&self.a.id, EVER)?.is_some(),
+            "there should be a direct path"
+        );
+        self.lab.set_wall_between_homes(true)?;
+        let relayed = self
+            .b
+            .reached(&self.a.id, ("relayed", Some(&self.server.id)), EVER)?;
+        self.kept
+            .tell("the direct path dies, the server relays", relayed, EVER);
+        self.kept
+            .tell("a call gets through", self.b.reach(&self.a.id, EVER)?, EVER);
+        self.b.block(&self.a.id, BLOCK_BYTES, EVER)?;
+        self.lab.set_wall_between_homes(false)?;
+        let direct = self.b.direct(&self.a.id, BACK_WITHIN)?;
+        self.kept.tell("the direct path is back", direct, BACK_WITHIN);
+        Ok(())
+    }
+
+    /// Home A has no internet for a while.
+    fn pull_cable(&mut self) -> Result<()> {
+        self.lab.set_internet_of_home_a(false)?;
+        std::thread::sleep(CABLE_OUT);
+        anyhow::ensure!(!self.b.reaches(&self.a.id)?, "there should be no path");
+        self.lab.set_internet_of_home_a(true)?;
+        let took = self.b.reach(&self.a.id, EVER)?;
+        self.kept
+            .tell("its cable was out and is back, first call", took, EVER);
+        Ok(())
+    }
+
     fn change_address(&mut self) -> Result<()> {
         self.lab.change_address_of_home_a()?;
         self.kept.tell(
@@ -238,9 +336,7 @@ impl<'a> Story<'a> {
 
     fn path(&mut self) -> Result<String> {
         let path = self.b.path(&self.a.id)?;
-        Ok(path.map_or("nothing".into(), |(path, transport)| {
-            format!("{path} {transport}")
-        }))
+        Ok(path.map_or("nothing".into(), |way| format!("{} {}", way.path, way.transport)))
     }
 }
 
