@@ -13,8 +13,8 @@ use tracing::{Instrument, debug, info, info_span, warn};
 const LABEL_BYTES_MAX: usize = 63;
 /// Leaves room for the number that tells two boxes of one name apart.
 const OWN_BYTES_MAX: usize = LABEL_BYTES_MAX - 4;
-/// What all names begin with.
-const PREFIX: &str = "warren-";
+/// The word that all names begin with.
+const WORD: &str = "warren";
 /// How long it may take to say that a box is gone.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -139,18 +139,32 @@ fn service(name: &str, offer: Offer, address: SocketAddr) -> mdns_sd::Result<Ser
 
 /// The host name under which a box of this name is announced, without the dot at its end: `warren-anna.local`.
 pub fn local_name(name: &str) -> String {
-    let mut label = String::from(PREFIX);
+    let own = label_of(name);
+    // A box that is called so already is not called so twice.
+    let is_ours = own
+        .strip_prefix(WORD)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    let mut label = if is_ours { own } else { format!("{WORD}-{own}") };
+    // Of one byte a letter.
+    label.truncate(OWN_BYTES_MAX);
+    format!("{}.local", label.trim_end_matches('-'))
+}
+
+/// A name in the letters of a host name, with one dash for whatever else stands between them.
+fn label_of(name: &str) -> String {
+    let mut label = String::new();
     for letter in name.chars().flat_map(char::to_lowercase) {
+        match letter {
+            'a'..='z' | '0'..='9' => label.push(letter),
+            _ if label.is_empty() || label.ends_with('-') => {}
+            _ => label.push('-'),
+        }
         if label.len() == OWN_BYTES_MAX {
             break;
         }
-        match letter {
-            'a'..='z' | '0'..='9' => label.push(letter),
-            _ if label.ends_with('-') => {}
-            _ => label.push('-'),
-        }
     }
-    format!("{}.local", label.trim_end_matches('-'))
+    label.truncate(label.trim_end_matches('-').len());
+    label
 }
 
 /// How the box is called in lists of services, which people read.
@@ -175,6 +189,19 @@ mod tests {
             ("--x--", "warren-x.local"),
             ("日本", "warren.local"),
             ("", "warren.local"),
+        ] {
+            assert_eq!(local_name(name), local, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_box_whose_name_begins_with_the_word_is_not_called_so_twice() {
+        for (name, local) in [
+            ("warren-1a2b", "warren-1a2b.local"),
+            ("Warren Anna", "warren-anna.local"),
+            ("warren", "warren.local"),
+            ("WARREN--", "warren.local"),
+            ("warrenton", "warren-warrenton.local"),
         ] {
             assert_eq!(local_name(name), local, "{name}");
         }
