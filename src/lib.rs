@@ -15,5 +15,6 @@ mod logging;
 mod mesh;
 pub mod node;
 mod notify;
+mod waiting;
 
 pub use node::Node;

@@ -115,13 +115,11 @@ impl Node {
             .local_addr()
             .context("read S3 address")?;
         // The page is no reason to serve nothing else.
-        let (page, no_page) = match page_listeners(config).await {
-            Ok(listeners) => (listeners, None),
-            Err(why) => {
-                error!(%why, cause = ?why.source(), "page not served");
-                (Vec::new(), Some(Trouble::NoPage(why.to_string())))
-            }
-        };
+        let (page, why) = page_listeners(config).await;
+        let no_page = why.map(|why| {
+            error!(%why, cause = ?why.source(), "page not served");
+            Trouble::NoPage(why.to_string())
+        });
         let access = Access::open(&config.state.value);
         mesh::check_port(config)?;
         let place = Place::find(config, &identity)?;
@@ -133,7 +131,7 @@ impl Node {
 
         let stopping = CancellationToken::new();
         let name = mesh::name_of(&store, store.me());
-        let announcer = announce(config, &name, s3, &page);
+        let announcer = announce(config, &name, Some(s3), &page);
         let called = announcer.is_some().then(|| local_name(&name));
         let certificates = match certificates(config, &store, called.as_deref()).await {
             Ok(certificates) => certificates,
@@ -328,21 +326,36 @@ async fn open_store(start: &Start, place: &Place) -> anyhow::Result<(Store, Opti
     Store::open(options).await.context("open the store")
 }
 
-/// Listens for browsers; empty where there is no page.
-pub(crate) async fn page_listeners(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
-    match config.page.address.value {
-        PageAddress::Off => Ok(Vec::new()),
-        PageAddress::At(address) => listen::everywhere(address, Whose::Page).await,
+/// Listens for browsers; empty where there is no page. Where it cannot listen at one of several addresses it does at the
+/// others, and says why.
+pub(crate) async fn page_listeners(config: &Config) -> (Vec<TcpListener>, Option<ListenError>) {
+    let addresses = match &config.page.address.value {
+        PageAddress::Off => &[][..],
+        PageAddress::At(addresses) => addresses,
+    };
+    let (mut listeners, mut failed) = (Vec::new(), None);
+    for address in addresses {
+        match listen::everywhere(*address, Whose::Page).await {
+            Ok(bound) => listeners.extend(bound),
+            Err(why) => failed = Some(why),
+        }
     }
+    (listeners, failed)
 }
 
 /// Announces the box in its network, unless a person turned that off; being found is no condition for serving.
-fn announce(config: &Config, name: &str, s3: SocketAddr, page: &[TcpListener]) -> Option<Announcer> {
+pub(crate) fn announce(
+    config: &Config,
+    name: &str,
+    s3: Option<SocketAddr>,
+    page: &[TcpListener],
+) -> Option<Announcer> {
     if !config.mesh.mdns.value.0 {
         return None;
     }
     let page = page.first().and_then(|listener| listener.local_addr().ok());
-    let offers: Vec<_> = [(Offer::S3, s3)]
+    let offers: Vec<_> = s3
+        .map(|s3| (Offer::S3, s3))
         .into_iter()
         .chain(page.map(|page| (Offer::Page, page)))
         .collect();

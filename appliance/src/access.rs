@@ -78,6 +78,17 @@ pub(crate) enum NotLetIn {
     Failed(#[from] AccessError),
 }
 
+/// Why a password was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// It will not do.
+    #[error("{0}")]
+    Weak(&'static str),
+    /// The box could not keep it.
+    #[error("keep the password of the page")]
+    Failed(#[from] AccessError),
+}
+
 /// Somebody who was let in over the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
@@ -203,6 +214,19 @@ impl Access {
         match self.state(|state| state.code.answer(code, Instant::now())) {
             true => self.set_password(password, None).await,
             false => Err(NotLetIn::WrongCode),
+        }
+    }
+
+    /// Sets the password of the page, for whoever is at the box; every session ends.
+    ///
+    /// # Errors
+    /// It is too weak, or cannot be kept.
+    pub async fn choose_password(&self, password: Zeroizing<String>) -> Result<(), PasswordError> {
+        password::check(&password).map_err(PasswordError::Weak)?;
+        match self.set_password(password, None).await {
+            Ok(_) => Ok(()),
+            Err(NotLetIn::Failed(error)) => Err(error.into()),
+            Err(_) => Err(PasswordError::Weak("That password cannot be used.")),
         }
     }
 

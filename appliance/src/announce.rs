@@ -15,6 +15,8 @@ const LABEL_BYTES_MAX: usize = 63;
 const OWN_BYTES_MAX: usize = LABEL_BYTES_MAX - 4;
 /// The word that all names begin with.
 const WORD: &str = "warren";
+/// The name of a box that has none yet: it is called `warren.local`.
+pub const UNNAMED: &str = "";
 /// How long it may take to say that a box is gone.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -170,6 +172,9 @@ fn label_of(name: &str) -> String {
 /// How the box is called in lists of services, which people read.
 fn shown(name: &str) -> String {
     const WHAT: &str = " (Warren)";
+    if name == UNNAMED {
+        return "Warren".into();
+    }
     let most = OWN_BYTES_MAX - WHAT.len();
     format!("{}{WHAT}", &name[..name.floor_char_boundary(most)])
 }

@@ -25,8 +25,8 @@ mod span;
 pub mod update;
 mod verdict;
 
-pub use access::{Access, AccessError};
-pub use announce::{AnnounceError, Announcer, Offer, local_name};
+pub use access::{Access, AccessError, PasswordError};
+pub use announce::{AnnounceError, Announcer, Offer, UNNAMED, local_name};
 pub use content::{Content, ContentError, FormEvent, FormReader, Pieces, Upload};
 pub use copies::{CopiesFacts, NotKnown, Short};
 pub use desk::Desk;

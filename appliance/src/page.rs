@@ -35,6 +35,7 @@ use callers::Callers;
 pub(crate) use cookie::Carrier;
 pub(crate) use door::Visitor;
 pub(crate) use form::Form;
+pub(crate) use host::named;
 pub(crate) use note::Note;
 use pace::Pace;
 pub(crate) use site::Site;

@@ -43,6 +43,9 @@ pub struct Became {
     pub mesh: String,
     /// What a new mesh is shown once; none where it joined one.
     pub first: Option<ShownOnce>,
+    /// The host name under which its network knows it once it has started, e.g. `warren-anna.local`; none where nobody is
+    /// told.
+    pub called: Option<String>,
 }
 
 /// What is shown once when a mesh begins.
@@ -147,6 +150,11 @@ impl<F: Fresh> Setup<F> {
         is_needed.then(|| self.access.login_code()).transpose()
     }
 
+    /// Whether a login code works right now.
+    pub fn has_code(&self) -> bool {
+        self.access.has_code()
+    }
+
     /// Serves the wizard on these listeners, until [`PageServer::shutdown`].
     pub fn serve(self: &Arc<Self>, listeners: Vec<TcpListener>, options: PageOptions) -> PageServer {
         PageServer::of(listeners, Arc::clone(self), CancellationToken::new(), options)
@@ -168,6 +176,14 @@ impl<F: Fresh> Setup<F> {
                 *stage = Stage::Working;
             }
         });
+    }
+
+    /// The host name that the box will have, where it is made.
+    fn called(&self) -> Option<String> {
+        self.stage(|stage| match stage {
+            Stage::Made(became) => became.called.clone(),
+            _ => None,
+        })
     }
 
     /// Lets the box start, where it is made.

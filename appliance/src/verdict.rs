@@ -70,7 +70,7 @@ pub enum Trouble {
     AccessDamaged(String),
     /// This file, which says who may use the page, could not be read when the box started, and why.
     AccessUnreadable(String, String),
-    /// The page is not served, and why.
+    /// The page is not served at one of its addresses, and why.
     NoPage(String),
 }
 
@@ -141,7 +141,7 @@ impl Trouble {
             Self::AccessUnreadable(file, why) => {
                 format!("{file} could not be read ({why}): nobody can log in to the page")
             }
-            Self::NoPage(why) => format!("the page is not served: {why}"),
+            Self::NoPage(why) => format!("the page is not served at each of its addresses: {why}"),
         }
     }
 

@@ -121,9 +121,12 @@ fn report(
         })?);
     }
     let (good, look) = (out.mark(Mark::Good), out.mark(Mark::Look));
-    let page = match config.page.address.value {
+    let page = match &config.page.address.value {
         PageAddress::Off => vec!["off".to_owned()],
-        PageAddress::At(address) => endpoint::urls(address),
+        PageAddress::At(addresses) => addresses
+            .first()
+            .map(|first| endpoint::urls(*first))
+            .unwrap_or_default(),
     };
     let page = page.into_iter().next().unwrap_or_default();
     let place = first.map(|path| path.display().to_string()).unwrap_or_default();

@@ -10,10 +10,10 @@ use appliance::lasted;
 use clap::{Args, Subcommand, ValueEnum};
 use hyper::Method;
 use p2p::Address;
-use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::failure::{Exit, Failure};
 use super::output::{Mark, Output, row};
+use super::qr::drawn;
 use crate::admin_client::AdminClient;
 
 /// How often it is looked how far a call has come.
@@ -238,27 +238,6 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// Empty modules around a QR code, without which phones do not see it.
-const QUIET: i32 = 4;
-
-/// A QR code in half blocks, light on dark as terminals are; `None` where the text is too long for one.
-fn drawn(text: &str) -> Option<String> {
-    let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
-    let all = -QUIET..code.size() + QUIET;
-    let line = |y: i32| {
-        let cells = all
-            .clone()
-            .map(|x| match (code.get_module(x, y), code.get_module(x, y + 1)) {
-                (false, false) => '█',
-                (false, true) => '▀',
-                (true, false) => '▄',
-                (true, true) => ' ',
-            });
-        cells.chain(['\n']).collect::<String>()
-    };
-    Some(all.clone().step_by(2).map(line).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,14 +250,5 @@ mod tests {
         for text in ["", "48", "h", "0h", "1.5h", "-1h", "99999999999999999d"] {
             assert!(time(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_code_is_square_and_has_quiet_around_it() {
-        let code = drawn("WRN1QQQQ").unwrap();
-        let width = code.lines().next().unwrap().chars().count();
-        assert_eq!(code.lines().count(), width.div_ceil(2));
-        assert!(code.lines().next().unwrap().chars().all(|cell| cell == '█'));
-        assert_eq!(drawn(&"x".repeat(10_000)), None);
     }
 }

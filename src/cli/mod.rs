@@ -16,10 +16,13 @@ mod man;
 mod mesh;
 mod net;
 mod output;
+mod password;
 mod peer;
+mod qr;
 mod quota;
 mod repair;
 mod said;
+mod screen;
 mod secret;
 mod server;
 mod status;
@@ -29,7 +32,7 @@ mod version;
 mod why;
 mod wizard;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -37,7 +40,7 @@ use failure::{Exit, Failure};
 use output::Output;
 
 use crate::admin_client::AdminClient;
-use crate::config::{Config, ConfigError, Flags, Surroundings};
+use crate::config::{Config, ConfigError, Flags, Surroundings, VENDOR_FILE};
 
 /// One private, encrypted S3 store on your own boxes.
 #[derive(Parser)]
@@ -128,6 +131,8 @@ enum Verb {
     Kit(kit::KitVerb),
     /// Show a code that lets a browser into the page, once
     LoginCode,
+    /// Set the password of the page, on a box that does not run
+    Password(password::PasswordArgs),
     /// List, make and revoke tokens for programs that use the admin API
     #[command(subcommand)]
     Token(token::TokenVerb),
@@ -136,6 +141,9 @@ enum Verb {
     Config(config::ConfigVerb),
     /// Install a signed update of the system, on a box that runs the image
     Update(update::UpdateArgs),
+    /// Show on a screen how and where the box is, and what opens its page
+    #[command(hide = true)]
+    Screen(screen::ScreenArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Write the manual, a page for each command
@@ -182,6 +190,8 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::LoginCode => ask(async { login_code::run(&client(&common)?, out).await }),
         Verb::Token(verb) => ask(async { token::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Config(verb) => config::run(&common, verb, out),
+        Verb::Password(args) => ask(async { password::run(&common, args, out).await }),
+        Verb::Screen(args) => ask(async { screen::run(&common, &args).await }),
         Verb::Update(args) => update::run(args, out),
         Verb::Completion(args) => completion::run(&args, CommandLine::command()),
         Verb::Man(args) => man::run(&args, CommandLine::command()),
@@ -216,6 +226,7 @@ fn load(common: &Common, flags: Flags) -> Result<Config, ConfigError> {
             variable: &variable,
             root: rustix::process::geteuid().is_root(),
             host,
+            vendor: Path::new(VENDOR_FILE),
         },
     )
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use appliance::api::{Schema, Secret};
-use appliance::{Access, Became, Fresh, MeshWish, Setup, ShownOnce, Suggestion, Wish};
+use appliance::{Access, Became, Fresh, MeshWish, Setup, ShownOnce, Suggestion, UNNAMED, Wish, local_name};
 use p2p::Address;
 use rustix::fs::statvfs;
 use serde::Serialize;
@@ -24,8 +24,9 @@ use crate::config::{Config, Flags};
 use crate::endpoint;
 use crate::first_start::{self, Made};
 use crate::mesh::{Patience, box_name, is_free, knock};
-use crate::node::{Loss, Node, Start, claim, page_listeners, page_options};
+use crate::node::{Loss, Node, Start, announce, claim, page_listeners, page_options};
 use crate::notify::ServiceManager;
+use crate::waiting::{self, WaitingBox};
 
 /// How often the box looks whether its login code still works: each is shown before anybody has to ask for it.
 const LOOK: Duration = Duration::from_secs(5);
@@ -48,9 +49,16 @@ pub(super) async fn ask(
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(state);
     made.with_context(|| format!("create state directory {}", state.display()))?;
-    let listeners = page_listeners(config).await.map_err(anyhow::Error::from)?;
-    let Some(first) = listeners.first() else {
-        return Err(Failure::usage("--wizard needs the page: leave --page off away"));
+    let (listeners, failed) = page_listeners(config).await;
+    let first = match (listeners.first(), failed) {
+        (None, None) => return Err(Failure::usage("--wizard needs the page: leave --page off away")),
+        (None, Some(why)) => return Err(anyhow::Error::from(why).into()),
+        (Some(first), failed) => {
+            if let Some(why) = failed {
+                warn!(%why, "page not served at each of its addresses");
+            }
+            first
+        }
     };
     let urls = endpoint::urls(first.local_addr().context("read page address")?);
     let fresh = FreshBox {
@@ -58,16 +66,26 @@ pub(super) async fn ask(
         state: state.clone(),
         wants: Mutex::default(),
     };
+    let announcer = announce(config, UNNAMED, None, &listeners);
     let (setup, maker) = Setup::new(fresh, Access::open(state));
     let page = setup.serve(listeners, page_options(config));
     let manager = ServiceManager::from_env();
     manager.ready();
     let tell = async {
+        let mut shown = None;
         loop {
             match setup.login_code() {
-                Ok(Some(code)) => say(&urls, code.expose(), out),
+                Ok(Some(code)) => {
+                    say(&urls, code.expose(), out);
+                    shown = Some(code);
+                }
+                Ok(None) if !setup.has_code() => shown = None,
                 Ok(None) => {}
                 Err(error) => warn!(%error, "no login code"),
+            }
+            let waiting = WaitingBox::new(shown.as_ref());
+            if let Err(error) = waiting.tell() {
+                warn!(%error, "the screen is not told that the box waits");
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -78,6 +96,10 @@ pub(super) async fn ask(
         () = manager.keep_alive() => false,
         () = tell => false,
     };
+    waiting::over();
+    if let Some(announcer) = announcer {
+        announcer.stop().await;
+    }
     page.shutdown().await;
     setup.settle().await;
     Ok(made)
@@ -176,6 +198,7 @@ impl FreshBox {
     async fn found(&self, said: Said) -> Result<Became, Failure> {
         let config = said.decide(&self.common)?;
         let mesh = config.name.value.clone();
+        let called = called(&config, &box_name());
         let urls = endpoint::urls(config.s3_address.value.0);
         // Before anything is made: a box that has keys is not asked again what it was told.
         said.remember(&config)?;
@@ -200,6 +223,7 @@ impl FreshBox {
         let key = &created.first.owner_key;
         Ok(Became {
             mesh,
+            called,
             first: Some(ShownOnce {
                 phrase: Secret::new(created.first.recovery_phrase.to_string()),
                 key: key.id.to_string(),
@@ -232,9 +256,19 @@ impl FreshBox {
             arrival.give_up().await;
             return Err(failure);
         }
+        let called = called(&config, &arrival.name);
         arrival.settle(&config.state.value).await?;
-        Ok(Became { mesh, first: None })
+        Ok(Became {
+            mesh,
+            called,
+            first: None,
+        })
     }
+}
+
+/// The host name under which the network knows a box of this name, where it is told at all.
+fn called(config: &Config, name: &str) -> Option<String> {
+    config.mesh.mdns.value.0.then(|| local_name(name))
 }
 
 /// Bytes of the disk that a folder is on, and of them free.

@@ -1,4 +1,5 @@
-//! What the node runs with: flag, then `WARREN_*`, then file, then what `warren init` was told, then default.
+//! What the node runs with: flag, then `WARREN_*`, then file, then what `warren init` was told, then what the system it came
+//! with says, then default.
 //!
 //! Warren runs with an empty configuration. Every key is optional:
 //!
@@ -14,7 +15,7 @@
 //! | `s3.proxies` |               | `WARREN_S3_PROXIES` | none: addresses and networks of proxies that are believed about a request: `X-Forwarded-Proto: https` makes it `aws:SecureTransport`, and the last of `X-Forwarded-For` its sender; anybody else could write anything |
 //! | `s3.webhooks` |              | `WARREN_S3_WEBHOOKS` | none: receivers that buckets may have told of what happens to their objects, each as `NAME=URL`; buckets can name no others, so that nobody has this box connect anywhere |
 //! | `s3.webhook_ca_files` |     | `WARREN_S3_WEBHOOK_CA_FILES` | none: for a webhook over HTTPS the authorities that browsers trust vouch; where one of its owner does, each as `NAME=FILE` with its certificates in PEM, and then nobody else does |
-//! | `page.address` | `--page`      | `WARREN_PAGE`       | `[::]:3980`: the page for browsers and the admin API, which answer only this home's own network; `off` for none |
+//! | `page.address` | `--page`      | `WARREN_PAGE`       | `[::]:3980`: the page for browsers and the admin API, which answer only this home's own network; several with commas between them, the one to show first; `off` for none |
 //! | `page.hosts` |                | `WARREN_PAGE_HOSTS` | none: names by which the page is called, beside addresses, `localhost`, the host's own name and all in `.local`; others are refused, so that no page elsewhere borrows our address |
 //! | `page.lan_only` |             | `WARREN_PAGE_LAN_ONLY` | `on`: private, link-local and loopback addresses; `off` lets the internet knock, behind a proxy with a certificate |
 //! | `mesh.address` | `--mesh`     | `WARREN_MESH`       | `[::]:0`: every address, and one random port that is chosen once and kept, so that two boxes behind one router do not share it |
@@ -26,7 +27,8 @@
 //! | `log.level`  | `--log`        | `WARREN_LOG`        | `info`: what changed, not what happened |
 //! | `log.format` | `--log-format` | `WARREN_LOG_FORMAT` | `text`: people read it first; `json` is for collectors |
 //!
-//! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing.
+//! The file is `--config`, `WARREN_CONFIG` or `/etc/warren/warren.toml`; only the last may be missing. A system that was made
+//! for Warren, as the image is, has defaults of its own in `/usr/lib/warren/warren.toml`.
 //! `WARREN_DATA`, `WARREN_S3_DOMAINS`, `WARREN_S3_WEBSITE_DOMAINS`, `WARREN_S3_PROXIES`, `WARREN_S3_WEBHOOKS`, `WARREN_S3_WEBHOOK_CA_FILES`, `WARREN_PAGE_HOSTS` and `WARREN_MESH_PUBLIC` separate their values by commas. Accepting loss is only ever a flag: kept in a file
 //! it would accept the next loss too.
 
@@ -75,6 +77,9 @@ pub const KEYS: [&str; 21] = [
 
 /// Where the configuration file is when nobody says.
 const SYSTEM_FILE: &str = "/etc/warren/warren.toml";
+
+/// What the system says that Warren came with: weaker than anything a person said.
+pub const VENDOR_FILE: &str = "/usr/lib/warren/warren.toml";
 
 /// What `warren init` was told, inside the state directory; same format as the configuration file.
 const INIT_FILE: &str = "init.toml";
@@ -172,6 +177,8 @@ pub struct Surroundings<'a> {
     pub root: bool,
     /// The name of the host.
     pub host: String,
+    /// The file of the system's own defaults, which need not exist.
+    pub vendor: &'a Path,
 }
 
 /// What the node runs with. A value that exists is valid.
@@ -249,7 +256,11 @@ impl Config {
         let state = layers.state()?;
         let init = state.value.join(INIT_FILE);
         let layers = Layers {
-            files: [layers.files, vec![(File::read_if_there(&init)?, init)]].concat(),
+            files: [
+                layers.files,
+                vec![read_if_there(init)?, read_if_there(around.vendor.into())?],
+            ]
+            .concat(),
             ..layers
         };
         layers.decide(state)
@@ -313,6 +324,10 @@ fn configuration_file(flags: &Flags, around: &Surroundings<'_>) -> Result<(File,
         None => (File::read_if_there(Path::new(SYSTEM_FILE))?, SYSTEM_FILE.into()),
     };
     Ok(file)
+}
+
+fn read_if_there(path: PathBuf) -> Result<(File, PathBuf), ConfigError> {
+    Ok((File::read_if_there(&path)?, path))
 }
 
 /// Everything that may say something, strongest first.

@@ -30,6 +30,7 @@ fn load_from(flags: &Flags, variables: &[&str]) -> Result<Config, String> {
         variable: &variable,
         root: false,
         host: "box".into(),
+        vendor: Path::new("/nonexistent"),
     };
     Config::load(flags, &around).map_err(|error| error.to_string())
 }
@@ -336,12 +337,46 @@ fn the_page_is_for_this_network_unless_told_otherwise() {
     assert_eq!(said.address.value, PageAddress::Off);
     assert_eq!(said.hosts.value[0].as_str(), "box.example");
     assert!(!said.lan_only.value.0);
+    let several = page("[page]\naddress = '3980, 127.0.0.1:80'\n");
+    assert_eq!(several.address.value.to_string(), "[::]:3980,127.0.0.1:80");
     for wrong in [
         "address = 'nowhere'",
+        "address = '3980,'",
+        "address = '3980,off'",
         "hosts = ['http://box']",
         "lan_only = 'maybe'",
     ] {
         let wrong = format!("[page]\n{wrong}\n");
         assert!(load(Flags::default(), &[], &wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn what_the_system_says_is_weaker_than_anything_a_person_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let vendor = folder.path().join("vendor.toml");
+    fs::write(&vendor, "[page]\naddress = '3980,80'\n").unwrap();
+    let page = |flags: Flags| {
+        let config = folder.path().join("warren.toml");
+        fs::write(&config, "").unwrap();
+        let flags = Flags {
+            config: Some(config),
+            ..flags
+        };
+        let around = Surroundings {
+            variable: &|_| None,
+            root: false,
+            host: "box".into(),
+            vendor: &vendor,
+        };
+        let page = Config::load(&flags, &around).unwrap().page.address;
+        (page.value.to_string(), page.source)
+    };
+    let said = ("[::]:3980,[::]:80".to_owned(), Source::File(vendor.clone()));
+    assert_eq!(page(Flags::default()), said);
+    let flags = Flags {
+        page: Some("off".into()),
+        ..Flags::default()
+    };
+    assert_eq!(page(flags), ("off".into(), Source::Flag("--page")));
 }

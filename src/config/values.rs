@@ -91,12 +91,12 @@ impl fmt::Display for S3Address {
 }
 
 /// Where browsers connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageAddress {
     /// Nowhere: there is no page.
     Off,
-    /// Here.
-    At(SocketAddr),
+    /// Here; at least one, the one to show first.
+    At(Vec<SocketAddr>),
 }
 
 impl PageAddress {
@@ -104,20 +104,29 @@ impl PageAddress {
 
     /// Every address of the box, IPv6 and IPv4.
     pub(super) fn everywhere() -> Self {
-        Self::At(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Self::PORT))
+        Self::At(vec![SocketAddr::new(
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            Self::PORT,
+        )])
     }
 
-    /// Reads `ADDRESS:PORT`, a port alone for every address, or `off`.
+    /// Reads `ADDRESS:PORT`, a port alone for every address, several of these with commas between them, or `off`.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidValue> {
         if text == "off" {
             return Ok(Self::Off);
         }
-        let read = S3Address::parse(text).map(|S3Address(address)| Self::At(address));
-        read.map_err(|_| {
-            InvalidValue(format!(
-                "{text:?} is not an address: write it like [::]:3980, 127.0.0.1:3980, 3980 or off"
-            ))
-        })
+        let address = |one: &str| {
+            let read = S3Address::parse(one.trim()).map(|S3Address(address)| address);
+            read.map_err(|_| {
+                InvalidValue(format!(
+                    "{text:?} is not an address: write it like [::]:3980, 127.0.0.1:3980, 3980, 3980,80 or off"
+                ))
+            })
+        };
+        text.split(',')
+            .map(address)
+            .collect::<Result<_, _>>()
+            .map(Self::At)
     }
 }
 
@@ -125,7 +134,10 @@ impl fmt::Display for PageAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("off"),
-            Self::At(address) => address.fmt(f),
+            Self::At(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                f.write_str(&addresses.join(","))
+            }
         }
     }
 }

@@ -19,6 +19,17 @@ pub struct LoginCode {
     pub page: Vec<String>,
 }
 
+/// Who can log in to the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoginState {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Whether somebody has chosen a password.
+    pub has_password: bool,
+    /// Whether a login code works right now.
+    pub has_code: bool,
+}
+
 /// A token without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Token {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 /// Whether this is a name of ours. A page elsewhere may have its own name lead to our address, and would then read with the
 /// rights of whoever looks at it (DNS rebinding); but its name is none of these. `known` are in lower case.
 pub(crate) fn is_ours(host: &str, known: &[String]) -> bool {
-    let name = name(host).trim_end_matches('.').to_ascii_lowercase();
+    let name = named(host).0.trim_end_matches('.').to_ascii_lowercase();
     let plain = name.trim_start_matches('[').trim_end_matches(']');
     plain.parse::<IpAddr>().is_ok()
         || name == "localhost"
@@ -13,18 +13,18 @@ pub(crate) fn is_ours(host: &str, known: &[String]) -> bool {
         || known.contains(&name)
 }
 
-/// A host without its port.
-fn name(host: &str) -> &str {
+/// A host without its port, and the port with its colon; empty where there is none.
+pub(crate) fn named(host: &str) -> (&str, &str) {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
             // The last group of a bare IPv6 address is no port.
             if name.contains(':') && !name.ends_with(']') {
-                host
+                (host, "")
             } else {
-                name
+                host.split_at(name.len())
             }
         }
-        _ => host,
+        _ => (host, ""),
     }
 }
 

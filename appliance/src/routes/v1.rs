@@ -8,7 +8,7 @@ use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
     AskSweep, BucketList, CallBox, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList,
-    KeyInfo, KeyList, LoginCode, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic,
+    KeyInfo, KeyList, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic,
     SetQuota, Settled, TestApp, TokenList,
 };
 use crate::desk::Desk;
@@ -525,6 +525,20 @@ fn access<N: Node>(to: &mut Routes<N>) {
                 code,
                 valid_seconds: CODE_VALID.as_secs(),
                 page: desk.page.clone(),
+            }))
+        },
+    );
+    let says = "Whether somebody has chosen a password for the page, and whether a login code works.";
+    to.add(
+        GET,
+        "/api/v1/login-code",
+        AtTheBox,
+        says,
+        |desk, _, Nothing| async move {
+            Ok(Shown(LoginState {
+                schema: Schema,
+                has_password: desk.access.has_password(),
+                has_code: desk.access.has_code(),
             }))
         },
     );

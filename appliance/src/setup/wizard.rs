@@ -1,21 +1,26 @@
 //! The pages of the wizard: what the box is to be, that it is being made, what is to be written down, and that it starts.
 
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use maud::{Markup, html};
 
 use super::{Became, Fresh, MeshWish, Setup, ShownOnce, Stage, Suggestion, Wish};
+use crate::announce::{UNNAMED, local_name};
 use crate::api::Secret;
 use crate::console::pieces::{copyable, form, size};
 use crate::console::{Visit, layout, login, query, read, redirect, stale};
-use crate::page::{Form, Visitor};
+use crate::page::{Form, Visitor, named};
 use crate::routes::Body;
 
 /// How often a page that waits looks again, in seconds.
 const AGAIN: &str = "2; url=/";
 
-/// When a box that starts is there, in seconds.
+/// When a box that starts is there under the name that it was called by, in seconds.
 const STARTED: &str = "4; url=/";
+
+/// In how many seconds its network knows it under another name.
+const RENAMED_SECONDS: u32 = 8;
 
 /// Answers a request to a box that is nothing yet.
 pub(super) async fn answer<F: Fresh>(
@@ -36,14 +41,22 @@ pub(super) async fn answer<F: Fresh>(
         ("/", Some(visitor)) if is_get => shown(visit, &visitor),
         (_, Some(visitor)) if head.method == Method::POST => match read(body).await {
             Ok(form) if !visitor.sent(form.get("token")) => stale(visit),
-            Ok(form) => act(visit, path, &form),
+            Ok(form) => act(visit, path, &host(&head), &form),
             Err(response) => response,
         },
         _ => redirect("/"),
     }
 }
 
-fn act<F: Fresh>(visit: &Visit<'_, Setup<F>>, path: &str, form: &Form) -> Response<Body> {
+/// By what the box was called, as the browser has it.
+fn host(head: &Parts) -> String {
+    let host = head.headers.get(header::HOST);
+    host.and_then(|host| host.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn act<F: Fresh>(visit: &Visit<'_, Setup<F>>, path: &str, host: &str, form: &Form) -> Response<Body> {
     let wish = |mesh| Wish {
         mesh,
         zone: form.get("zone").to_owned(),
@@ -56,7 +69,11 @@ fn act<F: Fresh>(visit: &Visit<'_, Setup<F>>, path: &str, form: &Form) -> Respon
             visit.desk.wish(wish(MeshWish::Invited(invite)));
         }
         "/setup/done" => {
+            let moved = visit.desk.called().and_then(|called| moved(host, &called));
             visit.desk.finish();
+            if let Some(url) = moved {
+                return renamed(visit, &url);
+            }
         }
         _ => {}
     }
@@ -80,14 +97,7 @@ fn shown<F: Fresh>(visit: &Visit<'_, Setup<F>>, visitor: &Visitor) -> Response<B
             Some(first) => ("Write this down", once(visitor, &became.mesh, first), None),
             None => ("It is a member", joined(visitor, became), None),
         },
-        Stage::Done => (
-            "It starts",
-            html! {
-                p role="status" { "In a few seconds it is there. Log in with the password you chose." }
-                p { a.button.main href="/" { "Open the console" } }
-            },
-            Some(STARTED),
-        ),
+        Stage::Done => ("It starts", starting("/"), Some(STARTED)),
     });
     let mut response = layout::alone(visit, StatusCode::OK, title, main);
     if let Some(again) = again {
@@ -111,6 +121,34 @@ fn working(wants: Option<&str>) -> Markup {
             p role="status" { "The box is being made. Where it joins a mesh, it looks for the others: up to a minute." }
         }
     }
+}
+
+fn starting(url: &str) -> Markup {
+    html! {
+        p role="status" { "In a few seconds it is there. Log in with the password you chose." }
+        p { a.button.main href=(url) { "Open the console" } }
+    }
+}
+
+/// Where a box is once it has started, for a browser that came by a name which it has only before: the same port of its own
+/// name.
+fn moved(host: &str, called: &str) -> Option<String> {
+    let (name, port) = named(host);
+    let is_unnamed = name.eq_ignore_ascii_case(&local_name(UNNAMED));
+    (is_unnamed && !name.eq_ignore_ascii_case(called)).then(|| format!("http://{called}{port}/"))
+}
+
+/// The last page under the old name.
+fn renamed<F: Fresh>(visit: &Visit<'_, Setup<F>>, url: &str) -> Response<Body> {
+    let main = html! {
+        (starting(url))
+        p.small { "From now on it is at " a href=(url) { (url) } }
+    };
+    let mut response = layout::alone(visit, StatusCode::OK, "It starts", main);
+    if let Ok(again) = HeaderValue::from_str(&format!("{RENAMED_SECONDS}; url={url}")) {
+        response.headers_mut().insert(header::REFRESH, again);
+    }
+    response
 }
 
 /// The two ways that a box can go, with what was said before where that could not be done.
@@ -192,5 +230,37 @@ fn joined(visitor: &Visitor, became: &Became) -> Markup {
     html! {
         p { "This box is a member of " strong { (became.mesh) } ". What it holds for the others begins to arrive in ten minutes." }
         (form(visitor, "/setup/done", html! { button.main type="submit" { "Start the box" } }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_came_by_the_name_of_a_fresh_box_is_sent_to_its_own() {
+        let own = "warren-anna.local";
+        assert_eq!(
+            moved("warren.local", own).as_deref(),
+            Some("http://warren-anna.local/")
+        );
+        assert_eq!(
+            moved("Warren.local:3980", own).as_deref(),
+            Some("http://warren-anna.local:3980/")
+        );
+    }
+
+    #[test]
+    fn a_browser_that_came_another_way_stays_where_it_is() {
+        for host in [
+            "192.168.1.20",
+            "192.168.1.20:3980",
+            "[::1]:3980",
+            "box.example",
+            "",
+        ] {
+            assert_eq!(moved(host, "warren-anna.local"), None, "{host}");
+        }
+        assert_eq!(moved("warren.local", "warren.local"), None);
     }
 }
