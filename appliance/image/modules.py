@@ -27,7 +27,7 @@ WANTED = """
     drivers/net/phy/* drivers/net/mdio/* drivers/net/usb/*
     drivers/watchdog/bcm2835* drivers/watchdog/sbsa* drivers/watchdog/softdog drivers/watchdog/i6300esb
     drivers/rtc/*pl031* drivers/rtc/*rpi* drivers/leds/leds-gpio
-    fs/fat/* fs/nls/nls_cp437 fs/nls/nls_ascii fs/nls/nls_iso8859-1 fs/nls/nls_utf8 fs/ext4/* fs/squashfs/* fs/overlayfs/*
+    fs/fat/* fs/nls/nls_cp437 fs/nls/nls_ascii fs/nls/nls_iso8859-1 fs/nls/nls_utf8 fs/ext4/* fs/squashfs/* fs/overlayfs/* fs/efivarfs/*
     drivers/net/ethernet/intel/i40e/* drivers/net/ethernet/broadcom/tg3 drivers/net/ethernet/atheros/*
     drivers/watchdog/iTCO* drivers/watchdog/sp5100* drivers/ata/ata_piix drivers/rtc/rtc-cmos drivers/mmc/host/rtsx*
     arch/*/crypto/* lib/crypto/* crypto/*crc32* net/packet/* net/ipv6/ipv6 net/ipv4/tcp_bbr net/sched/sch_fq

@@ -56,7 +56,8 @@ pub struct System {
     pub build: u64,
     /// The slot it runs from.
     pub slot: Slot,
-    /// Whether a boot loader with a menu started it; a Raspberry Pi's own firmware has none.
+    /// Whether a boot loader started it that has a menu and counts starts; a Raspberry Pi's own firmware has none, and
+    /// U-Boot's EFI cannot rename the entry that carries the count.
     pub has_menu: bool,
     /// Where the boot partition is mounted, writable.
     pub boot: PathBuf,
@@ -75,7 +76,7 @@ impl System {
         let partitions = "/dev/disk/by-partlabel".into();
         let described = Self::described(&command_line, &release, boot, partitions);
         Ok(described.map(|system| Self {
-            has_menu: Path::new("/sys/firmware/efi").exists(),
+            has_menu: counts_starts(Path::new(EFI_VARIABLES)),
             ..system
         }))
     }
@@ -106,6 +107,26 @@ impl System {
     }
 }
 
+/// Where Linux shows the variables of UEFI: four bytes of attributes, then the value.
+const EFI_VARIABLES: &str = "/sys/firmware/efi/efivars";
+/// Whose variables these are (systemd.io, "The Boot Loader Interface").
+const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// Whether the boot loader that started this box counts starts. systemd-boot does, by renaming the entry: on the UEFI of a PC
+/// or a server board, not on the one that U-Boot imitates.
+fn counts_starts(variables: &Path) -> bool {
+    let said = |name: &str| {
+        let value = fs::read(variables.join(format!("{name}-{LOADER}"))).ok()?;
+        let letters = value.get(4..)?.chunks_exact(2);
+        let letters: Vec<u16> = letters
+            .filter_map(|two| Some(u16::from_le_bytes(two.try_into().ok()?)))
+            .collect();
+        Some(String::from_utf16_lossy(&letters))
+    };
+    let is_ours = said("LoaderInfo").is_some_and(|loader| loader.starts_with("systemd-boot"));
+    is_ours && said("LoaderFirmwareInfo").is_some_and(|firmware| !firmware.contains("U-Boot"))
+}
+
 /// Why an update was not installed; the running system stays what the box starts.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
@@ -128,8 +149,10 @@ pub enum UpdateError {
         /// The build that runs.
         running: u64,
     },
-    /// Nothing would ever start the other slot.
-    #[error("this box is not started by UEFI: its slots cannot be switched, write the new image to its card")]
+    /// Nothing would ever start the other slot, or go back from it.
+    #[error(
+        "this box is not started by systemd-boot on UEFI, which goes back from a system that fails: write the new image to its card"
+    )]
     NoMenu,
     /// The system to install has no file that could be started.
     #[error("the update has no {0}")]
@@ -376,6 +399,30 @@ mod tests {
         let refused = ours.update(&made("box", 6, PARTS));
         assert!(matches!(refused, Err(UpdateError::NoMenu)));
         assert_eq!(ours.entries(), ["a.conf", "b+0-3.conf"]);
+    }
+
+    #[test]
+    fn starts_are_counted_by_systemd_boot_where_it_can_rename_its_entries() {
+        let counted = |said: &[(&str, &str)]| {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in said {
+                let letters = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+                let value: Vec<u8> = [6, 0, 0, 0].into_iter().chain(letters).collect();
+                fs::write(folder.path().join(format!("{name}-{LOADER}")), value).unwrap();
+            }
+            counts_starts(folder.path())
+        };
+        let loader = ("LoaderInfo", "systemd-boot 257.9-1");
+        assert!(counted(&[loader, ("LoaderFirmwareInfo", "EDK II 1.00")]));
+        assert!(!counted(&[
+            loader,
+            ("LoaderFirmwareInfo", "Das U-Boot 8228.2560")
+        ]));
+        assert!(!counted(&[
+            ("LoaderInfo", "GRUB 2.12"),
+            ("LoaderFirmwareInfo", "EDK II 1.00")
+        ]));
+        assert!(!counted(&[loader]) && !counted(&[]));
     }
 
     #[test]
