@@ -4,6 +4,7 @@ mod admin_client;
 pub mod cli;
 pub mod config;
 mod console;
+mod disks;
 mod endpoint;
 mod exchange;
 mod first_start;

@@ -65,7 +65,8 @@ pub(crate) fn over() {
     }
 }
 
-fn own_folder() -> Option<PathBuf> {
+/// The folder of what runs, where the service has one.
+pub(crate) fn own_folder() -> Option<PathBuf> {
     let folders = std::env::var("RUNTIME_DIRECTORY").ok()?;
     folders
         .split(':')

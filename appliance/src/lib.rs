@@ -39,7 +39,9 @@ pub use past::{BoxPast, DayPast, HourPast, Past};
 pub use problem::Problem;
 pub use right::Scope;
 pub use server::AdminServer;
-pub use setup::{Became, Fresh, Maker, MeshWish, Setup, ShownOnce, Suggestion, Wish};
+pub use setup::{
+    Became, DiskUse, DiskWish, Fresh, Maker, MeshWish, Setup, ShownOnce, SpareDisk, Suggestion, Wish,
+};
 pub use size::{ByteSize, InvalidSize};
 pub use socket::{AdminSocket, SocketError};
 pub use span::lasted;

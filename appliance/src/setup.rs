@@ -15,6 +15,7 @@ use crate::console::Visit;
 use crate::page::{PageOptions, PageServer, Site, Visitor};
 use crate::routes::Body;
 
+mod disk;
 mod wizard;
 
 /// What a person wants the box to be.
@@ -68,6 +69,41 @@ pub struct Suggestion {
     pub disk: (u64, u64),
 }
 
+/// A disk on which a box could keep everything, instead of the one that it starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpareDisk {
+    /// What the system calls it while it runs, e.g. `sda`.
+    pub name: String,
+    /// What its maker calls it; empty where it does not say.
+    pub model: String,
+    /// How large it is.
+    pub bytes: u64,
+    /// What is on it, for a person; none where nothing is known to be.
+    pub holds: Option<String>,
+    /// Whether that is a box, which could go on.
+    pub is_box: bool,
+}
+
+/// What becomes of what is on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskUse {
+    /// It is deleted.
+    Format,
+    /// It is a box, which goes on.
+    Keep,
+}
+
+/// A disk that somebody chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskWish {
+    /// As [`SpareDisk::name`].
+    pub name: String,
+    /// As large as it was when it was chosen: by then another may have that name.
+    pub bytes: u64,
+    /// What becomes of what is on it.
+    pub what: DiskUse,
+}
+
 /// A box that is nothing yet.
 pub trait Fresh: Send + Sync + 'static {
     /// What it would be if nobody said anything.
@@ -86,20 +122,43 @@ pub trait Fresh: Send + Sync + 'static {
     /// done but wait.
     fn wants(&self) -> Option<String>;
 
+    /// The disks on which it could keep everything; none where it cannot take one.
+    fn spare_disks(&self) -> Vec<SpareDisk>;
+
+    /// Takes a disk. This process ends when it has it, and another goes on from there: only why it has not is ever returned,
+    /// as a sentence for a person.
+    fn take_disk(&self, wish: DiskWish) -> impl Future<Output = String> + Send;
+
     /// Somebody has written down what is shown once.
     fn noted(&self);
 }
 
 /// How far a box is.
 enum Stage {
-    /// Nobody has said anything, or what was said could not be done: what it was, and why not.
-    Asking(Option<(Wish, String)>),
+    /// Nobody has said anything, or what was said could not be done.
+    Asking(Option<NotDone>),
     /// It is being made.
     Working,
+    /// It takes a disk.
+    Taking,
     /// It is made; shown until somebody has written it down.
     Made(Became),
     /// It starts.
     Done,
+}
+
+/// What was said, and could not be done.
+struct NotDone {
+    /// What the box was to be; none where something else was asked for.
+    wish: Option<Wish>,
+    /// Why not, for a person.
+    why: String,
+}
+
+/// What somebody wants done.
+enum Order {
+    Become(Wish),
+    Take(DiskWish),
 }
 
 /// A fresh box, and who may say what it is to be.
@@ -109,7 +168,7 @@ pub struct Setup<F> {
     /// Whether a login code was told.
     told: AtomicBool,
     stage: Mutex<Stage>,
-    wishes: mpsc::Sender<Wish>,
+    orders: mpsc::Sender<Order>,
     /// Cancelled once the box is made and what is shown once is written down.
     done: CancellationToken,
 }
@@ -117,24 +176,24 @@ pub struct Setup<F> {
 /// What makes the box once somebody has said what it is to be.
 pub struct Maker<F> {
     setup: Arc<Setup<F>>,
-    wishes: mpsc::Receiver<Wish>,
+    orders: mpsc::Receiver<Order>,
 }
 
 impl<F: Fresh> Setup<F> {
     /// A box that waits for a person who logs in.
     pub fn new(fresh: F, access: Access) -> (Arc<Self>, Maker<F>) {
-        let (wishes, heard) = mpsc::channel(1);
+        let (orders, heard) = mpsc::channel(1);
         let setup = Arc::new(Self {
             fresh,
             access,
             told: AtomicBool::new(false),
             stage: Mutex::new(Stage::Asking(None)),
-            wishes,
+            orders,
             done: CancellationToken::new(),
         });
         let maker = Maker {
             setup: Arc::clone(&setup),
-            wishes: heard,
+            orders: heard,
         };
         (setup, maker)
     }
@@ -169,11 +228,15 @@ impl<F: Fresh> Setup<F> {
         look(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has the box made, unless it is or is being made.
-    fn wish(&self, wish: Wish) {
+    /// Has something done, unless the box is or is being made.
+    fn order(&self, order: Order) {
+        let meanwhile = match order {
+            Order::Become(_) => Stage::Working,
+            Order::Take(_) => Stage::Taking,
+        };
         self.stage(|stage| {
-            if matches!(stage, Stage::Asking(_)) && self.wishes.try_send(wish).is_ok() {
-                *stage = Stage::Working;
+            if matches!(stage, Stage::Asking(_)) && self.orders.try_send(order).is_ok() {
+                *stage = meanwhile;
             }
         });
     }
@@ -210,14 +273,21 @@ impl<F: Fresh> Maker<F> {
     /// As [`Fresh::become_it`].
     pub async fn run(mut self) {
         let setup = &self.setup;
-        while let Some(Some(wish)) = setup.done.run_until_cancelled(self.wishes.recv()).await {
-            let made = setup.fresh.become_it(wish.clone()).await;
-            setup.stage(|stage| {
-                *stage = match made {
+        while let Some(Some(order)) = setup.done.run_until_cancelled(self.orders.recv()).await {
+            let reached = match order {
+                Order::Become(wish) => match setup.fresh.become_it(wish.clone()).await {
                     Ok(became) => Stage::Made(became),
-                    Err(why) => Stage::Asking(Some((wish, why))),
+                    Err(why) => Stage::Asking(Some(NotDone {
+                        wish: Some(wish),
+                        why,
+                    })),
+                },
+                Order::Take(wish) => {
+                    let why = setup.fresh.take_disk(wish).await;
+                    Stage::Asking(Some(NotDone { wish: None, why }))
                 }
-            });
+            };
+            setup.stage(|stage| *stage = reached);
         }
     }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use appliance::api::{Schema, Secret};
-use appliance::{Access, Became, Fresh, MeshWish, Setup, ShownOnce, Suggestion, UNNAMED, Wish, local_name};
+use appliance::{
+    Access, Became, DiskWish, Fresh, MeshWish, Setup, ShownOnce, SpareDisk, Suggestion, UNNAMED, Wish,
+    local_name,
+};
 use p2p::Address;
 use rustix::fs::statvfs;
 use serde::Serialize;
@@ -21,6 +24,7 @@ use super::output::{Mark, Output};
 use super::said::Said;
 use super::{Common, load};
 use crate::config::{Config, Flags};
+use crate::disks;
 use crate::endpoint;
 use crate::first_start::{self, Made};
 use crate::mesh::{Patience, box_name, is_free, knock};
@@ -177,6 +181,14 @@ impl Fresh for FreshBox {
 
     fn wants(&self) -> Option<String> {
         self.wants.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn spare_disks(&self) -> Vec<SpareDisk> {
+        disks::offered()
+    }
+
+    async fn take_disk(&self, wish: DiskWish) -> String {
+        disks::take(&wish).await
     }
 
     fn noted(&self) {

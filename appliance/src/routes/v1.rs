@@ -8,8 +8,8 @@ use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
     AskSweep, BucketList, CallBox, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList,
-    KeyInfo, KeyList, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused, SetPublic,
-    SetQuota, Settled, TestApp, TokenList,
+    KeyInfo, KeyList, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused,
+    SetPublic, SetQuota, Settled, TestApp, TokenList,
 };
 use crate::desk::Desk;
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};

@@ -5,7 +5,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use maud::{Markup, html};
 
-use super::{Became, Fresh, MeshWish, Setup, ShownOnce, Stage, Suggestion, Wish};
+use super::{
+    Became, Fresh, MeshWish, NotDone, Order, Setup, ShownOnce, SpareDisk, Stage, Suggestion, Wish, disk,
+};
 use crate::announce::{UNNAMED, local_name};
 use crate::api::Secret;
 use crate::console::pieces::{copyable, form, size};
@@ -15,6 +17,9 @@ use crate::routes::Body;
 
 /// How often a page that waits looks again, in seconds.
 const AGAIN: &str = "2; url=/";
+
+/// When a box is there again that has taken a disk, in seconds; nobody answers for some of them.
+const TAKEN: &str = "20; url=/";
 
 /// When a box that starts is there under the name that it was called by, in seconds.
 const STARTED: &str = "4; url=/";
@@ -41,7 +46,7 @@ pub(super) async fn answer<F: Fresh>(
         ("/", Some(visitor)) if is_get => shown(visit, &visitor),
         (_, Some(visitor)) if head.method == Method::POST => match read(body).await {
             Ok(form) if !visitor.sent(form.get("token")) => stale(visit),
-            Ok(form) => act(visit, path, &host(&head), &form),
+            Ok(form) => act(visit, &visitor, (path, &host(&head)), &form),
             Err(response) => response,
         },
         _ => redirect("/"),
@@ -56,18 +61,31 @@ fn host(head: &Parts) -> String {
         .to_owned()
 }
 
-fn act<F: Fresh>(visit: &Visit<'_, Setup<F>>, path: &str, host: &str, form: &Form) -> Response<Body> {
+fn act<F: Fresh>(
+    visit: &Visit<'_, Setup<F>>,
+    visitor: &Visitor,
+    (path, host): (&str, &str),
+    form: &Form,
+) -> Response<Body> {
     let wish = |mesh| Wish {
         mesh,
         zone: form.get("zone").to_owned(),
         give: form.get("give").to_owned(),
     };
     match path {
-        "/setup/new" => visit.desk.wish(wish(MeshWish::New(form.get("name").to_owned()))),
+        "/setup/new" => {
+            let mesh = MeshWish::New(form.get("name").to_owned());
+            visit.desk.order(Order::Become(wish(mesh)));
+        }
         "/setup/join" => {
             let invite = Secret::new(form.get("invite").to_owned());
-            visit.desk.wish(wish(MeshWish::Invited(invite)));
+            visit.desk.order(Order::Become(wish(MeshWish::Invited(invite))));
         }
+        "/setup/disk" => match disk::chosen(&visit.desk.fresh.spare_disks(), form) {
+            disk::Chosen::Nothing => {}
+            disk::Chosen::Taken(wish) => visit.desk.order(Order::Take(wish)),
+            disk::Chosen::Unsure(disk) => return disk::question(visit, visitor, &disk),
+        },
         "/setup/done" => {
             let moved = visit.desk.called().and_then(|called| moved(host, &called));
             visit.desk.finish();
@@ -81,17 +99,24 @@ fn act<F: Fresh>(visit: &Visit<'_, Setup<F>>, path: &str, host: &str, form: &For
 }
 
 fn shown<F: Fresh>(visit: &Visit<'_, Setup<F>>, visitor: &Visitor) -> Response<Body> {
+    // Before it is drawn: it takes a look at the system.
+    let disks = visit.desk.fresh.spare_disks();
     // Drawn while nobody changes it; sent afterwards.
     let (title, main, again) = visit.desk.stage(|stage| match stage {
         Stage::Asking(last) => (
             "Set up this box",
-            asking(visitor, &visit.desk.fresh.suggestion(), last.as_ref()),
+            asking(visitor, &visit.desk.fresh.suggestion(), last.as_ref(), &disks),
             None,
         ),
         Stage::Working => (
             "One moment",
             working(visit.desk.fresh.wants().as_deref()),
             Some(AGAIN),
+        ),
+        Stage::Taking => (
+            "One moment",
+            html! { p role="status" { "The disk is being prepared. In a minute log in again, with the password you chose." } },
+            Some(TAKEN),
         ),
         Stage::Made(became) => match &became.first {
             Some(first) => ("Write this down", once(visitor, &became.mesh, first), None),
@@ -152,8 +177,8 @@ fn renamed<F: Fresh>(visit: &Visit<'_, Setup<F>>, url: &str) -> Response<Body> {
 }
 
 /// The two ways that a box can go, with what was said before where that could not be done.
-fn asking(visitor: &Visitor, suggestion: &Suggestion, last: Option<&(Wish, String)>) -> Markup {
-    let wish = last.map(|(wish, _)| wish);
+fn asking(visitor: &Visitor, suggestion: &Suggestion, last: Option<&NotDone>, disks: &[SpareDisk]) -> Markup {
+    let wish = last.and_then(|last| last.wish.as_ref());
     let is_invited = matches!(
         wish,
         Some(Wish {
@@ -172,7 +197,7 @@ fn asking(visitor: &Visitor, suggestion: &Suggestion, last: Option<&(Wish, Strin
     };
     html! {
         p { "It is empty. Say what it is to be: that takes a minute." }
-        @if let Some((_, why)) = last { div.note.bad role="alert" { p { strong { "Not done: " } (why) } } }
+        @if let Some(NotDone { why, .. }) = last { div.note.bad role="alert" { p { strong { "Not done: " } (why) } } }
         details.app open[!is_invited] name="way" {
             summary { strong { "Begin" } span.small { "A mesh of your own, which others can join" } }
             (form(visitor, "/setup/new", html! {
@@ -191,6 +216,7 @@ fn asking(visitor: &Visitor, suggestion: &Suggestion, last: Option<&(Wish, Strin
                 button.main type="submit" { "Join" }
             }))
         }
+        @if !disks.is_empty() { (disk::offers(visitor, disks)) }
     }
 }
 
