@@ -36,7 +36,7 @@ use crate::objects::{
     is_about_events, is_about_usage,
 };
 use crate::repair::scrub::{self, Pace, ScrubStatus};
-use crate::repair::{collect, compare, find_events, lifecycle, sweep, tombstones};
+use crate::repair::{collect, compare, find_events, lifecycle, reopen, sweep, tombstones};
 use crate::seal::{Keyring, NodeSecret};
 use crate::tasks::Tasks;
 
@@ -458,6 +458,8 @@ impl Store {
         tasks.spawn(reshape.instrument(info_span!("reshape")));
         let scrub = scrub::run(Arc::downgrade(inner), Pace::CALM, stop.clone());
         tasks.spawn(scrub.instrument(info_span!("scrub")));
+        let reopen = reopen::run(Arc::downgrade(inner), stop.clone());
+        tasks.spawn(reopen.instrument(info_span!("reopen")));
     }
 
     async fn first_start(&self, recovery_phrase: Zeroizing<String>) -> Result<FirstStart, StoreError> {

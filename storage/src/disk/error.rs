@@ -18,7 +18,7 @@ pub enum DiskError {
         source: io::Error,
     },
     /// The directory stopped after an earlier failure of its device.
-    #[error("{} has stopped after a failed write; check the device and restart", .directory.display())]
+    #[error("{} has stopped after a failed write; make room if its disk is full, else check the device and restart", .directory.display())]
     Stopped {
         /// Which directory.
         directory: PathBuf,

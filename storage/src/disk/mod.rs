@@ -194,6 +194,29 @@ struct Parts {
     rows: Rows,
     blocks: Blocks,
     drive: Drive,
+    /// Where it is; none of one that is simulated.
+    home: Option<Home>,
+}
+
+/// What a disk was opened with.
+struct Home {
+    options: DiskOptions,
+    directory: Arc<dyn Medium>,
+}
+
+impl Home {
+    fn blocks(&self) -> BlocksOptions<'_> {
+        BlocksOptions {
+            state: &*self.directory,
+            state_path: self.options.rows.clone(),
+            index: IndexAt::Directory(self.options.rows.join("block-index")),
+            directories: self.options.blocks.clone(),
+            open: &open_directory,
+            segment_bytes: SEGMENT_BYTES,
+            rewrite_pace: REWRITE_PACE,
+            drive: Drive::Threads,
+        }
+    }
 }
 
 /// How a simulated disk is laid out.
@@ -218,29 +241,22 @@ impl Disk {
     /// # Errors
     /// `Locked`, `NewerFormat`, `Io`, `Index`.
     pub async fn open(options: DiskOptions) -> Result<Self, DiskError> {
-        Drive::Threads.run(move || Self::open_blocking(&options)).await?
+        Drive::Threads.run(move || Self::open_blocking(options)).await?
     }
 
-    fn open_blocking(options: &DiskOptions) -> Result<Self, DiskError> {
+    fn open_blocking(options: DiskOptions) -> Result<Self, DiskError> {
         let directory: Arc<dyn Medium> = Arc::new(Directory::open(&options.rows)?);
         let rows = Rows::open(
             &directory,
             &RowOptions::in_directory(&options.rows, options.accept_loss),
         )?;
-        let blocks = Blocks::open(BlocksOptions {
-            state: &*directory,
-            state_path: options.rows.clone(),
-            index: IndexAt::Directory(options.rows.join("block-index")),
-            directories: options.blocks.clone(),
-            open: &open_directory,
-            segment_bytes: SEGMENT_BYTES,
-            rewrite_pace: REWRITE_PACE,
-            drive: Drive::Threads,
-        })?;
+        let home = Home { options, directory };
+        let blocks = Blocks::open(&home.blocks())?;
         Ok(Self(Arc::new(Parts {
             rows,
             blocks,
             drive: Drive::Threads,
+            home: Some(home),
         })))
     }
 
@@ -255,7 +271,7 @@ impl Disk {
         let rows = Rows::open(medium, &options)?;
         let path = PathBuf::from("simulated");
         let shared = medium.clone();
-        let blocks = Blocks::open(BlocksOptions {
+        let blocks = Blocks::open(&BlocksOptions {
             state: &**medium,
             state_path: path.clone(),
             index: IndexAt::Memory,
@@ -269,6 +285,7 @@ impl Disk {
             rows,
             blocks,
             drive: Drive::Simulated,
+            home: None,
         })))
     }
 
@@ -286,6 +303,23 @@ impl Disk {
             closed
         };
         self.0.drive.run(close).await?
+    }
+
+    /// Opens the directories of blocks again if their index has failed, as where somebody else had filled the file system, and
+    /// there is room for it; says whether it did.
+    ///
+    /// # Errors
+    /// As [`Disk::open`]; none is open then, until a later call succeeds.
+    pub(crate) async fn reopen_blocks(&self) -> Result<bool, DiskError> {
+        if !self.0.blocks.has_lost_index() {
+            return Ok(false);
+        }
+        let parts = self.0.clone();
+        let reopen = move || match &parts.home {
+            Some(home) => parts.blocks.reopen(&home.blocks()),
+            None => Ok(false),
+        };
+        self.run(reopen).await?
     }
 
     /// How far the row log was durable when it was opened, and how far it is now, each as the number of an entry.

@@ -222,6 +222,8 @@ impl Blocks {
         match self.disk().run(move || disk.read_block(id.0, range)).await? {
             Ok(bytes) => Ok(Answer::Bytes(bytes.into())),
             Err(DiskError::NoSuchBlock) => Ok(Answer::Absent),
+            // It may well be here, a moment later.
+            Err(error @ (DiskError::Stopped { .. } | DiskError::Closed)) => Err(error.into()),
             Err(error) => {
                 debug!(?id, %error, "a block that does not read");
                 self.mend(id).await;

@@ -17,6 +17,7 @@ use super::wire::{Answer, Call};
 use super::{BLOCK_PATIENCE, Blocks, MOVING_UNITS};
 use crate::StoreError;
 use crate::cluster::Owner;
+use crate::disk::DiskError;
 use crate::model::{BlockId, BlockRef, MemberId};
 use crate::seal::BlockOpener;
 
@@ -94,7 +95,8 @@ impl Blocks {
         let asked = self.ask_holders(block.id, fetching).await;
         let Some(opened) = asked.found else {
             debug!(block = ?block.id, error = %failed, "a block is not read");
-            return Err(match asked.all_absent {
+            let is_closed = matches!(failed, StoreError::Disk(DiskError::Stopped { .. }));
+            return Err(match asked.all_absent && !is_closed {
                 true => missing(block.id),
                 false => StoreError::Unavailable,
             });
@@ -115,7 +117,10 @@ impl Blocks {
         let place = timeout(MOVING_PATIENCE, place).await.ok()?.ok()?;
         let disk = self.disk().clone();
         let read = move || disk.read_block(id.0, 0..u32::MAX);
-        if let Ok(Ok(sealed)) = self.disk().run(read).await
+        let read = self.disk().run(read).await.and_then(|read| read);
+        // Then it may well be here, a moment later.
+        let is_closed = matches!(read, Err(DiskError::Stopped { .. } | DiskError::Closed));
+        if let Ok(sealed) = read
             && let Some(sealed) = self.proven(id, sealed.into()).await
         {
             return Some((Whole::Here(sealed), place));
@@ -129,7 +134,7 @@ impl Blocks {
             .boxed()
         };
         let asked = self.ask_holders(id, asking).await;
-        let whole = match (asked.found, asked.all_absent) {
+        let whole = match (asked.found, asked.all_absent && !is_closed) {
             (Some(sealed), _) => Whole::Here(sealed),
             (None, true) => Whole::Nowhere,
             (None, false) => Whole::Unreached,

@@ -69,8 +69,17 @@ pub(super) struct State {
     pub(super) damaged: u64,
     /// Frames known to be lost when the directory was opened.
     pub(super) frames_lost: u64,
-    /// The device failed while writing; nothing is written any more.
-    pub(super) stopped: bool,
+    /// Nothing is written any more.
+    pub(super) stopped: Option<Stop>,
+}
+
+/// Why nothing is written any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The device failed while writing.
+    Device,
+    /// The index failed, which follows from the log: it may be opened anew.
+    Index,
 }
 
 impl State {

@@ -66,7 +66,7 @@ impl Node {
         let open = move |_: &std::path::Path, _: IfAbsent| -> Result<Arc<dyn Medium>, DiskError> {
             Ok(Arc::new(Boastful(device.clone())))
         };
-        Blocks::open(BlocksOptions {
+        Blocks::open(&BlocksOptions {
             state: &self.state,
             state_path: "state".into(),
             index: IndexAt::Directory(self.folder.path().join("index")),

@@ -7,6 +7,8 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 #[cfg(any(test, feature = "simulation"))]
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(any(test, feature = "simulation"))]
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fjall::{Guard, Iter, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue};
@@ -24,9 +26,9 @@ const MEMTABLE_BYTES: u64 = 8 << 20;
 pub(in crate::disk) enum Maps {
     /// On disk.
     Fjall(fjall::Database),
-    /// In memory, empty at each start.
+    /// In memory, empty at each start; fails to be written while told to.
     #[cfg(any(test, feature = "simulation"))]
-    Memory,
+    Memory(Arc<AtomicBool>),
 }
 
 impl Maps {
@@ -42,7 +44,11 @@ impl Maps {
         // Bytes from a damaged disk make fjall panic in places; that is one more way of not opening.
         match catch_unwind(AssertUnwindSafe(open)) {
             Ok(Ok(database)) => return Ok(Self::Fjall(database)),
-            Ok(Err(error @ fjall::Error::Locked)) => return Err(failed(error)),
+            Ok(Err(fjall::Error::Locked)) => {
+                return Err(DiskError::Locked {
+                    directory: path.into(),
+                });
+            }
             Ok(Err(error)) => tracing::warn!(%error, "block index does not open; it is rebuilt"),
             Err(_) => tracing::warn!("block index does not open; it is rebuilt"),
         }
@@ -64,7 +70,7 @@ impl Maps {
                 Ok(Map::Fjall(database.keyspace(name, options).map_err(failed)?))
             }
             #[cfg(any(test, feature = "simulation"))]
-            Self::Memory => Ok(Map::Memory(Arc::default())),
+            Self::Memory(_) => Ok(Map::Memory(Arc::default())),
         }
     }
 
@@ -84,7 +90,7 @@ impl Maps {
         match self {
             Self::Fjall(database) => database.persist(PersistMode::SyncData).map_err(failed),
             #[cfg(any(test, feature = "simulation"))]
-            Self::Memory => Ok(()),
+            Self::Memory(full) => writable(full),
         }
     }
 
@@ -93,7 +99,7 @@ impl Maps {
         match self {
             Self::Fjall(database) => Batch::Fjall(Box::new(database.batch())),
             #[cfg(any(test, feature = "simulation"))]
-            Self::Memory => Batch::Memory(Vec::new()),
+            Self::Memory(full) => Batch::Memory(full.clone(), Vec::new()),
         }
     }
 }
@@ -243,7 +249,10 @@ pub(super) enum Batch {
     Fjall(Box<OwnedWriteBatch>),
     /// In memory.
     #[cfg(any(test, feature = "simulation"))]
-    Memory(Vec<(Arc<Mutex<Tree>>, UserKey, Option<UserValue>)>),
+    Memory(
+        Arc<AtomicBool>,
+        Vec<(Arc<Mutex<Tree>>, UserKey, Option<UserValue>)>,
+    ),
 }
 
 impl Batch {
@@ -251,7 +260,7 @@ impl Batch {
         match (self, map) {
             (Self::Fjall(batch), Map::Fjall(keyspace)) => batch.insert(keyspace, key, value),
             #[cfg(any(test, feature = "simulation"))]
-            (Self::Memory(batch), Map::Memory(tree)) => {
+            (Self::Memory(_, batch), Map::Memory(tree)) => {
                 batch.push((tree.clone(), key.into(), Some(value.into())));
             }
             #[cfg(any(test, feature = "simulation"))]
@@ -263,7 +272,7 @@ impl Batch {
         match (self, map) {
             (Self::Fjall(batch), Map::Fjall(keyspace)) => batch.remove(keyspace, key),
             #[cfg(any(test, feature = "simulation"))]
-            (Self::Memory(batch), Map::Memory(tree)) => batch.push((tree.clone(), key.into(), None)),
+            (Self::Memory(_, batch), Map::Memory(tree)) => batch.push((tree.clone(), key.into(), None)),
             #[cfg(any(test, feature = "simulation"))]
             _ => {}
         }
@@ -273,7 +282,8 @@ impl Batch {
         match self {
             Self::Fjall(batch) => batch.commit().map_err(failed),
             #[cfg(any(test, feature = "simulation"))]
-            Self::Memory(batch) => {
+            Self::Memory(full, batch) => {
+                writable(&full)?;
                 for (tree, key, value) in batch {
                     match value {
                         Some(value) => drop(lock(&tree).insert(key, value)),
@@ -288,6 +298,16 @@ impl Batch {
 
 fn failed(error: fjall::Error) -> DiskError {
     DiskError::Index(Box::new(error))
+}
+
+#[cfg(any(test, feature = "simulation"))]
+fn writable(full: &AtomicBool) -> Result<(), DiskError> {
+    match full.load(Ordering::Relaxed) {
+        true => Err(DiskError::Index(Box::new(std::io::Error::from(
+            std::io::ErrorKind::StorageFull,
+        )))),
+        false => Ok(()),
+    }
 }
 
 #[cfg(any(test, feature = "simulation"))]

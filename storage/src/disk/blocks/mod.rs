@@ -25,6 +25,9 @@ mod owner;
 mod read;
 mod reclaim;
 mod record;
+mod reopen;
+#[cfg(test)]
+mod reopen_tests;
 mod replay;
 mod requests;
 mod rewrite;
@@ -49,6 +52,7 @@ pub(super) use open::{BlocksOptions, IndexAt, open_directory};
 pub(super) use record::read_hostile;
 pub(crate) use record::{Id, Owner};
 use record::{Pages, SEALED_MAX};
+use reopen::Reopening;
 pub use scrub::{ScrubPosition, Scrubbed};
 use stamps::Stamps;
 
@@ -72,7 +76,8 @@ pub struct HeldReference {
 pub enum DirectoryState {
     /// Serves and takes blocks.
     Serving,
-    /// Its device failed while writing: it serves what it can, and takes nothing until the next start.
+    /// Its device failed while writing: it serves what it can, and takes nothing until the next start. Or its index failed,
+    /// as where somebody else has filled its file system: until there is room again.
     Stopped,
     /// It is not there, or cannot be opened; its blocks are not available.
     Missing,
@@ -99,14 +104,19 @@ pub struct DirectoryStatus {
 
 /// The blocks of one node. Cloning gives another handle.
 #[derive(Clone)]
-pub(crate) struct Blocks(Arc<Inner>);
+pub(crate) struct Blocks(Arc<Reopening>);
 
+/// The directories as they were opened together.
 struct Inner {
     /// In the order of their ids.
     directories: Vec<Directory>,
-    missing: Vec<PathBuf>,
+    /// Those that are listed and not open.
+    absent: Vec<DirectoryStatus>,
+    /// What they share; none where nothing is open.
+    maps: Option<Maps>,
+    /// One that was open before could not be opened again.
+    is_short: bool,
     stamps: Arc<Stamps>,
-    maps: Maps,
     drive: Drive,
 }
 
@@ -128,8 +138,9 @@ impl Blocks {
             most,
         })?;
         let mut refusal = None;
-        for directory in self.candidates(id).await? {
-            let directory = &self.0.directories[directory];
+        let inner = self.open_now()?;
+        for directory in inner.clone().candidates(id).await? {
+            let directory = &inner.directories[directory];
             let ask = Ask::Put {
                 id,
                 owner,
@@ -147,7 +158,7 @@ impl Blocks {
                 Err(error) => return Err(error),
             }
         }
-        Err(refusal.unwrap_or_else(|| self.untaken()))
+        Err(refusal.unwrap_or_else(|| inner.untaken()))
     }
 
     /// Adds a durable reference to each block, or to none.
@@ -156,12 +167,13 @@ impl Blocks {
     /// `NoSuchBlock`, `Missing`: one is not here. As [`Self::put`] but for `Full`.
     pub(crate) async fn add_references(&self, owner: Owner, ids: Vec<Id>) -> Result<(), DiskError> {
         let mut added: Vec<(usize, Vec<Id>)> = Vec::new();
-        for (directory, ids) in self.locate(ids).await? {
-            match self.0.directories[directory].ask(Ask::Add { owner, ids }).await {
+        let inner = self.open_now()?;
+        for (directory, ids) in inner.clone().locate(ids).await? {
+            match inner.directories[directory].ask(Ask::Add { owner, ids }).await {
                 Ok(ids) => added.push((directory, ids)),
                 Err(error) => {
                     for (directory, ids) in added {
-                        self.0.directories[directory]
+                        inner.directories[directory]
                             .ask(Ask::Release { owner, ids })
                             .await?;
                     }
@@ -178,7 +190,7 @@ impl Blocks {
     /// As [`Self::put`]. References in a directory that is missing stay until they are collected.
     pub(crate) async fn release(&self, owner: Owner, ids: Vec<Id>) -> Result<(), DiskError> {
         let mut result = Ok(());
-        for directory in &self.0.directories {
+        for directory in &self.open_now()?.directories {
             let released = directory
                 .ask(Ask::Release {
                     owner,
@@ -197,7 +209,7 @@ impl Blocks {
     /// # Errors
     /// `Index`.
     pub(crate) fn sealed_bytes(&self, id: &Id) -> Result<Option<u32>, DiskError> {
-        for directory in &self.0.directories {
+        for directory in &self.open_now()?.directories {
             let index = &directory.shared.index;
             let place = index.block(id)?.and_then(|entry| entry.place);
             if let Some(place) = place
@@ -215,14 +227,15 @@ impl Blocks {
     /// `NoSuchBlock`; `Missing`: not here, but it may be in a directory that is missing; `Damaged`; `Io`.
     pub(crate) fn read(&self, id: Id, range: Range<u32>) -> Result<Vec<u8>, DiskError> {
         let mut refusal = None;
-        for directory in &self.0.directories {
+        let inner = self.open_now()?;
+        for directory in &inner.directories {
             match directory.read(&id, &range) {
                 Err(DiskError::NoSuchBlock) => {}
                 Err(error) => refusal = Some(error),
                 Ok(bytes) => return Ok(bytes),
             }
         }
-        Err(refusal.unwrap_or_else(|| self.absent()))
+        Err(refusal.unwrap_or_else(|| inner.absent()))
     }
 
     /// At most `most` references in the order of (id, owner), after `after`. Blocks the thread.
@@ -238,7 +251,7 @@ impl Blocks {
         most: usize,
     ) -> Result<Vec<HeldReference>, DiskError> {
         let mut references = Vec::new();
-        for directory in &self.0.directories {
+        for directory in &self.open_now()?.directories {
             let page = directory.shared.index.references(after, most)?;
             references.extend(
                 page.into_iter()
@@ -254,7 +267,7 @@ impl Blocks {
 
     /// The stamp of the newest reference: every later one has a higher stamp, until the store is closed.
     pub(crate) fn newest_stamp(&self) -> u64 {
-        self.0.stamps.newest()
+        self.inner().stamps.newest()
     }
 
     /// Verifies the blocks that lie behind `from`, about `budget` bytes of them. Blocks the thread.
@@ -263,7 +276,7 @@ impl Blocks {
     /// `Io`, `Index`, `Closed`.
     pub(crate) fn verify(&self, from: Option<ScrubPosition>, budget: u64) -> Result<Scrubbed, DiskError> {
         let mut scrubbed = Scrubbed::default();
-        for directory in &self.0.directories {
+        for directory in &self.open_now()?.directories {
             let position = match from {
                 Some(from) if directory.identity < from.directory => continue,
                 Some(from) if directory.identity == from.directory => Position {
@@ -286,15 +299,20 @@ impl Blocks {
 
     /// What each directory says about itself.
     pub(crate) fn status(&self) -> Vec<DirectoryStatus> {
-        let serving = self.0.directories.iter().map(|directory| {
+        self.inner().status()
+    }
+}
+
+impl Inner {
+    fn status(&self) -> Vec<DirectoryStatus> {
+        let open = self.directories.iter().map(|directory| {
             let room = directory.shared.room();
             let state = directory.shared.state();
             DirectoryStatus {
                 path: directory.shared.path.clone(),
-                state: if state.stopped {
-                    DirectoryState::Stopped
-                } else {
-                    DirectoryState::Serving
+                state: match state.stopped {
+                    Some(_) => DirectoryState::Stopped,
+                    None => DirectoryState::Serving,
                 },
                 used: state.used(),
                 given: room.as_ref().map_or(0, |room| room.given),
@@ -303,39 +321,32 @@ impl Blocks {
                 frames_lost: state.frames_lost,
             }
         });
-        let missing = self.0.missing.iter().map(|path| DirectoryStatus {
-            path: path.clone(),
-            state: DirectoryState::Missing,
-            used: 0,
-            given: 0,
-            full: false,
-            damaged: 0,
-            frames_lost: 0,
-        });
-        serving.chain(missing).collect()
+        open.chain(self.absent.iter().cloned()).collect()
     }
 
     /// Finishes what is queued and ends all threads. Blocks the thread.
-    pub(crate) fn close(&self) {
-        for directory in &self.0.directories {
+    fn close(&self) {
+        for directory in &self.directories {
             directory.close();
         }
-        if let Err(error) = self.0.maps.persist() {
+        if let Some(maps) = &self.maps
+            && let Err(error) = maps.persist()
+        {
             // The index is disposable: the next start replays what it lacks.
             tracing::debug!(%error, "block index closed without a sync");
         }
     }
 
     /// Directories to try a block in: the one that has it, then those that take blocks by free share.
-    async fn candidates(&self, id: Id) -> Result<Vec<usize>, DiskError> {
-        if self.0.directories.len() == 1 {
+    async fn candidates(self: Arc<Self>, id: Id) -> Result<Vec<usize>, DiskError> {
+        if self.directories.len() == 1 {
             return Ok(vec![0]);
         }
         self.blocking(move |inner| {
             let mut ranked = Vec::new();
             for (number, directory) in inner.directories.iter().enumerate() {
                 let shared = &directory.shared;
-                if shared.state().stopped {
+                if shared.state().stopped.is_some() {
                     continue;
                 }
                 let here = shared.index.block(&id).is_ok_and(|entry| entry.is_some());
@@ -349,11 +360,10 @@ impl Blocks {
     }
 
     /// Which directory has each block.
-    async fn locate(&self, ids: Vec<Id>) -> Result<Vec<(usize, Vec<Id>)>, DiskError> {
-        if self.0.directories.len() == 1 && self.0.missing.is_empty() {
+    async fn locate(self: Arc<Self>, ids: Vec<Id>) -> Result<Vec<(usize, Vec<Id>)>, DiskError> {
+        if self.directories.len() == 1 && self.absent.is_empty() {
             return Ok(vec![(0, ids)]);
         }
-        let handle = self.clone();
         self.blocking(move |inner| {
             let mut located = vec![Vec::new(); inner.directories.len()];
             for id in ids {
@@ -363,7 +373,7 @@ impl Blocks {
                     .map(|directory| directory.shared.index.block(&id));
                 match holders.position(|entry| entry.is_ok_and(|entry| entry.is_some())) {
                     Some(number) => located[number].push(id),
-                    None => return Err(handle.absent()),
+                    None => return Err(inner.absent()),
                 }
             }
             Ok(located
@@ -376,16 +386,15 @@ impl Blocks {
     }
 
     async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Inner) -> Result<T, DiskError> + Send + 'static,
+        self: Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
-        let inner = self.0.clone();
-        self.0.drive.run(move || work(&inner)).await?
+        self.drive.run(move || work(&self)).await?
     }
 
     /// What to say of a block that no directory was asked to take.
     fn untaken(&self) -> DiskError {
-        match self.0.directories.first() {
+        match self.directories.first() {
             Some(stopped) => stopped.shared.stopped(),
             None => self.absent(),
         }
@@ -393,9 +402,9 @@ impl Blocks {
 
     /// What to say of a block that no directory here has.
     fn absent(&self) -> DiskError {
-        match self.0.missing.first() {
+        match self.absent.first() {
             Some(directory) => DiskError::Missing {
-                directory: directory.clone(),
+                directory: directory.path.clone(),
             },
             None => DiskError::NoSuchBlock,
         }

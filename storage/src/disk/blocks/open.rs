@@ -7,7 +7,7 @@ use super::directory::{Directory, LOG, Opening};
 use super::identity::{Identity, KNOWN, Set, Unusable, Verdict};
 use super::map::Maps;
 use super::stamps::Stamps;
-use super::{Blocks, Inner};
+use super::{Blocks, DirectoryState, DirectoryStatus, Inner, Reopening};
 use crate::disk::drive::Drive;
 use crate::disk::log::Segments;
 use crate::disk::medium::Medium;
@@ -74,13 +74,21 @@ impl Blocks {
     /// # Errors
     /// `Foreign`: a directory belongs elsewhere, or it cannot be told whose it is. `NewerFormat`. `Locked`.
     /// `Io`: the list of directories, or one that is new, cannot be used. `Index`.
-    pub(crate) fn open(options: BlocksOptions<'_>) -> Result<Self, DiskError> {
-        let listed = read_set(&options)?;
+    pub(crate) fn open(options: &BlocksOptions<'_>) -> Result<Self, DiskError> {
+        let inner = Inner::open(options, Arc::default())?;
+        Ok(Self(Arc::new(Reopening::new(inner))))
+    }
+}
+
+impl Inner {
+    /// As [`Blocks::open`]; stamps go on from those given.
+    pub(super) fn open(options: &BlocksOptions<'_>, stamps: Arc<Stamps>) -> Result<Self, DiskError> {
+        let listed = read_set(options)?;
         let mut set = listed.clone();
         let mut found: Vec<Listed<'_>> = Vec::new();
         let mut missing = Vec::new();
         for BlockDirectory { path, capacity } in &options.directories {
-            match admit(&options, &mut set, path)? {
+            match admit(options, &mut set, path)? {
                 Some((identity, _)) if found.iter().any(|(other, ..)| *other == identity) => {
                     return Err(DiskError::Foreign {
                         directory: path.clone(),
@@ -93,7 +101,7 @@ impl Blocks {
         }
         // A full disk must not prevent a start that changes nothing.
         if set != listed {
-            write_set(&options, &set)?;
+            write_set(options, &set)?;
         }
         let given = |directory: &[u8; 16]| found.iter().any(|(identity, ..)| identity == directory);
         let absent = set
@@ -105,9 +113,8 @@ impl Blocks {
         let maps = match &options.index {
             IndexAt::Directory(path) => Maps::open(path)?,
             #[cfg(any(test, feature = "simulation"))]
-            IndexAt::Memory => Maps::Memory,
+            IndexAt::Memory => Maps::Memory(Arc::default()),
         };
-        let stamps = Arc::new(Stamps::default());
         let mut directories = Vec::new();
         for (identity, path, capacity, medium) in found {
             let opened = Directory::open(Opening {
@@ -138,13 +145,26 @@ impl Blocks {
             tracing::warn!(directory = %path.display(), "directory of blocks is missing");
         }
         directories.sort_by_key(|directory| directory.identity);
-        Ok(Self(Arc::new(Inner {
+        Ok(Self {
             directories,
-            missing,
+            absent: missing.into_iter().map(missing_status).collect(),
+            maps: Some(maps),
+            is_short: false,
             stamps,
-            maps,
             drive: options.drive,
-        })))
+        })
+    }
+}
+
+fn missing_status(path: PathBuf) -> DirectoryStatus {
+    DirectoryStatus {
+        path,
+        state: DirectoryState::Missing,
+        used: 0,
+        given: 0,
+        full: false,
+        damaged: 0,
+        frames_lost: 0,
     }
 }
 

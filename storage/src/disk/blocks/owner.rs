@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::decide::{Ask, Decider, Undecided};
-use super::directory::Shared;
+use super::directory::{Shared, Stop};
 use super::ledger::{Changed, Ledger, Mode};
 use super::reclaim::Wake;
 use super::record::{Id, Record};
@@ -119,7 +119,7 @@ impl Owner {
     fn commit(&mut self, group: &mut Group) {
         let mut refuse_blocks = false;
         while !group.is_empty() {
-            if self.shared.state().stopped {
+            if self.shared.state().stopped.is_some() {
                 for (_, answer) in group.drain(..) {
                     drop(answer.send(Err(self.shared.stopped())));
                 }
@@ -134,7 +134,12 @@ impl Owner {
 
     fn stop(&self, error: &DiskError) {
         tracing::error!(%error, cause = ?std::error::Error::source(error), directory = %self.shared.path.display(), "directory of blocks stopped");
-        self.shared.state().stopped = true;
+        let mut state = self.shared.state();
+        state.stopped = match error {
+            // A device that failed is not written again, whatever fails besides.
+            DiskError::Index(_) => state.stopped.or(Some(Stop::Index)),
+            _ => Some(Stop::Device),
+        };
     }
 
     /// Decides and commits the front of the group. After an error everything left in the group is of unknown outcome.
@@ -265,11 +270,14 @@ impl Owner {
     }
 
     fn forget(&mut self, segment: u32) -> Result<(), DiskError> {
-        if self.shared.state().stopped {
+        if self.shared.state().stopped.is_some() {
             return Err(self.shared.stopped());
         }
         // A lost journal of the index must not need the frames that go now.
-        self.shared.index.persist()?;
+        self.shared
+            .index
+            .persist()
+            .inspect_err(|error| self.stop(error))?;
         // Announced durably first: a crash on the way is finished by the next start, and a segment that is missing
         // without such a frame is known to be lost.
         let removed = match self.writer.announce_removal(segment) {
@@ -282,7 +290,8 @@ impl Owner {
             self.stop(&error);
             return Err(error);
         }
-        self.shared.index.forget_segment(segment)?;
+        let forgotten = self.shared.index.forget_segment(segment);
+        forgotten.inspect_err(|error| self.stop(error))?;
         let mut state = self.shared.state();
         state.len.remove(&segment);
         state.live.remove(&segment);

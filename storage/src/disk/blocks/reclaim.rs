@@ -161,7 +161,7 @@ impl Work {
     }
 
     fn round(&mut self) -> Result<(), DiskError> {
-        if self.shared.state().stopped {
+        if self.shared.state().stopped.is_some() {
             return Ok(());
         }
         punch(&self.shared, &self.wake)?;
@@ -214,7 +214,7 @@ impl Work {
     }
 
     async fn round_in_simulation(&mut self) -> Result<(), DiskError> {
-        if self.shared.state().stopped {
+        if self.shared.state().stopped.is_some() {
             return Ok(());
         }
         punch(&self.shared, &self.wake)?;

@@ -272,7 +272,7 @@ impl Replay<'_> {
             len,
             damaged: self.index.damaged()?.len() as u64,
             frames_lost: self.frames_lost,
-            stopped: false,
+            stopped: None,
         })
     }
 }

@@ -39,7 +39,7 @@ impl Node {
     fn try_open(&self) -> Result<Blocks, DiskError> {
         let state_path = self.path("rows");
         let state = files::Directory::open(&state_path)?;
-        Blocks::open(BlocksOptions {
+        Blocks::open(&BlocksOptions {
             state: &state,
             state_path,
             index: IndexAt::Directory(self.path("index")),
@@ -540,13 +540,17 @@ async fn a_rebuild_that_was_interrupted_keeps_blocks_all_the_same() {
     let blocks = node.open().await;
     let (id, sealed) = block(1, 50_000);
     blocks.put(id, ANN, sealed.clone()).await.unwrap();
-    blocks.0.directories[0].shared.index.set_lossy(true).unwrap();
+    blocks.inner().directories[0]
+        .shared
+        .index
+        .set_lossy(true)
+        .unwrap();
     close(&blocks);
     drop(blocks);
     let blocks = node.open().await;
     blocks.release(ANN, vec![id]).await.unwrap();
     assert_eq!(read(&blocks, id).unwrap(), sealed);
-    assert!(!blocks.0.directories[0].shared.index.is_lossy().unwrap());
+    assert!(!blocks.inner().directories[0].shared.index.is_lossy().unwrap());
     close(&blocks);
 }
 
@@ -600,8 +604,8 @@ async fn a_copy_of_a_directory_is_refused_beside_its_original() {
 async fn a_block_that_every_directory_has_stopped_taking_is_refused_as_such() {
     let node = Node::new(&["a", "b"]);
     let blocks = node.open().await;
-    for directory in &blocks.0.directories {
-        directory.shared.state().stopped = true;
+    for directory in &blocks.inner().directories {
+        directory.shared.state().stopped = Some(directory::Stop::Device);
     }
     let (id, sealed) = block(1, 5000);
     let refused = blocks.put(id, ANN, sealed).await;
