@@ -226,7 +226,7 @@ impl std::fmt::Display for Digest {
 impl From<Refusal> for StoreError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::PreconditionFailed => Self::PreconditionFailed,
+            Refusal::PreconditionFailed | Refusal::RefusedBefore => Self::PreconditionFailed,
             Refusal::NoSuchKey => Self::NoSuchKey,
             Refusal::NoSuchUpload => Self::NoSuchUpload,
             Refusal::TooManyVersions => Self::TooManyVersions,
@@ -235,7 +235,7 @@ impl From<Refusal> for StoreError {
             Refusal::BucketExists(_) => Self::BucketAlreadyExists,
             Refusal::AccessKeyExists => Self::AccessKeyExists,
             Refusal::NoSuchAccessKey => Self::NoSuchAccessKey,
-            Refusal::TooOld => Self::Busy,
+            Refusal::TooOld | Refusal::Crowded | Refusal::Archived(_) => Self::Busy,
             Refusal::PartsChanged
             | Refusal::UploadOpen
             | Refusal::VersionChanged

@@ -1,5 +1,6 @@
 //! How large the pieces are in which objects are stored, and how many keys change at a time.
 
+use crate::model::Folding;
 use crate::seal::BLOCK_BYTES_MAX;
 
 /// How large the pieces are in which objects are stored, and how many keys change at a time. The product has one set;
@@ -14,6 +15,8 @@ pub(crate) struct Limits {
     pub(crate) manifest_bytes: usize,
     /// The least a part of an upload has that is not the last.
     pub(crate) part_bytes_min: u64,
+    /// When older versions are moved out of the row of their object.
+    pub(crate) folding: Folding,
 }
 
 impl Limits {
@@ -23,5 +26,6 @@ impl Limits {
         block_bytes: BLOCK_BYTES_MAX,
         manifest_bytes: 4096,
         part_bytes_min: 5 << 20,
+        folding: Folding::PRODUCT,
     };
 }

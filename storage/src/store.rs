@@ -80,6 +80,8 @@ pub struct SimulatedOptions {
     pub manifest_bytes: usize,
     /// The least a part of an upload has that is not the last.
     pub part_bytes_min: u64,
+    /// When older versions are moved out of the row of their object.
+    pub folding: crate::model::Folding,
     /// As in [`Options::membership`].
     pub membership: Membership,
     /// As in [`Options::hot`]. Runs are equal only where nothing is pushed out: 0, or far more than is ever read.
@@ -217,6 +219,7 @@ impl Store {
             block_bytes: options.block_bytes,
             manifest_bytes: options.manifest_bytes,
             part_bytes_min: options.part_bytes_min,
+            folding: options.folding,
         };
         let (keyring, sizes) = (
             Keyring::of_seed(options.keys, options.membership.secret.clone()),
@@ -242,7 +245,13 @@ impl Store {
             named,
             peers,
         } = membership;
-        let partitions = Partitions::open(me, &disk, peers.clone(), &first_config(), tasks.clone())?;
+        let partitions = Partitions::open(
+            me,
+            &disk,
+            peers.clone(),
+            (&first_config(), limits.folding),
+            tasks.clone(),
+        )?;
         partitions.registers().adopt(ROOT_PARTITION, &root).await?;
         let mark = take_clean_mark(&disk, &partitions).await?;
         let heard = partitions.remembered()?;
@@ -593,9 +602,9 @@ impl Store {
         key: &ObjectKey,
     ) -> Result<Vec<WantedReference>, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
-        let row = self.0.object_row(bucket, key).await?;
+        let row = self.0.whole_row(bucket.id, key).await?;
         let mut references = Vec::new();
-        for version in row.into_iter().flat_map(|row| row.versions) {
+        for version in row.into_iter().flat_map(|row| row.joined().versions) {
             for Displaced { owner, blocks } in self.0.blocks_of(&entry, key, version).await? {
                 references.extend(blocks.into_iter().map(|id| WantedReference {
                     id: id.0,

@@ -17,8 +17,8 @@ use crate::cluster::ROOT_PARTITION;
 use crate::cluster::peers::{Class, PeerError, Peers};
 use crate::disk::fault::FaultMedium;
 use crate::model::{
-    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, KeyName, Lock, MemberId, MemberRow,
-    ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
+    AccessKeyId, Bucket, BucketName, BucketSettings, ChecksumAlgorithm, Folding, KeyName, Lock, MemberId,
+    MemberRow, ObjectHeaders, ObjectKey, Role, SecretKey, StorageClass, Timestamp, WriteCondition, Zone,
 };
 use crate::objects::{Claims, DeleteTarget, NewKey, NewObject, NewUpload, ObjectBody};
 use crate::simulation::{self, SimulatedLayout, SimulatedOptions};
@@ -219,6 +219,7 @@ async fn open_on(
         block_bytes: 1024,
         manifest_bytes: 1000,
         part_bytes_min: 100,
+        folding: Folding { at: 3000, keep: 1000 },
         membership: membership(peers),
         hot: 0,
     });

@@ -21,7 +21,7 @@ use crate::model::command::{
     Action, Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows,
     Submission, decide, decode_row, encode_row,
 };
-use crate::model::{MemberId, MeshKey, MeshRow, OpId, row_key};
+use crate::model::{Folding, MemberId, MeshKey, MeshRow, OpId, row_key};
 use crate::register::{
     self, Change, Config, Decision, Key, KeyRange, Known, Loaded, Operation, Stamp, Value,
 };
@@ -60,11 +60,14 @@ impl Partitions {
         me: MemberId,
         disk: &Disk,
         peers: Arc<dyn Peers>,
-        first: &Config,
+        (first, folding): (&Config, Folding),
         tasks: Tasks,
     ) -> Result<Self, StoreError> {
         let clock = Arc::new(Clock::new());
-        let commands = Commands { clock: clock.clone() };
+        let commands = Commands {
+            clock: clock.clone(),
+            folding,
+        };
         Ok(Self {
             disk: disk.clone(),
             registers: Registers::open(me, disk, peers, &Arc::new(commands), first, tasks)?,
@@ -391,6 +394,7 @@ pub(crate) fn summary_of(row: ScannedRow<'_>) -> &[u8] {
 /// What commands mean to registers.
 pub(crate) struct Commands {
     clock: Arc<Clock>,
+    folding: Folding,
 }
 
 /// What came of a command.
@@ -426,7 +430,7 @@ impl Machine for Commands {
                 stages: Vec::new(),
                 told_after: 0,
                 relies_on: vec![lane],
-                outcome: Answered::Outcome(Outcome::Refused(Refusal::PreconditionFailed)),
+                outcome: Answered::Outcome(Outcome::Refused(Refusal::RefusedBefore)),
             };
         }
         let may_be_written = before == Some(Known::Done) || (is_retry && is_kept_elsewhere(submission));
@@ -444,7 +448,8 @@ impl Machine for Commands {
             op: OpId::from_bytes(op.0),
             ..submission.clone()
         };
-        let decided = decide(submission.clone(), self.clock.earliest(), &fences, &rows);
+        let at = (self.clock.earliest(), self.folding);
+        let decided = decide(submission.clone(), at, &fences, &rows);
         if let Some(need) = rows.need() {
             return need;
         }

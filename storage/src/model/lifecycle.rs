@@ -322,8 +322,7 @@ mod tests {
         });
         ObjectRow {
             versions: versions.collect(),
-            closing: Vec::new(),
-            events: Vec::new(),
+            ..ObjectRow::default()
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod access_key;
 mod acl;
+mod archive;
 mod bucket;
 mod bucket_settings;
 mod checksum;
@@ -29,6 +30,7 @@ mod website;
 
 pub use access_key::{AccessKey, AccessKeyId, AccessKeyRow, Grants, KeyName, SecretKey};
 pub use acl::{ACL_GRANTS_MAX, Acl, AclGrant, AclRights, Grantee, Permission};
+pub use archive::{ArchiveRow, Archived, Folding};
 pub use bucket::{Bucket, BucketRow, BucketSettings, BucketState, Granted};
 pub use bucket_settings::{
     BucketEncryption, BucketLogging, CorsMethod, CorsRule, ObjectOwnership, PublicAccessBlock,
@@ -44,8 +46,8 @@ pub use lock::{DefaultRetention, Lock, ObjectLock, Period, Retention, RetentionM
 pub use member::{InvalidZone, MemberId, Role, Zone};
 pub use mesh::{AuthorityRow, GenerationRow, InviteId, InviteRow, MemberRow, MeshKey, MeshRow, Redeemed};
 pub use names::{
-    BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId, InvocationId,
-    KeySerial, ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
+    ArchiveId, BucketId, BucketName, InvalidBucketName, InvalidKey, InvalidPartNumber, InvalidVersionId,
+    InvocationId, KeySerial, ObjectKey, OpId, PartNumber, UploadId, VersionId, WriteId,
 };
 pub use notification::{Cause, EventKind, EventPattern, How, NotificationRule, ObjectEvent, Telling};
 pub use object::{

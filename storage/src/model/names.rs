@@ -205,6 +205,10 @@ random_id! {
     BucketId
 }
 id! {
+    /// Names a row of versions of an object that do not stand in the object's own row. Each is written once.
+    ArchiveId
+}
+id! {
     /// Names one write (a PUT, a part, a copy): the owner of the blocks it stored.
     ///
     /// The first four bytes say how many sweeps its gateway knew of when it began, big-endian; the rest is random.

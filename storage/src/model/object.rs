@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::archive::usage;
 use super::notification::EVENTS_MAX;
 use super::{
-    Acl, Checksum, ChecksumAlgorithm, Closing, ETag, EventKind, Invocation, InvocationId, Lock, ObjectEvent,
-    PartNumber, Telling, Timestamp, UploadId, Usage, VersionId, WriteId,
+    Acl, ArchiveId, Archived, Checksum, ChecksumAlgorithm, Closing, ETag, EventKind, Invocation,
+    InvocationId, Lock, ObjectEvent, PartNumber, Telling, Timestamp, UploadId, Usage, VersionId, WriteId,
 };
 
 /// The blake3 of a sealed block: its name and its proof.
@@ -166,11 +167,11 @@ pub struct SealedVersion {
     pub details: Bytes,
 }
 
-/// The row of one object key: its versions, newest first. A row without versions exists only as long as there are events to be
+/// The row of one object key: its versions, newest first, but for old ones of a key that has many (see `archive.rs`). A row without versions exists only as long as there are events to be
 /// told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRow {
-    /// Newest first; at most one of them is `null`.
+    /// Newest first; at most one of them is `null`. Where there are archives, the first of these is newer than all in those.
     pub versions: Vec<SealedVersion>,
     /// Uploads that became a version in here and whose own rows may not say so yet. The next change of this row
     /// brings them to their end first.
@@ -179,6 +180,12 @@ pub struct ObjectRow {
     /// What happened to it and is still to be told, oldest first; at most [`EVENTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<ObjectEvent>,
+    /// Versions that stand in rows of their own, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archived: Vec<Archived>,
+    /// Archives that count for nothing and whose rows may still be there. The next change of this row removes them first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<ArchiveId>,
 }
 
 impl ObjectRow {
@@ -217,16 +224,24 @@ impl ObjectRow {
         });
     }
 
+    /// The row once what stands in `closing` has been brought to its end, and what is in `left` is gone.
+    pub(crate) fn tidied(self) -> Self {
+        Self {
+            closing: Vec::new(),
+            left: Vec::new(),
+            ..self
+        }
+    }
+
     /// What this upload became, if it became a version in here a moment ago.
     pub fn closing(&self, upload: UploadId) -> Option<&Closing> {
         self.closing.iter().find(|closing| closing.upload == upload)
     }
 
-    /// Whether some version refers to blocks that this write stored.
-    pub fn refers_to(&self, write: WriteId) -> bool {
-        self.versions
-            .iter()
-            .any(|version| version.extents.contains(&write))
+    /// Whether some version may refer to blocks that this write stored: what is in archives is not known here.
+    pub fn may_refer_to(&self, write: WriteId) -> bool {
+        let mut versions = self.versions.iter();
+        !self.archived.is_empty() || versions.any(|version| version.extents.contains(&write))
     }
 
     /// The version a plain GET is answered with, delete marker or not.
@@ -236,16 +251,11 @@ impl ObjectRow {
 
     /// What all versions hold.
     pub fn usage(&self) -> Usage {
-        let versions = self.versions.iter().map(|version| &version.facts);
-        versions.fold(Usage::default(), |held, facts| {
-            held.plus(Usage {
-                bytes: facts.size,
-                objects: u64::from(!facts.delete_marker),
-            })
-        })
+        let archived = self.archived.iter().map(|archived| archived.usage);
+        archived.fold(usage(&self.versions), Usage::plus)
     }
 
-    /// The version of this id.
+    /// The version of this id, if it stands in the row itself.
     pub fn version(&self, id: VersionId) -> Option<&SealedVersion> {
         self.versions.iter().find(|version| version.facts.id == id)
     }

@@ -208,7 +208,7 @@ impl ObjectRow {
 
     /// The blake3 of all versions: by it a command finds out whether the row is still the one that was judged.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        *blake3::hash(&encode_row(&self.versions)).as_bytes()
+        *blake3::hash(&encode_row(&(&self.versions, &self.archived))).as_bytes()
     }
 
     /// Changes what is said about the version of that id and write.

@@ -27,11 +27,14 @@
 //! 0x10 bucket id 16 │ object key                        object
 //! 0x11 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16    upload
 //! 0x12 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ upload id 16 │ part number u16, big-endian    part
+//! 0x13 bucket id 16 │ object key, 00 as 00 FF │ 00 00 │ archive id 16   older versions of an object
 //! ```
 //!
 //! Whatever belongs to one object key names it, so that all of it is found in one partition.
 
-use super::{AccessKeyId, BlockId, BucketId, BucketName, ObjectKey, PartNumber, Partition, UploadId};
+use super::{
+    AccessKeyId, ArchiveId, BlockId, BucketId, BucketName, ObjectKey, PartNumber, Partition, UploadId,
+};
 
 const ROOT: u8 = 0x01;
 const CLEAN: u8 = 0x02;
@@ -46,6 +49,7 @@ const CLOCK: u8 = 0x0B;
 const OBJECT: u8 = 0x10;
 const UPLOAD: u8 = 0x11;
 const PART: u8 = 0x12;
+const ARCHIVE: u8 = 0x13;
 
 /// Where the keys of objects begin inside a row key.
 pub(crate) const OBJECT_KEY_AT: usize = 17;
@@ -203,12 +207,21 @@ pub(crate) fn part(bucket: BucketId, key: &ObjectKey, upload: UploadId, number: 
     join(parts(bucket, key, upload), &number.get().to_be_bytes())
 }
 
+/// All archives of a key begin so.
+pub(crate) fn archives_of_key(bucket: BucketId, key: &ObjectKey) -> Vec<u8> {
+    key_prefix(ARCHIVE, bucket, key)
+}
+
+pub(crate) fn archive(bucket: BucketId, key: &ObjectKey, archive: ArchiveId) -> Vec<u8> {
+    join(archives_of_key(bucket, key), archive.as_bytes())
+}
+
 /// Whether a row is a part.
 pub(crate) fn is_part(row: &[u8]) -> bool {
     row.first() == Some(&PART)
 }
 
-/// Key and upload out of the row key of an upload.
+/// Key and upload out of the row key of an upload; of an archive its id.
 pub(crate) fn parse_upload(row: &[u8]) -> Option<(ObjectKey, UploadId)> {
     let (rest, id) = row.get(OBJECT_KEY_AT..)?.split_last_chunk::<16>()?;
     Some((unescaped(rest.strip_suffix(&[0, 0])?)?, UploadId::from_bytes(*id)))
@@ -227,17 +240,17 @@ pub fn partition_of(row: &[u8]) -> Option<u8> {
     Some(Partition::of(bucket, &object_key(row)?).0)
 }
 
-/// The row of the object that a row of objects, uploads or parts is about.
+/// The row of the object that a row of objects, uploads, parts or archives is about.
 pub(crate) fn object_of(row: &[u8]) -> Option<Vec<u8>> {
     let bucket = bucket_id(row)?;
     Some(object(bucket, object_key(row)?.as_str()))
 }
 
-/// The object key that a row of objects, uploads or parts is about.
+/// The object key that a row of objects, uploads, parts or archives is about.
 pub(crate) fn object_key(row: &[u8]) -> Option<ObjectKey> {
     match *row.first()? {
         OBJECT => ObjectKey::parse(row.get(OBJECT_KEY_AT..)?).ok(),
-        UPLOAD => Some(parse_upload(row)?.0),
+        UPLOAD | ARCHIVE => Some(parse_upload(row)?.0),
         PART => Some(parse_part(row)?.0),
         _ => None,
     }
@@ -255,7 +268,7 @@ pub(crate) fn is_root(row: &[u8]) -> bool {
 
 /// Whether a row is one of the directory, or is about an object, and not one that only this node knows.
 pub(crate) fn is_shared(row: &[u8]) -> bool {
-    matches!(row.first(), Some(&(ROOT | OBJECT | UPLOAD | PART)))
+    matches!(row.first(), Some(&(ROOT | OBJECT | UPLOAD | PART | ARCHIVE)))
 }
 
 /// Everything of a bucket in one table: the first key, and the first key behind it.
@@ -279,6 +292,11 @@ pub(crate) fn parts_of(bucket: BucketId) -> (Vec<u8>, Vec<u8>) {
     (from, to)
 }
 
+/// Every archive row of every bucket.
+pub(crate) fn all_archives() -> (Vec<u8>, Vec<u8>) {
+    (vec![ARCHIVE], vec![ARCHIVE + 1])
+}
+
 /// Every object row of every bucket.
 pub(crate) fn all_objects() -> (Vec<u8>, Vec<u8>) {
     (vec![OBJECT], vec![OBJECT + 1])
@@ -294,7 +312,7 @@ pub(crate) fn all_parts() -> (Vec<u8>, Vec<u8>) {
     (vec![PART], vec![PART + 1])
 }
 
-/// The bucket a row of objects, uploads or parts belongs to.
+/// The bucket a row of objects, uploads, parts or archives belongs to.
 pub(crate) fn bucket_id(row: &[u8]) -> Option<BucketId> {
     Some(BucketId::from_bytes(*row.get(1..)?.first_chunk::<16>()?))
 }
@@ -374,7 +392,8 @@ mod tests {
             let part = part(bucket, &key, upload_id, PartNumber::new(number).unwrap());
             prop_assert_eq!(parse_part(&part), Some((key.clone(), upload_id)));
             let partition = blake3::hash(&[bucket.as_bytes(), key.as_str().as_bytes()].concat()).as_bytes()[0];
-            for row in [object(bucket, key.as_str()), upload(bucket, &key, upload_id), part] {
+            let archive = archive(bucket, &key, ArchiveId::from_bytes(id));
+            for row in [object(bucket, key.as_str()), upload(bucket, &key, upload_id), part, archive] {
                 prop_assert_eq!(partition_of(&row), Some(partition));
                 prop_assert!(is_shared(&row));
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 1 byte (1) │ flags 1 │ class 1 │ checksum 1 │ modified u64 │ size u64 │ md5 16 │ parts u16    (38 bytes, little-endian)
-//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row names blocks, 16 events are to be told
+//! flags: 1 delete marker, 2 there are other versions, 4 the version id is not `null`, 8 the row or an archive of it names blocks, 16 events are to be told
 //! checksum: index + 1 of the algorithm, 0 for none; parts: 0 for a plain PUT
 //!
 //! A row without versions, of which only events are left: version 1 byte (1)
@@ -29,9 +29,9 @@ pub(crate) struct Summary {
     pub(crate) delete_marker: bool,
     /// The row holds exactly one version and it is `null`: nothing more to learn from the row.
     pub(crate) only_null: bool,
-    /// The row holds exactly one version.
+    /// The object has exactly one version.
     pub(crate) only_version: bool,
-    /// Some version of the row refers to blocks.
+    /// Some version refers to blocks, or there are archives.
     pub(crate) names_blocks: bool,
 }
 
@@ -50,10 +50,10 @@ pub(crate) fn encode(row: &ObjectRow) -> Vec<u8> {
     bytes.push(VERSION);
     bytes.push(
         flag(facts.delete_marker, DELETE_MARKER)
-            | flag(row.versions.len() > 1, OTHER_VERSIONS)
+            | flag(row.versions.len() > 1 || !row.archived.is_empty(), OTHER_VERSIONS)
             | flag(facts.id != super::VersionId::Null, NAMED_VERSION)
             | flag(
-                row.versions.iter().any(|version| !version.extents.is_empty()),
+                !row.archived.is_empty() || row.versions.iter().any(|version| !version.extents.is_empty()),
                 NAMES_BLOCKS,
             )
             | flag(!row.events.is_empty(), TO_BE_TOLD),
@@ -138,8 +138,7 @@ mod tests {
             };
             let summary = decode(&encode(&ObjectRow {
                 versions: vec![version],
-                closing: Vec::new(),
-                events: Vec::new(),
+                ..ObjectRow::default()
             }))
             .unwrap();
             assert_eq!((summary.etag, summary.size), (etag, 1 << 40));

@@ -123,7 +123,11 @@ impl Store {
         (change, cause): (&Change, &Cause),
     ) -> Result<Option<VersionId>, StoreError> {
         let entry = self.0.directory.entry(bucket.id)?;
-        let row = self.0.object_row(bucket, key).await?.unwrap_or_default();
+        let row = self
+            .0
+            .row_with(bucket.id, key, version)
+            .await?
+            .unwrap_or_default();
         let there = row.chosen(version)?;
         let mut operation = self.0.begin();
         let mut reworded = |reword: &dyn Fn(&mut ObjectHeaders)| {

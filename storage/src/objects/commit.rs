@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::archives::first_step;
 use super::put::one_of;
 use crate::cluster::mesh::feed::refresh;
 use crate::cluster::{BucketEntry, Displaced, Lease, Owner, Unsettled};
@@ -19,6 +20,8 @@ use crate::{Store, StoreError};
 
 /// How often a write is tried anew because a bucket was closed or changed, this one or another.
 const CLOSINGS_MAX: usize = 16;
+/// How often versions are moved for a write, also because others move them back.
+const STEPS_MAX: usize = 16;
 
 /// A version ready to be put; dropping it before frees its blocks.
 pub(super) struct Ready {
@@ -361,7 +364,16 @@ impl Store {
         action: Action,
         leases: Vec<Arc<Lease>>,
     ) -> Result<Outcome, StoreError> {
-        let mut outcome = self.decided(operation, entry.bucket.id, key, action).await;
+        let mut outcome = self.decided(&operation, entry.bucket.id, key, &action).await;
+        for _ in 0..STEPS_MAX {
+            let Some(step) = outcome.as_ref().ok().and_then(first_step) else {
+                break;
+            };
+            outcome = match Box::pin(self.rearrange(entry, key, step)).await {
+                Ok(()) => self.decided(&operation, entry.bucket.id, key, &action).await,
+                Err(error) => Err(Unsettled::nothing_written(error)),
+            };
+        }
         keep_what_stands(&leases, &outcome);
         if let Ok(outcome) = &mut outcome {
             self.displace(entry, key, outcome.take_unneeded()).await;
@@ -373,12 +385,14 @@ impl Store {
     /// not heard.
     async fn decided(
         &self,
-        Operation { sweeps, cause, .. }: Operation,
+        operation: &Operation,
         bucket: BucketId,
         key: &ObjectKey,
-        action: Action,
+        action: &Action,
     ) -> Result<Outcome, Unsettled> {
-        let telling = cause.and_then(|cause| self.0.telling(bucket, key, &cause));
+        let sweeps = operation.sweeps;
+        let cause = operation.cause.as_ref();
+        let telling = cause.and_then(|cause| self.0.telling(bucket, key, cause));
         for _ in 0..CLOSINGS_MAX {
             let (closings, keeping) = match action.adds() {
                 true => self
@@ -410,6 +424,8 @@ impl Store {
                 .await?
             {
                 Outcome::Refused(Refusal::BucketClosed) => {}
+                // Under another name it is decided anew, and says why.
+                Outcome::Refused(Refusal::RefusedBefore) => continue,
                 Outcome::Refused(Refusal::TooOld) => {
                     // It took ages, or this gateway was cut off for as long: what begins from now on knows better. What was
                     // stored is left to the sweep, which knows whether an earlier attempt was written.
@@ -430,7 +446,7 @@ impl Store {
     }
 
     /// Frees the blocks of what no row refers to any more.
-    async fn displace(&self, entry: &Arc<BucketEntry>, key: &ObjectKey, unneeded: Unneeded) {
+    pub(super) async fn displace(&self, entry: &Arc<BucketEntry>, key: &ObjectKey, unneeded: Unneeded) {
         for version in unneeded.versions {
             match self.0.blocks_of(entry, key, version).await {
                 Ok(blocks) => self.0.releaser.displace(blocks),

@@ -215,7 +215,7 @@ impl Store {
             let opened = match version {
                 None => self.current(entry, key, row_key)?,
                 Some(_) => {
-                    let row = self.0.partitions.current(row_key).await?;
+                    let row = self.0.row_with(entry.bucket.id, key, version).await?;
                     let row = row.ok_or(StoreError::NoSuchVersion)?;
                     Arc::new(self.open_version(entry, key, row, version)?)
                 }
@@ -223,11 +223,11 @@ impl Store {
             let pins = self.0.releaser.pin(opened.owners());
             // Blocks may have been freed between reading the row and pinning them: only if the version is still there
             // did the pin come in time.
-            if opened.owners.is_empty() || self.still_there(row_key, opened.write)? {
+            if opened.owners.is_empty() || self.still_there(entry, key, (version, opened.write))? {
                 return Ok((opened, pins));
             }
         }
-        self.open_anywhere(entry, key, row_key, version).await
+        self.open_anywhere(entry, key, version).await
     }
 
     /// Opens a version by what a quorum has, and pins its blocks. What stands on this disk is most often what a quorum has:
@@ -236,13 +236,12 @@ impl Store {
         &self,
         entry: &BucketEntry,
         key: &ObjectKey,
-        row_key: &[u8],
         version: Option<VersionId>,
     ) -> Result<(Arc<OpenedVersion>, Pins), StoreError> {
         let mut pins = self.0.releaser.pin(self.owners_here(entry, key, version));
         let mut before: Option<Arc<OpenedVersion>> = None;
         loop {
-            let row: Option<ObjectRow> = self.0.partitions.current(row_key).await?;
+            let row = self.0.row_with(entry.bucket.id, key, version).await?;
             let row = row.ok_or(match version {
                 None => StoreError::NoSuchKey,
                 Some(_) => StoreError::NoSuchVersion,
@@ -263,9 +262,8 @@ impl Store {
 
     /// Who refers to the blocks of a version, by what stands on this disk.
     fn owners_here(&self, entry: &BucketEntry, key: &ObjectKey, version: Option<VersionId>) -> Vec<Owner> {
-        let row_key = row_key::object(entry.bucket.id, key.as_str());
         // What does not read here may read elsewhere.
-        let row = self.0.partitions.read::<ObjectRow>(&row_key).ok().flatten();
+        let row = self.0.row_here_with(entry.bucket.id, key, version).ok().flatten();
         let chosen = row.and_then(|row| row.chosen(version).ok());
         let writes = chosen.into_iter().flat_map(|chosen| chosen.extents);
         writes
@@ -297,16 +295,22 @@ impl Store {
     }
 
     /// Whether a version still stands on this disk, which is the truth about it.
-    fn still_there(&self, row_key: &[u8], write: WriteId) -> Result<bool, StoreError> {
+    fn still_there(
+        &self,
+        entry: &BucketEntry,
+        key: &ObjectKey,
+        (version, write): (Option<VersionId>, WriteId),
+    ) -> Result<bool, StoreError> {
+        let row_key = row_key::object(entry.bucket.id, key.as_str());
         match self
             .0
             .partitions
-            .find(row_key, |id| self.0.hot_row(id, row_key))?
+            .find(&row_key, |id| self.0.hot_row(id, &row_key))?
         {
             None => Ok(false),
             Some((_, Found::Known(opened))) if opened.write == write => Ok(true),
             Some(_) => {
-                let row: Option<ObjectRow> = self.0.partitions.read(row_key)?;
+                let row = self.0.row_here_with(entry.bucket.id, key, version)?;
                 Ok(row.is_some_and(|row| lists(&row, write)))
             }
         }

@@ -114,7 +114,6 @@ mod tests {
     use crate::cluster::mesh::closings;
     use crate::cluster::neighbour_tests::{Wire, create, founder, join, object_key, owner, put, settled};
     use crate::model::Versioning;
-    use crate::model::command::encode_row;
     use crate::{ListVersions, simulation};
 
     /// Sizes of all versions, the current one first.
@@ -194,23 +193,6 @@ mod tests {
             first.0.try_change_bucket(bucket.id, cut_off).await.unwrap();
             assert_eq!(set(Versioning::Enabled).await.unfenced, None);
             assert_eq!(raised().await, before + 2);
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn a_key_has_room_for_a_thousand_versions() {
-        simulation::run(1, async {
-            let first = founder(&Wire::default(), "anna").await;
-            let key = owner(&first).await;
-            let bucket = create(&first, "photos", &key).await;
-            first.set_versioning(&bucket, Versioning::Enabled).await.unwrap();
-            for _ in 0..20 {
-                put(&first, &bucket, "k", &"long".repeat(200)).await.unwrap();
-            }
-            let row = first.0.object_row(&bucket, &object_key("k")).await.unwrap();
-            let bytes = encode_row(&row.unwrap()).len();
-            assert!(bytes < 20 * 900, "{} bytes for a version", bytes / 20);
         })
         .unwrap();
     }

@@ -7,9 +7,14 @@ use std::sync::Arc;
 use super::list::{ListedFacts, decode_summary, object_key};
 use super::roll_up::{Met, Page, Query, Table, roll_up, roll_up_all};
 use crate::model::summary::Summary;
-use crate::model::{Bucket, BucketId, ObjectKey, ObjectRow, SealedVersion, VersionId, row_key, summary};
+use crate::model::{
+    ArchiveId, ArchiveRow, Bucket, BucketId, ObjectKey, ObjectRow, SealedVersion, VersionId, row_key, summary,
+};
 use crate::store::Inner;
 use crate::{Store, StoreError};
+
+/// How often a row and its archives are read anew because they were rearranged meanwhile.
+const READS_MAX: usize = 16;
 
 /// Which versions to list.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +70,7 @@ impl Store {
         let mut versions = Versions {
             inner: self.0.clone(),
             bucket: bucket.id,
+            max: list.max,
             marker: list.after.clone().zip(list.after_version),
         };
         if !self.0.partitions.decides_alone() {
@@ -117,8 +123,18 @@ fn page_of(page: Page<ListedVersion>) -> VersionPage {
 struct Versions {
     inner: Arc<Inner>,
     bucket: BucketId,
+    /// Versions on a page.
+    max: usize,
     /// Where the last page ended inside a key.
     marker: Option<(String, VersionId)>,
+}
+
+impl Versions {
+    /// Where the last page ended in this row, if it did.
+    fn after(&self, row: Met<'_>) -> Option<VersionId> {
+        let (marker, version) = self.marker.as_ref()?;
+        (object_key(row)? == marker.as_str()).then_some(*version)
+    }
 }
 
 impl Table for Versions {
@@ -141,8 +157,22 @@ impl Table for Versions {
         if summary.only_null {
             return Ok(Some(Versioned::OnlyNull(summary)));
         }
-        let row = self.inner.partitions.read::<ObjectRow>(row.key)?;
-        Ok(row.map(Versioned::Several))
+        for _ in 0..READS_MAX {
+            let Some(mut object) = self.inner.partitions.read::<ObjectRow>(row.key)? else {
+                return Ok(None);
+            };
+            let after = self.after(row);
+            while let Some((id, archive)) = needed(row, &mut object, after, self.max) {
+                match self.inner.partitions.read::<ArchiveRow>(&archive)? {
+                    Some(archive) => object.join(id, archive),
+                    None => break,
+                }
+            }
+            if needed(row, &mut object, after, self.max).is_none() {
+                return Ok(Some(Versioned::Several(object)));
+            }
+        }
+        Err(StoreError::Busy)
     }
 
     async fn more(&self, row: Met<'_>) -> Result<Option<Versioned>, StoreError> {
@@ -153,22 +183,32 @@ impl Table for Versions {
         if summary.only_null {
             return Ok(Some(Versioned::OnlyNull(summary)));
         }
-        let row = self.inner.partitions.current::<ObjectRow>(row.key).await?;
-        Ok(row.map(Versioned::Several))
+        for _ in 0..READS_MAX {
+            let Some(mut object) = self.inner.partitions.current::<ObjectRow>(row.key).await? else {
+                return Ok(None);
+            };
+            let after = self.after(row);
+            while let Some((id, archive)) = needed(row, &mut object, after, self.max) {
+                match self.inner.partitions.current::<ArchiveRow>(&archive).await? {
+                    Some(archive) => object.join(id, archive),
+                    None => break,
+                }
+            }
+            if needed(row, &mut object, after, self.max).is_none() {
+                return Ok(Some(Versioned::Several(object)));
+            }
+        }
+        Err(StoreError::Busy)
     }
 
     fn items(
         &mut self,
-        _: Met<'_>,
+        row: Met<'_>,
         key: &str,
         versioned: Versioned,
         items: &mut Vec<ListedVersion>,
     ) -> Result<(), StoreError> {
-        let after = self
-            .marker
-            .as_ref()
-            .filter(|(marker, _)| marker == key)
-            .map(|(_, version)| *version);
+        let after = self.after(row);
         let row = match versioned {
             Versioned::OnlyNull(summary) => {
                 let is_listed = match after {
@@ -195,6 +235,31 @@ impl Table for Versions {
         }
         Ok(())
     }
+}
+
+/// The archive of a row that has to be looked at next for a page that goes on behind a version: the newest, unless it is in front
+/// of the page, or a page is full before it. With the key of its row.
+fn needed(
+    row: Met<'_>,
+    object: &mut ObjectRow,
+    after: Option<VersionId>,
+    max: usize,
+) -> Option<(ArchiveId, Vec<u8>)> {
+    let place = |version: VersionId| object.version(version).map(|version| version.facts.modified);
+    let behind = after.and_then(|after| after.made().or_else(|| place(after)));
+    if let Some(behind) = behind {
+        object.archived.retain(|archived| archived.oldest <= behind);
+    }
+    let next = object.archived.first()?;
+    let before = |version: &&SealedVersion| {
+        let made = version.facts.modified;
+        made > next.newest && behind.is_none_or(|behind| made < behind)
+    };
+    if object.versions.iter().filter(before).count() > max {
+        return None;
+    }
+    let (bucket, key) = (row_key::bucket_id(row.key)?, row_key::object_key(row.key)?);
+    Some((next.id, row_key::archive(bucket, &key, next.id)))
 }
 
 /// How many versions of a row stand in front of the next page. Where the one that ended the last page is gone, those made

@@ -2,6 +2,9 @@
 
 mod aliases;
 mod amend;
+pub(crate) mod archives;
+#[cfg(test)]
+mod archives_tests;
 mod body;
 mod buckets;
 mod commit;

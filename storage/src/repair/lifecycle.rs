@@ -25,8 +25,9 @@ use crate::cluster::{BucketEntry, summary_of};
 use crate::disk::ScannedRow;
 use crate::model::{
     Bucket, BucketId, Due, LifecycleRule, MemberId, ObjectKey, ObjectRow, Timestamp, UploadId, UploadRow,
-    UploadState, day_of, due, may_be_due, partition_of, row_key, summary, upload_is_due,
+    UploadState, VersionId, day_of, due, may_be_due, partition_of, row_key, summary, upload_is_due,
 };
+use crate::objects::archives::Whole;
 use crate::store::Inner;
 use crate::{Store, StoreError};
 
@@ -195,7 +196,10 @@ struct Page<T> {
 struct Judged {
     /// Its digest.
     seen: [u8; 32],
+    /// What one command can do of what is due.
     due: Due,
+    /// Whether that is everything.
+    is_all: bool,
 }
 
 /// What one row has due.
@@ -256,45 +260,55 @@ impl Walk {
                 return Ok(None);
             }
         }
-        let Some(row) = self.inner.partitions.read::<ObjectRow>(row.key())? else {
-            return Ok(None);
+        let row = match self.inner.whole_row_here(row.key()) {
+            Ok(Some(row)) => row,
+            // Another day.
+            Ok(None) | Err(StoreError::Busy) => return Ok(None),
+            Err(error) => return Err(error),
         };
-        let judged = self.judge(&key, &row)?;
+        let judged = self.judge(&key, row)?;
         Ok(judged.map(|judged| (key, judged)))
     }
 
-    fn judge(&self, key: &ObjectKey, row: &ObjectRow) -> Result<Option<Judged>, StoreError> {
+    fn judge(&self, key: &ObjectKey, row: Whole) -> Result<Option<Judged>, StoreError> {
+        let (seen, head) = (row.head.digest(), row.head.clone());
+        let row = row.joined();
         let tags = |version: &_| {
             let details = self.inner.details(&self.entry, key, version)?;
             Ok::<_, StoreError>(details.headers.tags)
         };
-        let due = due(self.rules(), key.as_str(), row, self.now, tags)?;
+        let due = due(self.rules(), key.as_str(), &row, self.now, tags)?;
         if due.is_nothing() {
             return Ok(None);
         }
-        let seen = row.digest();
-        Ok(Some(Judged { seen, due }))
+        let (due, is_all) = at_once(&head, due);
+        Ok(Some(Judged { seen, due, is_all }))
     }
 
     /// Carries out what is due of a key; whether anything went.
     async fn expire(&self, key: ObjectKey, mut judged: Judged) -> Result<bool, StoreError> {
         let store = Store(self.inner.clone());
         let bucket = &self.entry.bucket;
-        for _ in 0..TRIES_MAX {
+        let (mut is_any, mut tries) = (false, 0);
+        while tries < TRIES_MAX {
             match store.expire(bucket, &key, judged.seen, judged.due).await {
-                Ok(()) => return Ok(true),
-                Err(StoreError::Conflict) => {}
+                Ok(()) if judged.is_all => return Ok(true),
+                Ok(()) => (is_any, tries) = (true, 0),
+                Err(StoreError::Conflict) => tries += 1,
                 // Locked a moment ago, or full of versions: the rules come back to it.
-                Err(StoreError::Locked | StoreError::TooManyVersions) => return Ok(false),
+                Err(StoreError::Locked | StoreError::TooManyVersions) => break,
                 Err(error) => return Err(error),
             }
-            let row = self.inner.object_row(bucket, &key).await?;
-            let Some(anew) = self.judge(&key, &row.unwrap_or_default())? else {
-                return Ok(false);
+            self.must_still_hold()?;
+            let Some(row) = self.inner.whole_row(bucket.id, &key).await? else {
+                break;
+            };
+            let Some(anew) = self.judge(&key, row)? else {
+                break;
             };
             judged = anew;
         }
-        Ok(false)
+        Ok(is_any)
     }
 
     fn uploads(&self, row: ScannedRow<'_>) -> Result<Option<(ObjectKey, UploadId)>, StoreError> {
@@ -315,6 +329,22 @@ impl Walk {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What of that one command can do, and whether it is all: what is in the row itself, or else in one archive, which is taken back
+/// for it.
+fn at_once(head: &ObjectRow, due: Due) -> (Due, bool) {
+    let archive = |version: &VersionId| head.archive_of(*version).map(|archived| archived.id);
+    let first = match due.current {
+        true => None,
+        false => due.remove.iter().map(archive).min(),
+    };
+    let first = first.flatten();
+    let before = due.remove.len();
+    let mut due = due;
+    due.remove.retain(|version| archive(version) == first);
+    let is_all = due.remove.len() == before;
+    (due, is_all)
 }
 
 #[cfg(test)]
@@ -420,13 +450,11 @@ mod tests {
                 entry: store.0.directory.entry(bucket.id).unwrap(),
                 now: in_days(2),
             };
-            let row = store.0.object_row(&bucket, &object_key("k")).await.unwrap();
-            let judge = || {
-                walk.judge(&object_key("k"), row.as_ref().unwrap())
-                    .unwrap()
-                    .unwrap()
+            let judged = async || {
+                let row = store.0.whole_row(bucket.id, &object_key("k")).await.unwrap();
+                walk.judge(&object_key("k"), row.unwrap()).unwrap().unwrap()
             };
-            let stale = judge();
+            let (stale, again) = (judged().await, judged().await);
             // The same content, written anew.
             put(&store, &bucket, "k", "old").await.unwrap();
             let refused = store
@@ -435,7 +463,7 @@ mod tests {
             assert!(matches!(refused, Err(StoreError::Conflict)));
             assert_eq!(get(&store, &bucket, "k").await.unwrap(), "old");
             put(&store, &bucket, "k", "new and long").await.unwrap();
-            assert!(!walk.expire(object_key("k"), judge()).await.unwrap());
+            assert!(!walk.expire(object_key("k"), again).await.unwrap());
             assert_eq!(get(&store, &bucket, "k").await.unwrap(), "new and long");
         })
         .unwrap();

@@ -50,12 +50,18 @@ fn first_time(
     complete: Complete,
 ) -> Result<Decision, StoreError> {
     let finishing = finish(scope, &object.row)?;
-    let Object { key, mut row, .. } = object;
-    row.closing.clear();
-    let Changed { row, displaced } = match row.put(complete.version, &complete.condition, &scope.terms) {
+    let Object { key, row, .. } = object;
+    let is_crowded = row.is_crowded(&scope.folding);
+    let put = row
+        .tidied()
+        .put(complete.version, &complete.condition, &scope.terms);
+    let Changed { row, displaced } = match put {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Decision::refused(refusal, vec![key, upload.key])),
     };
+    if is_crowded {
+        return Ok(Decision::refused(Refusal::Crowded, vec![key, upload.key]));
+    }
     let mut row = tell_created(scope, row);
     let Some(facts) = row.current().map(|current| &current.facts) else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
@@ -112,10 +118,9 @@ fn again_while_closing(
         stands: stands(&object.row, version),
         unneeded: Unneeded::parts(finishing.unneeded),
     };
-    let Object { key, mut row, .. } = object;
-    row.closing.clear();
+    let Object { key, row, .. } = object;
     let mut tidying = finishing.parts;
-    tidying.push(set(key.clone(), &row));
+    tidying.push(set(key.clone(), &row.tidied()));
     Ok(Decision::told_last(vec![finishing.uploads], outcome)
         .then(tidying)
         .relying_on(finishing.relies_on)
@@ -139,9 +144,10 @@ fn again(
     Ok(Decision::nothing(outcome, vec![upload]).then(tidying))
 }
 
+/// Whether the version is there; it may be in an archive.
 fn stands(object: &ObjectRow, version: &SealedVersion) -> bool {
     let same = |there: &SealedVersion| there.write == version.write && there.extents == version.extents;
-    object.versions.iter().any(same)
+    !object.archived.is_empty() || object.versions.iter().any(same)
 }
 
 fn has_all(stored: &[Part], chosen: &[ChosenPart]) -> bool {
@@ -157,20 +163,28 @@ fn has_all(stored: &[Part], chosen: &[ChosenPart]) -> bool {
 /// What brings the uploads that stand in `closing` to their end.
 #[derive(Default)]
 pub(super) struct Finishing {
-    /// First: their rows say that they are completed.
+    /// First: their rows say that they are completed. And archives go that count for nothing.
     pub(super) uploads: Vec<RowChange>,
     /// Then, beside the change that drops them from `closing`: their parts go.
     pub(super) parts: Vec<RowChange>,
     /// Parts that did not become a part of an object.
     pub(super) unneeded: Vec<PartRow>,
-    /// Rows of uploads that say so already, or are gone.
+    /// The row of the object, and rows of uploads that say so already, or are gone.
     pub(super) relies_on: Vec<RowKey>,
 }
 
-/// Finishes everything in `closing` of the object's row, which still holds what those uploads became: it is not changed
+/// Finishes everything in `closing` and in `left` of the object's row, which still holds what those uploads became: it is not changed
 /// before.
 pub(super) fn finish(scope: &Scope<'_>, object: &ObjectRow) -> Result<Finishing, StoreError> {
     let mut finishing = Finishing::default();
+    let left = object.left.iter().map(|archive| RowChange::Remove {
+        key: scope.archive_key(*archive),
+    });
+    finishing.uploads.extend(left);
+    if !object.left.is_empty() || !object.closing.is_empty() {
+        // It was read, and may stand at few: what is done on its word must not outlive it.
+        finishing.relies_on.push(scope.object_key());
+    }
     for closing in &object.closing {
         let upload = scope.upload(closing.upload)?;
         match upload.row {
@@ -188,7 +202,8 @@ pub(super) fn finish(scope: &Scope<'_>, object: &ObjectRow) -> Result<Finishing,
     Ok(finishing)
 }
 
-/// Removes parts of an upload that is not open; those that no version refers to are not needed any more.
+/// Removes parts of an upload that is not open; those that no version refers to are not needed any more. Where versions are in
+/// archives that is left to the sweep.
 pub(super) fn without(parts: Vec<Part>, object: &ObjectRow) -> (Vec<RowChange>, Vec<PartRow>) {
     let referred: HashSet<WriteId> = object
         .versions
@@ -199,7 +214,7 @@ pub(super) fn without(parts: Vec<Part>, object: &ObjectRow) -> (Vec<RowChange>, 
     let mut unneeded = Vec::new();
     for Part { key, row } in parts {
         removed.push(RowChange::Remove { key });
-        if !referred.contains(&row.write) {
+        if object.archived.is_empty() && !referred.contains(&row.write) {
             unneeded.push(row);
         }
     }

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Known, read};
-use super::{Decision, RowKey, Rows, complete, object, prune, upload};
+use super::{Decision, RowKey, Rows, complete, fold, object, prune, upload};
 use crate::StoreError;
 use crate::model::{
-    Amendment, BucketId, Checksum, Keeping, Marker, ObjectKey, ObjectRow, OpId, PartNumber, PartRow,
-    SealedVersion, Telling, Terms, Timestamp, UploadId, UploadRow, UploadState, VersionId, WriteCondition,
-    WriteId, row_key,
+    Amendment, ArchiveId, ArchiveRow, BucketId, Checksum, Folding, Keeping, Marker, ObjectKey, ObjectRow,
+    OpId, PartNumber, PartRow, SealedVersion, Telling, Terms, Timestamp, UploadId, UploadRow, UploadState,
+    VersionId, WriteCondition, WriteId, row_key,
 };
 
 /// What to do to the rows of one object key.
@@ -82,6 +82,13 @@ pub enum Action {
         /// The times that name them.
         told: Vec<Timestamp>,
     },
+    /// Moves older versions out of the object's row, if they take much of it.
+    Fold,
+    /// Moves the versions of an archive back into it.
+    Unfold {
+        /// Which.
+        archive: ArchiveId,
+    },
     /// Starts an upload.
     StartUpload {
         /// Its id, which no other upload has. One derived from the operation makes a retried client find its first try.
@@ -139,6 +146,8 @@ impl Action {
             | Self::CompleteUpload { .. } => true,
             Self::Amend { .. }
             | Self::Settle { .. }
+            | Self::Fold
+            | Self::Unfold { .. }
             | Self::AbortUpload { .. }
             | Self::Forget { .. }
             | Self::Prune => false,
@@ -168,6 +177,7 @@ pub enum Rest {
 pub(super) struct Scope<'a> {
     pub(super) op: OpId,
     pub(super) terms: Terms,
+    pub(super) folding: Folding,
     /// When it was asked for: what it does is told to have been done then, however far behind another clock may be.
     pub(super) asked: Timestamp,
     pub(super) telling: Option<&'a Telling>,
@@ -192,7 +202,7 @@ pub(super) struct Part {
 
 pub(super) fn decide(
     op: OpId,
-    now: Timestamp,
+    (now, folding): (Timestamp, Folding),
     command: ObjectCommand,
     rows: &dyn Rows,
 ) -> Result<Decision, StoreError> {
@@ -202,6 +212,7 @@ pub(super) fn decide(
             keeping: command.keeping,
             now,
         },
+        folding,
         asked: command.asked,
         telling: command.telling.as_ref(),
         bucket: command.bucket,
@@ -223,6 +234,8 @@ pub(super) fn decide(
             amendment,
         } => object::amend(&scope, (version, write), amendment),
         Action::Settle { told } => object::settle(&scope, &told),
+        Action::Fold => fold::fold(&scope),
+        Action::Unfold { archive } => fold::unfold(&scope, archive),
         Action::StartUpload { upload, row } => upload::start(&scope, upload, &row),
         Action::PutPart { upload, part } => upload::put_part(&scope, upload, part),
         Action::CompleteUpload {
@@ -249,7 +262,7 @@ pub(super) fn decide(
 
 impl Scope<'_> {
     pub(super) fn object(&self) -> Result<Object, StoreError> {
-        let known: Known<ObjectRow> = read(self.rows, row_key::object(self.bucket, self.key.as_str()))?;
+        let known: Known<ObjectRow> = read(self.rows, self.object_key())?;
         Ok(Object {
             key: known.key,
             row: known.row.unwrap_or_default(),
@@ -259,7 +272,7 @@ impl Scope<'_> {
 
     /// All rows of the key.
     pub(super) fn everything(&self) -> Result<Vec<RowKey>, StoreError> {
-        let object = row_key::object(self.bucket, self.key.as_str());
+        let object = self.object_key();
         let mut keys = Vec::new();
         if self.rows.get(&object)?.value.is_some() {
             keys.push(object);
@@ -267,6 +280,7 @@ impl Scope<'_> {
         for prefix in [
             row_key::uploads(self.bucket, self.key),
             row_key::parts_of_key(self.bucket, self.key),
+            row_key::archives_of_key(self.bucket, self.key),
         ] {
             let rows = self.rows.with_prefix(&prefix)?;
             keys.extend(rows.into_iter().map(|(key, _)| key));
@@ -276,6 +290,18 @@ impl Scope<'_> {
 
     pub(super) fn upload(&self, upload: UploadId) -> Result<Known<UploadRow>, StoreError> {
         read(self.rows, row_key::upload(self.bucket, self.key, upload))
+    }
+
+    pub(super) fn object_key(&self) -> RowKey {
+        row_key::object(self.bucket, self.key.as_str())
+    }
+
+    pub(super) fn archive_key(&self, archive: ArchiveId) -> RowKey {
+        row_key::archive(self.bucket, self.key, archive)
+    }
+
+    pub(super) fn archive(&self, archive: ArchiveId) -> Result<Known<ArchiveRow>, StoreError> {
+        read(self.rows, self.archive_key(archive))
     }
 
     pub(super) fn part(&self, upload: UploadId, number: PartNumber) -> Result<Known<PartRow>, StoreError> {

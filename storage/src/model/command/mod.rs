@@ -11,6 +11,8 @@
 //! | command | decided by | left over by a crash |
 //! |---|---|---|
 //! | put, delete, remove, expire, amend, settle | the object's row | nothing |
+//! | fold | the object's row, which names the archive in `left` until it is written | the archive |
+//! | unfold | the object's row, which names the archive in `left` from then on | the archive |
 //! | start an upload | the upload's row | nothing |
 //! | put a part | the part's row | nothing |
 //! | complete | the object's row, which names the upload in `closing` | the upload's row still open, parts |
@@ -20,7 +22,7 @@
 //!
 //! Hence: an upload is open when its row is there, says so, and the object's row does not name it in `closing`. (Who reads
 //! both reads the object's row first: an upload never opens again.) A part counts while its upload is open. Whoever
-//! changes an object's row first finishes what stands in `closing`; parts of an upload that is not open are garbage, and
+//! changes an object's row first finishes what stands in `closing`, and removes the archives in `left`; parts of an upload that is not open are garbage, and
 //! [`Action::Forget`] drops them.
 //!
 //! # Trying again
@@ -28,10 +30,11 @@
 //! a submission that is tried again hears that it has happened, unless four others have changed the row since.
 //!
 //! # Format
-//! A submission or an outcome on a wire is a version byte (4) and its CBOR, see `fixtures/commands-4.bin`.
+//! A submission or an outcome on a wire is a version byte (5) and its CBOR, see `fixtures/commands-5.bin`.
 
 mod complete;
 mod fences;
+mod fold;
 mod key;
 mod object;
 mod outcome;
@@ -52,11 +55,11 @@ pub(crate) use rows::{decode_row, encode_row};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{OpId, Timestamp};
+use super::{Folding, OpId, Timestamp};
 use crate::StoreError;
 
 /// Version byte in front of the CBOR of a submission or an outcome.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// A command on its way to the rows it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,13 +94,13 @@ pub enum InvalidCommand {
 }
 
 /// Decides what a command does to the rows as they are. `now` is the earliest that it may be: locks are judged by it and by the
-/// clock of whoever submitted the command, whichever is behind.
+/// clock of whoever submitted the command, whichever is behind. `folding`: how many versions a row may have.
 ///
 /// # Errors
 /// A row cannot be read, or is not what its key says.
 pub fn decide(
     submission: Submission,
-    now: Timestamp,
+    (now, folding): (Timestamp, Folding),
     fences: &Fences,
     rows: &dyn Rows,
 ) -> Result<Decision, StoreError> {
@@ -107,7 +110,7 @@ pub fn decide(
     match submission.command {
         Command::Object(command) => {
             let now = now.min(command.asked);
-            key::decide(submission.op, now, command, rows)
+            key::decide(submission.op, (now, folding), command, rows)
         }
         Command::Root(command) => root::decide(submission.op, command, rows),
     }

@@ -1,6 +1,7 @@
 //! Puts, deletes, removes, expires and amends versions: the object's row alone decides.
 //!
-//! All versions of a key stand in one row, so the room in a row bounds how many there can be: see [`ROW_BYTES_MAX`].
+//! Versions in archives are not looked at: where they matter the change is refused, and whoever wants it has the archive taken
+//! back first, see `archive.rs`.
 
 use super::complete::{Finishing, finish};
 use super::key::{Object, Scope};
@@ -12,12 +13,16 @@ use crate::model::{
 };
 
 /// Bytes an object's row may have: a disk takes values of 1 MiB, and 64 KiB of that are left to what stands around it there.
-/// A version whose content is in a few blocks takes 600 to 900 bytes, and 17 for each part of an upload; a marker takes 250. So
-/// a key has room for about a thousand versions. Whoever writes more hears [`Refusal::TooManyVersions`]; removing versions makes room.
+/// Whoever writes more hears [`Refusal::TooManyVersions`]; removing versions makes room.
 const ROW_BYTES_MAX: usize = (1 << 20) - (64 << 10);
 
 /// Bytes it may have with a new version: less, so that a key that is full can still be deleted and its tags changed.
 const ROW_BYTES_WITH_NEW_VERSION: usize = ROW_BYTES_MAX - (64 << 10);
+
+/// Archives a key may have with a new version: each takes about 90 bytes, so that there is room to take any of them back. With
+/// what stands in one, about 100 KB, a key has room for about 90,000 versions of the largest objects whose content is in the row,
+/// and for more of others.
+const ARCHIVES_MAX: usize = 4000;
 
 pub(super) fn put(
     scope: &Scope<'_>,
@@ -29,12 +34,15 @@ pub(super) fn put(
         return Ok(put_before(object, version, scope.terms.keeping.versioning));
     }
     let finishing = finish(scope, &object.row)?;
-    let Object { key, mut row, .. } = object;
-    row.closing.clear();
-    let Changed { row, displaced } = match row.put(version, condition, &scope.terms) {
+    let Object { key, row, .. } = object;
+    let is_crowded = row.is_crowded(&scope.folding);
+    let Changed { row, displaced } = match row.tidied().put(version, condition, &scope.terms) {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Decision::refused(refusal, vec![key])),
     };
+    if is_crowded {
+        return Ok(Decision::refused(Refusal::Crowded, vec![key]));
+    }
     let row = tell_created(scope, row);
     let Some(current) = row.current() else {
         return Err(StoreError::Damaged("a row without the version put in it".into()));
@@ -79,6 +87,12 @@ pub(super) fn remove(
         };
         return Ok(Decision::nothing(outcome, vec![object.key]));
     }
+    if let Some(archived) = object.row.archive_of(version) {
+        return Ok(Decision::refused(
+            Refusal::Archived(archived.id),
+            vec![object.key],
+        ));
+    }
     take_out(scope, object, |row| {
         row.remove(version, condition, (scope.terms.now, bypass))
     })
@@ -102,6 +116,12 @@ pub(super) fn expire(
     if object.row.digest() != seen {
         return Ok(Decision::refused(Refusal::VersionChanged, vec![object.key]));
     }
+    if let Some(archived) = remove.iter().find_map(|version| object.row.archive_of(*version)) {
+        return Ok(Decision::refused(
+            Refusal::Archived(archived.id),
+            vec![object.key],
+        ));
+    }
     take_out(scope, object, |row| row.expire(marker, remove, &scope.terms))
 }
 
@@ -117,10 +137,15 @@ pub(super) fn amend(
     if object.again {
         return Ok(Decision::nothing(amended(Vec::new()), vec![object.key]));
     }
+    if let Some(archived) = object.row.archive_of(version.0) {
+        return Ok(Decision::refused(
+            Refusal::Archived(archived.id),
+            vec![object.key],
+        ));
+    }
     let finishing = finish(scope, &object.row)?;
-    let Object { key, mut row, .. } = object;
-    row.closing.clear();
-    Ok(match row.amend(version, amendment, scope.terms.now) {
+    let Object { key, row, .. } = object;
+    Ok(match row.tidied().amend(version, amendment, scope.terms.now) {
         Ok(row) => change(key, &tell_amended(scope, row, version.1), finishing, amended),
         Err(refusal) => Decision::refused(refusal, vec![key]),
     })
@@ -137,8 +162,8 @@ pub(super) fn settle(scope: &Scope<'_>, told: &[Timestamp]) -> Result<Decision, 
         return Ok(Decision::nothing(settled(Vec::new()), vec![object.key]));
     }
     let finishing = finish(scope, &object.row)?;
-    let Object { key, mut row, .. } = object;
-    row.closing.clear();
+    let Object { key, row, .. } = object;
+    let mut row = row.tidied();
     row.events.retain(|event| !told.contains(&event.at));
     Ok(change(key, &row, finishing, settled))
 }
@@ -202,8 +227,8 @@ fn take_out(
     deletion: impl FnOnce(ObjectRow) -> Result<Removed, Refusal>,
 ) -> Result<Decision, StoreError> {
     let finishing = finish(scope, &object.row)?;
-    let Object { key, mut row, .. } = object;
-    row.closing.clear();
+    let Object { key, row, .. } = object;
+    let (is_crowded, row) = (row.is_crowded(&scope.folding), row.tidied());
     let before: Vec<_> = row.versions.iter().map(|version| version.write).collect();
     let removed = match deletion(row) {
         Ok(removed) => removed,
@@ -221,6 +246,20 @@ fn take_out(
     };
     Ok(match changed {
         None => Decision::nothing(outcome(Unneeded::default()), vec![key]),
+        Some(changed) if changed.row.archive_in_front().is_some() => {
+            let front = changed.row.archive_in_front().map(|archived| archived.id);
+            let refusal = front.map_or(Refusal::VersionChanged, Refusal::Archived);
+            Decision::refused(refusal, vec![key])
+        }
+        // Only a marker makes it longer.
+        Some(changed) if is_crowded && changed.row.versions.len() > before.len() => {
+            Decision::refused(Refusal::Crowded, vec![key])
+        }
+        Some(changed)
+            if changed.row.archived.len() > ARCHIVES_MAX && changed.row.versions.len() > before.len() =>
+        {
+            Decision::refused(Refusal::TooManyVersions, vec![key])
+        }
         Some(mut changed) => {
             tell_removed(scope, &before, &mut changed);
             let Changed { row, displaced } = changed;
@@ -240,7 +279,8 @@ fn put_before(object: Object, version: SealedVersion, versioning: Versioning) ->
         |standing| standing.facts.id,
     );
     let outcome = Outcome::Stored {
-        stands: standing.is_some(),
+        // It may be in an archive.
+        stands: standing.is_some() || !object.row.archived.is_empty(),
         // What has been replaced since is told as it was submitted.
         facts: standing.map_or(version.facts, |standing| standing.facts.clone()),
         version: versioning.was_ever_on().then_some(id),
@@ -294,10 +334,11 @@ fn change(
 /// Whether a row is small enough with a new version in it.
 pub(super) fn has_room_for_version(row: &ObjectRow) -> bool {
     // A single version always fits, and most keys have no other: they are not measured.
-    row.versions.len() == 1 || super::encode_row(row).len() <= ROW_BYTES_WITH_NEW_VERSION
+    row.versions.len() == 1
+        || row.archived.len() <= ARCHIVES_MAX && super::encode_row(row).len() <= ROW_BYTES_WITH_NEW_VERSION
 }
 
-fn has_room(change: &RowChange) -> bool {
+pub(super) fn has_room(change: &RowChange) -> bool {
     match change {
         RowChange::Put { value, .. } => value.len() <= ROW_BYTES_MAX,
         RowChange::Remove { .. } => true,
@@ -312,6 +353,6 @@ pub(super) fn set(key: RowKey, row: &ObjectRow) -> RowChange {
     RowChange::Put {
         key,
         summary: summary::encode(row),
-        value: super::encode_row(row),
+        value: super::rows::encode_object(row),
     }
 }

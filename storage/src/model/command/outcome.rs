@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccessKeyRow, BucketRow, Completed, MeshRow, PartRow, SealedVersion, Timestamp, VersionFacts, VersionId,
-    WriteRefusal,
+    AccessKeyRow, ArchiveId, BucketRow, Completed, MeshRow, PartRow, SealedVersion, Timestamp, VersionFacts,
+    VersionId, WriteRefusal,
 };
 
 /// What a command came to, or had come to before it was tried again.
@@ -31,7 +31,7 @@ pub enum Outcome {
         /// What it displaced.
         unneeded: Unneeded,
     },
-    /// What is said about the version was changed.
+    /// What is said about the version was changed, or where it stands.
     Amended {
         /// Parts of ended uploads.
         unneeded: Unneeded,
@@ -139,6 +139,12 @@ pub enum Refusal {
     VersionChanged,
     /// The row of the key has no room for another version.
     TooManyVersions,
+    /// An earlier attempt of that name was refused: it is not done any more.
+    RefusedBefore,
+    /// Versions are to be moved out of the row of the key first.
+    Crowded,
+    /// This archive is to be taken back first: it has a version that is meant, or would have the current one.
+    Archived(ArchiveId),
     /// A chosen part is not there any more, or is another attempt by now: choose again.
     PartsChanged,
     /// The upload is open: there is nothing to forget.

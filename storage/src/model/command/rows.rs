@@ -6,10 +6,12 @@ use serde::de::DeserializeOwned;
 
 use super::{Outcome, Refusal};
 use crate::StoreError;
-use crate::model::OpId;
+use crate::model::{ObjectRow, OpId};
 
-/// Version byte in front of the CBOR of every row.
+/// Version byte in front of the CBOR of every row but those that have [`ROW_VERSION_ARCHIVED`].
 const ROW_VERSION: u8 = 1;
+/// That of an object's row that knows of archives: who knew nothing of them would lose them.
+const ROW_VERSION_ARCHIVED: u8 = 2;
 /// Operations a row remembers.
 const RECENT_MAX: usize = 4;
 
@@ -191,18 +193,30 @@ pub(super) fn read<R: DeserializeOwned>(rows: &dyn Rows, key: RowKey) -> Result<
 
 /// A row as bytes: a version byte (1) and its CBOR.
 pub(crate) fn encode_row<R: Serialize>(row: &R) -> Bytes {
-    let mut bytes = vec![ROW_VERSION];
+    encode_as(ROW_VERSION, row)
+}
+
+/// An object's row as bytes: as any, but with another version byte (2) if it knows of archives.
+pub(super) fn encode_object(row: &ObjectRow) -> Bytes {
+    match row.archived.is_empty() && row.left.is_empty() {
+        true => encode_as(ROW_VERSION, row),
+        false => encode_as(ROW_VERSION_ARCHIVED, row),
+    }
+}
+
+fn encode_as<R: Serialize>(version: u8, row: &R) -> Bytes {
+    let mut bytes = vec![version];
     bytes.extend_from_slice(&crate::seal::cbor(row));
     bytes.into()
 }
 
-/// Reads [`encode_row`].
+/// Reads [`encode_row`] and [`encode_object`].
 ///
 /// # Errors
 /// `Damaged`: not such a row.
 pub(crate) fn decode_row<R: DeserializeOwned>(value: &[u8]) -> Result<R, StoreError> {
     match value.split_first() {
-        Some((&ROW_VERSION, cbor)) => {
+        Some((&(ROW_VERSION | ROW_VERSION_ARCHIVED), cbor)) => {
             ciborium::from_reader(cbor).map_err(|error| StoreError::Damaged(format!("row: {error}")))
         }
         Some((version, _)) => Err(StoreError::Damaged(format!(

@@ -12,10 +12,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Amendment, BucketId, Completed, ETag, Keeping, Lock, Marker, ObjectKey, ObjectRow, PartNumber, PartRow,
-    Retention, RetentionMode, SealedVersion, StorageClass, Timestamp, UploadId, UploadRow, UploadState,
-    VersionFacts, VersionId, Versioning, WriteCondition, WriteId, partition_of, row_key,
+    Amendment, ArchiveId, Archived, BucketId, Completed, ETag, Folding, Keeping, Lock, Marker, ObjectKey,
+    ObjectRow, PartNumber, PartRow, Retention, RetentionMode, SealedVersion, StorageClass, Timestamp,
+    UploadId, UploadRow, UploadState, VersionFacts, VersionId, Versioning, WriteCondition, WriteId,
+    partition_of, row_key,
 };
+
+/// A version takes about 217 bytes here.
+const FOLDING: Folding = Folding { at: 700, keep: 300 };
 
 /// How many other commands may come between an operation and its repetition: what rows remember, less the operation.
 const REMEMBERED: usize = 3;
@@ -39,7 +43,7 @@ impl Rows for Memory {
 
 impl Memory {
     fn decide(&self, submission: &Submission) -> Decision {
-        decide(submission.clone(), now(), &Fences::default(), self).unwrap()
+        decide(submission.clone(), (now(), FOLDING), &Fences::default(), self).unwrap()
     }
 
     fn apply<'a>(&mut self, op: OpId, changes: impl IntoIterator<Item = &'a RowChange>) {
@@ -68,6 +72,16 @@ impl Memory {
         self.read(&row_key::object(bucket(), key().as_str()))
             .unwrap_or_default()
     }
+
+    /// The object's row with the versions that are in archives.
+    fn whole_object(&self) -> ObjectRow {
+        let mut row = self.object();
+        for Archived { id, .. } in row.archived.clone() {
+            let archive = self.read(&row_key::archive(bucket(), &key(), id));
+            row.join(id, archive.expect("an archive that the row names"));
+        }
+        row
+    }
 }
 
 /// What clients can read.
@@ -83,7 +97,7 @@ struct View {
 
 impl View {
     fn of(rows: &Memory) -> Self {
-        let object = rows.object();
+        let object = rows.whole_object();
         let mut view = Self {
             versions: object
                 .versions
@@ -117,7 +131,7 @@ impl View {
             .open
             .values()
             .flat_map(|parts| parts.values().map(|(write, _)| *write));
-        let object = rows.object();
+        let object = rows.whole_object();
         let extents = object.versions.iter().flat_map(|version| version.extents.clone());
         parts.chain(extents).collect()
     }
@@ -189,6 +203,9 @@ enum What {
     Expire(usize),
     /// Changes what is said about it.
     Amend(usize),
+    Fold,
+    /// Takes the archive in this place back.
+    Unfold(usize),
     Start,
     PutPart(u8, u16),
     Complete(u8),
@@ -208,6 +225,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0_usize..8).prop_map(What::Remove),
         1 => (0_usize..8).prop_map(What::Expire),
         1 => (0_usize..8).prop_map(What::Amend),
+        2 => Just(What::Fold),
+        1 => (0_usize..3).prop_map(What::Unfold),
         3 => Just(What::Start),
         5 => (upload.clone(), 1_u16..3).prop_map(|(upload, part)| What::PutPart(upload, part)),
         5 => upload.clone().prop_map(What::Complete),
@@ -305,7 +324,7 @@ impl World {
                 condition,
             },
             What::Remove(place) => {
-                let versions = self.torn.object().versions;
+                let versions = self.torn.whole_object().versions;
                 let place = place.checked_rem(versions.len());
                 Action::Remove {
                     version: place.map_or(VersionId::Null, |place| versions[place].facts.id),
@@ -315,7 +334,8 @@ impl World {
             }
             What::Expire(place) => {
                 let row = self.torn.object();
-                let others = row.versions.iter().skip(1 + place).take(1);
+                let whole = self.torn.whole_object();
+                let others = whole.versions.iter().skip(1 + place).take(1);
                 Action::Expire {
                     // Now and then of another row.
                     seen: match step.clock.is_multiple_of(5) {
@@ -330,7 +350,7 @@ impl World {
                 }
             }
             What::Amend(place) => {
-                let versions = self.torn.object().versions;
+                let versions = self.torn.whole_object().versions;
                 let place = place.checked_rem(versions.len());
                 let it = place.map(|place| (versions[place].facts.id, versions[place].write));
                 let (version, write) = it.unwrap_or((VersionId::Null, upload_id(0).into()));
@@ -345,6 +365,14 @@ impl World {
                         retention: Some(retention),
                         bypass: step.clock.is_multiple_of(2),
                     },
+                }
+            }
+            What::Fold => Action::Fold,
+            What::Unfold(place) => {
+                let archived = self.torn.object().archived;
+                let place = place.checked_rem(archived.len());
+                Action::Unfold {
+                    archive: place.map_or(ArchiveId::from_bytes([0; 16]), |place| archived[place].id),
                 }
             }
             What::Start => {
@@ -507,7 +535,7 @@ impl World {
         for whole in std::mem::take(&mut self.whole) {
             let mut happened = whole.clone();
             let heard = happened.submit(submission);
-            if !told {
+            if !told || moves(submission) {
                 followed.push(whole);
             }
             if !told || same(&heard, outcome) {
@@ -526,7 +554,8 @@ impl World {
 
     /// What a crash left goes.
     fn tidy(&mut self) {
-        let mut tidying = vec![What::Put];
+        let mut tidying = vec![What::Fold; 8];
+        tidying.push(What::Put);
         tidying.extend((0..=self.uploads).map(|back| What::Forget(back, Rest::Parts)));
         for (place, what) in tidying.into_iter().enumerate() {
             let step = Step {
@@ -539,7 +568,15 @@ impl World {
             };
             self.step(1000 + place, &step);
         }
-        assert!(self.torn.object().closing.is_empty());
+        let object = self.torn.object();
+        assert!(object.closing.is_empty() && object.left.is_empty());
+        let named = object.archived.iter();
+        let named: BTreeSet<_> = named
+            .map(|archived| row_key::archive(bucket(), &key(), archived.id))
+            .collect();
+        let archives = self.torn.with_prefix(&row_key::archives_of_key(bucket(), &key()));
+        let archives: BTreeSet<_> = archives.unwrap().into_iter().map(|(row, _)| row).collect();
+        assert_eq!(archives, named, "archives that nothing names");
         let open: BTreeSet<_> = View::of(&self.torn).open.into_keys().collect();
         for upload in (0..=self.uploads).map(upload_id) {
             assert!(open.contains(&upload) || parts(&self.torn, upload).is_empty());
@@ -556,6 +593,14 @@ fn part(number: u16, write: WriteId, clock: u64) -> PartRow {
         etag: ETag::Md5(*write.as_bytes()),
         checksum: None,
         content: Bytes::new(),
+    }
+}
+
+/// Whether it changes nothing but where versions stand, which no client is told.
+fn moves(submission: &Submission) -> bool {
+    match &submission.command {
+        Command::Object(command) => matches!(command.action, Action::Fold | Action::Unfold { .. }),
+        Command::Root(_) => false,
     }
 }
 

@@ -6,7 +6,7 @@ use super::object::set;
 use super::rows::Known;
 use super::{Decision, Outcome, Refusal, RowChange, Unneeded};
 use crate::StoreError;
-use crate::model::{ObjectRow, PartRow, UploadId, UploadRow};
+use crate::model::{PartRow, UploadId, UploadRow};
 
 pub(super) fn start(scope: &Scope<'_>, upload: UploadId, row: &UploadRow) -> Result<Decision, StoreError> {
     let known = scope.upload(upload)?;
@@ -52,7 +52,7 @@ fn put_part_before(known: Known<PartRow>, object: Object, part: &PartRow) -> Dec
     let standing = known.row.filter(|there| there.write == part.write);
     let outcome = Outcome::PartStored {
         modified: standing.as_ref().map_or(part.modified, |there| there.modified),
-        stands: standing.is_some() || object.row.refers_to(part.write),
+        stands: standing.is_some() || object.row.may_refer_to(part.write),
         unneeded: Unneeded::default(),
     };
     Decision::nothing(outcome, vec![known.key, object.key])
@@ -119,11 +119,7 @@ fn forget_closing(
     let outcome = Outcome::RestForgotten {
         unneeded: Unneeded::parts(finishing.unneeded),
     };
-    let row = ObjectRow {
-        closing: Vec::new(),
-        ..object.row
-    };
-    let mut ended = vec![set(object.key.clone(), &row)];
+    let mut ended = vec![set(object.key.clone(), &object.row.tidied())];
     ended.extend(finishing.parts);
     Ok(
         Decision::told_last(vec![finishing.uploads, ended, forgotten], outcome)

@@ -1,6 +1,6 @@
 //! Tells which owners the rows of this member name, a page at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
@@ -46,14 +46,16 @@ pub(super) fn tell(inner: &Inner, call: Call) -> Result<Told, StoreError> {
         let changes = registers.changes_under(u16::from(partition.0), *ballot)?;
         Some((*partition, changes))
     });
-    let closed = closed.collect();
+    let mut closed: Vec<_> = closed.collect();
     let mut page = Page {
         ballots: &ballots,
         owners: BytesMut::new(),
         looked_at: 0,
         last: None,
+        unread: BTreeSet::new(),
     };
     let is_whole = page.read(inner, call.after.as_deref())?;
+    closed.retain(|(partition, _)| !page.unread.contains(partition));
     Ok(Told {
         closed,
         owners: page.owners.freeze(),
@@ -67,6 +69,8 @@ struct Page<'a> {
     looked_at: usize,
     /// The row that was looked at last.
     last: Option<Bytes>,
+    /// Partitions of which a row is not here yet: nothing is told of them.
+    unread: BTreeSet<Partition>,
 }
 
 impl Page<'_> {
@@ -96,16 +100,18 @@ impl Page<'_> {
             self.looked_at += 1;
             self.last = Some(Bytes::copy_from_slice(row.key()));
             let partition = partition_of(row.key()).map(Partition);
-            if !partition.is_some_and(|partition| self.ballots.contains_key(&partition)) {
+            let Some(partition) = partition.filter(|partition| self.ballots.contains_key(partition)) else {
                 continue;
-            }
+            };
             match row_key::is_part(row.key()) {
                 true => named::by_part(inner, row)?
                     .iter()
                     .for_each(|owner| self.add(owner)),
-                false => named::by_object(inner, row)?
-                    .iter()
-                    .for_each(|owner| self.add(owner)),
+                false => match named::by_object(inner, row) {
+                    Ok(owners) => owners.iter().for_each(|owner| self.add(owner)),
+                    Err(StoreError::Busy) => drop(self.unread.insert(partition)),
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok(true)

@@ -3,14 +3,14 @@
 use crate::StoreError;
 use crate::cluster::{Owner, summary_of};
 use crate::disk::ScannedRow;
-use crate::model::{ObjectRow, PartRow, row_key, summary};
+use crate::model::{PartRow, row_key, summary};
 use crate::seal::owner_of;
 use crate::store::Inner;
 
-/// Those that the row of an object names.
+/// Those that the row of an object and its archives name.
 ///
 /// # Errors
-/// The disk fails, or the row does not read.
+/// The disk fails, or a row does not read. `Busy`: an archive is not here.
 pub(in crate::repair) fn by_object(inner: &Inner, row: ScannedRow<'_>) -> Result<Vec<Owner>, StoreError> {
     if summary::decode(summary_of(row)).is_some_and(|summary| !summary.names_blocks) {
         return Ok(Vec::new());
@@ -18,10 +18,11 @@ pub(in crate::repair) fn by_object(inner: &Inner, row: ScannedRow<'_>) -> Result
     let (Some(bucket), Some(key)) = (row_key::bucket_id(row.key()), row_key::object_key(row.key())) else {
         return Ok(Vec::new());
     };
-    let Some(object) = inner.partitions.read::<ObjectRow>(row.key())? else {
+    // Whole, as it is at one time: versions move between the row and its archives.
+    let Some(object) = inner.whole_row_here(row.key())? else {
         return Ok(Vec::new());
     };
-    let writes = object.versions.iter().flat_map(|version| &version.extents);
+    let writes = object.versions().flat_map(|version| &version.extents);
     Ok(writes
         .map(|write| owner_of(&inner.keyring, bucket, &key, *write))
         .collect())

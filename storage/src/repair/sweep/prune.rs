@@ -66,6 +66,7 @@ async fn find(inner: &Arc<Inner>) -> Result<BTreeSet<(BucketId, ObjectKey)>, Sto
             row_key::all_objects(),
             row_key::all_uploads(),
             row_key::all_parts(),
+            row_key::all_archives(),
         ] {
             let mut next = Some(from);
             while let Some(from) = next.take() {

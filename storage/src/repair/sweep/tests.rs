@@ -55,8 +55,7 @@ fn row_of(write: WriteId) -> ObjectRow {
     };
     ObjectRow {
         versions: vec![version],
-        closing: Vec::new(),
-        events: Vec::new(),
+        ..ObjectRow::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use storage::disk::fault::Random;
 use storage::disk::medium::Medium;
+use storage::model::Folding;
 use storage::simulation::{SimulatedLayout, SimulatedOptions};
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(crate) struct Plan {
     hot: u64,
     /// One of the buckets keeps versions.
     pub(super) keeps_versions: bool,
+    folding: Folding,
     /// Several boxes serve the clients.
     pub(super) in_mesh: bool,
     /// Clients at a time.
@@ -110,6 +112,10 @@ impl Plan {
             part_bytes_min: 100,
             // Thrown apart, so that the other schedules stay what they were.
             keeps_versions: Random(seed ^ 0x4E25_1005).below(3) == 0,
+            folding: match Random(seed ^ 0x0F01_D1E5).below(3) {
+                0 => Folding::PRODUCT,
+                _ => Folding { at: 1500, keep: 500 },
+            },
             in_mesh: false,
             hot: one_of(&mut dice, &[0, 256 << 20]) as u64,
             clients: 1 + dice.below(4),
@@ -128,6 +134,7 @@ impl Plan {
             block_bytes: self.block_bytes,
             manifest_bytes: self.manifest_bytes,
             part_bytes_min: self.part_bytes_min as u64,
+            folding: self.folding,
             hot: self.hot,
             membership: storage::Membership::alone(),
         }

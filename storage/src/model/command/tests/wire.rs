@@ -7,7 +7,7 @@ use crate::model::{
     KeySerial, Likeness, MemberId, MeshKey, MeshRow, ObjectLock, Period, Telling,
 };
 
-const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-4.bin");
+const FIXTURE: &[u8] = include_bytes!("../../../../fixtures/commands-5.bin");
 
 /// Texts with their lengths in front, 4 bytes little-endian.
 pub(super) fn framed(texts: &[Vec<u8>]) -> Vec<u8> {
@@ -201,6 +201,10 @@ fn commands() -> Vec<Command> {
         Action::Settle {
             told: vec![Timestamp::from_millis(9)],
         },
+        Action::Fold,
+        Action::Unfold {
+            archive: ArchiveId::from_bytes([0x17; 16]),
+        },
         Action::Prune,
     ];
     let objects = actions.into_iter().map(|action| {
@@ -276,6 +280,9 @@ fn outcomes() -> Vec<Outcome> {
         Refusal::NoSuchKey,
         Refusal::NoSuchUpload,
         Refusal::TooManyVersions,
+        Refusal::RefusedBefore,
+        Refusal::Crowded,
+        Refusal::Archived(ArchiveId::from_bytes([0x17; 16])),
         Refusal::Locked,
         Refusal::VersionChanged,
         Refusal::PartsChanged,
@@ -329,7 +336,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 #[test]
-fn every_command_and_outcome_reads_as_the_fixture_of_version_4_has_it() {
+fn every_command_and_outcome_reads_as_the_fixture_of_version_5_has_it() {
     let submissions: Vec<_> = commands().into_iter().map(submission).collect();
     let mut texts: Vec<_> = submissions.iter().map(Submission::encode).collect();
     texts.extend(outcomes().iter().map(Outcome::encode));
@@ -345,7 +352,7 @@ fn every_command_and_outcome_reads_as_the_fixture_of_version_4_has_it() {
 
 #[test]
 fn a_newer_or_broken_text_is_refused() {
-    assert_eq!(Submission::decode(&[5, 0]), Err(InvalidCommand::NewerVersion(5)));
+    assert_eq!(Submission::decode(&[6, 0]), Err(InvalidCommand::NewerVersion(6)));
     assert!(matches!(Outcome::decode(&[]), Err(InvalidCommand::Unreadable(_))));
     let mut text = submission(commands().remove(0)).encode();
     text.pop();
@@ -367,7 +374,7 @@ proptest! {
 fn fences_turn_away_what_adds_after_too_many_sweeps_or_to_a_bucket_that_may_be_closed() {
     let refused = |sweeps, closings, command| {
         let fences = Fences { sweeps, closings };
-        let decision = decide(submission(command), now(), &fences, &Memory::default()).unwrap();
+        let decision = decide(submission(command), (now(), FOLDING), &fences, &Memory::default()).unwrap();
         match decision.outcome {
             Outcome::Refused(refusal @ (Refusal::TooOld | Refusal::BucketClosed)) => Some(refusal),
             _ => None,
