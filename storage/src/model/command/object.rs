@@ -21,7 +21,7 @@ const ROW_BYTES_WITH_NEW_VERSION: usize = ROW_BYTES_MAX - (64 << 10);
 
 /// Archives a key may have with a new version: each takes about 90 bytes, so that there is room to take any of them back. With
 /// what stands in one, about 100 KB, a key has room for about 90,000 versions of the largest objects whose content is in the row,
-/// and for more of others.
+/// and for more of others. A marker is let in all the same, so that a key that is full can be deleted.
 const ARCHIVES_MAX: usize = 4000;
 
 pub(super) fn put(
@@ -254,11 +254,6 @@ fn take_out(
         // Only a marker makes it longer.
         Some(changed) if is_crowded && changed.row.versions.len() > before.len() => {
             Decision::refused(Refusal::Crowded, vec![key])
-        }
-        Some(changed)
-            if changed.row.archived.len() > ARCHIVES_MAX && changed.row.versions.len() > before.len() =>
-        {
-            Decision::refused(Refusal::TooManyVersions, vec![key])
         }
         Some(mut changed) => {
             tell_removed(scope, &before, &mut changed);
