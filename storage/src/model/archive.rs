@@ -1,5 +1,5 @@
-//! Versions of a key that stand in rows of their own, so that a key may have any number of them while each write of it changes a
-//! small row.
+//! Versions of a key that stand in rows of their own, so that a key may have many more than a row has room for, while each
+//! write of it changes a small row.
 //!
 //! The object's row has the newest versions and the one called `null`; older ones are moved, oldest first, into an archive, which
 //! is written once and never changed. To change or remove one of its versions, the archive is moved back first. So whatever

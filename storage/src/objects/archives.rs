@@ -12,7 +12,7 @@ use crate::store::Inner;
 use crate::{Store, StoreError};
 
 /// How often a row and its archives are read anew because they were rearranged meanwhile.
-const READS_MAX: usize = 16;
+pub(super) const READS_MAX: usize = 16;
 
 /// An object's row and all its archives, as they were at one time.
 pub(crate) struct Whole {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Bound::{self, Included};
 use std::sync::Arc;
 
+use super::archives::READS_MAX;
 use super::list::{ListedFacts, decode_summary, object_key};
 use super::roll_up::{Met, Page, Query, Table, roll_up, roll_up_all};
 use crate::model::summary::Summary;
@@ -12,9 +13,6 @@ use crate::model::{
 };
 use crate::store::Inner;
 use crate::{Store, StoreError};
-
-/// How often a row and its archives are read anew because they were rearranged meanwhile.
-const READS_MAX: usize = 16;
 
 /// Which versions to list.
 #[derive(Clone, Debug, Default)]

@@ -244,13 +244,15 @@ fn take_out(
         delete_marker,
         unneeded,
     };
+    // What comes first then has to be in the row.
+    if let Some(front) = changed
+        .as_ref()
+        .and_then(|changed| changed.row.archive_in_front())
+    {
+        return Ok(Decision::refused(Refusal::Archived(front.id), vec![key]));
+    }
     Ok(match changed {
         None => Decision::nothing(outcome(Unneeded::default()), vec![key]),
-        Some(changed) if changed.row.archive_in_front().is_some() => {
-            let front = changed.row.archive_in_front().map(|archived| archived.id);
-            let refusal = front.map_or(Refusal::VersionChanged, Refusal::Archived);
-            Decision::refused(refusal, vec![key])
-        }
         // Only a marker makes it longer.
         Some(changed) if is_crowded && changed.row.versions.len() > before.len() => {
             Decision::refused(Refusal::Crowded, vec![key])
