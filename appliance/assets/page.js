@@ -20,8 +20,14 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = "Copy"), 2500);
 });
 
-// On a phone the navigation is wider than the screen.
-document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a phone the navigation is wider than the screen. Only the bar is moved: browsers let a keyboard go on from whatever was
+// scrolled into view, which would leave out the link to the content.
+const here = document.querySelector("nav [aria-current]");
+if (here) {
+  const bar = here.closest("nav");
+  const [link, frame] = [here.getBoundingClientRect(), bar.getBoundingClientRect()];
+  bar.scrollLeft += link.left + link.width / 2 - (frame.left + frame.width / 2);
+}
 
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 function localise(within) {

@@ -122,10 +122,7 @@ impl<N: Node> Routes<N> {
         } else {
             method
         };
-        let known = self.0.iter();
-        let known: Vec<_> = known
-            .filter_map(|route| Some((route, matched(route.path, &asked)?)))
-            .collect();
+        let known = self.lines(&asked);
         match known.iter().find(|(route, _)| route.method == *method) {
             Some((route, at)) => Ok((route, at.clone())),
             None if known.is_empty() => Err(Problem::new(
@@ -143,15 +140,24 @@ impl<N: Node> Routes<N> {
 }
 
 impl<N> Routes<N> {
+    /// The lines of one path, each with the part of the path that is in braces there. Lines that spell the path out leave no
+    /// others (OpenAPI 3.1, "Path Templating Matching"): `/invites/call` is not an invite named `call`.
+    fn lines(&self, asked: &[Cow<'_, str>]) -> Vec<(&Route<N>, String)> {
+        let lines = self.0.iter();
+        let mut lines: Vec<_> = lines
+            .filter_map(|route| Some((route, matched(route.path, asked)?)))
+            .collect();
+        if lines.iter().any(|(route, _)| !route.path.contains('{')) {
+            lines.retain(|(route, _)| !route.path.contains('{'));
+        }
+        lines
+    }
+
     /// The methods that a path answers, as the header `Allow` lists them.
     fn allowed(&self, path: &str) -> Option<HeaderValue> {
         let asked = segments(path).ok()?;
-        let lines = self
-            .0
-            .iter()
-            .filter(|route| matched(route.path, &asked).is_some());
         let mut methods = BTreeSet::new();
-        for route in lines {
+        for (route, _) in self.lines(&asked) {
             methods.insert(route.method.as_str());
             if route.method == Method::GET {
                 methods.insert(Method::HEAD.as_str());

@@ -385,6 +385,19 @@ fn a_path_is_found_by_its_method_and_the_missing_are_told_apart() {
     assert_eq!(allowed("/api/v1/leave"), "POST");
 }
 
+#[test]
+fn a_path_that_is_spelled_out_is_no_other_path_with_a_name_in_it() {
+    let routes = Routes::<Nobody>::new();
+    let allowed = |path| routes.allowed(path).unwrap();
+    assert_eq!(allowed("/api/v1/invites/call"), "POST");
+    assert_eq!(allowed("/api/v1/invites/other"), "DELETE");
+    let refused = routes
+        .find(&Method::DELETE, "/api/v1/invites/call")
+        .err()
+        .unwrap();
+    assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
 #[track_caller]
 fn check(pattern: &str, path: &str, at: Option<&str>) {
     assert_eq!(matched(pattern, &segments(path).unwrap()).as_deref(), at);
