@@ -12,7 +12,7 @@ use crate::waiting::own_folder;
 
 /// What gives a box another disk, on a system that has it; this process itself may touch none.
 const GIVER: &str = "/usr/lib/warren/take-disk";
-/// How it is asked, in the folder of what runs: `NAME BYTES format|keep NUMBER`.
+/// How it is asked, in the folder of what runs: `NAME SEQUENCE format|keep NUMBER`.
 const REQUEST: &str = "disk-request";
 /// What it answers: the same number, and why not.
 const ANSWER: &str = "/run/warren-disk-answer";
@@ -29,6 +29,18 @@ const PARTITIONS: &str = "warren-";
 const BOOT: &str = "warren-boot";
 /// Smaller ones are the boot areas of cards, and sticks that nobody wants to keep anything on; in bytes.
 const BYTES_MIN: u64 = 1 << 30;
+/// What udev says of a device that changes when another one, or something else, is there.
+const IDENTITY: [&str; 7] = [
+    "ID_SERIAL",
+    "ID_WWN",
+    "ID_PART_TABLE_UUID",
+    "ID_PART_ENTRY_UUID",
+    "ID_FS_TYPE",
+    "ID_FS_LABEL",
+    "ID_FS_UUID",
+];
+/// Of the mark of a disk; 128 bits.
+const MARK_CHARACTERS: usize = 32;
 /// The kernel counts the size of a disk in these, in bytes.
 const SECTOR_BYTES: u64 = 512;
 
@@ -38,6 +50,8 @@ pub(crate) struct Sources {
     pub(crate) blocks: PathBuf,
     /// `/run/udev/data`.
     pub(crate) udev: PathBuf,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub(crate) boot: PathBuf,
 }
 
 impl Default for Sources {
@@ -45,14 +59,26 @@ impl Default for Sources {
         Self {
             blocks: "/sys/block".into(),
             udev: "/run/udev/data".into(),
+            boot: "/proc/sys/kernel/random/boot_id".into(),
         }
     }
+}
+
+/// A disk, and how whoever gives it to this box finds it.
+struct Plugged {
+    disk: SpareDisk,
+    /// The kernel's own number of it since it started; no other disk gets it, nor does this one once it was unplugged.
+    /// Source: `diskseq` in Linux, Documentation/ABI/stable/sysfs-block.
+    sequence: u64,
 }
 
 /// The disks that this box could take; none where its system gives it none.
 pub(crate) fn offered() -> Vec<SpareDisk> {
     match Path::new(GIVER).exists() && own_folder().is_some() {
-        true => spare(&Sources::default()),
+        true => spare(&Sources::default())
+            .into_iter()
+            .map(|plugged| plugged.disk)
+            .collect(),
         false => Vec::new(),
     }
 }
@@ -81,6 +107,10 @@ pub(crate) async fn take(wish: &DiskWish) -> String {
 
 fn ask(wish: &DiskWish, number: u128) -> io::Result<()> {
     let folder = own_folder().ok_or_else(|| io::Error::other("there is no folder to ask in"))?;
+    let plugged = spare(&Sources::default())
+        .into_iter()
+        .find(|plugged| plugged.disk.mark == wish.mark)
+        .ok_or_else(|| io::Error::other("it is not as it was shown any more: look at it again"))?;
     let partial = folder.join("disk-request.partial");
     let what = match wish.what {
         DiskUse::Format => "format",
@@ -88,24 +118,28 @@ fn ask(wish: &DiskWish, number: u128) -> io::Result<()> {
     };
     fs::write(
         &partial,
-        format!("{} {} {what} {number}\n", wish.name, wish.bytes),
+        format!("{} {} {what} {number}\n", plugged.disk.name, plugged.sequence),
     )?;
     // In memory: a crash takes it along, so that it need not be synced.
     fs::rename(partial, folder.join(REQUEST))
 }
 
 /// All disks but the one that the box starts from, by name.
-pub(crate) fn spare(sources: &Sources) -> Vec<SpareDisk> {
+fn spare(sources: &Sources) -> Vec<Plugged> {
+    // Without it, numbers of the kernel say nothing.
+    let Ok(boot) = fs::read_to_string(&sources.boot) else {
+        return Vec::new();
+    };
     let entries = fs::read_dir(&sources.blocks).into_iter().flatten().flatten();
-    let mut disks: Vec<SpareDisk> = entries
-        .filter_map(|entry| disk(&entry.path(), &sources.udev))
+    let mut disks: Vec<Plugged> = entries
+        .filter_map(|entry| plugged(&entry.path(), &sources.udev, &boot))
         .collect();
-    disks.sort_by(|a, b| a.name.cmp(&b.name));
+    disks.sort_by(|a, b| a.disk.name.cmp(&b.disk.name));
     disks
 }
 
 /// A disk, if it is one that could be used.
-fn disk(path: &Path, udev: &Path) -> Option<SpareDisk> {
+fn plugged(path: &Path, udev: &Path, boot: &str) -> Option<Plugged> {
     let said = |file: &str| fs::read_to_string(path.join(file)).ok();
     // What only exists in memory has no device behind it.
     if !path.join("device").exists() || said("ro")?.trim() != "0" {
@@ -127,18 +161,41 @@ fn disk(path: &Path, udev: &Path) -> Option<SpareDisk> {
     {
         return None;
     }
+    let sequence = said("diskseq")?.trim().parse().ok()?;
     let own = Found::by_udev(path, udev);
     let model = own
         .said("ID_MODEL")
         .or_else(|| said("device/model").map(|model| model.trim().to_owned()));
-    Some(SpareDisk {
+    let disk = SpareDisk {
+        mark: mark(boot, sequence, path, udev, &partitions),
+        serial: own.serial().unwrap_or_default(),
         model: model.unwrap_or_default().replace('_', " "),
         bytes,
         is_box: own.said("ID_FS_TYPE").as_deref() == Some("ext4")
             && own.said("ID_FS_LABEL").as_deref() == Some(LABEL),
         holds: holds(&own, &partitions, udev),
         name,
-    })
+    };
+    Some(Plugged { disk, sequence })
+}
+
+/// Tells a disk, with what is known to be on it, from all others.
+fn mark(boot: &str, sequence: u64, path: &Path, udev: &Path, partitions: &[PathBuf]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("warren 2026-11-28 mark of a disk");
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    };
+    add(boot);
+    add(&sequence.to_string());
+    for device in std::iter::once(path).chain(partitions.iter().map(PathBuf::as_path)) {
+        add(&fs::read_to_string(device.join("size")).unwrap_or_default());
+        let found = Found::by_udev(device, udev);
+        for key in IDENTITY {
+            add(&found.said(key).unwrap_or_default());
+        }
+    }
+    hasher.finalize().to_hex()[..MARK_CHARACTERS].to_owned()
 }
 
 /// What is on a disk, for a person; none where there is nothing that anybody knows.
@@ -193,6 +250,12 @@ impl Found {
         (!value.is_empty()).then(|| value.to_owned())
     }
 
+    /// What tells it from others of its model.
+    fn serial(&self) -> Option<String> {
+        // The longer one begins with the model, where there is a shorter one.
+        self.said("ID_SERIAL_SHORT").or_else(|| self.said("ID_SERIAL"))
+    }
+
     /// Of which kind it is, and how people called it.
     fn contents(&self) -> Option<String> {
         let kind = self.said("ID_FS_TYPE")?;
@@ -238,7 +301,14 @@ mod tests {
 
         fn disk(&mut self, name: &str, bytes: u64, udev: &str) {
             let size = (bytes / SECTOR_BYTES).to_string();
-            self.device(name, udev, &[("size", &size), ("ro", "0\n"), ("device/type", "")]);
+            let sequence = (self.devices + 1).to_string();
+            let files = [
+                ("size", size.as_str()),
+                ("ro", "0\n"),
+                ("device/type", ""),
+                ("diskseq", &sequence),
+            ];
+            self.device(name, udev, &files);
         }
 
         fn partition(&mut self, path: &str, called: &str, udev: &str) {
@@ -247,10 +317,23 @@ mod tests {
         }
 
         fn spare(&self) -> Vec<SpareDisk> {
-            spare(&Sources {
-                blocks: self.folder.path().join("block"),
-                udev: self.folder.path().join("udev"),
-            })
+            self.spare_since("one start")
+        }
+
+        fn spare_since(&self, boot: &str) -> Vec<SpareDisk> {
+            let path = |name| self.folder.path().join(name);
+            fs::write(path("boot"), boot).unwrap();
+            let sources = Sources {
+                blocks: path("block"),
+                udev: path("udev"),
+                boot: path("boot"),
+            };
+            let plugged = spare(&sources).into_iter();
+            plugged.map(|plugged| plugged.disk).collect()
+        }
+
+        fn marks(&self) -> Vec<String> {
+            self.spare().into_iter().map(|disk| disk.mark).collect()
         }
     }
 
@@ -267,6 +350,43 @@ mod tests {
             ("sda", "Big Disk", 4 << 40)
         );
         assert!(spare[0].holds.is_none() && !spare[0].is_box);
+    }
+
+    #[test]
+    fn disks_of_a_size_are_told_apart_after_they_changed_places() {
+        let mut computer = Computer::new();
+        computer.disk("sda", 1 << 40, "E:ID_SERIAL=Disk_A1\nE:ID_SERIAL_SHORT=A1\n");
+        computer.disk("sdb", 1 << 40, "E:ID_SERIAL=B2\n");
+        let before = computer.spare();
+        assert_eq!(
+            (before[0].serial.as_str(), before[1].serial.as_str()),
+            ("A1", "B2")
+        );
+        let blocks = computer.folder.path().join("block");
+        for (from, to) in [("sda", "sdc"), ("sdb", "sda"), ("sdc", "sdb")] {
+            fs::rename(blocks.join(from), blocks.join(to)).unwrap();
+        }
+        let after = computer.marks();
+        assert_eq!(after, [before[1].mark.clone(), before[0].mark.clone()]);
+        // Two that say nothing of themselves may have changed places over a restart.
+        assert_ne!(computer.spare_since("another start")[0].mark, after[0]);
+    }
+
+    #[test]
+    fn a_disk_is_another_one_once_something_else_is_on_it_or_it_was_plugged_in_again() {
+        let mut computer = Computer::new();
+        computer.disk("sda", 1 << 40, "E:ID_FS_TYPE=ext4\nE:ID_FS_UUID=11\n");
+        let mut seen = vec![computer.marks()];
+        let found = computer.folder.path().join("udev/b8:1");
+        fs::write(found, "E:ID_FS_TYPE=ext4\nE:ID_FS_UUID=22\n").unwrap();
+        seen.push(computer.marks());
+        computer.partition("sda/sda1", "", "E:ID_FS_TYPE=ext4\nE:ID_FS_UUID=33\n");
+        seen.push(computer.marks());
+        fs::write(computer.folder.path().join("block/sda/diskseq"), "9\n").unwrap();
+        seen.push(computer.marks());
+        let different: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(different.len(), 4);
+        assert_eq!(computer.marks(), seen[3]);
     }
 
     #[test]

@@ -72,10 +72,15 @@ pub struct Suggestion {
 /// A disk on which a box could keep everything, instead of the one that it starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpareDisk {
+    /// Tells it, with what is on it, from every other disk that was ever plugged in: letters and digits. What the system calls
+    /// it does not, for two of a size may have changed places.
+    pub mark: String,
     /// What the system calls it while it runs, e.g. `sda`.
     pub name: String,
     /// What its maker calls it; empty where it does not say.
     pub model: String,
+    /// What is printed on it, to tell it from others of its model; empty where it does not say.
+    pub serial: String,
     /// How large it is.
     pub bytes: u64,
     /// What is on it, for a person; none where nothing is known to be.
@@ -96,10 +101,8 @@ pub enum DiskUse {
 /// A disk that somebody chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskWish {
-    /// As [`SpareDisk::name`].
-    pub name: String,
-    /// As large as it was when it was chosen: by then another may have that name.
-    pub bytes: u64,
+    /// As [`SpareDisk::mark`] was when it was chosen.
+    pub mark: String,
     /// What becomes of what is on it.
     pub what: DiskUse,
 }
@@ -237,6 +240,18 @@ impl<F: Fresh> Setup<F> {
         self.stage(|stage| {
             if matches!(stage, Stage::Asking(_)) && self.orders.try_send(order).is_ok() {
                 *stage = meanwhile;
+            }
+        });
+    }
+
+    /// Tells whoever asks next why nothing was done, unless the box is or is being made.
+    fn refuse(&self, why: &str) {
+        self.stage(|stage| {
+            if let Stage::Asking(last) = stage {
+                *last = Some(NotDone {
+                    wish: None,
+                    why: why.to_owned(),
+                });
             }
         });
     }

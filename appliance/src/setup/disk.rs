@@ -13,8 +13,10 @@ use crate::routes::Body;
 /// What a form about disks comes to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Chosen {
-    /// Nothing: it does not say what it must, or the disk has changed since.
+    /// Nothing: it does not say what it must.
     Nothing,
+    /// No disk: it, or what is on it, has changed since it was shown.
+    Gone,
     /// The disk holds something, which nobody has said is to go.
     Unsure(SpareDisk),
     /// That disk.
@@ -23,22 +25,19 @@ pub(super) enum Chosen {
 
 /// Decides what a person wants with one of these disks.
 pub(super) fn chosen(disks: &[SpareDisk], form: &Form) -> Chosen {
-    let is_meant =
-        |disk: &&SpareDisk| disk.name == form.get("disk") && disk.bytes.to_string() == form.get("bytes");
-    let Some(disk) = disks.iter().find(is_meant) else {
-        return Chosen::Nothing;
+    let Some(disk) = disks.iter().find(|disk| disk.mark == form.get("disk")) else {
+        return Chosen::Gone;
     };
     let taken = |what| {
         Chosen::Taken(DiskWish {
-            name: disk.name.clone(),
-            bytes: disk.bytes,
+            mark: disk.mark.clone(),
             what,
         })
     };
     match (form.get("use"), &disk.holds) {
         ("keep", _) if disk.is_box => taken(DiskUse::Keep),
         ("format", _) if !form.has("erase") => Chosen::Nothing,
-        // What was shown: by then it may hold something else.
+        // What was shown, in the words that somebody read.
         ("format", Some(holds)) if form.get("sure") != holds => Chosen::Unsure(disk.clone()),
         ("format", _) => taken(DiskUse::Format),
         _ => Chosen::Nothing,
@@ -92,8 +91,7 @@ pub(super) fn question<F: Fresh>(
 
 fn fields(disk: &SpareDisk, what: &str) -> Markup {
     html! {
-        input type="hidden" name="disk" value=(disk.name);
-        input type="hidden" name="bytes" value=(disk.bytes);
+        input type="hidden" name="disk" value=(disk.mark);
         input type="hidden" name="use" value=(what);
     }
 }
@@ -104,7 +102,11 @@ fn called(disk: &SpareDisk) -> String {
     } else {
         &disk.model
     };
-    format!("{model}, {} ({})", size(disk.bytes), disk.name)
+    let serial = match disk.serial.as_str() {
+        "" => String::new(),
+        serial => format!(", serial number {serial}"),
+    };
+    format!("{model}, {}{serial} ({})", size(disk.bytes), disk.name)
 }
 
 #[cfg(test)]
@@ -113,8 +115,10 @@ mod tests {
 
     fn disk(holds: Option<&str>, is_box: bool) -> SpareDisk {
         SpareDisk {
+            mark: "a1".into(),
             name: "sda".into(),
             model: String::new(),
+            serial: String::new(),
             bytes: 4_000,
             holds: holds.map(str::to_owned),
             is_box,
@@ -127,8 +131,7 @@ mod tests {
 
     fn taken(what: DiskUse) -> Chosen {
         Chosen::Taken(DiskWish {
-            name: "sda".into(),
-            bytes: 4_000,
+            mark: "a1".into(),
             what,
         })
     }
@@ -137,16 +140,13 @@ mod tests {
     fn a_disk_is_emptied_only_when_somebody_says_so() {
         let empty = || disk(None, false);
         assert_eq!(
-            says(empty(), "disk=sda&bytes=4000&use=format&erase=on"),
+            says(empty(), "disk=a1&use=format&erase=on"),
             taken(DiskUse::Format)
         );
-        for form in [
-            "",
-            "disk=sda&bytes=4000&use=format",
-            "disk=sda&bytes=4000&erase=on",
-            "disk=sdb&bytes=4000&use=format&erase=on",
-            "disk=sda&bytes=9000&use=format&erase=on",
-        ] {
+        for form in ["", "disk=sda&use=format&erase=on", "disk=b2&use=format&erase=on"] {
+            assert_eq!(says(empty(), form), Chosen::Gone, "{form}");
+        }
+        for form in ["disk=a1&use=format", "disk=a1&erase=on"] {
             assert_eq!(says(empty(), form), Chosen::Nothing, "{form}");
         }
     }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_disk_that_holds_something_is_emptied_only_when_somebody_says_so_twice() {
         let full = || disk(Some("ntfs Photos"), false);
-        let once = "disk=sda&bytes=4000&use=format&erase=on";
+        let once = "disk=a1&use=format&erase=on";
         assert_eq!(says(full(), once), Chosen::Unsure(full()));
         assert_eq!(
             says(full(), &format!("{once}&sure=ntfs+Photos")),
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn only_a_disk_with_a_box_on_it_is_taken_as_it_is() {
-        let keep = "disk=sda&bytes=4000&use=keep";
+        let keep = "disk=a1&use=keep";
         assert_eq!(says(disk(Some("ext4"), true), keep), taken(DiskUse::Keep));
         assert_eq!(says(disk(Some("ext4"), false), keep), Chosen::Nothing);
     }

@@ -83,6 +83,9 @@ fn act<F: Fresh>(
         }
         "/setup/disk" => match disk::chosen(&visit.desk.fresh.spare_disks(), form) {
             disk::Chosen::Nothing => {}
+            disk::Chosen::Gone => visit
+                .desk
+                .refuse("the disks are not as they were shown: look at them again"),
             disk::Chosen::Taken(wish) => visit.desk.order(Order::Take(wish)),
             disk::Chosen::Unsure(disk) => return disk::question(visit, visitor, &disk),
         },
