@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::endpoint;
 use crate::history::History;
 use crate::https::Certificates;
+use crate::logging;
 use crate::mesh::Mesh;
 
 mod app_test;
@@ -158,6 +159,10 @@ impl appliance::Node for Console {
 
     async fn set_quiet(&self, quiet: api::SetQuiet) -> Result<api::NetReport, NodeError> {
         self.quieten(&quiet).await
+    }
+
+    fn log(&self) -> Vec<String> {
+        logging::recent()
     }
 
     fn keys_sealed(&self) -> Result<String, NodeError> {

@@ -448,6 +448,15 @@ pub struct ConfigShown {
     pub settings: Vec<Setting>,
 }
 
+/// The end of the log of a box.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LogShown {
+    /// Version of this document.
+    pub schema: Schema,
+    /// Lines, oldest first.
+    pub lines: Vec<String>,
+}
+
 /// One setting, and who set it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {

@@ -22,6 +22,7 @@ mod setup;
 mod size;
 mod socket;
 mod span;
+mod support;
 pub mod update;
 mod verdict;
 

@@ -230,6 +230,9 @@ pub trait Node: Objects {
     /// `Invalid`: for too long, or nothing would flow. It cannot be kept.
     fn set_quiet(&self, quiet: SetQuiet) -> impl Future<Output = Result<NetReport, NodeError>> + Send;
 
+    /// The last lines of its log, oldest first.
+    fn log(&self) -> Vec<String>;
+
     /// The copy of the sealed keys that a recovery kit holds, in hexadecimal digits.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ pub(crate) use described::described;
 pub(crate) use https::{AUTHORITY, AUTHORITY_TEXT};
 pub(crate) use reply::{Body, full, json};
 use reply::{Reply, ReplyKind};
+pub(crate) use v1::SUPPORT;
 
 /// No admin document comes near this many bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;

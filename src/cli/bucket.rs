@@ -1,7 +1,8 @@
 //! `warren bucket`: lists, creates, deletes, opens and bounds buckets, and gives them other names.
 
 use appliance::api::{
-    Alias, Bucket, BucketInfo, BucketList, CreateBucket, Grants, Public, Schema, SetAlias, SetPublic,
+    Alias, Bucket, BucketInfo, BucketList, CreateBucket, Grants, ObjectInfo, Public, RestoreObject, Schema,
+    SetAlias, SetPublic, SetVersioning,
 };
 use clap::{Subcommand, ValueEnum};
 use hyper::Method;
@@ -59,6 +60,23 @@ pub(super) enum BucketVerb {
         name: String,
         /// On or off
         access: Switch,
+    },
+    /// Keep old versions of the objects of a bucket, or keep no more of them
+    Versioning {
+        /// Its name
+        name: String,
+        /// On or off; off keeps the versions that are there
+        keep: Switch,
+    },
+    /// Bring back an object that was deleted, or an earlier version of it
+    Undelete {
+        /// The bucket's name
+        name: String,
+        /// The object's name
+        key: String,
+        /// Id of the version [default: the one that was deleted last]
+        #[arg(long, value_name = "ID")]
+        version: Option<String>,
     },
 }
 
@@ -131,6 +149,36 @@ pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) ->
             let path = ["buckets", &name, "public"];
             let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
             done(&changed, &opened(&changed), out)?;
+        }
+        BucketVerb::Versioning { name, keep } => {
+            let request = SetVersioning {
+                schema: Schema,
+                on: keep == Switch::On,
+            };
+            let path = ["buckets", &name, "versioning"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
+            let message = match keep {
+                Switch::On => format!("bucket {name} keeps old versions from now on"),
+                Switch::Off => format!("bucket {name} keeps no more old versions; those that are there stay"),
+            };
+            done(&changed, &message, out)?;
+        }
+        BucketVerb::Undelete { name, key, version } => {
+            let request = RestoreObject {
+                schema: Schema,
+                key,
+                version,
+            };
+            let path = ["buckets", &name, "objects", "restore"];
+            let back: ObjectInfo = client.send(Method::POST, &path, &request).await?;
+            match out.json {
+                true => out.document(&back)?,
+                false => out.note(&format!(
+                    "{} {} is back in {name}",
+                    out.mark(Mark::Good),
+                    request.key
+                )),
+            }
         }
     }
     Ok(Exit::Ok)

@@ -1,8 +1,6 @@
 //! `warren kit`: saves the recovery kit as a page to print, and verifies that one still helps.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use appliance::api::{Kit, Schema};
@@ -12,6 +10,7 @@ use serde::Serialize;
 use storage::RecoveryCopy;
 
 use super::failure::{Exit, Failure};
+use super::new_file;
 use super::output::{Mark, Output};
 use super::secret::{self, unusable};
 use crate::admin_client::{AdminClient, AskError};
@@ -46,12 +45,6 @@ pub(super) async fn run(verb: KitVerb, client: &AdminClient, out: &Output) -> Re
     }
 }
 
-#[derive(Serialize)]
-struct Saved<'a> {
-    schema: Schema,
-    file: &'a Path,
-}
-
 async fn save(file: &Path, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
     if file
         .extension()
@@ -61,18 +54,9 @@ async fn save(file: &Path, client: &AdminClient, out: &Output) -> Result<Exit, F
         return Err(Failure::usage("the kit is a page of HTML").hint(hint));
     }
     let kit: Kit = client.get(&["kit"]).await?;
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut created| {
-            created.write_all(kit_page(&kit).as_bytes())?;
-            created.sync_all()
-        });
-    written.map_err(|error| unusable(file, &error))?;
+    let saved = new_file::save(file, &kit_page(&kit))?;
     if out.json {
-        out.document(&Saved { schema: Schema, file })?;
+        out.document(&saved)?;
         return Ok(Exit::Ok);
     }
     out.note(&format!(

@@ -4,6 +4,7 @@ mod app;
 mod bucket;
 mod completion;
 mod config;
+mod doctor;
 mod failure;
 mod init;
 mod invite;
@@ -12,9 +13,11 @@ mod key;
 mod kit;
 mod layout;
 mod login_code;
+mod logs;
 mod man;
 mod mesh;
 mod net;
+mod new_file;
 mod output;
 mod password;
 mod peer;
@@ -106,6 +109,8 @@ enum Verb {
     Status,
     /// Explain the verdict of `status`, reason by reason; exit codes as there
     Why,
+    /// Look at all that could keep this box from working, also when it does not run, and say what to do; exit codes as `status`
+    Doctor,
     /// Show who holds what, what would change next, and pause that
     #[command(subcommand)]
     Layout(layout::LayoutVerb),
@@ -117,6 +122,10 @@ enum Verb {
     Scrub(repair::ScrubVerb),
     /// Print numbers for Prometheus
     Metrics,
+    /// Show the end of the log of this box
+    Logs(logs::LogsArgs),
+    /// Save all that somebody who helps has to know, without secrets
+    SupportBundle(logs::SupportArgs),
     /// List, create and change buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),
@@ -179,10 +188,13 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Net(verb) => ask(async { net::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Status => ask(async { status::run(&client(&common)?, out).await }),
         Verb::Why => ask(async { why::run(&client(&common)?, out).await }),
+        Verb::Doctor => ask(doctor::run(&common, out)),
         Verb::Layout(verb) => ask(async { layout::run(verb, &client(&common)?, out).await }),
         Verb::Repair(verb) => ask(async { repair::run(verb, &client(&common)?, out).await }),
         Verb::Scrub(verb) => ask(async { repair::scrub(verb, &client(&common)?, out).await }),
         Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
+        Verb::Logs(args) => ask(async { logs::run(&args, &client(&common)?, out).await }),
+        Verb::SupportBundle(args) => ask(async { logs::support(&args, &client(&common)?, out).await }),
         Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::App(verb) => ask(async { app::run(verb, &client(&common)?, out).await }),

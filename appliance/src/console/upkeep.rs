@@ -9,6 +9,7 @@ use super::{Outcome, Page, unknown};
 use crate::api::{FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit, SetQuiet};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
+use crate::routes::SUPPORT;
 use crate::{ByteSize, Node, NodeError, Problem};
 
 /// How long the button on the page has it quiet: two hours.
@@ -32,6 +33,7 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
             h2 { "Repair" }
             @match &repair { Ok(repair) => { (repairs(repair)) } Err(why) => { p.empty { (capital(&why.to_string())) "." } } }
             @if !layout.history.is_empty() { (history(&layout)) }
+            (help())
         },
     }
 }
@@ -128,6 +130,16 @@ fn history(layout: &LayoutShown) -> Markup {
             @for entry in layout.history.iter().rev().take(10) {
                 li { (moment(&entry.at)) span { (capital(&entry.reasons.join(", "))) } span.small { "by " (entry.by) } }
             }
+        }
+    }
+}
+
+fn help() -> Markup {
+    html! {
+        section.card aria-labelledby="help" {
+            h2 #help { "Ask somebody for help" }
+            p { "The support bundle is one text: how this box and the others are, how they are set up, and the end of the log of this one. No password, no key, and nothing of what you store. Read it before you send it." }
+            p { a.button href=(SUPPORT) download="warren-support.txt" { "Save the support bundle" } }
         }
     }
 }

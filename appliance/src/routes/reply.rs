@@ -158,6 +158,24 @@ impl Reply for Numbers {
     }
 }
 
+/// The support bundle, which browsers keep as a file.
+pub(super) struct Report(pub(super) String);
+
+impl Reply for Report {
+    const KIND: ReplyKind = text(&[LINE]);
+
+    fn response(self) -> Response<Body> {
+        let mut response = full(StatusCode::OK, LINE, self.0);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment; filename=\"warren-support.txt\""),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// The media type by which browsers and phones know that a certificate is to be trusted.
 const AUTHORITY: &str = "application/x-x509-ca-cert";
 

@@ -159,6 +159,10 @@ impl Node for Nobody {
         match *self {}
     }
 
+    fn log(&self) -> Vec<String> {
+        match *self {}
+    }
+
     fn keys_sealed(&self) -> Result<String, NodeError> {
         match *self {}
     }

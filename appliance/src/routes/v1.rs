@@ -3,22 +3,25 @@
 use http::{Method, StatusCode};
 
 use super::asked::{Ask, Nothing};
-use super::reply::{Described, Done, Events, Judged, Line, Made, Numbers, Shown};
+use super::reply::{Described, Done, Events, Judged, Line, Made, Numbers, Report, Shown};
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
     AskSweep, BucketList, CallBox, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList,
-    KeyInfo, KeyList, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer, Schema, SetPaused,
-    SetPublic, SetQuota, Settled, TestApp, TokenList,
+    KeyInfo, KeyList, LogShown, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer, Schema,
+    SetPaused, SetPublic, SetQuota, Settled, TestApp, TokenList,
 };
 use crate::desk::Desk;
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
-use crate::{Node, NodeError, Problem, kit, live, metrics, verdict};
+use crate::{Node, NodeError, Problem, kit, live, metrics, support, verdict};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 const DELETE: Method = Method::DELETE;
+
+/// Where the support bundle is.
+pub(crate) const SUPPORT: &str = "/api/v1/support-bundle";
 
 pub(super) fn fill<N: Node>(to: &mut Routes<N>) {
     watching(to);
@@ -106,6 +109,22 @@ fn watching<N: Node>(to: &mut Routes<N>) {
             }))
         },
     );
+    to.add(
+        GET,
+        "/api/v1/log",
+        Admin,
+        "The last lines of the log of this box, oldest first; they may name buckets and objects.",
+        |desk, _, Nothing| async move {
+            Ok(Shown(LogShown {
+                schema: Schema,
+                lines: desk.node.log(),
+            }))
+        },
+    );
+    let says = "All that somebody who helps has to know of this box, as one text without secrets.";
+    to.add(GET, SUPPORT, Admin, says, |desk, _, Nothing| async move {
+        Ok(Report(support::bundle(&desk).await))
+    });
 }
 
 fn mesh<N: Node>(to: &mut Routes<N>) {
