@@ -34,6 +34,7 @@ mod recent;
 mod share;
 mod upkeep;
 mod uploads;
+mod ways;
 
 pub(crate) use copies::RecentCopies;
 pub(crate) use measures::RecentObjects;
@@ -437,6 +438,8 @@ impl Console {
                 Versioning::Enabled => api::Versioning::On,
                 Versioning::Suspended => api::Versioning::Suspended,
             },
+            lock: ways::lock_shown(bucket),
+            website: ways::website_shown(bucket),
             aliases: self.store.aliases(bucket).into_iter().map(alias_shown).collect(),
             quota: quota_shown(bucket.settings.quota),
             holds: held.map(|Usage { bytes, objects }| api::Usage { bytes, objects }),

@@ -14,6 +14,7 @@ use zeroize::Zeroize;
 
 mod access;
 mod apps;
+mod buckets;
 mod health;
 mod history;
 mod https;
@@ -23,6 +24,7 @@ mod upkeep;
 
 pub use access::*;
 pub use apps::*;
+pub use buckets::*;
 pub use health::*;
 pub use history::*;
 pub use https::*;
@@ -187,6 +189,12 @@ pub struct BucketInfo {
     pub policy: bool,
     /// Whether it keeps old versions.
     pub versioning: Versioning,
+    /// Its object lock; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<BucketLock>,
+    /// How it is served as a website; absent where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website: Option<WebsiteShown>,
     /// What it is called besides.
     pub aliases: Vec<Alias>,
     /// How much it may hold.

@@ -1,8 +1,9 @@
-//! `warren bucket`: lists, creates, deletes, opens and bounds buckets, and gives them other names.
+//! `warren bucket`: lists, creates, deletes, opens and bounds buckets, gives them other names, and says how they keep what is in them.
 
 use appliance::api::{
-    Alias, Bucket, BucketInfo, BucketList, CreateBucket, Grants, ObjectInfo, Public, RestoreObject, Schema,
-    SetAlias, SetPublic, SetVersioning,
+    Alias, Bucket, BucketInfo, BucketList, CreateBucket, DefaultRetention, Grants, ObjectInfo, Public,
+    RestoreObject, RetentionMode, Schema, SetAlias, SetLock, SetPublic, SetVersioning, SetWebsite,
+    Versioning, WebsitePages, WebsiteShown,
 };
 use clap::{Subcommand, ValueEnum};
 use hyper::Method;
@@ -68,6 +69,31 @@ pub(super) enum BucketVerb {
         /// On or off; off keeps the versions that are there
         keep: Switch,
     },
+    /// Give a bucket an object lock, for good: versions can be protected from everybody until a day
+    Lock {
+        /// Its name; it has to keep old versions
+        name: String,
+        /// Days for which new versions stay that are put without a retention of their own [default: only those with one stay]
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: Option<u32>,
+        /// How that binds
+        #[arg(long, value_enum, default_value_t = Mode::Governance)]
+        mode: Mode,
+    },
+    /// Serve a bucket as a website, at the host that is its name or below `s3.website_domains`; or show no more of it
+    Website {
+        /// Its name
+        name: String,
+        /// What is shown for a folder
+        #[arg(long, value_name = "FILE", default_value = "index.html")]
+        index: String,
+        /// The object that is shown for errors
+        #[arg(long, value_name = "OBJECT")]
+        error: Option<String>,
+        /// Serve it no more
+        #[arg(long, conflicts_with_all = ["index", "error"])]
+        off: bool,
+    },
     /// Bring back an object that was deleted, or an earlier version of it
     Undelete {
         /// The bucket's name
@@ -86,7 +112,20 @@ pub(super) enum Switch {
     Off,
 }
 
-pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Mode {
+    /// Keys that may bypass governance can still delete
+    Governance,
+    /// Nobody can delete, not even you
+    Compliance,
+}
+
+pub(super) async fn run(
+    verb: BucketVerb,
+    client: &AdminClient,
+    yes: bool,
+    out: &Output,
+) -> Result<Exit, Failure> {
     match verb {
         BucketVerb::Ls => list(&client.get(&["buckets"]).await?, out)?,
         BucketVerb::Create { name, owner } => {
@@ -163,6 +202,51 @@ pub(super) async fn run(verb: BucketVerb, client: &AdminClient, out: &Output) ->
             };
             done(&changed, &message, out)?;
         }
+        BucketVerb::Lock { name, days, mode } => {
+            let retention = days.map(|days| DefaultRetention {
+                mode: match mode {
+                    Mode::Governance => RetentionMode::Governance,
+                    Mode::Compliance => RetentionMode::Compliance,
+                },
+                days,
+            });
+            let before: BucketInfo = client.get(&["buckets", &name]).await?;
+            if before.lock.is_none() || mode == Mode::Compliance {
+                out.consent(yes, &unlockable(&name, retention))?;
+            }
+            let request = SetLock {
+                schema: Schema,
+                retention,
+            };
+            let path = ["buckets", &name, "lock"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
+            done(
+                &changed,
+                &format!("bucket {name} has a lock: {}", locked(&changed)),
+                out,
+            )?;
+        }
+        BucketVerb::Website {
+            name,
+            index,
+            error,
+            off,
+        } => {
+            let request = SetWebsite {
+                schema: Schema,
+                pages: (!off).then_some(WebsitePages { index, error }),
+            };
+            let path = ["buckets", &name, "website"];
+            let changed: BucketInfo = client.send(Method::PUT, &path, &request).await?;
+            let message = match off {
+                true => format!("bucket {name} is no website any more"),
+                false => format!("bucket {name} is a website: {}", website(&changed)),
+            };
+            done(&changed, &message, out)?;
+            if !off && changed.bucket.public == Public::No && !changed.policy {
+                out.note(&format!("→ nobody sees it yet: warren bucket public {name} on"));
+            }
+        }
         BucketVerb::Undelete { name, key, version } => {
             let request = RestoreObject {
                 schema: Schema,
@@ -191,6 +275,50 @@ fn done(bucket: &BucketInfo, message: &str, out: &Output) -> Result<(), Failure>
         out.note(&format!("{} {message}", out.mark(Mark::Good)));
     }
     Ok(())
+}
+
+/// What somebody has to say yes to: nothing takes a lock away.
+fn unlockable(name: &str, retention: Option<DefaultRetention>) -> String {
+    let stays = match retention {
+        Some(DefaultRetention {
+            mode: RetentionMode::Compliance,
+            days,
+        }) => format!(" Nobody, not even you, can delete for {days} days what is put there from now on."),
+        _ => String::new(),
+    };
+    format!("The bucket {name} keeps its lock and its old versions for good.{stays} Go on?")
+}
+
+/// The lock of a bucket, in words.
+fn locked(info: &BucketInfo) -> String {
+    match info.lock.map(|lock| lock.retention) {
+        None => "no".into(),
+        Some(None) => "what is put with a retention stays".into(),
+        Some(Some(DefaultRetention { mode, days })) => {
+            let mode = match mode {
+                RetentionMode::Governance => "governance",
+                RetentionMode::Compliance => "compliance",
+            };
+            format!("what is put stays for {days} days ({mode})")
+        }
+    }
+}
+
+/// The website of a bucket, in words.
+fn website(info: &BucketInfo) -> String {
+    match &info.website {
+        None => "no".into(),
+        Some(WebsiteShown::Elsewhere { host }) => format!("sends everybody to {host}"),
+        Some(WebsiteShown::Pages { index, error, rules }) => {
+            let error = error.as_ref().map(|error| format!(", {error} for errors"));
+            let rules = (*rules > 0).then(|| format!(", {rules} redirects"));
+            format!(
+                "{index} for folders{}{}",
+                error.unwrap_or_default(),
+                rules.unwrap_or_default()
+            )
+        }
+    }
 }
 
 fn opened(changed: &BucketInfo) -> String {
@@ -231,6 +359,9 @@ fn info(info: &BucketInfo, out: &Output) -> Result<(), Failure> {
         row(["Aliases", &called(info)]),
         row(["Holds", &held(info.holds)]),
         row(["Quota", &bounds(info.quota)]),
+        row(["Old versions", kept(info.versioning)]),
+        row(["Lock", &locked(info)]),
+        row(["Website", &website(info)]),
         row(["Policy", if info.policy { "yes" } else { "no" }]),
     ])?;
     let head = [row(["KEY", "NAME", "MAY"])];
@@ -250,6 +381,14 @@ fn called(info: &BucketInfo) -> String {
     match info.aliases.is_empty() {
         true => "nothing else".into(),
         false => info.aliases.iter().map(alias).collect::<Vec<_>>().join(", "),
+    }
+}
+
+const fn kept(versioning: Versioning) -> &'static str {
+    match versioning {
+        Versioning::Off => "not kept",
+        Versioning::On => "kept",
+        Versioning::Suspended => "kept no more; some are there",
     }
 }
 

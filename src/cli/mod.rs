@@ -195,7 +195,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Logs(args) => ask(async { logs::run(&args, &client(&common)?, out).await }),
         Verb::SupportBundle(args) => ask(async { logs::support(&args, &client(&common)?, out).await }),
-        Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, out).await }),
+        Verb::Bucket(verb) => ask(async { bucket::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::Key(verb) => ask(async { key::run(verb, &client(&common)?, common.yes, out).await }),
         Verb::App(verb) => ask(async { app::run(verb, &client(&common)?, out).await }),
         Verb::Kit(verb) => ask(async { kit::run(verb, &client(&common)?, out).await }),

@@ -205,6 +205,18 @@ impl appliance::Objects for Console {
         Ok(self.bucket_info(&changed).await)
     }
 
+    async fn set_lock(&self, bucket: &str, request: api::SetLock) -> Result<api::BucketInfo, NodeError> {
+        self.lock_bucket(bucket, request).await
+    }
+
+    async fn set_website(
+        &self,
+        bucket: &str,
+        request: api::SetWebsite,
+    ) -> Result<api::BucketInfo, NodeError> {
+        self.serve_website(bucket, request).await
+    }
+
     async fn uploads(&self, bucket: &str, prefix: &str) -> Result<api::UploadList, NodeError> {
         self.uploads_shown(bucket, prefix).await
     }

@@ -131,27 +131,3 @@ fn only_who_may_change_everything_reads_the_log_and_the_bundle() {
         assert!(!shown.body.contains(&admin));
     }
 }
-
-#[test]
-fn what_was_deleted_comes_back_by_a_command() {
-    let page = Page::serving();
-    page.home.run(&["bucket", "create", "photos"]).exits(0);
-    let kept = page
-        .home
-        .run(&["bucket", "versioning", "photos", "on", "--json"])
-        .exits(0)
-        .json();
-    assert_eq!(kept["versioning"], "on");
-    let admin = page.token("admin");
-    let content = "/api/v1/buckets/photos/objects/content?key=a.txt";
-    page.bearing(&admin, &format!("PUT {content}"), "first");
-    page.home.run(&["bucket", "undelete", "photos", "b.txt"]).exits(5);
-    let deleted = page.bearing(&admin, "DELETE /api/v1/buckets/photos/objects?key=a.txt", "");
-    assert_eq!(deleted.status, 204);
-    assert_eq!(page.bearing(&admin, &format!("GET {content}"), "").status, 404);
-    let said = page.home.run(&["bucket", "undelete", "photos", "a.txt"]).exits(0);
-    assert!(said.stderr.contains("a.txt is back in photos"), "{said:?}");
-    assert_eq!(page.bearing(&admin, &format!("GET {content}"), "").body, "first");
-    let off = page.home.run(&["bucket", "versioning", "photos", "off"]).exits(0);
-    assert!(off.stderr.contains("those that are there stay"), "{off:?}");
-}

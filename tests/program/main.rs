@@ -1,6 +1,7 @@
 //! What the `warren` program promises: the real binary, from the outside.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod buckets;
 mod caring;
 mod client;
 mod command_line;

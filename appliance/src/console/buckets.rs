@@ -5,7 +5,10 @@ use maud::{Markup, html};
 use super::layout::Tab;
 use super::pieces::{bar, careful, counted, form, moment, size};
 use super::{Outcome, Page, objects, path, unknown};
-use crate::api::{BucketInfo, CreateBucket, Public, Quota, Schema, Versioning};
+use crate::api::{
+    BucketInfo, BucketLock, CreateBucket, DefaultRetention, Public, Quota, RetentionMode, Schema, Versioning,
+    WebsiteShown,
+};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
 use crate::{ByteSize, Node, NodeError, Problem};
@@ -150,6 +153,11 @@ fn openness(info: &BucketInfo, visitor: &Visitor) -> Markup {
     html! {
         section.card aria-labelledby="open" {
             h2 #open { "Without a key" }
+            @match &info.website {
+                Some(WebsiteShown::Pages { index, .. }) => { p { "It is a website: folders show " code { (index) } "." } }
+                Some(WebsiteShown::Elsewhere { host }) => { p { "It is a website that sends everybody to " (host) "." } }
+                None => {}
+            }
             @if info.bucket.public == Public::No {
                 p { "Nobody without an access key reads it." }
                 (careful(visitor, "Let anyone read…", "Anyone who reaches this box may then list and read everything in it.", &to("public"), html! {}, "Let anyone read"))
@@ -157,6 +165,20 @@ fn openness(info: &BucketInfo, visitor: &Visitor) -> Markup {
                 p { "Anyone who reaches this box may list and read everything in it." }
                 (form(visitor, &to("private"), html! { button.main type="submit" { "Close it" } }))
             }
+        }
+    }
+}
+
+/// What a lock means, for a person.
+fn locked(lock: &BucketLock) -> String {
+    match lock.retention {
+        None => "It has an object lock: what is put with a retention stays until then.".into(),
+        Some(DefaultRetention { mode, days }) => {
+            let who = match mode {
+                RetentionMode::Governance => "only keys that may bypass governance delete it before",
+                RetentionMode::Compliance => "nobody deletes it before",
+            };
+            format!("It has an object lock: what is put stays for {days} days, and {who}.")
         }
     }
 }
@@ -169,7 +191,8 @@ fn versions(info: &BucketInfo, visitor: &Visitor) -> Markup {
             @if info.versioning == Versioning::On {
                 p { "What is deleted or replaced is kept, and can be brought back." }
                 p.small { "Old versions count to what the bucket holds." }
-                (careful(visitor, "Keep no more…", "What is kept stays. What is deleted or replaced from now on is gone.", &to("forget"), html! {}, "Keep no more"))
+                @if info.lock.is_none() { (careful(visitor, "Keep no more…", "What is kept stays. What is deleted or replaced from now on is gone.", &to("forget"), html! {}, "Keep no more")) }
+                @if let Some(lock) = &info.lock { p { (locked(lock)) } }
             } @else {
                 p { "What is deleted or replaced is gone." @if info.versioning == Versioning::Suspended { " Earlier versions are still there." } }
                 (form(visitor, &to("keep"), html! { button type="submit" { "Keep versions from now on" } }))

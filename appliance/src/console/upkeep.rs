@@ -29,11 +29,11 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
                 (verifying(&scrub, visitor))
                 (moving(&layout, visitor))
                 (limits(&net, visitor))
+                (help())
             }
             h2 { "Repair" }
             @match &repair { Ok(repair) => { (repairs(repair)) } Err(why) => { p.empty { (capital(&why.to_string())) "." } } }
             @if !layout.history.is_empty() { (history(&layout)) }
-            (help())
         },
     }
 }

@@ -5,8 +5,8 @@ use std::future::Future;
 use crate::NodeError;
 use crate::api::{
     BucketInfo, CompleteUpload, ListObjects, ListVersions, ObjectAt, ObjectInfo, ObjectList, PartInfo,
-    PartList, RestoreObject, ShareObject, Shared, StartUpload, StartedUpload, StoredObject, UploadAt,
-    UploadList, VersionList,
+    PartList, RestoreObject, SetLock, SetWebsite, ShareObject, Shared, StartUpload, StartedUpload,
+    StoredObject, UploadAt, UploadList, VersionList,
 };
 use crate::content::{Content, FormReader, Upload};
 
@@ -104,6 +104,26 @@ pub trait Objects: Send + Sync + 'static {
         &self,
         bucket: &str,
         on: bool,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// Gives a bucket an object lock, which it keeps for good, or another default retention.
+    ///
+    /// # Errors
+    /// `Invalid`: it does not keep versions, or nothing stays that long.
+    fn set_lock(
+        &self,
+        bucket: &str,
+        request: SetLock,
+    ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
+
+    /// Serves a bucket as a website, or no more.
+    ///
+    /// # Errors
+    /// `Invalid`: no website has such pages.
+    fn set_website(
+        &self,
+        bucket: &str,
+        request: SetWebsite,
     ) -> impl Future<Output = Result<BucketInfo, NodeError>> + Send;
 
     /// Uploads whose objects' names begin so, and that are not finished.

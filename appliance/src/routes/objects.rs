@@ -9,8 +9,8 @@ use super::Routes;
 use super::asked::{Ask, Asked, At, Parameter, Parameters, Query, RANGE, Taken, Wanted, said};
 use super::reply::{Done, Made, Shown};
 use crate::api::{
-    CompleteUpload, ListObjects, ListVersions, ObjectAt, RestoreObject, SetVersioning, ShareObject,
-    StartUpload, UploadAt,
+    CompleteUpload, ListObjects, ListVersions, ObjectAt, RestoreObject, SetLock, SetVersioning, SetWebsite,
+    ShareObject, StartUpload, UploadAt,
 };
 use crate::content::Rest;
 use crate::right::Right::{Admin, Read};
@@ -250,6 +250,26 @@ fn changed<N: Node>(to: &mut Routes<N>) {
         |desk, name, Ask(asked)| async move {
             let asked: SetVersioning = asked;
             Ok(Shown(desk.node.set_versioning(&name, asked.on).await?))
+        },
+    );
+    to.add(
+        Method::PUT,
+        "/api/v1/buckets/{name}/lock",
+        Admin,
+        "Gives a bucket an object lock, which it keeps for good, or another default retention.",
+        |desk, name, Ask(asked)| async move {
+            let asked: SetLock = asked;
+            Ok(Shown(desk.node.set_lock(&name, asked).await?))
+        },
+    );
+    to.add(
+        Method::PUT,
+        "/api/v1/buckets/{name}/website",
+        Admin,
+        "Serves a bucket as a website, or no more.",
+        |desk, name, Ask(asked)| async move {
+            let asked: SetWebsite = asked;
+            Ok(Shown(desk.node.set_website(&name, asked).await?))
         },
     );
 }

@@ -49,6 +49,14 @@ impl Objects for Nobody {
         match *self {}
     }
 
+    async fn set_lock(&self, _: &str, _: SetLock) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
+    async fn set_website(&self, _: &str, _: SetWebsite) -> Result<BucketInfo, NodeError> {
+        match *self {}
+    }
+
     async fn uploads(&self, _: &str, _: &str) -> Result<UploadList, NodeError> {
         match *self {}
     }
