@@ -163,6 +163,11 @@ fn plugged(path: &Path, udev: &Path, boot: &str) -> Option<Plugged> {
     }
     let sequence = said("diskseq")?.trim().parse().ok()?;
     let own = Found::by_udev(path, udev);
+    // What udev has not looked at yet would pass for empty.
+    let is_seen = |device: &PathBuf| Found::by_udev(device, udev).is_complete();
+    if !own.is_complete() || !partitions.iter().all(is_seen) {
+        return None;
+    }
     let model = own
         .said("ID_MODEL")
         .or_else(|| said("device/model").map(|model| model.trim().to_owned()));
@@ -250,6 +255,11 @@ impl Found {
         (!value.is_empty()).then(|| value.to_owned())
     }
 
+    /// Whether udev is done with it. Source: systemd, `device_update_db`, which notes when a device was initialised.
+    fn is_complete(&self) -> bool {
+        self.0.lines().any(|line| line.starts_with("I:"))
+    }
+
     /// What tells it from others of its model.
     fn serial(&self) -> Option<String> {
         // The longer one begins with the model, where there is a shorter one.
@@ -296,7 +306,7 @@ mod tests {
             fs::write(device.join("dev"), format!("{number}\n")).unwrap();
             let found = self.folder.path().join("udev");
             fs::create_dir_all(&found).unwrap();
-            fs::write(found.join(format!("b{number}")), udev).unwrap();
+            fs::write(found.join(format!("b{number}")), format!("I:1\n{udev}")).unwrap();
         }
 
         fn disk(&mut self, name: &str, bytes: u64, udev: &str) {
@@ -378,7 +388,7 @@ mod tests {
         computer.disk("sda", 1 << 40, "E:ID_FS_TYPE=ext4\nE:ID_FS_UUID=11\n");
         let mut seen = vec![computer.marks()];
         let found = computer.folder.path().join("udev/b8:1");
-        fs::write(found, "E:ID_FS_TYPE=ext4\nE:ID_FS_UUID=22\n").unwrap();
+        fs::write(found, "I:1\nE:ID_FS_TYPE=ext4\nE:ID_FS_UUID=22\n").unwrap();
         seen.push(computer.marks());
         computer.partition("sda/sda1", "", "E:ID_FS_TYPE=ext4\nE:ID_FS_UUID=33\n");
         seen.push(computer.marks());
@@ -387,6 +397,24 @@ mod tests {
         let different: std::collections::BTreeSet<_> = seen.iter().collect();
         assert_eq!(different.len(), 4);
         assert_eq!(computer.marks(), seen[3]);
+    }
+
+    #[test]
+    fn a_disk_is_offered_only_once_it_is_known_what_is_on_it() {
+        let mut computer = Computer::new();
+        computer.disk("sda", 1 << 40, "");
+        computer.partition("sda/sda1", "", "E:ID_FS_TYPE=ext4\n");
+        assert_eq!(computer.spare().len(), 1);
+        let found = computer.folder.path().join("udev");
+        for device in ["b8:1", "b8:2"] {
+            let known = fs::read(found.join(device)).unwrap();
+            fs::write(found.join(device), "").unwrap();
+            assert!(computer.spare().is_empty(), "{device}");
+            fs::remove_file(found.join(device)).unwrap();
+            assert!(computer.spare().is_empty(), "{device}");
+            fs::write(found.join(device), known).unwrap();
+        }
+        assert_eq!(computer.spare().len(), 1);
     }
 
     #[test]
