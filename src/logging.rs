@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -39,6 +42,7 @@ pub(crate) fn start(filter: &LogFilter, format: LogFormat, colour: bool) {
         LogFormat::Json => told.json().flatten_event(true).boxed(),
     };
     let kept = fmt::layer()
+        .fmt_fields(Plain(DefaultFields::new()))
         .with_ansi(false)
         .with_target(false)
         .with_writer(|| Keeper);
@@ -54,6 +58,16 @@ pub(crate) fn start(filter: &LogFilter, format: LogFormat, colour: bool) {
 pub(crate) fn recent() -> Vec<String> {
     let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     recent.lines.iter().cloned().collect()
+}
+
+/// How fields are written where they are kept. Spans remember their fields once for each type of it: of the type that colours
+/// them for a terminal, colours would be kept.
+struct Plain(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for Plain {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> std::fmt::Result {
+        self.0.format_fields(writer, fields)
+    }
 }
 
 /// Keeps what is written to it: a whole event at a time, as the subscriber writes.

@@ -1,5 +1,6 @@
 //! `warren bucket`: lists, creates, deletes, opens and bounds buckets, gives them other names, and says how they keep what is in them.
 
+use appliance::ByteSize;
 use appliance::api::{
     Alias, Bucket, BucketInfo, BucketList, CreateBucket, DefaultRetention, Grants, ObjectInfo, Public,
     RestoreObject, RetentionMode, Schema, SetAlias, SetLock, SetPublic, SetVersioning, SetWebsite,
@@ -94,7 +95,7 @@ pub(super) enum BucketVerb {
         #[arg(long, conflicts_with_all = ["index", "error"])]
         off: bool,
     },
-    /// Bring back an object that was deleted, or an earlier version of it
+    /// Bring back an object that was deleted, or with --version what was overwritten
     Undelete {
         /// The bucket's name
         name: String,
@@ -257,10 +258,13 @@ pub(super) async fn run(
             let back: ObjectInfo = client.send(Method::POST, &path, &request).await?;
             match out.json {
                 true => out.document(&back)?,
+                // It may never have been deleted: what is said is what is there now.
                 false => out.note(&format!(
-                    "{} {} is back in {name}",
+                    "{} {} is in {name}: the version of {}, {}",
                     out.mark(Mark::Good),
-                    request.key
+                    request.key,
+                    back.modified,
+                    ByteSize(back.size)
                 )),
             }
         }

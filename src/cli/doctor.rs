@@ -1,11 +1,12 @@
 //! `warren doctor`: looks at all that could keep a box from working, also where no server runs, and says what to do.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use appliance::ByteSize;
 use appliance::api::{HttpsShown, LoginState, NetReport, Schema, Status, Verdict};
+use jiff::Timestamp;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde::Serialize;
 
@@ -13,19 +14,19 @@ use super::failure::{Exit, Failure};
 use super::output::{Mark, Output};
 use super::status::exit_of;
 use super::{Common, load};
-use crate::admin_client::AdminClient;
+use crate::admin_client::{AdminClient, AskError};
 use crate::config::{Config, Flags};
 
-/// A disk with less room than this is full soon, in percent.
+/// A file system with less room than this is full soon, in percent.
 const FREE_PERCENT_LOW: u64 = 10;
-/// One with less than this takes nothing more, in percent.
-const FREE_PERCENT_LEAST: u64 = 5;
+/// By this a directory of blocks says whose it is.
+const IDENTITY_FILE: &str = "blocks.identity";
 
 /// What was found.
 #[derive(Serialize)]
 struct Findings {
     schema: Schema,
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong; there may be what is worth a look.
     ok: bool,
     findings: Vec<Finding>,
     /// What the running server says of the data.
@@ -61,9 +62,17 @@ pub(super) async fn run(common: &Common, out: &Output) -> Result<Exit, Failure> 
         unheard: None,
     };
     found.good("the configuration is fine");
-    found.folders(&config);
-    found.server(&AdminClient::new(&config.state.value)).await?;
-    found.ok = found.findings.iter().all(|finding| finding.mark == Mark::Good);
+    let client = AdminClient::new(&config.state.value);
+    match found.server(&client).await {
+        false => found.folders(&config),
+        true => {
+            if let Err(error) = found.reach(&client).await {
+                let advice = "it may have stopped meanwhile, or be of another version: warren status";
+                found.bad(error.to_string(), advice);
+            }
+        }
+    }
+    found.ok = found.findings.iter().all(|finding| finding.mark != Mark::Bad);
     match out.json {
         true => out.document(&found)?,
         false => out.data(&found.text(out))?,
@@ -97,27 +106,26 @@ impl Findings {
         });
     }
 
-    /// Looks at the directories: what is there, and how much room they have.
+    /// Looks at the directories that a server would use that is started as this command was: only a running one knows its own.
     fn folders(&mut self, config: &Config) {
         let state = &config.state.value;
-        match fs::read_dir(state).map(|mut entries| entries.next().is_some()) {
+        let is_there = fs::read_dir(state).map(|mut entries| entries.next().is_some());
+        match is_there {
             Ok(true) => self.folder("keys and index", state),
-            Ok(false) => self.nothing_yet(state),
-            Err(error) if error.kind() == ErrorKind::NotFound => self.nothing_yet(state),
-            Err(error) => self.bad(
-                format!("{} cannot be read: {error}", state.display()),
-                "run this as root, or as the user of the service",
-            ),
+            Ok(false) => return self.nothing_yet(state),
+            Err(error) if error.kind() == ErrorKind::NotFound => return self.nothing_yet(state),
+            Err(error) => return self.unreadable(state, &error),
         }
         for directory in &config.data.value {
-            match directory.path.exists() {
-                true => self.folder("blocks", &directory.path),
-                // The server creates it where it begins.
-                false if !state.exists() => {}
-                false => self.bad(
-                    format!("the directory of blocks {} is not there", directory.path.display()),
-                    "is its disk plugged in and mounted? If it is gone for good, take it out of `data`: the other boxes have copies",
-                ),
+            let path = &directory.path;
+            let shown = path.display();
+            let mounted =
+                "where it was used before, its disk is not mounted: mount it, then start the server";
+            match fs::metadata(path.join(IDENTITY_FILE)) {
+                Ok(_) => self.folder("blocks", path),
+                Err(error) if error.kind() != ErrorKind::NotFound => self.unreadable(path, &error),
+                Err(_) if path.exists() => self.look(format!("{shown} holds no blocks of a box"), mounted),
+                Err(_) => self.look(format!("the directory of blocks {shown} is not there"), mounted),
             }
         }
     }
@@ -126,6 +134,13 @@ impl Findings {
         self.look(
             format!("there is no box in {} yet", state.display()),
             "start one with warren server, let it join with warren join, or name its --state directory",
+        );
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        self.bad(
+            format!("{} cannot be read: {error}", path.display()),
+            "run this as root, or as the user of the service",
         );
     }
 
@@ -147,39 +162,41 @@ impl Findings {
                 format!("{shown} ({what}) is mounted read-only"),
                 "after an error of the disk systems do that: dmesg says more",
             );
-        } else if percent < FREE_PERCENT_LEAST {
-            self.bad(
-                format!("{shown} ({what}) is full: {free} free, {percent} %"),
-                "make room, add a disk or a box; nothing that is stored is lost",
-            );
         } else if percent < FREE_PERCENT_LOW {
             self.look(
-                format!("{shown} ({what}) is nearly full: {free} free, {percent} %"),
-                "make room, add a disk or a box",
+                format!("the file system of {shown} ({what}) is nearly full: {free} free, {percent} %"),
+                "make room, add a disk or a box; nothing that is stored is lost",
             );
         } else {
-            self.good(format!("{shown} ({what}) has {free} free, {percent} %"));
+            self.good(format!(
+                "the file system of {shown} ({what}) has {free} free, {percent} %"
+            ));
         }
     }
 
-    /// Asks the server, where one runs.
-    async fn server(&mut self, client: &AdminClient) -> Result<(), Failure> {
+    /// Asks the server; says whether one answers.
+    async fn server(&mut self, client: &AdminClient) -> bool {
         let status: Status = match client.get(&["status"]).await {
             Ok(status) => status,
             Err(error) => {
+                let is_slow = matches!(error, AskError::Timeout);
                 let why = Failure::from(error);
-                let advice = why
-                    .hint
-                    .unwrap_or_else(|| "warren support-bundle, and ask somebody for help".into());
+                let journal = "what it says of itself: journalctl -u warren, or the window in which it runs";
+                let advice = match why.hint {
+                    _ if is_slow => format!("it may be opening its disks still; {journal}"),
+                    Some(hint) => format!("{hint}; {journal}"),
+                    None => journal.into(),
+                };
                 self.bad(why.message, advice);
                 self.unheard = Some(why.exit);
-                return Ok(());
+                return false;
             }
         };
         self.good(format!(
             "the server runs for {}",
             appliance::lasted(status.uptime_seconds)
         ));
+        // Also of its disks and how full they are, of its clock, and of the other boxes.
         if status.reasons.is_empty() {
             self.good(status.summary);
         }
@@ -190,6 +207,14 @@ impl Findings {
             }
         }
         self.verdict = Some(status.verdict);
+        true
+    }
+
+    /// How other boxes and browsers reach the server.
+    ///
+    /// # Errors
+    /// It does not say any more.
+    async fn reach(&mut self, client: &AdminClient) -> Result<(), AskError> {
         let net: NetReport = client.get(&["net"]).await?;
         let away = net.peers.iter().filter(|peer| peer.path.is_none()).count();
         match (net.peers.len(), away) {
@@ -200,16 +225,33 @@ impl Findings {
                 "warren net check shows which; are they on, and on the internet?",
             ),
         }
-        for advice in net.advice {
-            self.look("other boxes could reach this one better", advice);
+        if !net.peers.is_empty() {
+            for advice in net.advice {
+                self.look("the paths to other boxes could be better", advice);
+            }
         }
         let https: HttpsShown = client.get(&["https"]).await?;
-        match https.authority {
-            Some(authority) => self.good(format!("it speaks HTTPS, vouched for until {}", authority.until)),
+        match https.certificate {
             None => self.look(
                 "it does not speak HTTPS yet",
                 "it gets a certificate once it has heard from its mesh",
             ),
+            Some(certificate) => {
+                let until = certificate.until.parse::<Timestamp>();
+                match until.is_ok_and(|until| until > Timestamp::now()) {
+                    true => self.good(format!(
+                        "it speaks HTTPS with a certificate until {}",
+                        certificate.until
+                    )),
+                    false => self.bad(
+                        format!("its certificate for HTTPS was valid until {}", certificate.until),
+                        "it renews it by itself: is the clock of this box right? warren logs says why not",
+                    ),
+                }
+            }
+        }
+        if https.page.is_empty() {
+            return Ok(());
         }
         let login: LoginState = client.get(&["login-code"]).await?;
         match login.has_password {

@@ -38,8 +38,14 @@ pub(super) async fn run(args: &LogsArgs, client: &AdminClient, out: &Output) -> 
 
 /// Saves what somebody who helps has to know.
 pub(super) async fn support(args: &SupportArgs, client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
+    let is_printed = args.file == Path::new("-");
+    if is_printed && out.json {
+        return Err(Failure::usage(
+            "the support bundle is a text, and no JSON: name a file, or leave out --json",
+        ));
+    }
     let text = client.text(&["support-bundle"]).await?;
-    if args.file == Path::new("-") {
+    if is_printed {
         out.data(&text)?;
         return Ok(Exit::Ok);
     }
@@ -50,6 +56,6 @@ pub(super) async fn support(args: &SupportArgs, client: &AdminClient, out: &Outp
     }
     let (mark, file) = (out.mark(Mark::Good), args.file.display());
     out.note(&format!("{mark} Support bundle saved: {file}"));
-    out.note("→ it has no key and no password, but names your homes and how they are reached: read it before you send it");
+    out.note("→ it has no key and no password, but names your homes, and its log may name buckets and objects: read it before you send it");
     Ok(Exit::Ok)
 }

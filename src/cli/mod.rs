@@ -109,7 +109,7 @@ enum Verb {
     Status,
     /// Explain the verdict of `status`, reason by reason; exit codes as there
     Why,
-    /// Look at all that could keep this box from working, also when it does not run, and say what to do; exit codes as `status`
+    /// Look at all that could keep this box from working, also when it does not run, and say what to do; exit codes as `status`, and 1 for what is wrong beside the data
     Doctor,
     /// Show who holds what, what would change next, and pause that
     #[command(subcommand)]
@@ -122,7 +122,7 @@ enum Verb {
     Scrub(repair::ScrubVerb),
     /// Print numbers for Prometheus
     Metrics,
-    /// Show the end of the log of this box
+    /// Show the end of the log of this box since it started; what came before is in the journal of the system
     Logs(logs::LogsArgs),
     /// Save all that somebody who helps has to know, without secrets
     SupportBundle(logs::SupportArgs),

@@ -21,7 +21,10 @@ fn what_was_deleted_comes_back_by_a_command() {
     assert_eq!(deleted.status, 204);
     assert_eq!(page.bearing(&admin, &format!("GET {content}"), "").status, 404);
     let said = page.home.run(&["bucket", "undelete", "photos", "a.txt"]).exits(0);
-    assert!(said.stderr.contains("a.txt is back in photos"), "{said:?}");
+    assert!(
+        said.stderr.contains("a.txt is in photos: the version of 20"),
+        "{said:?}"
+    );
     assert_eq!(page.bearing(&admin, &format!("GET {content}"), "").body, "first");
     let off = page.home.run(&["bucket", "versioning", "photos", "off"]).exits(0);
     assert!(off.stderr.contains("those that are there stay"), "{off:?}");

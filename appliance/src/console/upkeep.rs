@@ -138,7 +138,7 @@ fn help() -> Markup {
     html! {
         section.card aria-labelledby="help" {
             h2 #help { "Ask somebody for help" }
-            p { "The support bundle is one text: how this box and the others are, how they are set up, and the end of the log of this one. No password, no key, and nothing of what you store. Read it before you send it." }
+            p { "The support bundle is one text: how this box and the others are, how they are set up, and the end of the log of this one. No password, no key, and nothing of what is in your files; the log may name buckets and objects. Read it before you send it." }
             p { a.button href=(SUPPORT) download="warren-support.txt" { "Save the support bundle" } }
         }
     }
