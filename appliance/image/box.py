@@ -48,6 +48,8 @@ def has_kvm(arch: str) -> bool:
     guest itself /dev/kvm may be there and fail."""
     if platform.machine() != MACHINES[arch] or not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
+    # Unpacked first, which takes longer than a firmware needs to start.
+    subprocess.run([HERE / "qemu", arch, "--version"], check=True, capture_output=True)
     command = [HERE / "qemu", arch, *accelerated(arch), "-m", "256", "-bios", "edk2", "-display", "none", "-monitor", "none"]
     try:
         subprocess.run(command, capture_output=True, timeout=5)
