@@ -78,7 +78,7 @@ pub(super) enum BucketVerb {
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: Option<u32>,
         /// How that binds
-        #[arg(long, value_enum, default_value_t = Mode::Governance)]
+        #[arg(long, value_enum, default_value_t = Mode::Governance, requires = "days")]
         mode: Mode,
     },
     /// Serve a bucket as a website, at the host that is its name or below `s3.website_domains`; or show no more of it

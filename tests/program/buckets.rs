@@ -68,6 +68,10 @@ fn a_bucket_is_given_a_lock_for_good_and_only_with_a_yes() {
     let free = home.run(&["bucket", "info", "papers", "--json"]).exits(0).json();
     assert_eq!(free["lock"], serde_json::json!({}));
     home.run(&["bucket", "lock", "papers", "--days", "0"]).exits(2);
+    let alone = home
+        .run(&["bucket", "lock", "papers", "--mode", "compliance", "--yes"])
+        .exits(2);
+    assert!(alone.stderr.contains("--days"), "{alone:?}");
     home.run(&["bucket", "lock", "nothing", "--yes"]).exits(5);
 }
 
