@@ -18,8 +18,8 @@ use super::unsettled::Unsettled;
 use crate::StoreError;
 use crate::disk::{Disk, Found, RowId, RowWrite, ScannedRow};
 use crate::model::command::{
-    Action, Command, Decision as Decided, Fences, Outcome, Recent, Refusal, Row, RowChange, RowKey, Rows,
-    Submission, decide, decode_row, encode_row,
+    Action, Command, Decision as Decided, Fences, ObjectCommand, Outcome, Recent, Refusal, Row, RowChange,
+    RowKey, Rows, Submission, decide, decode_row, encode_row,
 };
 use crate::model::{Folding, MemberId, MeshKey, MeshRow, OpId, row_key};
 use crate::register::{
@@ -93,7 +93,7 @@ impl Partitions {
             id: register::OpId(*submission.op.as_bytes()),
             is_retry: false,
             lane: lane_of(&row),
-            keys: vec![row],
+            keys: marked_rows(&submission),
             ranges: Vec::new(),
             command: submission,
         };
@@ -422,19 +422,22 @@ impl Machine for Commands {
             sweeps: loaded.fences.sweeps,
             closings: loaded.fences.directory,
         };
-        let lane = Key::from(row_of(submission));
-        let before = loaded.rows.get(&lane).and_then(|row| row.content.remembers(op));
-        if before == Some(Known::Refused) {
+        let row = Key::from(row_of(submission));
+        if loaded.remembers(&row, op) == Some(Known::Refused) {
             // Whoever asked was told so.
             return Decision::Commit {
                 stages: Vec::new(),
                 told_after: 0,
-                relies_on: vec![lane],
+                relies_on: vec![row],
                 outcome: Answered::Outcome(Outcome::Refused(Refusal::RefusedBefore)),
             };
         }
-        let may_be_written = before == Some(Known::Done) || (is_retry && is_kept_elsewhere(submission));
-        if may_be_written && fences.refuse(submission).is_some() {
+        let may_be_marked = |row| match loaded.rows.get(row) {
+            Some(row) => row.content.remembers(op) == Some(Known::Done),
+            // A gateway of an older Warren names only the first.
+            None => is_retry,
+        };
+        if marked_rows(submission).iter().any(may_be_marked) && fences.refuse(submission).is_some() {
             // It was written, perhaps by few, and whoever closed the bucket may not have seen it: nobody can say any more.
             return Decision::Commit {
                 stages: Vec::new(),
@@ -505,7 +508,7 @@ pub(crate) fn partition_of(key: &[u8]) -> Option<u16> {
     }
 }
 
-/// The row in which attempts of a command look for one another: it is always loaded.
+/// The row by which a command belongs to its lane, and which remembers that it was refused: it is always loaded.
 fn row_of(submission: &Submission) -> RowKey {
     match &submission.command {
         Command::Object(command) => row_key::object(command.bucket, command.key.as_str()),
@@ -513,15 +516,25 @@ fn row_of(submission: &Submission) -> RowKey {
     }
 }
 
-/// Whether an attempt is remembered by another row than [`row_of`]: whether there was one is not known before that is loaded.
-fn is_kept_elsewhere(submission: &Submission) -> bool {
-    match &submission.command {
-        Command::Object(command) => matches!(
-            command.action,
-            Action::StartUpload { .. } | Action::PutPart { .. }
-        ),
-        Command::Root(_) => false,
+/// The rows in which attempts of a command look for one another: [`row_of`], and the one that decides it, where that is
+/// another; see `model/command`, "Torn commands".
+fn marked_rows(submission: &Submission) -> Vec<Key> {
+    let mut marked = vec![row_of(submission)];
+    if let Command::Object(ObjectCommand {
+        bucket, key, action, ..
+    }) = &submission.command
+    {
+        match action {
+            Action::StartUpload { upload, .. }
+            | Action::AbortUpload { upload }
+            | Action::Forget { upload, .. } => marked.push(row_key::upload(*bucket, key, *upload)),
+            Action::PutPart { upload, part } => {
+                marked.push(row_key::part(*bucket, key, *upload, part.number));
+            }
+            _ => {}
+        }
     }
+    marked.into_iter().map(Key::from).collect()
 }
 
 /// A retry is refused for good: an earlier attempt that still waits somewhere must not be done after that.

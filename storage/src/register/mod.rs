@@ -21,7 +21,8 @@
 //!    the last one and leaves its refusal in the row ([`Decision::Refuse`]): else an earlier one that still waits somewhere
 //!    could be executed after the client was told that nothing happened. Where the row may have forgotten an operation, no
 //!    attempt of it is done, not even the first, which may have waited while another was done: done twice it would undo what
-//!    others did in between. Who made but that one attempt makes it again under another name.
+//!    others did in between. What counts are the rows in which its attempts look for one another ([`Operation::keys`]), not
+//!    others that it wrote besides. Who made but that one attempt makes it again under another name.
 //! 5. **Tombstones** are forgotten only when all have them and all promised a new ballot, behind a fence against what they
 //!    remember (`holder/collect.rs`). Otherwise an older value that still stands somewhere, or is on its way, becomes the
 //!    newest, or an operation is done twice.

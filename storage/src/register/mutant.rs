@@ -20,6 +20,8 @@ pub enum Mutant {
     DropWithoutFence,
     /// The first attempt of an operation is done where it may be forgotten that another was (rule 4).
     TrustFirstAttempts,
+    /// An operation counts as known by a row in which its attempts do not look for one another (rule 4).
+    TrustAnyRow,
     /// A result that writes nothing is answered without being confirmed (rule 2).
     AnswerWithoutConfirming,
     /// Acknowledgements from before the operation confirm its result (rule 2).
@@ -70,7 +72,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AcceptIgnoresPromise,
         Self::LearnIgnoresPromise,
         Self::OutsiderAnswers,
@@ -79,6 +81,7 @@ impl Mutant {
         Self::DropWithoutNewBallot,
         Self::DropWithoutFence,
         Self::TrustFirstAttempts,
+        Self::TrustAnyRow,
         Self::AnswerWithoutConfirming,
         Self::ConfirmByOldAcks,
         Self::IgnoreOutstanding,

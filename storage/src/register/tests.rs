@@ -110,15 +110,11 @@ impl World {
 
     fn submit_as(&mut self, id: OpId, holder: u32, key: &'static str, command: Command) {
         let lane = Bytes::from(key);
-        let mut keys = vec![lane.clone()];
-        if matches!(command, Command::Both(_)) {
-            keys.push(second(&lane));
-        }
         let operation = Operation {
             id,
             is_retry: false,
+            keys: vec![lane.clone()],
             lane,
-            keys,
             ranges: Vec::new(),
             command,
         };
@@ -297,6 +293,12 @@ fn decide(operation: &Operation<Command>, loaded: &Loaded) -> Decision<Outcome> 
             relies_on: vec![key.clone()],
             key,
             outcome: "exists".into(),
+        };
+    }
+    if matches!(operation.command, Command::Both(_)) && !loaded.rows.contains_key(&second(&key)) {
+        return Decision::Need {
+            keys: vec![second(&key)],
+            ranges: vec![],
         };
     }
     let put = |key: &Key, text: &str| Change {

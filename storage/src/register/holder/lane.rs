@@ -345,7 +345,10 @@ impl<C: Clone, O: Clone> Holder<C, O> {
         running.phase = Phase::Deciding(turn);
         let (operation, ranges) = (running.operation.clone(), running.ranges.clone());
         let id = operation.id;
-        let is_known = rows.values().any(|row| row.content.remembers(id).is_some());
+        let trusts_any = self.broken.is(Mutant::TrustAnyRow);
+        let is_known = rows.iter().any(|(key, row)| {
+            (trusts_any || operation.keys.contains(key)) && row.content.remembers(id).is_some()
+        });
         // Also the first attempt, which may have waited in the queue of a member that slept while another was done.
         let is_exempt = !operation.is_retry && self.broken.is(Mutant::TrustFirstAttempts);
         let is_forgotten =

@@ -57,7 +57,8 @@ pub struct Operation<C> {
     pub is_retry: bool,
     /// Operations of one lane are decided one after another.
     pub lane: Key,
-    /// Rows it needs.
+    /// Rows in which attempts of it look for one another; what else it needs, its decision asks for. That a row which is not
+    /// among these remembers it tells nothing: it may have been written before the one that decides, or outlive that one.
     pub keys: Vec<Key>,
     /// Ranges of rows it needs.
     pub ranges: Vec<KeyRange>,

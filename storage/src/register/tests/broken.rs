@@ -66,6 +66,45 @@ fn old_acknowledgements_confirm_what_does_not_stand_any_more() {
     assert_eq!(answer_of_a_deposed_holder(broken), Some(done("old")));
 }
 
+/// An operation writes two rows and is not heard of. The row in which its attempts look for one another is deleted and its
+/// tombstone forgotten; the other stands, and remembers it. What does the next attempt hear, and what is read behind it?
+fn done_again_behind_a_forgotten_tombstone(broken: Broken) -> (Answer<Outcome>, Answer<Outcome>) {
+    let (mut world, key) = (World::breaking(3, broken), Bytes::from("a"));
+    let name = |began: u64| OpId([7; 16]).later_than(began);
+    assert_eq!(world.ask_as(name(10), 0, "a", Command::Both("1")), done("ok"));
+    assert_eq!(world.ask_as(name(20), 0, "a", Command::Delete), done("ok"));
+    let Row { stamp, content, .. } = world.disks[0].row(&key);
+    let (newest, tombstones) = (content.newest(), vec![(key.clone(), stamp)]);
+    world.step(MemberId(0), Event::Collect { tombstones, newest });
+    world.deliver();
+    assert!(world.disks.iter().all(|disk| disk.row(&key).stamp.is_zero()));
+    assert_eq!(text(&world.disks[0].row(&second(&key))), "1");
+    world.answers.clear();
+    let again = Operation {
+        id: name(10),
+        is_retry: true,
+        keys: vec![key.clone()],
+        // It has both rows loaded.
+        ranges: vec![KeyRange::ALL],
+        lane: key,
+        command: Command::Both("1"),
+    };
+    world.step(MemberId(0), Event::Submit(again, 0));
+    world.deliver();
+    let heard = world.answer(name(10));
+    (heard, world.ask_as(name(30), 0, "a", Command::Get))
+}
+
+#[test]
+fn what_a_forgotten_tombstone_remembered_is_not_done_again_although_another_row_remembers_it() {
+    let (heard, read) = done_again_behind_a_forgotten_tombstone(Broken::NOTHING);
+    assert!(matches!(heard, Answer::Forgotten { .. }), "{heard:?}");
+    assert_eq!(read, done("nothing"));
+    let broken = Broken::by(Mutant::TrustAnyRow);
+    let undone = done_again_behind_a_forgotten_tombstone(broken);
+    assert_eq!(undone, (done("ok"), done("1")));
+}
+
 /// A fence is raised while a write that was decided below it is on its way. If it is told to stand before that has arrived: what
 /// does somebody read then, and what later?
 fn reads_behind_a_fence(broken: Broken) -> Option<[String; 2]> {

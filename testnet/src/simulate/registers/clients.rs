@@ -4,7 +4,7 @@ use storage::model::MemberId;
 use storage::register::{Answer, Key, Mutant, OpId, Operation, Row};
 
 use super::history::{Asked, Heard};
-use super::lane::{Command, FIRST_UPLOAD, Outcome, Task, object, range, upload_key};
+use super::lane::{Command, FIRST_UPLOAD, Outcome, Task, first_keys, object, range};
 use super::member::Wanted;
 use super::network::Mail;
 use super::world::World;
@@ -172,19 +172,17 @@ impl World {
         self.send(to, to, Mail::Forward(operation));
     }
 
-    /// Names the rows of a lane in one of the ways there are.
     fn operation(&mut self, id: OpId, lane: Key, command: Task) -> Operation<Task> {
-        let (keys, ranges) = match self.dice.below(3) {
+        let ranges = match self.dice.chance(0.5) {
             // The other row is found to be needed, or not.
-            0 => (vec![lane.clone()], vec![]),
-            1 => (vec![lane.clone(), upload_key(&lane)], vec![]),
-            _ => (vec![], vec![range(&lane)]),
+            true => Vec::new(),
+            false => vec![range(&lane)],
         };
         Operation {
             id,
             is_retry: command.attempt > 1,
+            keys: first_keys(&lane, command.command),
             lane,
-            keys,
             ranges,
             command,
         }

@@ -217,6 +217,14 @@ pub(super) fn decide(operation: &Operation<Task>, loaded: &Loaded, memory: Memor
     decision(task.command, plan, keys)
 }
 
+/// The rows that a command asks for first: the object's, and the one in which its attempts look for one another.
+pub(super) fn first_keys(lane: &Key, command: Command) -> Vec<Key> {
+    match mark_of(command) {
+        Which::Object => vec![lane.clone()],
+        Which::Upload => vec![lane.clone(), upload_key(lane)],
+    }
+}
+
 /// The row that a command writes first: attempts look for one another there.
 fn mark_of(command: Command) -> Which {
     match command {
