@@ -128,8 +128,7 @@ impl Node {
         let keypair = identity
             .keypair()
             .map_err(|error| StartError::Identity(error.into()))?;
-        let port = port::choose(&options)?;
-        port::wait_until_free(&options.listen, port).await?;
+        let port = port::settle(&options).await?;
         let common = Common::new(identity.node_id(), &options);
         let (calls_in, calls) = mpsc::channel(INCOMING_MAX);
         let (joins_in, joins) = mpsc::channel(INCOMING_MAX);

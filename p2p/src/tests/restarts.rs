@@ -83,3 +83,26 @@ async fn a_node_waits_for_a_port_that_another_is_about_to_leave() {
     drop(undecided(&member, &again.address()).await);
     assert_eq!(again.id(), b_id);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_port_another_program_keeps_starts_on_another_until_it_is_free_again() {
+    let (a, b) = pair().await;
+    let (port, folder, b_id) = (b.address().port(), b.folder, b.node.id());
+    b.node.shutdown().await;
+    let socket = loop {
+        if let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
+            break socket;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let known_to_a = |options: &mut crate::Options| options.members = vec![a.id()];
+    let moved = Home::start_in(folder, mesh_key(), Arc::new(Echo), known_to_a).await;
+    assert_eq!(moved.id(), b_id);
+    assert_ne!(moved.address().port(), port);
+    moved.until(|node| node.peer(a.id()).link.is_some()).await;
+    drop(socket);
+    let folder = moved.folder;
+    moved.node.shutdown().await;
+    let back = Home::start_in(folder, mesh_key(), Arc::new(Echo), known_to_a).await;
+    assert_eq!(back.address().port(), port);
+}
