@@ -74,9 +74,12 @@ pub(super) enum BucketVerb {
     Lock {
         /// Its name; it has to keep old versions
         name: String,
-        /// Days for which new versions stay that are put without a retention of their own [default: only those with one stay]
+        /// Days for which new versions stay that are put without a retention of their own [default: as it is; none for a new lock]
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: Option<u32>,
+        /// From now on only those versions stay that are put with a retention of their own
+        #[arg(long, conflicts_with = "days")]
+        no_days: bool,
         /// How that binds
         #[arg(long, value_enum, default_value_t = Mode::Governance, requires = "days")]
         mode: Mode,
@@ -203,8 +206,13 @@ pub(super) async fn run(
             };
             done(&changed, &message, out)?;
         }
-        BucketVerb::Lock { name, days, mode } => {
-            let retention = days.map(|days| DefaultRetention {
+        BucketVerb::Lock {
+            name,
+            days,
+            no_days,
+            mode,
+        } => {
+            let asked = days.map(|days| DefaultRetention {
                 mode: match mode {
                     Mode::Governance => RetentionMode::Governance,
                     Mode::Compliance => RetentionMode::Compliance,
@@ -212,6 +220,10 @@ pub(super) async fn run(
                 days,
             });
             let before: BucketInfo = client.get(&["buckets", &name]).await?;
+            let retention = match before.lock {
+                Some(lock) if asked.is_none() && !no_days => lock.retention,
+                _ => asked,
+            };
             if before.lock.is_none() || mode == Mode::Compliance {
                 out.consent(yes, &unlockable(&name, retention))?;
             }

@@ -61,8 +61,13 @@ fn a_bucket_is_given_a_lock_for_good_and_only_with_a_yes() {
         "{shown}"
     );
     home.run(&["bucket", "versioning", "papers", "off"]).exits(2);
+    // Nothing is taken from what is not named.
+    let same = home.run(&["bucket", "lock", "papers", "--json"]).exits(0).json();
+    assert_eq!(same["lock"], locked["lock"]);
+    home.run(&["bucket", "lock", "papers", "--days", "1", "--no-days"])
+        .exits(2);
     // Another retention takes nothing for good that was not before; one that nobody can undo is asked about again.
-    home.run(&["bucket", "lock", "papers"]).exits(0);
+    home.run(&["bucket", "lock", "papers", "--no-days"]).exits(0);
     home.run(&["bucket", "lock", "papers", "--mode", "compliance", "--days", "1"])
         .exits(2);
     let free = home.run(&["bucket", "info", "papers", "--json"]).exits(0).json();
