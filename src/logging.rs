@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
+use std::panic;
 use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -47,11 +49,29 @@ pub(crate) fn start(filter: &LogFilter, format: LogFormat, colour: bool) {
         .with_target(false)
         .with_writer(|| Keeper);
     // Fails only when a host program of this library logs already, and then its log counts.
-    let _ = tracing_subscriber::registry()
+    let started = tracing_subscriber::registry()
         .with(filter)
         .with(told)
         .with(kept)
         .try_init();
+    if started.is_ok() {
+        keep_panics();
+    }
+}
+
+/// Keeps what a thread says that panics, beside telling it on stderr. Not as an event: what panics may be in the middle of one.
+fn keep_panics() {
+    let told = panic::take_hook();
+    panic::set_hook(Box::new(move |panicked| {
+        told(panicked);
+        let mut line = String::new();
+        let at = SystemTime.format_time(&mut Writer::new(&mut line));
+        // Whoever has it is the one that panics: its line is lost, not the box.
+        if let (Ok(()), Ok(mut recent)) = (at, RECENT.try_lock()) {
+            line.push_str(&format!(" ERROR {panicked}").replace('\n', " "));
+            recent.push(&line);
+        }
+    }));
 }
 
 /// The last lines that this process logged, oldest first, as text whatever the format of the log is.
@@ -134,6 +154,17 @@ mod tests {
             // One more would not have found room.
             prop_assert!(recent.lines.len() == lengths.len() || kept > BYTES_MAX - LINE_BYTES_MAX);
         }
+    }
+
+    #[test]
+    fn what_a_thread_said_that_panicked_is_kept() {
+        keep_panics();
+        let panics = std::thread::spawn(|| panic!("the cellar is\nflooded"));
+        assert!(panics.join().is_err());
+        let kept = recent();
+        let line = kept.iter().find(|line| line.contains("the cellar is flooded"));
+        let line = line.unwrap_or_else(|| panic!("it is not in {kept:?}"));
+        assert!(line.contains("Z ERROR panicked at src/logging.rs:"), "{line}");
     }
 
     #[test]
