@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use crate::mesh::founder_in;
 use crate::support::{TestBox, mode};
 use rustix::process::Signal;
 
@@ -48,6 +49,39 @@ fn a_service_keeps_the_first_secrets_out_of_its_log() {
     assert!(secrets.contains(" 24 "), "the phrase has 24 words");
     new.stop();
     assert!(!new.log().contains(secret) && !new.printed().contains(secret));
+}
+
+#[test]
+fn a_refused_request_is_found_in_the_log_by_the_id_that_its_client_was_told() {
+    let place = TestBox::new();
+    fs::write(
+        place.config_file(),
+        "[log]\nlevel = \"debug\"\nformat = \"json\"\n",
+    )
+    .unwrap();
+    let home = founder_in(place);
+    let refused = home.client.get("/nothing/here");
+    assert_eq!(refused.status, 404);
+    let body = String::from_utf8(refused.body).unwrap();
+    let id = body
+        .split("<RequestId>")
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap();
+    let log = home.place.log();
+    let events = log.lines().map(|line| {
+        let event: Result<serde_json::Value, _> = serde_json::from_str(line);
+        event.unwrap_or_else(|error| panic!("{error}: {line}"))
+    });
+    let mut of_it = events.filter(|event| event["id"] == id && event["message"] == "request refused");
+    let event = of_it.next().unwrap_or_else(|| panic!("{id} is not in {log}"));
+    assert_eq!(event["level"], "DEBUG");
+    assert!(
+        event["error"].as_str().unwrap().contains("NoSuchBucket"),
+        "{event}"
+    );
 }
 
 #[test]
