@@ -209,6 +209,10 @@ impl appliance::Node for Console {
         self.scrub_shown()
     }
 
+    fn disks(&self) -> Vec<api::DiskShown> {
+        self.disks_shown()
+    }
+
     fn set_scrub(&self, paused: bool) {
         match paused {
             true => self.store.pause_scrub(),

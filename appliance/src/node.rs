@@ -4,8 +4,8 @@ use std::future::Future;
 
 use crate::api::{
     AppTested, Bucket, BucketInfo, CalledBox, Change, ChangeKey, CreateBucket, CreateInvite, CreateKey,
-    CreatedInvite, CreatedKey, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown, NetReport,
-    Pong, Quota, RepairShown, ScrubShown, SetAlias, SetLimit, SetQuiet, Setting, SweepShown,
+    CreatedInvite, CreatedKey, DiskShown, EpochForced, Home, Invite, Key, LayoutPreviewShown, LayoutShown,
+    NetReport, Pong, Quota, RepairShown, ScrubShown, SetAlias, SetLimit, SetQuiet, Setting, SweepShown,
 };
 use crate::{Facts, HttpsFacts, Measures, Past};
 
@@ -283,6 +283,9 @@ pub trait Node: Objects {
 
     /// Begins to verify them now, or pauses that.
     fn set_scrub(&self, paused: bool);
+
+    /// The directories in which this box keeps blocks.
+    fn disks(&self) -> Vec<DiskShown>;
 
     /// The settings the node runs with, in the order of the manual.
     fn settings(&self) -> Vec<Setting>;

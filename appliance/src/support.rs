@@ -43,15 +43,13 @@ pub(crate) async fn bundle<N: Node>(desk: &Desk<N>) -> String {
         Err(error) => section(&mut text, "Repair", &error.to_string()),
     }
     document(&mut text, "Scrub", &node.scrub());
+    document(&mut text, "Disks", &node.disks());
     document(&mut text, "History", &node.past().shown(&peers));
     section(&mut text, "Numbers", &numbers);
-    section(&mut text, "Log", &last(&node.log(), LOG_LINES).join("\n"));
+    let log = node.log();
+    let newest = &log[log.len().saturating_sub(LOG_LINES)..];
+    section(&mut text, "Log", &newest.join("\n"));
     text
-}
-
-/// The newest of these lines.
-pub(crate) fn last(lines: &[String], count: usize) -> &[String] {
-    &lines[lines.len().saturating_sub(count)..]
 }
 
 fn document(text: &mut String, name: &str, document: &impl Serialize) {

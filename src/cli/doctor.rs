@@ -19,8 +19,6 @@ use crate::config::{Config, Flags};
 
 /// A file system with less room than this is full soon, in percent.
 const FREE_PERCENT_LOW: u64 = 10;
-/// By this a directory of blocks says whose it is.
-const IDENTITY_FILE: &str = "blocks.identity";
 
 /// What was found.
 #[derive(Serialize)]
@@ -121,11 +119,11 @@ impl Findings {
             let shown = path.display();
             let mounted =
                 "where it was used before, its disk is not mounted: mount it, then start the server";
-            match fs::metadata(path.join(IDENTITY_FILE)) {
-                Ok(_) => self.folder("blocks", path),
-                Err(error) if error.kind() != ErrorKind::NotFound => self.unreadable(path, &error),
-                Err(_) if path.exists() => self.look(format!("{shown} holds no blocks of a box"), mounted),
-                Err(_) => self.look(format!("the directory of blocks {shown} is not there"), mounted),
+            match storage::disk::is_of_a_store(path) {
+                Ok(true) => self.folder("blocks", path),
+                Err(error) => self.unreadable(path, &error),
+                Ok(false) if path.exists() => self.look(format!("{shown} holds no blocks of a box"), mounted),
+                Ok(false) => self.look(format!("the directory of blocks {shown} is not there"), mounted),
             }
         }
     }

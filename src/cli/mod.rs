@@ -4,6 +4,7 @@ mod app;
 mod bucket;
 mod completion;
 mod config;
+mod disk;
 mod doctor;
 mod failure;
 mod init;
@@ -120,6 +121,9 @@ enum Verb {
     /// Verify all blocks of this box
     #[command(subcommand)]
     Scrub(repair::ScrubVerb),
+    /// Show the directories in which this box keeps blocks
+    #[command(subcommand)]
+    Disk(disk::DiskVerb),
     /// Print numbers for Prometheus
     Metrics,
     /// Show the end of the log of this box since it started; what came before is in the journal of the system
@@ -192,6 +196,7 @@ fn dispatch(line: CommandLine, out: &Output) -> Result<Exit, Failure> {
         Verb::Layout(verb) => ask(async { layout::run(verb, &client(&common)?, out).await }),
         Verb::Repair(verb) => ask(async { repair::run(verb, &client(&common)?, out).await }),
         Verb::Scrub(verb) => ask(async { repair::scrub(verb, &client(&common)?, out).await }),
+        Verb::Disk(verb) => ask(async { disk::run(verb, &client(&common)?, out).await }),
         Verb::Metrics => ask(async { status::metrics(&client(&common)?, out).await }),
         Verb::Logs(args) => ask(async { logs::run(&args, &client(&common)?, out).await }),
         Verb::SupportBundle(args) => ask(async { logs::support(&args, &client(&common)?, out).await }),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use appliance::api::{DiskShown, DiskState};
 use appliance::{DiskMeasure, Measures, RequestMeasure};
-use storage::disk::DirectoryStatus;
+use storage::disk::{DirectoryState, DirectoryStatus};
 use storage::model::Timestamp;
 use storage::{Store, StoreError};
 use tokio::time::timeout;
@@ -40,6 +41,10 @@ impl Console {
             requests: self.meter.counted().into_iter().map(request).collect(),
         }
     }
+
+    pub(super) fn disks_shown(&self) -> Vec<DiskShown> {
+        self.store.disk_status().directories.iter().map(shown).collect()
+    }
 }
 
 /// Objects in all buckets, old versions included.
@@ -61,6 +66,22 @@ fn disk(directory: &DirectoryStatus) -> DiskMeasure {
         path: directory.path.display().to_string(),
         used: directory.used,
         given: directory.given,
+    }
+}
+
+fn shown(directory: &DirectoryStatus) -> DiskShown {
+    DiskShown {
+        path: directory.path.display().to_string(),
+        state: match directory.state {
+            DirectoryState::Serving if directory.full => DiskState::Full,
+            DirectoryState::Serving => DiskState::Serving,
+            DirectoryState::Stopped => DiskState::Stopped,
+            DirectoryState::Missing => DiskState::Missing,
+        },
+        used: directory.used,
+        given: directory.given,
+        damaged: directory.damaged,
+        lost: directory.frames_lost,
     }
 }
 

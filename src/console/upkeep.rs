@@ -76,7 +76,13 @@ impl Console {
     }
 
     pub(super) fn scrub_shown(&self) -> ScrubShown {
-        scrub(&self.store.scrub_status(), self.store.is_scrub_paused())
+        // First: when it is over, what came of it is there.
+        let asked = self.store.is_scrub_asked_for();
+        ScrubShown {
+            paused: self.store.is_scrub_paused(),
+            asked,
+            ..scrub(&self.store.scrub_status())
+        }
     }
 
     pub(super) async fn repair_shown(&self) -> Result<RepairShown, NodeError> {
@@ -136,11 +142,11 @@ fn repaired(name: String, member: MemberId, health: &MemberHealth, now: Timestam
         compared: report.rows.compared.map(time_shown),
         uncompared: health.uncompared,
         swept: report.swept,
-        scrub: scrub(&report.scrub, false),
+        scrub: scrub(&report.scrub),
     }
 }
 
-fn scrub(status: &ScrubStatus, paused: bool) -> ScrubShown {
+fn scrub(status: &ScrubStatus) -> ScrubShown {
     ScrubShown {
         schema: Schema,
         finished: status.finished.map(time_shown),
@@ -148,6 +154,7 @@ fn scrub(status: &ScrubStatus, paused: bool) -> ScrubShown {
         blocks: status.blocks,
         bytes: status.bytes,
         damaged: status.damaged,
-        paused,
+        paused: false,
+        asked: false,
     }
 }

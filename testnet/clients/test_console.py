@@ -106,6 +106,14 @@ def test_a_bucket_and_a_key_are_made_and_work(box, tab, connect):
     photograph(tab, "connect-restic", ONE_EACH)
 
 
+def test_upkeep_says_how_the_disks_of_the_box_are(box, tab):
+    tab.goto("/upkeep")
+    listed = json.loads(box.command("disk", "ls", "--json"))["disks"]
+    shown = tab.locator("#live-disks tbody tr")
+    assert shown.count() == len(listed) == 1
+    assert listed[0]["path"] in shown.inner_text() and "serving" in shown.inner_text()
+
+
 def stored(s3, key: str) -> bytes:
     return s3.get_object(Bucket="albums", Key=key)["Body"].read()
 

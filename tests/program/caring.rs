@@ -1,9 +1,11 @@
 //! What whoever looks after a box is told: what keeps it from working, the end of its log, and what to send to who helps.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use crate::page::Page;
-use crate::support::{TestBox, mode};
+use crate::support::{TestBox, mode, recovery_words};
 
 #[test]
 fn a_doctor_says_what_is_wrong_also_where_no_server_runs() {
@@ -58,6 +60,68 @@ fn a_doctor_says_what_is_wrong_also_where_no_server_runs() {
 }
 
 #[test]
+fn the_disks_are_listed_with_those_that_are_not_there() {
+    let mut home = TestBox::new();
+    let (one, two) = (home.path("one"), home.path("two"));
+    let config = format!(
+        "data = [{:?}, {:?}]\n",
+        one.to_str().unwrap(),
+        two.to_str().unwrap()
+    );
+    fs::write(home.config_file(), config).unwrap();
+    home.start(&[]);
+    let states = |home: &TestBox| {
+        let list = home.run(&["disk", "ls", "--json"]).exits(0).json();
+        let disks = list["disks"].as_array().unwrap().clone();
+        let state = |path: &Path| {
+            let disk = disks.iter().find(|disk| disk["path"] == path.to_str().unwrap());
+            disk.unwrap_or_else(|| panic!("{path:?} is not in {disks:?}"))["state"].clone()
+        };
+        assert_eq!(disks.len(), 2);
+        [state(&one), state(&two)]
+    };
+    assert_eq!(states(&home), ["serving", "serving"]);
+    home.stop();
+    fs::rename(&two, home.path("elsewhere")).unwrap();
+    home.start(&[]);
+    assert_eq!(states(&home), ["serving", "missing"]);
+    let said = home.run(&["disk", "ls"]).exits(0);
+    let missing = said.stdout.lines().find(|line| line.contains("two")).unwrap();
+    assert!(missing.contains("not there"), "{said:?}");
+    assert!(said.stderr.contains("mount what is not there"), "{said:?}");
+}
+
+#[test]
+fn a_person_who_has_all_blocks_verified_waits_and_hears_of_damage() {
+    let page = Page::serving();
+    let home = &page.home;
+    home.run(&["bucket", "create", "photos"]).exits(0);
+    let admin = page.token("admin");
+    let content = "a cat on a wall ".repeat(20_000);
+    let put = "PUT /api/v1/buckets/photos/objects/content?key=cat";
+    assert_eq!(page.bearing(&admin, put, &content).status, 201);
+    let good = home.run(&["disk", "verify"]).exits(0);
+    assert!(good.stdout.contains("none is damaged"), "{good:?}");
+
+    let list = home.run(&["disk", "ls", "--json"]).exits(0).json();
+    let disk = PathBuf::from(list["disks"][0]["path"].as_str().unwrap());
+    let entries = fs::read_dir(disk).unwrap().map(|entry| entry.unwrap().path());
+    let segment = entries.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let segment = segment
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    // Behind what is written it is empty.
+    let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
+    let file = OpenOptions::new().write(true).open(&segment).unwrap();
+    file.write_all_at(&[!bytes[middle]], middle as u64).unwrap();
+    let bad = home.run(&["disk", "verify", "--json"]).exits(1).json();
+    assert_eq!(bad["damaged"].as_u64(), Some(1), "{bad}");
+    let listed = home.run(&["disk", "ls", "--json"]).exits(0).json();
+    assert_eq!(listed["disks"][0]["damaged"].as_u64(), Some(1), "{listed}");
+}
+
+#[test]
 fn the_end_of_the_log_is_shown_as_it_was_written() {
     let home = TestBox::serving();
     let log = home.run(&["logs", "--json"]).exits(0).json();
@@ -98,6 +162,7 @@ fn a_support_bundle_says_all_but_secrets() {
         "Who holds what",
         "Repair",
         "Scrub",
+        "Disks",
         "History",
         "Numbers",
         "Log",
@@ -114,12 +179,7 @@ fn a_support_bundle_says_all_but_secrets() {
         .next()
         .unwrap();
     assert_eq!(code.len(), "XXXX-XXXX-XXXX".len());
-    let (_, phrase) = told.split_once("show it to nobody.\n").unwrap();
-    let words: Vec<&str> = phrase
-        .split_whitespace()
-        .filter(|word| word.parse::<u8>().is_err())
-        .collect();
-    assert_eq!(words.len(), 24);
+    let words = recovery_words(&told);
     let mut secrets = vec![code.to_owned()];
     secrets.extend(words.windows(4).map(|some| some.join(" ")));
     for (document, name) in [(&made, "secret"), (&token, "secret"), (&invite, "token")] {

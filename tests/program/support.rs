@@ -222,6 +222,15 @@ pub(crate) fn finish(mut command: Command, input: &str) -> Said {
     }
 }
 
+/// The words of `first-start.txt` by which everything can be restored, in order.
+pub(crate) fn recovery_words(told: &str) -> Vec<&str> {
+    let (_, phrase) = told.split_once("show it to nobody.\n").unwrap();
+    let words = phrase.split_whitespace();
+    let words: Vec<_> = words.filter(|word| word.parse::<u8>().is_err()).collect();
+    assert_eq!(words.len(), 24);
+    words
+}
+
 /// The permission bits of a file.
 pub(crate) fn mode(path: &Path) -> u32 {
     std::os::unix::fs::MetadataExt::mode(&fs::metadata(path).unwrap()) & 0o777

@@ -210,4 +210,59 @@ pub struct ScrubShown {
     pub damaged: u64,
     /// Whether a person paused it; of other boxes that is not known.
     pub paused: bool,
+    /// Whether somebody asked for a pass that has not come to its end; of other boxes that is not known.
+    #[serde(default)]
+    pub asked: bool,
+}
+
+/// The directories in which a box keeps blocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiskList {
+    /// Version of this document.
+    pub schema: Schema,
+    /// In the order in which the box numbers them.
+    pub disks: Vec<DiskShown>,
+}
+
+/// A directory in which a box keeps blocks: usually a disk of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiskShown {
+    /// Where it is, or was last seen.
+    pub path: String,
+    /// How it is.
+    pub state: DiskState,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes that may be used.
+    pub given: u64,
+    /// Blocks known to be damaged; other boxes bring them again.
+    pub damaged: u64,
+    /// Pieces of blocks that were lost when it was opened last, as a power cut can leave them.
+    pub lost: u64,
+}
+
+/// How a directory of blocks is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskState {
+    /// It serves and takes blocks.
+    Serving,
+    /// It serves blocks, and has no room for more.
+    Full,
+    /// Its device failed, or its file system has no room at all: it serves what it can, and takes nothing.
+    Stopped,
+    /// It is not there, or cannot be opened.
+    Missing,
+}
+
+impl DiskState {
+    /// In words.
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Full => "full",
+            Self::Stopped => "failed: takes nothing",
+            Self::Missing => "not there",
+        }
+    }
 }

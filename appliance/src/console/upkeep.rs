@@ -6,7 +6,10 @@ use super::layout::Tab;
 use super::overview::{behind, capital};
 use super::pieces::{button, counted, form, moment, progress, size};
 use super::{Outcome, Page, unknown};
-use crate::api::{FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit, SetQuiet};
+use crate::api::{
+    DiskShown, DiskState, FlowWay, LayoutShown, NetReport, RepairShown, Schema, ScrubShown, SetLimit,
+    SetQuiet,
+};
 use crate::desk::Desk;
 use crate::page::{Form, Note, Visitor};
 use crate::routes::SUPPORT;
@@ -33,6 +36,7 @@ pub(super) async fn page<N: Node>(desk: &Desk<N>, visitor: &Visitor) -> Page {
             }
             h2 { "Repair" }
             @match &repair { Ok(repair) => { (repairs(repair)) } Err(why) => { p.empty { (capital(&why.to_string())) "." } } }
+            (disks(&node.disks()))
             @if !layout.history.is_empty() { (history(&layout)) }
         },
     }
@@ -118,6 +122,22 @@ fn repairs(repair: &RepairShown) -> Markup {
                 td.space data-label="Proven" { span.amount { (of.proven_percent) " %" } (progress(of.proven_percent)) }
                 td.number data-label="Behind" { (behind(Some(&of.behind))) }
                 td data-label="Verified" { @match &of.scrub.finished { Some(at) => { (moment(at)) } None => { "not yet" } } }
+            } } }
+        }
+    }
+}
+
+fn disks(disks: &[DiskShown]) -> Markup {
+    html! {
+        h2 { "Disks of this box" }
+        table #live-disks data-part {
+            thead { tr { th scope="col" { "Directory" } th scope="col" { "State" } th.number scope="col" { "Used" } th.number scope="col" { "Of" } th.number scope="col" { "Damaged" } } }
+            tbody { @for of in disks { tr {
+                th scope="row" { (of.path) }
+                td.bad[of.state != DiskState::Serving] data-label="State" { (of.state.says()) }
+                td.number data-label="Used" { (size(of.used)) }
+                td.number data-label="Of" { (size(of.given)) }
+                td.number.bad[of.damaged > 0] data-label="Damaged" { (of.damaged) }
             } } }
         }
     }

@@ -215,6 +215,10 @@ impl Node for Nobody {
         match *self {}
     }
 
+    fn disks(&self) -> Vec<DiskShown> {
+        match *self {}
+    }
+
     fn settings(&self) -> Vec<Setting> {
         match *self {}
     }

@@ -7,9 +7,9 @@ use super::reply::{Described, Done, Events, Judged, Line, Made, Numbers, Report,
 use super::{Routes, described};
 use crate::access::{AccessError, CODE_VALID};
 use crate::api::{
-    AskSweep, BucketList, CallBox, Change, ChangeKey, ConfigShown, DrainPeer, ForceEpoch, InviteList,
-    KeyInfo, KeyList, LogShown, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer, Schema,
-    SetPaused, SetPublic, SetQuota, Settled, TestApp, TokenList,
+    AskSweep, BucketList, CallBox, Change, ChangeKey, ConfigShown, DiskList, DrainPeer, ForceEpoch,
+    InviteList, KeyInfo, KeyList, LogShown, LoginCode, LoginState, PartWith, PeerInfo, PeerList, RenamePeer,
+    Schema, SetPaused, SetPublic, SetQuota, Settled, TestApp, TokenList,
 };
 use crate::desk::Desk;
 use crate::right::Right::{Admin, Anyone, AtTheBox, Operate, Owner, Read};
@@ -361,6 +361,19 @@ fn upkeep<N: Node>(to: &mut Routes<N>) {
             let asked: SetPaused = asked;
             desk.node.set_scrub(asked.paused);
             Ok(Shown(desk.node.scrub()))
+        },
+    );
+    to.add(
+        GET,
+        "/api/v1/disks",
+        Read,
+        "The directories in which this box keeps blocks, and how they are.",
+        |desk, _, Nothing| async move {
+            let disks = desk.node.disks();
+            Ok(Shown(DiskList {
+                schema: Schema,
+                disks,
+            }))
         },
     );
 }

@@ -95,7 +95,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blocks::{Blocks, BlocksOptions, IndexAt, open_directory};
-pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, Scrubbed};
+pub use blocks::{DirectoryState, DirectoryStatus, HeldReference, ScrubPosition, Scrubbed, is_of_a_store};
 use bytes::Bytes;
 use drive::Drive;
 pub use error::DiskError;

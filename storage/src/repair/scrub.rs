@@ -191,12 +191,8 @@ async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
             {
                 info!(blocks, damaged, "all blocks verified");
             }
-            let hurried = &wish.hurried;
-            if status.began.is_none() {
-                hurried.store(false, Ordering::Relaxed);
-            }
             let worked = began.elapsed();
-            match hurried.load(Ordering::Relaxed) {
+            match wish.hurried.load(Ordering::Relaxed) {
                 true => pace.rest_in_a_hurry(worked),
                 false => pace.rest(inner.disk.status().used, worked),
             }
@@ -207,7 +203,12 @@ async fn step(inner: &Arc<Inner>, pace: &Pace) -> Duration {
             pace.look
         }
     };
+    let is_over = status.began.is_none();
     *inner.scrub.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    if is_over {
+        // Last: who waits for it then finds what came of it.
+        wish.hurried.store(false, Ordering::Release);
+    }
     rest
 }
 
@@ -226,6 +227,11 @@ impl Store {
     pub fn pause_scrub(&self) {
         self.0.scrub_wish.paused.store(true, Ordering::Relaxed);
         self.0.scrub_wish.hurried.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether [`Store::start_scrub`] asked for a pass that has not come to its end.
+    pub fn is_scrub_asked_for(&self) -> bool {
+        self.0.scrub_wish.hurried.load(Ordering::Acquire)
     }
 
     /// Whether a person paused it.

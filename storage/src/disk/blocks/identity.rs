@@ -133,6 +133,14 @@ impl Set {
     }
 }
 
+/// Whether a directory says that it holds the blocks of a store, whichever that is.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn is_of_a_store(directory: &Path) -> io::Result<bool> {
+    directory.join(IDENTITY_FILE).try_exists()
+}
+
 impl Identity {
     pub(super) fn read(medium: &dyn Medium) -> io::Result<Option<Result<Self, Unusable>>> {
         Ok(read(medium, IDENTITY_FILE)?.map(|bytes| Self::decode(&bytes)))

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use decide::Ask;
 use directory::Directory;
+pub use identity::is_of_a_store;
 use map::Maps;
 pub(super) use open::{BlocksOptions, IndexAt, open_directory};
 #[cfg(any(test, feature = "simulation"))]
