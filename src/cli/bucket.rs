@@ -212,7 +212,7 @@ pub(super) async fn run(
             no_days,
             mode,
         } => {
-            let asked = days.map(|days| DefaultRetention {
+            let retention = days.map(|days| DefaultRetention {
                 mode: match mode {
                     Mode::Governance => RetentionMode::Governance,
                     Mode::Compliance => RetentionMode::Compliance,
@@ -220,10 +220,11 @@ pub(super) async fn run(
                 days,
             });
             let before: BucketInfo = client.get(&["buckets", &name]).await?;
-            let retention = match before.lock {
-                Some(lock) if asked.is_none() && !no_days => lock.retention,
-                _ => asked,
-            };
+            if before.lock.is_some() && retention.is_none() && !no_days {
+                let message = format!("bucket {name} has a lock already: {}", locked(&before));
+                done(&before, &message, out)?;
+                return Ok(Exit::Ok);
+            }
             if before.lock.is_none() || mode == Mode::Compliance {
                 out.consent(yes, &unlockable(&name, retention))?;
             }
