@@ -16,7 +16,7 @@ use crate::admin_client::AdminClient;
 pub(super) enum DiskVerb {
     /// List the directories of blocks, how full they are, and which of them do not work
     Ls,
-    /// Read and prove all blocks of this box now, and wait until that is done; exit code 1 where some are damaged
+    /// Read and prove all blocks of this box now, and wait until that is done; exit code 1 where some are damaged or a disk is not there
     Verify,
 }
 
@@ -79,9 +79,23 @@ async fn verify(client: &AdminClient, out: &Output) -> Result<Exit, Failure> {
             ByteSize(scrub.bytes)
         ))?,
     }
-    Ok(match scrub.damaged {
-        0 => Exit::Ok,
-        _ => Exit::Error,
+    let list: DiskList = client.get(&["disks"]).await?;
+    let is_missing = |disk: &&DiskShown| disk.state == DiskState::Missing;
+    let missing: Vec<&str> = list
+        .disks
+        .iter()
+        .filter(is_missing)
+        .map(|disk| disk.path.as_str())
+        .collect();
+    if !missing.is_empty() {
+        out.note(&format!(
+            "→ not read, for it is not there: {}",
+            missing.join(", ")
+        ));
+    }
+    Ok(match scrub.damaged == 0 && missing.is_empty() {
+        true => Exit::Ok,
+        false => Exit::Error,
     })
 }
 

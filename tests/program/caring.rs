@@ -89,6 +89,11 @@ fn the_disks_are_listed_with_those_that_are_not_there() {
     let missing = said.stdout.lines().find(|line| line.contains("two")).unwrap();
     assert!(missing.contains("not there"), "{said:?}");
     assert!(said.stderr.contains("mount what is not there"), "{said:?}");
+    let verified = home.run(&["disk", "verify"]).exits(1);
+    assert!(
+        verified.stderr.contains("not read, for it is not there"),
+        "{verified:?}"
+    );
 }
 
 #[test]
